@@ -1,0 +1,1 @@
+"""What executes a Dockerfile: adapters of the engine port."""

@@ -1,0 +1,1 @@
+"""From a release to running containers: a plan, its execution, the hosts."""

@@ -1,0 +1,1 @@
+"""Machines with a container engine: adapters of the host port."""

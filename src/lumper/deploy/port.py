@@ -1,0 +1,62 @@
+"""The port that every kind of host implements."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lumper.model.deployment import Container, Release
+
+
+@dataclass(frozen=True)
+class Login:
+    """Credentials for the registry that a release's image lies in."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+Credentials = Callable[[str], Awaitable[Login | None]]
+"""From an image's repository (with its registry host) to credentials that may pull it."""
+
+
+class Host(Protocol):
+    """A machine that runs containers. Methods may run at the same time for different services."""
+
+    @property
+    def name(self) -> str:
+        """The name of the host, unique within Lumper."""
+
+    async def containers(self, service: str | None = None) -> list[Container]:
+        """All containers that Lumper made here (of one service), running or not. Raises HostUnavailable."""
+
+    async def pull(self, release: Release, login: Login | None) -> None:
+        """Have the image by its digest. Raises ReleaseRefused, HostUnavailable."""
+
+    async def start(self, release: Release, *, trial: bool = False) -> Container:
+        """Create and start a container. A trial publishes its ports on free ports of loopback only.
+
+        Raises ReleaseRefused, HostUnavailable.
+        """
+
+    async def restart(self, container_id: str) -> None:
+        """Start a stopped container again. Raises ReleaseRefused, HostUnavailable."""
+
+    async def inspect(self, container_id: str) -> Container | None:
+        """The container as it is now, or None. Raises HostUnavailable."""
+
+    async def execute(self, container_id: str, command: tuple[str, ...], timeout: float) -> int:
+        """Run a command inside; its exit code. Raises HostUnavailable, ReleaseUnhealthy (it cannot be run or takes too long)."""
+
+    async def logs(self, container_id: str, lines: int) -> str:
+        """The last lines that the container printed. Raises HostUnavailable."""
+
+    async def stop(self, container_id: str, timeout: float) -> None:
+        """Ask it to end, kill it after `timeout` seconds. No error if it is gone. Raises HostUnavailable."""
+
+    async def remove(self, container_id: str) -> None:
+        """Remove it, stopped or not. No error if it is gone. Raises HostUnavailable."""
+
+    async def close(self) -> None:
+        """Close connections. Idempotent."""

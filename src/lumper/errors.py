@@ -1,0 +1,253 @@
+"""Every error that Lumper raises, as one tree.
+
+    LumperError
+    ├── ConfigError                 the configuration is wrong (carries every problem at once)
+    ├── RecipeError                 `lumper.toml` in the repository is wrong (likewise, with lines)
+    ├── NotFound · Conflict · Invalid   what an API caller asked for
+    ├── SourceError                 the forge's git repository
+    │   ├── GitUnreachable          (temporary)
+    │   ├── RefNotFound · CommitMismatch · CheckoutTooLarge · SourceRefused
+    ├── HookError                   a webhook request
+    │   ├── HookUnauthorized · HookMalformed · HookTooLarge
+    ├── QueueError
+    │   └── QueueUnavailable        (temporary)
+    ├── EngineError                 what executes a Dockerfile
+    │   ├── EngineUnavailable       (temporary)
+    │   ├── BuildFailed · DockerfileMissing · BuildTimeout
+    │   └── PushFailed
+    ├── StorageError                where blobs and logs are kept
+    │   └── StorageFull
+    ├── RegistryError               an answer of the OCI API (codes in registry/errors.py)
+    ├── NotifyError
+    │   ├── ChannelUnavailable      (temporary)
+    │   └── MessageRefused
+    └── DeployError
+        ├── HostUnavailable         (temporary)
+        ├── ReleaseUnhealthy · ReleaseRefused
+
+The docstring of a class is the sentence that a person reads when no better one is given; `hint` says what
+to do next. `temporary` errors are worth another try by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class LumperError(Exception):
+    """Something went wrong in Lumper."""
+
+    temporary: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        self.message = message or (self.__doc__ or "").strip().splitlines()[0]
+        self.hint = hint or self.default_hint
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def sentence(self) -> str:
+        """The message and, where there is one, the hint behind it."""
+        return f"{self.message} {self.hint}".strip()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a file that a person wrote. `line` counts from 1; 0 means the whole file."""
+
+    line: int
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.where}: {self.text}" if self.where else f"{place}{self.text}"
+
+
+class _Problems(LumperError):
+    """A file that a person wrote has problems."""
+
+    def __init__(self, name: str, problems: tuple[Problem, ...], *, hint: str = "") -> None:
+        self.name = name
+        self.problems = problems
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{name} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems), hint=hint)
+
+
+class ConfigError(_Problems):
+    """The configuration is wrong."""
+
+
+class RecipeError(_Problems):
+    """The recipe in the repository is wrong."""
+
+
+class NotFound(LumperError):
+    """There is no such thing."""
+
+
+class Conflict(LumperError):
+    """That is already there, or in a state that does not allow this."""
+
+
+class Invalid(LumperError):
+    """The request is not understood."""
+
+
+class SourceError(LumperError):
+    """The git repository could not be read."""
+
+
+class GitUnreachable(SourceError):
+    """The git repository cannot be reached."""
+
+    temporary = True
+    default_hint = "Check the URL with `lumper project show`, the network and the forge's own state."
+
+
+class RefNotFound(SourceError):
+    """The tag is not in the git repository."""
+
+    default_hint = "It may have been deleted since; push it again to build it."
+
+
+class CommitMismatch(SourceError):
+    """The tag does not point at the commit that the forge told of."""
+
+    default_hint = "It was moved since; the delivery of its new place builds that commit."
+
+
+class CheckoutTooLarge(SourceError):
+    """The git repository is larger or slower than the limits allow."""
+
+    default_hint = "Raise [git] max_size or timeout if that is meant."
+
+
+class SourceRefused(SourceError):
+    """This kind of git URL is not allowed."""
+
+    default_hint = "Use an https://, http:// or ssh:// URL, or git@host:owner/name."
+
+
+class HookError(LumperError):
+    """The webhook request was not accepted."""
+
+
+class HookUnauthorized(HookError):
+    """The signature does not fit any project of this name."""
+
+    default_hint = "Compare the secret at the forge with `lumper project show NAME --secret`."
+
+
+class HookMalformed(HookError):
+    """The body of the webhook request is not what the forge sends."""
+
+
+class HookTooLarge(HookError):
+    """The webhook request is larger than any forge sends."""
+
+
+class QueueError(LumperError):
+    """The queue did not do what was asked."""
+
+
+class QueueUnavailable(QueueError):
+    """The queue cannot be reached."""
+
+    temporary = True
+    default_hint = "Is the broker running, and is [queue] url right?"
+
+
+class EngineError(LumperError):
+    """The build engine did not do what was asked."""
+
+
+class EngineUnavailable(EngineError):
+    """The build engine cannot be reached."""
+
+    temporary = True
+    default_hint = "Start it (`systemctl start docker`) or set [worker] engine; `lumper doctor` checks it."
+
+
+class DockerfileMissing(EngineError):
+    """The repository has no Dockerfile at this commit."""
+
+    default_hint = 'Add a Dockerfile at the root, or name another one in lumper.toml: [build] dockerfile = "…".'
+
+
+class BuildFailed(EngineError):
+    """A step of the Dockerfile failed."""
+
+    def __init__(self, message: str = "", *, hint: str = "", step: str = "", exit_code: int | None = None) -> None:
+        self.step = step
+        self.exit_code = exit_code
+        super().__init__(message, hint=hint)
+
+
+class BuildTimeout(EngineError):
+    """The build took longer than it may."""
+
+    default_hint = "Raise [worker] build_timeout if that is meant."
+
+
+class PushFailed(EngineError):
+    """The engine could not push the image to the registry."""
+
+    temporary = True
+
+
+class StorageError(LumperError):
+    """The storage did not do what was asked."""
+
+
+class StorageFull(StorageError):
+    """There is no space left where Lumper keeps its data."""
+
+    default_hint = "Free some space under the data folder; nothing that was stored is lost."
+
+
+class RegistryError(LumperError):
+    """The registry refused the request. `code` is one of the OCI distribution spec's error codes."""
+
+    def __init__(self, code: str, message: str = "", *, detail: str = "") -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(message or code)
+
+
+class NotifyError(LumperError):
+    """The message was not delivered."""
+
+
+class ChannelUnavailable(NotifyError):
+    """The channel cannot be reached now."""
+
+    temporary = True
+    default_hint = "Lumper tries again by itself; check [mail] if it goes on."
+
+
+class MessageRefused(NotifyError):
+    """The channel refused the message for good."""
+
+
+class DeployError(LumperError):
+    """The release could not be brought to the host."""
+
+
+class HostUnavailable(DeployError):
+    """The host's Docker Engine cannot be reached."""
+
+    temporary = True
+    default_hint = "Start it (`systemctl start docker`) or set [deploy] engine; `lumper doctor` checks it."
+
+
+class ReleaseRefused(DeployError):
+    """The host's engine refused the new release."""
+
+
+class ReleaseUnhealthy(DeployError):
+    """The new release did not become healthy."""

@@ -1,0 +1,1 @@
+"""What was and what is: the database behind builds, images, rollouts and people."""

@@ -1,0 +1,227 @@
+"""The tables. Times are UTC, stored as text in ISO 8601 with microseconds, so that they sort."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+
+
+class Time(TypeDecorator[datetime]):
+    """An aware datetime, kept as text."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """To the text in the table."""
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if value else None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """From the text in the table."""
+        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) if value else None
+
+
+metadata = MetaData()
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("repository", String(255), nullable=False, index=True),
+    Column("image", String(255), nullable=False, unique=True),
+    Column("secret", Text, nullable=False),
+    Column("username", Text, nullable=False, default=""),
+    Column("password", Text, nullable=False, default=""),
+    Column("local", Boolean, nullable=False, default=False),
+    Column("created_at", Time, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+    Column("forge", String(32), nullable=False),
+    Column("delivery_id", String(128), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", Time, nullable=False, index=True),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("project_id", "forge", "delivery_id"),
+)
+
+builds = Table(
+    "builds",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+    Column("project", String(255), nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("told_commit", String(64), nullable=False),  # as the delivery says; `commit` is what it resolved to
+    Column("commit", String(64), nullable=False),
+    Column("recipe", String(255), nullable=False, default=""),
+    Column("image", String(255), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column(
+        "failures", Integer, nullable=False, default=0
+    ),  # temporary failures so far; lost attempts are not among them
+    Column("claim", String(32), nullable=False, default=""),
+    Column("worker", String(255), nullable=False, default=""),
+    Column("boot", String(32), nullable=False, default=""),
+    Column("lease_until", Time),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("pusher_name", Text, nullable=False, default=""),
+    Column("pusher_email", Text, nullable=False, default=""),
+    Column("author_name", Text, nullable=False, default=""),
+    Column("author_email", Text, nullable=False, default=""),
+    Column("created_at", Time, nullable=False),
+    Column("started_at", Time),
+    Column("finished_at", Time),
+    Column("digest", String(160), nullable=False, default=""),
+    Column("size", Integer, nullable=False, default=0),
+    Column("tags", JSON, nullable=False, default=list),
+    Column("error", Text, nullable=False, default=""),
+    Column("hint", Text, nullable=False, default=""),
+    Column("log_size", Integer, nullable=False, default=0),
+    Column("stages", JSON, nullable=False, default=dict),
+    UniqueConstraint("project_id", "ref", "told_commit", "recipe"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("message_id", String(64), nullable=False),
+    Column("topic", String(255), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("not_before", Time, nullable=False, index=True),
+)
+
+services = Table(
+    "services",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("project_id", ForeignKey("projects.id", ondelete="SET NULL")),
+    Column("generation", Integer, nullable=False),  # of the newest release
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("service", ForeignKey("services.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("build_id", ForeignKey("builds.id", ondelete="SET NULL")),
+    Column("release", JSON, nullable=False),
+    Column("digest", String(160), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("version", Text, nullable=False, default=""),
+    Column("state", String(16), nullable=False, index=True),
+    Column("created_at", Time, nullable=False),
+    Column("finished_at", Time),
+    Column("error", Text, nullable=False, default=""),
+    Column("hint", Text, nullable=False, default=""),
+    Column("journal", JSON, nullable=False, default=list),
+    UniqueConstraint("service", "generation"),
+)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("observed_at", Time, nullable=False),
+    Column("containers", JSON, nullable=False),
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("created_at", Time, nullable=False),
+)
+
+repository_blobs = Table(
+    "repository_blobs",
+    metadata,
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(160), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("linked_at", Time, nullable=False),
+    Index("repository_blobs_digest", "digest"),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(160), primary_key=True),
+    Column("media_type", String(255), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("subject", String(160), nullable=False, default=""),
+    Column("artifact_type", String(255), nullable=False, default=""),
+    Column("created_at", Time, nullable=False),
+    Column("build_id", Integer),
+)
+
+manifest_links = Table(
+    "manifest_links",
+    metadata,
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("parent", String(160), primary_key=True),
+    Column("child", String(160), primary_key=True),
+    Column("manifest", Boolean, nullable=False),
+    Column("size", Integer, nullable=False),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("digest", String(160), nullable=False),
+    Column("updated_at", Time, nullable=False),
+    Column("build_id", Integer),
+    Index("tags_digest", "repository_id", "digest"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("password_hash", Text, nullable=False),
+    Column("admin", Boolean, nullable=False, default=False),
+    Column("created_at", Time, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("expires_at", Time),
+)

@@ -1,0 +1,1 @@
+"""The words of Lumper as plain frozen values, and the rules that need nothing but values."""

@@ -1,0 +1,126 @@
+"""Builds: their life, their progress as the engine tells it, and the records of their log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from lumper.model.deployment import Service
+from lumper.model.source import Person
+
+
+class BuildState(StrEnum):
+    """queued → running → succeeded | failed | cancelled; a lost or retried attempt goes back to queued."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing happens to the build any more by itself."""
+        return self in (BuildState.SUCCEEDED, BuildState.FAILED, BuildState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Build:
+    """One recipe at one commit.
+
+    `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
+    token: only its result is accepted. `tags` are the image tags that the build moved.
+    """
+
+    id: int
+    project: str
+    ref: str
+    commit: str
+    image: str
+    state: BuildState
+    attempt: int
+    created_at: datetime
+    pusher: Person = field(default_factory=Person)
+    author: Person = field(default_factory=Person)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str = ""
+    digest: str = ""
+    size: int = 0
+    tags: tuple[str, ...] = ()
+    error: str = ""
+    hint: str = ""
+    log_size: int = 0
+
+    @property
+    def tag(self) -> str:
+        """The git tag, or the whole ref where it is none."""
+        return self.ref.removeprefix("refs/tags/")
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the last attempt took, or None while it has not ended."""
+        return (self.finished_at - self.started_at).total_seconds() if self.started_at and self.finished_at else None
+
+
+class StepState(StrEnum):
+    """The state of one step of a build."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CACHED = "cached"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a build began or changed. `number` counts from 1 within the build; times are seconds since the epoch."""
+
+    number: int
+    name: str
+    state: StepState
+    at: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A line (without its line end) that a step printed. `stream` is 1 for stdout, 2 for stderr, 0 for Lumper's own words."""
+
+    number: int
+    stream: int
+    at: float
+    text: str
+
+
+Progress = Step | Output
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a worker says of an attempt.
+
+    `temporary` failures are tried again by the server. `service` is what the recipe wants to be run. `stages` are
+    the milliseconds that each stage took (checkout, build, push).
+    """
+
+    outcome: Outcome
+    commit: str = ""
+    author: Person = field(default_factory=Person)
+    digest: str = ""
+    size: int = 0
+    error: str = ""
+    hint: str = ""
+    temporary: bool = False
+    service: Service | None = None
+    stages: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,164 @@
+"""Everything that travels through the queue, by topic.
+
+    builds          server → worker     BuildJob
+    worker.<name>   server → worker     CancelBuild
+    events          worker, deployer → server
+    notify          server → mailer     BuildReport, RolloutReport
+    deploy          server → deployer   RolloutJob
+
+Events are delivered at least once and may come late: each carries what its consumer needs to see that it was
+handled before (build id, attempt, claim, offset). None carries a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lumper.model.build import Build, Result
+from lumper.model.deployment import Container, Release, RolloutState
+
+BUILDS = "builds"
+EVENTS = "events"
+NOTIFY = "notify"
+DEPLOY = "deploy"
+
+
+def worker_topic(worker: str) -> str:
+    """The topic on which one worker hears what is meant for it alone."""
+    return f"worker.{worker}"
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """Build this commit and push it as `image`:`push_tag`. `image` has no registry host: the worker adds its own."""
+
+    build_id: int
+    attempt: int
+    project_id: str
+    project: str
+    url: str
+    local: bool
+    ref: str
+    commit: str
+    image: str
+    push_tag: str
+
+
+@dataclass(frozen=True)
+class CancelBuild:
+    """Stop this attempt if it is the one with this claim ("" means: whichever)."""
+
+    build_id: int
+    attempt: int
+    claim: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerOnline:
+    """A worker process began. Builds that the same worker held in an earlier life (another `boot`) are lost."""
+
+    worker: str
+    boot: str
+
+
+@dataclass(frozen=True)
+class AttemptStarted:
+    """A worker took an attempt. `claim` is new for each taking: the first one known to the server holds the lease."""
+
+    build_id: int
+    attempt: int
+    claim: str
+    worker: str
+    boot: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The attempts that a worker is still busy with, as (build id, attempt, claim)."""
+
+    worker: str
+    held: tuple[tuple[int, int, str], ...]
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """Bytes of an attempt's log from `offset` on: whole lines of JSON, as model/log.py writes them."""
+
+    build_id: int
+    attempt: int
+    claim: str
+    offset: int
+    data: str
+
+
+@dataclass(frozen=True)
+class AttemptFinished:
+    """The end of an attempt. `log_size` is how many bytes of log came before it."""
+
+    build_id: int
+    attempt: int
+    claim: str
+    at: datetime
+    log_size: int
+    result: Result
+
+
+@dataclass(frozen=True)
+class RolloutJob:
+    """Bring this release to the host."""
+
+    rollout_id: int
+    release: Release
+
+
+@dataclass(frozen=True)
+class RolloutProgress:
+    """What happened to a rollout: new lines of its journal from `position` on, and its state."""
+
+    rollout_id: int
+    state: RolloutState
+    position: int
+    lines: tuple[str, ...]
+    at: datetime
+    error: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class HostObserved:
+    """All containers of Lumper's that a host has at this moment."""
+
+    host: str
+    at: datetime
+    containers: tuple[Container, ...]
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """A build ended: tell the people. `registry` is the host[:port] to pull from; `page` the build's page."""
+
+    build: Build
+    registry: str
+    page: str
+
+
+@dataclass(frozen=True)
+class RolloutReport:
+    """A rollout ended: tell the people who know of its build, if there is one."""
+
+    rollout_id: int
+    service: str
+    version: str
+    digest: str
+    state: RolloutState
+    journal: tuple[str, ...]
+    error: str
+    hint: str
+    page: str
+    build: Build | None = None
+
+
+Event = WorkerOnline | AttemptStarted | Heartbeat | LogChunk | AttemptFinished | RolloutProgress | HostObserved
+Payload = BuildJob | CancelBuild | RolloutJob | BuildReport | RolloutReport | Event

@@ -1,0 +1,115 @@
+"""Names of images, and the rule that turns a git tag into image tags.
+
+Source of the grammars: OCI distribution-spec 1.1, "Pulling manifests".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+LATEST = "latest"
+PRIVATE_PREFIX = "_build-"  # tags of builds that are not accepted yet: never listed, never moved by people
+
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
+_VERSION = re.compile(
+    r"v?(?P<major>0|[1-9]\d*)\.(?P<minor>0|[1-9]\d*)\.(?P<patch>0|[1-9]\d*)"
+    r"(?P<pre>-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?(?P<meta>\+[0-9A-Za-z.-]+)?"
+)
+_NOT_LEGAL = re.compile(r"[^a-zA-Z0-9._-]+")
+
+
+def is_repository(name: str) -> bool:
+    """Whether `name` is a legal repository name of at most 255 characters."""
+    return len(name) <= 255 and _REPOSITORY.fullmatch(name) is not None
+
+
+def is_tag(name: str) -> bool:
+    """Whether `name` is a legal image tag."""
+    return _TAG.fullmatch(name) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is a digest of an algorithm that Lumper keeps (sha256, sha512)."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def repository_name(path: str) -> str:
+    """The registry repository for a git repository's path: lower case, illegal characters replaced.
+
+    >>> repository_name("Owner/My App")
+    'owner/my-app'
+    """
+    parts = [re.sub(r"[^a-z0-9]+$|^[^a-z0-9]+", "", re.sub(r"[^a-z0-9._-]+", "-", p.lower())) for p in path.split("/")]
+    parts = [re.sub(r"\.{2,}|_{3,}|[._-]*(?:\._|_\.|-\.|\.-|-_|_-)[._-]*", "-", p) for p in parts if p]
+    return "/".join(parts)[:200].rstrip("/._-") or "image"
+
+
+def image_tags(git_tag: str) -> tuple[str, ...]:
+    """The image tags that a git tag moves, the most exact first.
+
+    A version `v1.2.3` moves `1.2.3`, `1.2`, `1` and `latest`; a pre-release only its own; any other tag its own
+    name made legal. Version grammar: Semantic Versioning 2.0.0, §2 and §9, with an optional `v`.
+
+    >>> image_tags("v1.2.3")
+    ('1.2.3', '1.2', '1', 'latest')
+    >>> image_tags("v1.2.3-rc.1")
+    ('1.2.3-rc.1',)
+    """
+    match = _VERSION.fullmatch(git_tag)
+    if match is None:
+        legal = _NOT_LEGAL.sub("-", git_tag).lstrip(".-")[:128]
+        if legal.startswith(PRIVATE_PREFIX):
+            legal = legal.lstrip("_")
+        return (legal,) if is_tag(legal) else ()
+    major, minor, patch, pre = match["major"], match["minor"], match["patch"], match["pre"] or ""
+    exact = f"{major}.{minor}.{patch}{pre}" + _NOT_LEGAL.sub("_", match["meta"] or "")
+    if len(exact) > 128:
+        return ()
+    return (exact,) if pre else (exact, f"{major}.{minor}", major, LATEST)
+
+
+def version_key(git_tag: str) -> tuple[int, int, int] | None:
+    """The release version in a git tag as numbers, or None for pre-releases and other tags."""
+    match = _VERSION.fullmatch(git_tag)
+    return (int(match["major"]), int(match["minor"]), int(match["patch"])) if match and not match["pre"] else None
+
+
+def private_tag(build_id: int, attempt: int) -> str:
+    """The tag under which a worker pushes before the server has accepted the build."""
+    return f"{PRIVATE_PREFIX}{build_id}-{attempt}"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A name in a repository and the digest that it points at. `build_id` is None for a push by hand."""
+
+    name: str
+    digest: str
+    updated_at: datetime
+    build_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the registry knows of a manifest. `size` is that of its own bytes, `total` of it with its layers and config."""
+
+    digest: str
+    media_type: str
+    size: int
+    total: int
+    created_at: datetime
+    build_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """A repository as a listing shows it."""
+
+    name: str
+    tags: int
+    size: int
+    updated_at: datetime

@@ -1,0 +1,51 @@
+"""The format of a build's log: one JSON object a line.
+
+    {"s": 3, "n": "[2/4] RUN make", "st": "running", "t": 1732440000.1}      a step began or changed (`e`: its error)
+    {"s": 3, "o": 1, "x": "cc -c main.c", "t": 1732440000.2}                 a line that it printed
+
+Lines are never clipped here. A reader that finds a field it does not know passes over it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from lumper.model.build import Output, Progress, Step, StepState
+
+
+def to_line(record: Progress) -> str:
+    """One record as a line of JSON with its line end, in ASCII: characters and bytes are the same number."""
+    if isinstance(record, Step):
+        fields: dict[str, object] = {"s": record.number, "n": record.name, "st": record.state.value, "t": record.at}
+        if record.error:
+            fields["e"] = record.error
+    else:
+        fields = {"s": record.number, "o": record.stream, "x": record.text, "t": record.at}
+    return json.dumps(fields, separators=(",", ":")) + "\n"
+
+
+def from_line(line: str | bytes) -> Progress:
+    """Read one line back. Raises ValueError for anything that `to_line` has not written."""
+    try:
+        fields = json.loads(line)
+        if "st" in fields:
+            return Step(fields["s"], fields["n"], StepState(fields["st"]), fields["t"], fields.get("e", ""))
+        return Output(fields["s"], fields["o"], fields["t"], fields["x"])
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"not a line of a build log: {line!r:.80}") from exc
+
+
+def render(records: Iterable[Progress]) -> Iterator[str]:
+    """The log as plain text lines, as a terminal, a mail and a download show it."""
+    names: dict[int, str] = {}
+    for record in records:
+        clock = datetime.fromtimestamp(record.at, UTC).strftime("%H:%M:%S")
+        if isinstance(record, Output):
+            yield f"{clock}  #{record.number} {record.text}"
+        elif record.number not in names or record.state is not StepState.RUNNING:
+            names[record.number] = record.name
+            state = "" if record.state is StepState.RUNNING else f" {record.state.value.upper()}"
+            error = f": {record.error}" if record.error else ""
+            yield f"{clock}  #{record.number}{state} {record.name}{error}"

@@ -1,0 +1,1 @@
+"""Ways to people: adapters of the channel port."""

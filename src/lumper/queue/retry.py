@@ -1,0 +1,21 @@
+"""When to try again: a pure decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential back-off: the first retry after `first` seconds, each later one `factor` times that, at most `longest`."""
+
+    attempts: int = 8
+    first: float = 1.0
+    factor: float = 4.0
+    longest: float = 900.0
+
+    def delay(self, tries: int) -> float | None:
+        """Seconds to wait after the `tries`-th failed try (from 1), or None to give up."""
+        if tries >= self.attempts:
+            return None
+        return min(self.first * self.factor ** (tries - 1), self.longest)

@@ -1,0 +1,126 @@
+"""The ports of the registry: where bytes lie (Storage) and what is known of them (Metadata)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from lumper.model.image import Image, Manifest, Tag
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob that is there whole. `path` is set where a local file can be sent by sendfile(2)."""
+
+    digest: str
+    size: int
+    path: Path | None = None
+
+
+class Storage(Protocol):
+    """Where blobs lie, by digest, and uploads on their way to become one.
+
+    Bytes appear under a digest only after they were all written, hashed and made durable; a crash at any moment leaves
+    either the whole blob or none. Methods may run at the same time; each upload has one writer at a time (the caller
+    sees to it). Raises StorageFull when there is no space, StorageError for any other trouble.
+    """
+
+    async def stat(self, digest: str) -> StoredBlob | None:
+        """The blob, or None."""
+
+    def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, without, `end`, in chunks of at most 1 MiB. Raises StorageError if it is not there."""
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """Store a small blob whole (a manifest). The caller has checked the digest."""
+
+    async def begin(self, upload: str) -> None:
+        """Make an empty upload of this name (letters, digits, dashes)."""
+
+    async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
+        """Write at `offset`, which must be the upload's size; the new size. On an error what came is kept or not at all.
+
+        Raises StorageError for an unknown upload or a wrong offset.
+        """
+
+    async def uploaded(self, upload: str) -> int | None:
+        """The size of the upload, also after a restart, or None if there is none."""
+
+    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
+        """Make the upload the blob of this digest, or return None (and keep nothing) if its bytes have another one."""
+
+    async def abort(self, upload: str) -> None:
+        """Forget the upload. No error if there is none."""
+
+    async def uploads(self) -> list[tuple[str, datetime]]:
+        """All uploads with the time of their last byte."""
+
+    async def delete(self, digest: str) -> None:
+        """Remove the blob. No error if there is none."""
+
+    async def close(self) -> None:
+        """Release what is held. Idempotent."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a manifest refers to: a blob (layer, config) or another manifest. `size` in bytes."""
+
+    digest: str
+    size: int
+    manifest: bool = False
+
+
+@dataclass(frozen=True)
+class NewManifest:
+    """A manifest that was checked and is about to be known. `subject` is the digest it refers to, or ""."""
+
+    digest: str
+    media_type: str
+    size: int
+    links: tuple[Link, ...]
+    subject: str = ""
+    artifact_type: str = ""
+
+
+class Metadata(Protocol):
+    """What the registry knows: repositories, the blobs that each may serve, manifests, tags. Durable on return."""
+
+    async def link_blob(self, repository: str, digest: str, size: int) -> None:
+        """From now on `repository` (made if need be) may serve this blob."""
+
+    async def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether `repository` may serve this blob."""
+
+    async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
+        """Those of the links that `repository` may not serve."""
+
+    async def put_manifest(self, repository: str, manifest: NewManifest, tags: Sequence[str]) -> None:
+        """Make the manifest known and let the tags point at it, in one transaction."""
+
+    async def manifest(self, repository: str, digest: str) -> Manifest | None:
+        """The manifest, if this repository has it."""
+
+    async def tag(self, repository: str, name: str) -> Tag | None:
+        """The tag, or None."""
+
+    async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
+        """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""
+
+    async def repositories(self, *, last: str = "", limit: int = 100) -> list[str]:
+        """At most `limit` names of repositories after `last` in lexical order."""
+
+    async def images(self) -> list[Image]:
+        """All repositories with the number of tags and the bytes that they hold."""
+
+    async def delete_tag(self, repository: str, name: str) -> bool:
+        """Remove a tag; whether it was there."""
+
+    async def delete_manifest(self, repository: str, digest: str) -> bool:
+        """Remove a manifest and the tags that point at it; whether it was there."""
+
+    async def unlink_blob(self, repository: str, digest: str) -> bool:
+        """`repository` no longer serves this blob; whether it did."""

@@ -1,0 +1,1 @@
+"""The parts that can run as processes of their own."""
