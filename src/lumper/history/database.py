@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine: AsyncEngine = create_async_engine(url, pool_size=8, max_overflow=8)
+        self._writer = self._engine.execution_options(lumper_write=True)
+        self._on_commit: list[Callable[[], None]] = []
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
@@ -38,10 +40,16 @@ class Database:
         Raises StorageFull, StorageError.
         """
         try:
-            async with self._engine.execution_options(lumper_write=True).begin() as connection:
+            async with self._writer.begin() as connection:
                 yield connection
         except (OperationalError, DatabaseError) as exc:
             raise _translated(exc) from exc
+        for callback in self._on_commit:
+            callback()
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every committed write transaction of this process."""
+        self._on_commit.append(callback)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -30,7 +30,8 @@ class Build:
     """One recipe at one commit.
 
     `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
-    token: only its result is accepted. `tags` are the image tags that the build moved.
+    token: only its result is accepted. `tags` are the image tags that the build moved; `stages` the milliseconds that
+    each stage took.
     """
 
     id: int
@@ -52,6 +53,7 @@ class Build:
     error: str = ""
     hint: str = ""
     log_size: int = 0
+    stages: dict[str, int] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -76,7 +78,7 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a build began or changed. `number` counts from 1 within the build; times are seconds since the epoch."""
+    """A step of a build began or changed. `number` counts from 1 within the build; `at` is seconds since the epoch."""
 
     number: int
     name: str
@@ -87,7 +89,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Output:
-    """A line (without its line end) that a step printed. `stream` is 1 for stdout, 2 for stderr, 0 for Lumper's own words."""
+    """A line, without its end, that a step printed. `stream`: 1 is stdout, 2 stderr, 0 what Lumper itself says."""
 
     number: int
     stream: int

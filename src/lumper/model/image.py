@@ -6,6 +6,7 @@ Source of the grammars: OCI distribution-spec 1.1, "Pulling manifests".
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -78,6 +79,26 @@ def version_key(git_tag: str) -> tuple[int, int, int] | None:
     return (int(match["major"]), int(match["minor"]), int(match["patch"])) if match and not match["pre"] else None
 
 
+def moved_tags(git_tag: str, built_before: Iterable[str]) -> tuple[str, ...]:
+    """Those of `image_tags(git_tag)` that a successful build moves, given the git tags that were built before.
+
+    A patch of an old line does not take `latest`, `1` or `1.2` back from a higher version.
+
+    >>> moved_tags("v1.2.4", ["v1.3.0", "v2.0.0"])
+    ('1.2.4', '1.2')
+    """
+    version, wanted = version_key(git_tag), image_tags(git_tag)
+    if version is None:
+        return wanted
+    higher = [other for tag in built_before if (other := version_key(tag)) and other > version]
+    exact, minor, major, latest = wanted
+    moved = [exact]
+    moved += [minor] if not any(other[:2] == version[:2] for other in higher) else []
+    moved += [major] if not any(other[:1] == version[:1] for other in higher) else []
+    moved += [latest] if not higher else []
+    return tuple(moved)
+
+
 def private_tag(build_id: int, attempt: int) -> str:
     """The tag under which a worker pushes before the server has accepted the build."""
     return f"{PRIVATE_PREFIX}{build_id}-{attempt}"
@@ -95,7 +116,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the registry knows of a manifest. `size` is that of its own bytes, `total` of it with its layers and config."""
+    """What the registry knows of a manifest. `size` is that of its own bytes, `total` includes layers and config."""
 
     digest: str
     media_type: str

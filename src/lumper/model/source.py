@@ -148,7 +148,7 @@ def is_commit(text: str) -> bool:
 
 
 def is_safe_ref(ref: str) -> bool:
-    """Whether git itself would accept `ref` as a full ref name (git-check-ref-format(1)), and no part begins with a dash."""
+    """Whether git would accept `ref` as a full name (git-check-ref-format(1)), and no part begins with a dash."""
     if not ref.startswith("refs/") or len(ref) > 255 or ref.endswith(("/", ".")) or "//" in ref:
         return False
     if any(ord(c) < 33 or ord(c) == 127 or c in "~^:?*[\\" for c in ref) or ".." in ref or "@{" in ref:

@@ -1,0 +1,257 @@
+"""Builds: queued by a push, taken by a worker, ended by a result. Every change is one transaction with its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.errors import Conflict, NotFound
+from lumper.history.database import Database
+from lumper.history.outbox import Outbox
+from lumper.history.tables import builds, projects
+from lumper.model import events
+from lumper.model.build import Build, BuildState
+from lumper.model.image import private_tag
+from lumper.model.lease import LEASE_SECONDS, GiveUp, TryAgain, after_lost_attempt
+from lumper.model.source import Person, Project, Push
+
+
+def build_from_row(row: Row[Any]) -> Build:
+    """A row of `builds` as a value."""
+    return Build(
+        id=row.id,
+        project=row.project,
+        ref=row.ref,
+        commit=row.commit,
+        image=row.image,
+        state=BuildState(row.state),
+        attempt=row.attempt,
+        created_at=row.created_at,
+        pusher=Person(row.pusher_name, row.pusher_email),
+        author=Person(row.author_name, row.author_email),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        worker=row.worker,
+        digest=row.digest,
+        size=row.size,
+        tags=tuple(row.tags),
+        error=row.error,
+        hint=row.hint,
+        log_size=row.log_size,
+        stages=dict(row.stages),
+    )
+
+
+class BuildHistory:
+    """The table of builds and the rules of its life."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+
+    async def newest(self, *, project: str = "", limit: int = 100, before: int | None = None) -> list[Build]:
+        """The newest builds first, of one project or of all; `before` is a build id to go on from."""
+        query = select(builds).order_by(builds.c.id.desc()).limit(limit)
+        if project:
+            query = query.where(builds.c.project == project)
+        if before is not None:
+            query = query.where(builds.c.id < before)
+        async with self._database.read() as connection:
+            return [build_from_row(row) for row in await connection.execute(query)]
+
+    async def get(self, build_id: int) -> Build:
+        """One build. Raises NotFound."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(builds).where(builds.c.id == build_id))).first()
+        if row is None:
+            raise NotFound(f"There is no build {build_id}.", hint="`lumper builds` shows all.")
+        return build_from_row(row)
+
+    async def queue(self, connection: AsyncConnection, project: Project, push: Push) -> tuple[int, bool]:
+        """Queue a build of this push, once for each (project, ref, commit): its id, and whether it is new."""
+        same = select(builds.c.id).where(
+            builds.c.project_id == project.id, builds.c.ref == push.ref, builds.c.told_commit == push.commit
+        )
+        known = (await connection.execute(same)).scalar()
+        if known is not None:
+            return known, False
+        values = {
+            "project_id": project.id,
+            "project": project.name,
+            "ref": push.ref,
+            "told_commit": push.commit,
+            "commit": push.commit,
+            "recipe": "",
+            "image": project.image,
+            "state": BuildState.QUEUED.value,
+            "attempt": 1,
+            "pusher_name": push.pusher.name,
+            "pusher_email": push.pusher.email,
+            "created_at": datetime.now(UTC),
+        }
+        result = await connection.execute(builds.insert().values(**values))
+        build_id = int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
+        await self._send_job(connection, build_id)
+        return build_id, True
+
+    async def _send_job(self, connection: AsyncConnection, build_id: int, delay: float = 0.0) -> None:
+        query = select(builds, projects.c.url, projects.c.local).join(projects).where(builds.c.id == build_id)
+        row = (await connection.execute(query)).one()
+        job = events.BuildJob(
+            build_id=build_id,
+            attempt=row.attempt,
+            project_id=row.project_id,
+            project=row.project,
+            url=row.url,
+            local=row.local,
+            ref=row.ref,
+            commit=row.told_commit,
+            image=row.image,
+            push_tag=private_tag(build_id, row.attempt),
+        )
+        await self._outbox.add(connection, events.BUILDS, job, delay=delay)
+
+    async def take(self, event: events.AttemptStarted) -> bool:
+        """Give the attempt to the worker that says it has begun; whether it holds it now.
+
+        A second worker with the same attempt (its job came twice) is told to stop.
+        """
+        taking = (
+            update(builds)
+            .where(builds.c.id == event.build_id, builds.c.attempt == event.attempt, builds.c.state == "queued")
+            .values(
+                state=BuildState.RUNNING.value,
+                claim=event.claim,
+                worker=event.worker,
+                boot=event.boot,
+                started_at=event.at,
+                lease_until=_lease(),
+            )
+        )
+        async with self._database.write() as connection:
+            taken = (await connection.execute(taking)).rowcount == 1
+            if not taken and not await self._holds(connection, event.build_id, event.attempt, event.claim):
+                stop = events.CancelBuild(event.build_id, event.attempt, event.claim)
+                await self._outbox.add(connection, events.worker_topic(event.worker), stop)
+        return taken
+
+    async def _holds(self, connection: AsyncConnection, build_id: int, attempt: int, claim: str) -> bool:
+        query = select(builds.c.id).where(*_held(build_id, attempt, claim))
+        return (await connection.execute(query)).first() is not None
+
+    async def holds(self, build_id: int, attempt: int, claim: str) -> bool:
+        """Whether this claim holds the attempt, so that what it says counts."""
+        async with self._database.read() as connection:
+            return await self._holds(connection, build_id, attempt, claim)
+
+    async def extend(self, event: events.Heartbeat) -> None:
+        """Extend the leases of a worker; attempts that it no longer holds are told to stop."""
+        async with self._database.write() as connection:
+            for build_id, attempt, claim in event.held:
+                extending = update(builds).where(*_held(build_id, attempt, claim)).values(lease_until=_lease())
+                if (await connection.execute(extending)).rowcount == 0:
+                    stop = events.CancelBuild(build_id, attempt, claim)
+                    await self._outbox.add(connection, events.worker_topic(event.worker), stop)
+
+    async def lose(self, worker: str, boot: str) -> list[int]:
+        """Queue again what an earlier life of this worker held; the builds."""
+        return await self._requeue((builds.c.worker == worker) & (builds.c.boot != boot))
+
+    async def expire(self) -> list[int]:
+        """Queue again what is held by workers that have not been heard of for too long; the builds."""
+        return await self._requeue(builds.c.lease_until < datetime.now(UTC))
+
+    async def _requeue(self, condition: Any) -> list[int]:
+        query = select(builds).where(builds.c.state == BuildState.RUNNING.value, condition)
+        async with self._database.read() as connection:  # mostly there are none: no write lock for that
+            if (await connection.execute(query)).first() is None:
+                return []
+        async with self._database.write() as connection:
+            rows = (await connection.execute(query)).all()
+            for row in rows:
+                decision = after_lost_attempt(row.attempt)
+                if row.cancel_requested:
+                    await self.end(connection, row.id, BuildState.CANCELLED)
+                elif isinstance(decision, TryAgain):
+                    await self.again(connection, row.id, decision)
+                else:
+                    await self.give_up(connection, row.id, decision)
+        return [row.id for row in rows]
+
+    async def again(self, connection: AsyncConnection, build_id: int, decision: TryAgain, failures: int = 0) -> None:
+        """Queue the next attempt; `failures` more temporary failures are counted."""
+        values = {
+            "state": BuildState.QUEUED.value,
+            "attempt": builds.c.attempt + 1,
+            "failures": builds.c.failures + failures,
+            "claim": "",
+            "worker": "",
+            "lease_until": None,
+            "started_at": None,
+        }
+        await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
+        await self._send_job(connection, build_id, decision.delay)
+
+    async def give_up(self, connection: AsyncConnection, build_id: int, decision: GiveUp) -> None:
+        """The build has failed for a reason that no result told of."""
+        await self.end(connection, build_id, BuildState.FAILED, error=decision.error, hint=decision.hint)
+
+    async def end(self, connection: AsyncConnection, build_id: int, state: BuildState, **values: object) -> None:
+        """Write the end of a build."""
+        values = {"state": state.value, "finished_at": datetime.now(UTC), "lease_until": None, **values}
+        await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
+
+    async def cancel(self, build_id: int) -> Build:
+        """Cancel a build: at once if it waits, by a word to its worker if it runs. Raises NotFound, Conflict."""
+        build = await self.get(build_id)
+        async with self._database.write() as connection:
+            row = (await connection.execute(select(builds).where(builds.c.id == build_id))).one()
+            if BuildState(row.state).final:
+                raise Conflict(f"Build {build_id} has ended already: {row.state}.")
+            if row.state == BuildState.QUEUED.value:
+                await self.end(connection, build_id, BuildState.CANCELLED, error="Cancelled before it began.")
+            else:
+                await connection.execute(update(builds).where(builds.c.id == build_id).values(cancel_requested=True))
+                stop = events.CancelBuild(build_id, row.attempt, row.claim)
+                await self._outbox.add(connection, events.worker_topic(row.worker), stop)
+        return await self.get(build.id)
+
+    async def restart(self, build_id: int) -> Build:
+        """Build the same commit again as a new attempt. Raises NotFound, Conflict (it has not ended)."""
+        await self.get(build_id)
+        fresh = {"failures": 0, "cancel_requested": False, "error": "", "hint": "", "finished_at": None, "log_size": 0}
+        async with self._database.write() as connection:
+            ended = builds.c.state.in_([state.value for state in BuildState if state.final])
+            changed = await connection.execute(
+                update(builds).where(builds.c.id == build_id, ended).values(stages={}, **fresh)
+            )
+            if changed.rowcount == 0:
+                raise Conflict(f"Build {build_id} has not ended.", hint=f"`lumper cancel {build_id}` ends it.")
+            await self.again(connection, build_id, TryAgain(0.0))
+        return await self.get(build_id)
+
+    async def row(self, connection: AsyncConnection, build_id: int) -> Row[Any] | None:
+        """The build inside the caller's transaction."""
+        return (await connection.execute(select(builds).where(builds.c.id == build_id))).first()
+
+    async def succeeded_tags(self, connection: AsyncConnection, image: str) -> Sequence[str]:
+        """The git tags of all succeeded builds of a registry repository."""
+        query = select(builds.c.ref).where(builds.c.image == image, builds.c.state == BuildState.SUCCEEDED.value)
+        return [ref.removeprefix("refs/tags/") for ref in (await connection.execute(query)).scalars()]
+
+
+def _held(build_id: int, attempt: int, claim: str) -> tuple[Any, ...]:
+    return (
+        builds.c.id == build_id,
+        builds.c.attempt == attempt,
+        builds.c.claim == claim,
+        builds.c.state == BuildState.RUNNING.value,
+    )
+
+
+def _lease() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)

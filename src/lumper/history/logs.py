@@ -1,0 +1,106 @@
+"""The logs of builds: one append-only file an attempt.
+
+<folder>/
+  <build id>/
+    <attempt>.jsonl      lines as model/log.py writes them
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from lumper.errors import StorageError, StorageFull
+
+_CHUNK = 256 * 1024
+
+
+class LogGap(StorageError):
+    """A chunk of a log came before the one that belongs in front of it."""
+
+    temporary = True
+
+
+class Logs:
+    """The folder of logs. One process writes; any may read. Offsets and sizes are in bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._grown = asyncio.Condition()
+
+    def _path(self, build_id: int, attempt: int) -> Path:
+        return self._folder / str(build_id) / f"{attempt}.jsonl"
+
+    def size(self, build_id: int, attempt: int) -> int:
+        """How many bytes of log there are."""
+        try:
+            return self._path(build_id, attempt).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    async def append(self, build_id: int, attempt: int, offset: int, data: bytes) -> None:
+        """Write `data` at `offset`; what is there already is not written again.
+
+        Raises LogGap when bytes before `offset` are missing, StorageFull, StorageError.
+        """
+        await asyncio.to_thread(self._write, self._path(build_id, attempt), offset, data)
+        await self.wake()
+
+    def _write(self, path: Path, offset: int, data: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                size = os.fstat(file.fileno()).st_size
+                if offset > size:
+                    raise LogGap(f"{path.name} ends at {size}, the chunk begins at {offset}.")
+                file.write(data[size - offset :])
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull() from exc
+            raise StorageError(f"The log {path} cannot be written: {exc.strerror}.") from exc
+
+    async def read(self, build_id: int, attempt: int, offset: int = 0) -> AsyncIterator[bytes]:
+        """Chunks of the log from `offset` to its present end."""
+        path = self._path(build_id, attempt)
+        try:
+            with await asyncio.to_thread(path.open, "rb") as file:
+                file.seek(offset)
+                while chunk := await asyncio.to_thread(file.read, _CHUNK):
+                    yield chunk
+        except FileNotFoundError:
+            return
+
+    async def tail(self, build_id: int, attempt: int, limit: int) -> bytes:
+        """Whole lines of at most the last `limit` bytes."""
+        start = max(0, self.size(build_id, attempt) - limit)
+        data = b"".join([chunk async for chunk in self.read(build_id, attempt, start)])
+        return data if not start else data.partition(b"\n")[2]
+
+    async def wait(self, build_id: int, attempt: int, offset: int, longest: float) -> None:
+        """Until the log is longer than `offset`, somebody called `wake`, or `longest` seconds have passed."""
+        try:
+            async with asyncio.timeout(longest), self._grown:
+                if self.size(build_id, attempt) <= offset:
+                    await self._grown.wait()
+        except TimeoutError:
+            pass
+
+    async def wake(self) -> None:
+        """Let all who wait look again: a log has grown or a build has ended."""
+        async with self._grown:
+            self._grown.notify_all()
+
+    async def delete(self, build_id: int) -> None:
+        """Remove all logs of a build. No error if there are none."""
+        folder = self._folder / str(build_id)
+
+        def remove() -> None:
+            for path in folder.glob("*.jsonl"):
+                path.unlink(missing_ok=True)
+            if folder.is_dir():
+                folder.rmdir()
+
+        await asyncio.to_thread(remove)

@@ -1,0 +1,83 @@
+"""Projects: what Lumper builds, and for whom."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+from sqlalchemy import Row, delete, func, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from lumper.errors import Conflict, NotFound
+from lumper.history.database import Database
+from lumper.history.tables import projects
+from lumper.model.image import repository_name
+from lumper.model.source import GitUrl, Project
+
+
+def project_from_row(row: Row[tuple[object, ...]]) -> Project:
+    """A row of `projects` as a value."""
+    return Project(**row._mapping)
+
+
+class ProjectHistory:
+    """The table of projects."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, source: GitUrl, *, name: str = "", repository: str = "", image: str = "") -> Project:
+        """Store a project with a new webhook secret. Raises Conflict if its name or image is taken."""
+        path = source.path if not source.local else source.path.rsplit("/", 1)[-1]
+        project = Project(
+            id=secrets.token_hex(6),
+            name=name or path,
+            url=source.url,
+            repository=repository or (source.path if source.local else path),
+            image=image or repository_name(name or path),
+            created_at=datetime.now(UTC),
+            secret=secrets.token_urlsafe(32),
+            username=source.username,
+            password=source.password,
+            local=source.local,
+        )
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(projects.insert().values(**vars(project)))
+        except IntegrityError as exc:
+            raise Conflict(
+                f"There is a project {project.name!r} (or one with the image {project.image!r}) already.",
+                hint="Choose another name with --name.",
+            ) from exc
+        return project
+
+    async def all(self) -> list[Project]:
+        """All projects by name."""
+        async with self._database.read() as connection:
+            return [
+                project_from_row(row) for row in await connection.execute(select(projects).order_by(projects.c.name))
+            ]
+
+    async def get(self, name: str) -> Project:
+        """The project of this name or id. Raises NotFound."""
+        query = select(projects).where(or_(projects.c.name == name, projects.c.id == name))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise NotFound(f"There is no project {name!r}.", hint="`lumper project list` shows all.")
+        return project_from_row(row)
+
+    async def like(self, repository: str) -> list[Project]:
+        """Projects whose repository's last part is that of `repository`, whatever the case."""
+        last = repository.rsplit("/", 1)[-1].lower()
+        name = func.lower(projects.c.repository)
+        query = select(projects).where(or_(name == last, name.endswith("/" + last, autoescape=True)))
+        async with self._database.read() as connection:
+            return [project_from_row(row) for row in await connection.execute(query)]
+
+    async def remove(self, name: str) -> Project:
+        """Forget a project with its builds and deliveries; its images stay. Raises NotFound."""
+        project = await self.get(name)
+        async with self._database.write() as connection:
+            await connection.execute(delete(projects).where(projects.c.id == project.id))
+        return project

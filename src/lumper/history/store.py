@@ -1,0 +1,50 @@
+"""All of the history in one value, for those who need more than one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lumper.history.accounts import Accounts
+from lumper.history.builds import BuildHistory
+from lumper.history.database import Database
+from lumper.history.deliveries import DeliveryHistory
+from lumper.history.images import ImageHistory
+from lumper.history.logs import Logs
+from lumper.history.outbox import Outbox
+from lumper.history.projects import ProjectHistory
+from lumper.history.rollouts import RolloutHistory
+from lumper.model.events import Payload
+
+
+@dataclass(frozen=True)
+class History:
+    """The tables by subject, on one database, and the folder of logs."""
+
+    database: Database
+    outbox: Outbox
+    projects: ProjectHistory
+    deliveries: DeliveryHistory
+    builds: BuildHistory
+    rollouts: RolloutHistory
+    images: ImageHistory
+    accounts: Accounts
+    logs: Logs
+
+
+def open_history(url: str, logs: Path, encode: Callable[[Payload], bytes]) -> History:
+    """The history in the database at `url` (a SQLAlchemy URL); call `migrate` on its database before use."""
+    database = Database(url)
+    outbox = Outbox(database, encode)
+    return History(
+        database=database,
+        outbox=outbox,
+        projects=ProjectHistory(database),
+        deliveries=DeliveryHistory(database),
+        builds=BuildHistory(database, outbox),
+        rollouts=RolloutHistory(database, outbox),
+        images=ImageHistory(database),
+        accounts=Accounts(database),
+        logs=Logs(logs),
+    )
