@@ -1,0 +1,255 @@
+"""The configuration: one frozen value with typed sections.
+
+Later sources win: the defaults, a TOML file, environment variables, the command line. An option `key` of section
+`[section]` is `LUMPER_SECTION_KEY` in the environment; an option that holds a secret may instead be named in
+`LUMPER_SECTION_KEY_FILE`, a file that holds it. `reference.toml` beside this module lists every option.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from lumper.errors import ConfigError, Problem
+from lumper.toml_lines import locate
+
+DEFAULT_FILE = Path("/etc/lumper/lumper.toml")
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    digits = value.strip().lower().removesuffix("b").removesuffix("i")
+    number, unit = (digits[:-1], digits[-1]) if digits and digits[-1] in "kmgt" else (digits, "")
+    if not number.strip().isdigit():
+        raise ValueError("give a number of bytes, or one with KiB, MiB, GiB or TiB")
+    return int(number) * _SIZES[unit]
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) < 65536:
+        raise ValueError("give HOST:PORT, such as 127.0.0.1:5080 or [::]:5080")
+    return value
+
+
+def _parts(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Address = Annotated[str, AfterValidator(_address)]
+Seconds = Annotated[float, Field(gt=0)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerConfig(Section):
+    """`[server]`: the one port for webhooks, pages, API and registry."""
+
+    listen: Address = "127.0.0.1:5080"
+    public_url: str = Field(default="", pattern=r"^(https?://[^/\s]+/?)?$")
+
+
+class DatabaseConfig(Section):
+    """`[database]`: where history is kept. Empty: SQLite in the data folder."""
+
+    url: str = ""
+
+
+class QueueConfig(Section):
+    """`[queue]`: what carries messages between roles. Empty: SQLite in the data folder."""
+
+    url: SecretStr = SecretStr("")
+
+
+class ConnectConfig(Section):
+    """`[connect]`: how a role that runs on its own reaches the server."""
+
+    server: str = Field(default="", pattern=r"^(https?://[^/\s]+/?)?$")
+    token_file: Path | None = None
+
+
+class WorkerConfig(Section):
+    """`[worker]`: who builds, and with what."""
+
+    name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    concurrency: int = Field(default=2, ge=1, le=64)
+    engine: str = Field(default="unix:///var/run/docker.sock", pattern=r"^(unix:///|tcp://).+$")
+    registry: str = ""
+    build_timeout: Seconds = 3600.0
+
+
+class GitConfig(Section):
+    """`[git]`: how repositories are fetched."""
+
+    allow_local: Paths = ()
+    timeout: Seconds = 600.0
+    max_size: Size = 10 << 30
+    ssh_key: Path | None = None
+    ssh_known_hosts: Path | None = None
+
+
+class MailConfig(Section):
+    """`[mail]`: how results are mailed. Without a host they land in a maildir in the data folder."""
+
+    host: str = ""
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    timeout: Seconds = 30.0
+    sender: str = "lumper@localhost"
+    admin: str = ""
+    people: dict[str, str] = {}
+
+
+class DeployConfig(Section):
+    """`[deploy]`: where services run."""
+
+    host: str = Field(default="local", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    engine: str = Field(default="unix:///var/run/docker.sock", pattern=r"^(unix:///|tcp://).+$")
+    registry: str = ""
+    with_server: bool = True
+
+
+class LogConfig(Section):
+    """`[log]`: what Lumper itself logs, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+def _default_data() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/lumper")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "lumper"
+
+
+class Config(Section):
+    """Everything that can be set. `data` is the folder under which all that Lumper keeps lies."""
+
+    data: Path = Field(default_factory=_default_data)
+    server: ServerConfig = ServerConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    queue: QueueConfig = QueueConfig()
+    connect: ConnectConfig = ConnectConfig()
+    worker: WorkerConfig = Field(default_factory=WorkerConfig)
+    git: GitConfig = GitConfig()
+    mail: MailConfig = MailConfig()
+    deploy: DeployConfig = DeployConfig()
+    log: LogConfig = LogConfig()
+
+    @property
+    def listen(self) -> tuple[str, int]:
+        """Host (without brackets) and port to bind."""
+        host, _, port = self.server.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def load(
+    file: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read all sources and check them together.
+
+    `file` must exist; without it, `LUMPER_CONFIG` or /etc/lumper/lumper.toml is read if there is one. `overrides` are
+    dotted keys, such as `server.listen`; None values are passed over. Raises ConfigError with every problem at once.
+    """
+    environment = os.environ if environment is None else environment
+    file = file or (Path(environment["LUMPER_CONFIG"]) if environment.get("LUMPER_CONFIG") else None)
+    text = _read(file or DEFAULT_FILE, must_exist=file is not None)
+    name = str(file or DEFAULT_FILE)
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(name, (Problem(getattr(exc, "lineno", 0), "", str(exc)),)) from exc
+    places: dict[str, str] = {}
+    problems = _apply_environment(values, environment, places)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(values, key, value)
+            places[key] = "on the command line"
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as exc:
+        problems += [_problem(error, text, places) for error in exc.errors()]
+    if problems:
+        raise ConfigError(
+            name if text else "The configuration", tuple(problems), hint="`lumper config` shows all keys."
+        )
+    return config
+
+
+def _read(file: Path, *, must_exist: bool) -> str:
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError as exc:
+        if must_exist:
+            raise ConfigError(str(file), (Problem(0, "", "there is no such file"),)) from exc
+        return ""
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(str(file), (Problem(0, "", f"it cannot be read: {exc}"),)) from exc
+
+
+def _put(values: dict[str, Any], key: str, value: object) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[last] = value
+
+
+def options() -> dict[str, Any]:
+    """Every option by its dotted key, with the pydantic field that describes it."""
+    found: dict[str, Any] = {}
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            found |= {f"{name}.{key}": inner for key, inner in kind.model_fields.items()}
+        else:
+            found[name] = field
+    return found
+
+
+def _apply_environment(values: dict[str, Any], environment: Mapping[str, str], places: dict[str, str]) -> list[Problem]:
+    problems = []
+    for key, field in options().items():
+        variable = "LUMPER_" + key.upper().replace(".", "_")
+        if key == "mail.people":  # a table: only in the file
+            continue
+        if variable in environment:
+            _put(values, key, environment[variable])
+            places[key] = f"in {variable}"
+        elif field.annotation is SecretStr and variable + "_FILE" in environment:
+            path = Path(environment[variable + "_FILE"])
+            places[key] = f"in {variable}_FILE"
+            try:
+                _put(values, key, path.read_text("utf-8").strip())
+            except (OSError, UnicodeDecodeError) as exc:
+                problems.append(Problem(0, f"{variable}_FILE", f"{path} cannot be read: {exc}"))
+    return problems
+
+
+def _problem(error: Any, text: str, places: Mapping[str, str]) -> Problem:
+    keys = [str(part) for part in error["loc"]]
+    dotted = ".".join(keys)
+    words = {"extra_forbidden": "there is no such option"}.get(
+        error["type"], error["msg"].removeprefix("Value error, ")
+    )
+    place = places.get(dotted, "")
+    return Problem(0 if place else locate(text, keys), dotted, f"{words} ({place})" if place else words)
