@@ -88,7 +88,11 @@ class ContainerState(StrEnum):
 
 @dataclass(frozen=True)
 class Container:
-    """A container of a service as a host shows it. `ports` have the real host ports; `final` is False for a trial."""
+    """A container of a service as a host shows it. `ports` have the real host ports; `final` is False for a trial.
+
+    `accepted` tells that it once proved healthy and is kept running by the host; until then it is on trial too, or the
+    remains of a rollout that was cut off. `address` is its own, on the host's network of containers.
+    """
 
     id: str
     service: str
@@ -99,11 +103,17 @@ class Container:
     host: str = "local"
     version: str = ""
     final: bool = True
+    accepted: bool = True
     ports: tuple[Port, ...] = ()
     address: str = ""
     restarts: int = 0
     exit_code: int | None = None
     started_at: datetime | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs, or its host is about to start it again: it holds its ports."""
+        return self.state is not ContainerState.EXITED
 
 
 class RolloutState(StrEnum):
