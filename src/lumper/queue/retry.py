@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Exponential back-off: the first retry after `first` seconds, each later one `factor` times that, at most `longest`."""
+    """Exponential back-off.
+
+    The first retry comes after `first` seconds, each later one after `factor` times that, at most after `longest`.
+    """
 
     attempts: int = 8
     first: float = 1.0

@@ -1,0 +1,169 @@
+"""The broker that lives and dies with the process: for tests and for trying things out."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from lumper.errors import QueueUnavailable
+from lumper.queue.brokers.inbox import Inbox
+from lumper.queue.port import DeadLetter, Message
+
+
+@dataclass
+class _Entry:
+    """A message that waits, is delayed, or is in somebody's hands."""
+
+    order: int
+    message: Message
+    deliveries: int = 0
+
+    def __lt__(self, other: _Entry) -> bool:
+        return self.order < other.order
+
+
+class _Topic:
+    """The messages and the subscriptions of one topic."""
+
+    def __init__(self) -> None:
+        self.alive: dict[str, _Entry] = {}
+        self.ready: list[_Entry] = []
+        self.dead: list[DeadLetter] = []
+        self.subscriptions: deque[_Subscription] = deque()
+        self._published = 0
+
+    def add(self, message: Message) -> None:
+        """Append a message, unless one of its id is there."""
+        if message.id not in self.alive:
+            self._published += 1
+            entry = self.alive[message.id] = _Entry(self._published, message)
+            self.make_ready(entry)
+
+    def make_ready(self, entry: _Entry) -> None:
+        """Let the entry be handed out, at its place in the order of publishing."""
+        heapq.heappush(self.ready, entry)
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Give what is ready to subscriptions with room, in turn."""
+        while self.ready and (subscription := self._with_room()):
+            entry = heapq.heappop(self.ready)
+            entry.deliveries += 1
+            subscription.take(entry)
+
+    def _with_room(self) -> _Subscription | None:
+        for _ in range(len(self.subscriptions)):
+            self.subscriptions.rotate(-1)
+            if self.subscriptions[-1].has_room:
+                return self.subscriptions[-1]
+        return None
+
+
+class _Subscription:
+    def __init__(self, topic: _Topic, prefetch: int) -> None:
+        self.topic = topic
+        self.inbox: Inbox[_Delivery] = Inbox()
+        self._prefetch = prefetch
+        self._held: set[_Delivery] = set()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._held) < self._prefetch
+
+    def take(self, entry: _Entry) -> None:
+        delivery = _Delivery(self, entry)
+        self._held.add(delivery)
+        self.inbox.put(delivery)
+
+    def let_go(self, delivery: _Delivery) -> bool:
+        """Whether the delivery was still held; it is not any more."""
+        held = delivery in self._held
+        self._held.discard(delivery)
+        return held
+
+    def close(self) -> None:
+        for delivery in self.inbox.unread:
+            delivery.entry.deliveries -= 1
+        self.topic.subscriptions.remove(self)
+        held, self._held = self._held, set()
+        for delivery in held:
+            self.topic.make_ready(delivery.entry)
+
+
+class _Delivery:
+    def __init__(self, subscription: _Subscription, entry: _Entry) -> None:
+        self.entry = entry
+        self.message = entry.message
+        self.deliveries = entry.deliveries
+        self._subscription = subscription
+        self._topic = subscription.topic
+
+    async def ack(self) -> None:
+        if self._subscription.let_go(self):
+            del self._topic.alive[self.message.id]
+            self._topic.hand_out()
+
+    async def retry(self, delay: float, reason: str) -> None:
+        if self._subscription.let_go(self):
+            asyncio.get_running_loop().call_later(delay, self._topic.make_ready, self.entry)
+            self._topic.hand_out()
+
+    async def dead_letter(self, reason: str) -> None:
+        if self._subscription.let_go(self):
+            del self._topic.alive[self.message.id]
+            self._topic.dead.append(DeadLetter(self.message, reason, self.deliveries))
+            self._topic.hand_out()
+
+
+class MemoryBroker:
+    """Topics in this process only. Implements queue.port.Broker."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, _Topic] = {}
+        self._closed = False
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._topic(message.topic).add(message)
+
+    @asynccontextmanager
+    async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
+        subscription = _Subscription(self._topic(topic), prefetch)
+        subscription.topic.subscriptions.append(subscription)
+        subscription.topic.hand_out()
+        try:
+            yield subscription.inbox
+        finally:
+            subscription.close()
+
+    async def depth(self, topic: str) -> int:
+        return len(self._topic(topic).alive)
+
+    async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
+        return self._topic(topic).dead[:limit]
+
+    async def revive(self, topic: str) -> int:
+        place = self._topic(topic)
+        dead, place.dead = place.dead, []
+        for letter in dead:
+            place.add(letter.message)
+        return len(dead)
+
+    async def close(self) -> None:
+        self._closed = True
+        for topic in self._topics.values():
+            for subscription in topic.subscriptions:
+                subscription.inbox.fail(_closed())
+
+    def _topic(self, name: str) -> _Topic:
+        if self._closed:
+            raise _closed()
+        return self._topics.setdefault(name, _Topic())
+
+
+def _closed() -> QueueUnavailable:
+    return QueueUnavailable("The queue was closed.", hint="Lumper is stopping.")
