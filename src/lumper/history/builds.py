@@ -16,7 +16,8 @@ from lumper.history.tables import builds, projects
 from lumper.model import events
 from lumper.model.build import Build, BuildState
 from lumper.model.image import private_tag
-from lumper.model.lease import LEASE_SECONDS, GiveUp, TryAgain, after_lost_attempt
+from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
+from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push
 
 
@@ -49,9 +50,10 @@ def build_from_row(row: Row[Any]) -> Build:
 class BuildHistory:
     """The table of builds and the rules of its life."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, links: Links) -> None:
         self._database = database
         self._outbox = outbox
+        self._links = links
 
     async def newest(self, *, project: str = "", limit: int = 100, before: int | None = None) -> list[Build]:
         """The newest builds first, of one project or of all; `before` is a build id to go on from."""
@@ -179,7 +181,8 @@ class BuildHistory:
                 elif isinstance(decision, TryAgain):
                     await self.again(connection, row.id, decision)
                 else:
-                    await self.give_up(connection, row.id, decision)
+                    failed = BuildState.FAILED
+                    await self.end(connection, row.id, failed, error=decision.error, hint=decision.hint)
         return [row.id for row in rows]
 
     async def again(self, connection: AsyncConnection, build_id: int, decision: TryAgain, failures: int = 0) -> None:
@@ -196,14 +199,14 @@ class BuildHistory:
         await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
         await self._send_job(connection, build_id, decision.delay)
 
-    async def give_up(self, connection: AsyncConnection, build_id: int, decision: GiveUp) -> None:
-        """The build has failed for a reason that no result told of."""
-        await self.end(connection, build_id, BuildState.FAILED, error=decision.error, hint=decision.hint)
-
     async def end(self, connection: AsyncConnection, build_id: int, state: BuildState, **values: object) -> None:
-        """Write the end of a build."""
+        """Write the end of a build, and queue the report of it for those whom it concerns."""
         values = {"state": state.value, "finished_at": datetime.now(UTC), "lease_until": None, **values}
         await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
+        if state is not BuildState.CANCELLED:
+            build = build_from_row((await connection.execute(select(builds).where(builds.c.id == build_id))).one())
+            report = events.BuildReport(build, self._links.registry, self._links.build(build_id))
+            await self._outbox.add(connection, events.NOTIFY, report)
 
     async def cancel(self, build_id: int) -> Build:
         """Cancel a build: at once if it waits, by a word to its worker if it runs. Raises NotFound, Conflict."""

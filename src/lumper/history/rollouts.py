@@ -10,11 +10,14 @@ from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import NotFound
+from lumper.history.builds import build_from_row
 from lumper.history.database import Database
 from lumper.history.outbox import Outbox
-from lumper.history.tables import hosts, rollouts, services
+from lumper.history.tables import builds, hosts, rollouts, services
 from lumper.model import events
+from lumper.model.build import Build
 from lumper.model.deployment import Container, Release, Rollout, RolloutState, Service
+from lumper.model.links import Links
 
 _RELEASE: TypeAdapter[Release] = TypeAdapter(Release)
 _CONTAINERS: TypeAdapter[tuple[Container, ...]] = TypeAdapter(tuple[Container, ...])
@@ -40,9 +43,10 @@ def rollout_from_row(row: Row[Any]) -> Rollout:
 class RolloutHistory:
     """The tables of services, rollouts and hosts."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, links: Links) -> None:
         self._database = database
         self._outbox = outbox
+        self._links = links
 
     async def owner(self, connection: AsyncConnection, service: str) -> str | None:
         """The id of the project that a service belongs to, or None if nobody has it."""
@@ -56,15 +60,9 @@ class RolloutHistory:
         service: Service,
         *,
         project_id: str,
-        image: str,
-        digest: str,
-        version: str,
-        build_id: int,
+        build: Build,
     ) -> int:
-        """Make the next release of the service and queue its rollout, in the caller's transaction; the rollout's id.
-
-        `image` is the repository with the registry's host, as the hosts pull it.
-        """
+        """Make the next release of the service from a succeeded build and queue its rollout; the rollout's id."""
         known = (await connection.execute(select(services).where(services.c.name == service.name))).first()
         generation = known.generation + 1 if known else 1
         if known:
@@ -77,15 +75,16 @@ class RolloutHistory:
             await connection.execute(
                 services.insert().values(name=service.name, project_id=project_id, generation=generation)
             )
-        release = Release(service, image, digest, generation, version, build_id)
+        image = f"{self._links.deploy_registry}/{build.image}"
+        release = Release(service, image, build.digest, generation, build.tag, build.id)
         result = await connection.execute(
             rollouts.insert().values(
                 service=service.name,
-                build_id=build_id,
+                build_id=build.id,
                 release=_RELEASE.dump_python(release, mode="json"),
-                digest=digest,
+                digest=build.digest,
                 generation=generation,
-                version=version,
+                version=build.tag,
                 state=RolloutState.QUEUED.value,
                 created_at=datetime.now(UTC),
             )
@@ -94,8 +93,28 @@ class RolloutHistory:
         await self._outbox.add(connection, events.DEPLOY, events.RolloutJob(rollout_id, release))
         return rollout_id
 
-    async def progress(self, connection: AsyncConnection, event: events.RolloutProgress) -> Rollout | None:
-        """Write what the deployer says; the rollout when this was its end, once, else None."""
+    async def progress(self, event: events.RolloutProgress) -> None:
+        """Write what the deployer says; at the rollout's end, queue the report of it."""
+        async with self._database.write() as connection:
+            rollout = await self._write(connection, event)
+            if rollout is None:
+                return
+            row = (await connection.execute(select(builds).where(builds.c.id == rollout.build_id))).first()
+            report = events.RolloutReport(
+                rollout_id=rollout.id,
+                service=rollout.service,
+                version=rollout.version,
+                digest=rollout.digest,
+                state=rollout.state,
+                journal=rollout.journal,
+                error=event.error,
+                hint=event.hint,
+                page=self._links.services,
+                build=build_from_row(row) if row else None,
+            )
+            await self._outbox.add(connection, events.NOTIFY, report)
+
+    async def _write(self, connection: AsyncConnection, event: events.RolloutProgress) -> Rollout | None:
         row = (await connection.execute(select(rollouts).where(rollouts.c.id == event.rollout_id))).first()
         if row is None or RolloutState(row.state) in (RolloutState.SUCCEEDED, RolloutState.FAILED):
             return None

@@ -16,6 +16,7 @@ from lumper.history.outbox import Outbox
 from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
 from lumper.model.events import Payload
+from lumper.model.links import Links
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class History:
     logs: Logs
 
 
-def open_history(url: str, logs: Path, encode: Callable[[Payload], bytes]) -> History:
+def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes]) -> History:
     """The history in the database at `url` (a SQLAlchemy URL); call `migrate` on its database before use."""
     database = Database(url)
     outbox = Outbox(database, encode)
@@ -42,8 +43,8 @@ def open_history(url: str, logs: Path, encode: Callable[[Payload], bytes]) -> Hi
         outbox=outbox,
         projects=ProjectHistory(database),
         deliveries=DeliveryHistory(database),
-        builds=BuildHistory(database, outbox),
-        rollouts=RolloutHistory(database, outbox),
+        builds=BuildHistory(database, outbox, links),
+        rollouts=RolloutHistory(database, outbox, links),
         images=ImageHistory(database),
         accounts=Accounts(database),
         logs=Logs(logs),

@@ -134,3 +134,24 @@ class Image:
     tags: int
     size: int
     updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a manifest refers to: a blob (layer, config) or another manifest. `size` in bytes."""
+
+    digest: str
+    size: int
+    manifest: bool = False
+
+
+@dataclass(frozen=True)
+class NewManifest:
+    """A manifest that was checked and is about to be known. `subject` is the digest it refers to, or ""."""
+
+    digest: str
+    media_type: str
+    size: int
+    links: tuple[Link, ...]
+    subject: str = ""
+    artifact_type: str = ""

@@ -1,0 +1,83 @@
+"""`lumper hooks`: what forges delivered, and what a delivery would do."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+
+from cyclopts import App
+
+from lumper.cli.client import Target, connect
+from lumper.cli.output import ago, show_json, table
+from lumper.errors import Invalid, NotFound
+
+app = App(name="hooks", help="Deliveries of the forges' webhooks.")
+
+_HERE = Target()
+
+
+@app.command(name="list")
+def list_(*, limit: int = 30, json: bool = False, target: Target = _HERE) -> None:
+    """List the newest deliveries with what became of them.
+
+    Example: lumper hooks list --json
+
+    Parameters
+    ----------
+    limit
+        How many at most.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        found = client.get("deliveries", limit=limit)
+    if json:
+        show_json(found)
+        return
+    rows = [
+        (d["id"], d["project"], d["forge"], d["event"], d["verdict"], ago(d["received_at"]), d["reason"]) for d in found
+    ]
+    table(("id", "project", "forge", "event", "verdict", "when", "reason"), rows, empty="No deliveries yet.")
+
+
+@app.command
+def explain(payload: Path, *, forge: str, headers: Path | None = None) -> None:
+    """Print as JSON what a delivery would do, without doing it and without checking its signature.
+
+    Example: lumper hooks explain --forge github --headers headers.json payload.json
+
+    Parameters
+    ----------
+    payload
+        The file with the body of the request, "-" for standard input.
+    forge
+        github or gitea.
+    headers
+        A file with the request's headers as one JSON object.
+    """
+    from lumper.hooks.port import Request
+    from lumper.hooks.rules import explain_delivery
+    from lumper.wiring import open_forges
+
+    forges = {each.name: each for each in open_forges()}
+    if forge not in forges:
+        raise NotFound(f"There is no forge {forge!r}.", hint=f"Known are {', '.join(sorted(forges))}.")
+    body = _read(payload)
+    show_json(explain_delivery(forges[forge], Request(_headers(headers), body)).as_dict())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return Path("/dev/stdin").read_bytes() if str(path) == "-" else path.read_bytes()
+    except OSError as exc:
+        raise NotFound(f"{path} cannot be read: {exc.strerror}.") from exc
+
+
+def _headers(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        found = json_module.loads(_read(path))
+        return {str(name).lower(): str(value) for name, value in found.items()}
+    except (ValueError, AttributeError) as exc:
+        raise Invalid(f"{path} is not a JSON object of headers.", hint='Write {"X-GitHub-Event": "push"}.') from exc

@@ -1,0 +1,35 @@
+"""`lumper images`: what the registry holds."""
+
+from __future__ import annotations
+
+from lumper.cli.client import Target, connect
+from lumper.cli.output import ago, show_json, size, table
+
+_HERE = Target()
+
+
+def images(repository: str = "", *, json: bool = False, target: Target = _HERE) -> None:
+    """List the repositories of the registry, or the tags of one.
+
+    Example: lumper images owner/app
+
+    Parameters
+    ----------
+    repository
+        Show the tags of this repository.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        found = client.get(f"images/{repository}" if repository else "images")
+    if json:
+        show_json(found)
+    elif repository:
+        rows = [
+            (t["name"], t["digest"], size(t["size"]), ago(t["updated_at"]), t["build_id"] or "") for t in found["tags"]
+        ]
+        table(("tag", "digest", "size", "pushed", "build"), rows, empty="No tags.")
+        print(f"\ndocker pull {found['pull']}:TAG")
+    else:
+        rows = [(i["name"], i["tags"], size(i["size"]), ago(i["updated_at"])) for i in found]
+        table(("repository", "tags", "size", "changed"), rows, empty="No images yet.")

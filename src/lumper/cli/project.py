@@ -1,0 +1,134 @@
+"""`lumper project`: what is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from lumper.cli.client import Target, connect
+from lumper.cli.output import ago, show_json, table
+
+app = App(name="project", help="The git repositories that are built.")
+
+_HERE = Target()
+
+
+@app.command
+def add(
+    url: str,
+    *,
+    name: str = "",
+    repository: str = "",
+    image: str = "",
+    allow_local: bool = False,
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
+    """Add a project, and show what to enter at the forge.
+
+    Example: lumper project add https://git.example.org/owner/app.git
+
+    Parameters
+    ----------
+    url
+        The git URL: http(s), ssh, git@host:owner/name, or an absolute path.
+    name
+        The project's name; without it, the repository's path.
+    repository
+        The repository's name at the forge (owner/name), where the URL does not tell.
+    image
+        The repository in the registry; without it, the name in lower case.
+    allow_local
+        Allow a path on this machine that is not in [git] allow_local.
+    json
+        Print JSON.
+    """
+    if "://" not in url and "@" not in url.split("/", 1)[0] and Path(url).is_dir():
+        url = str(Path(url).resolve())
+    body = {"url": url, "name": name, "repository": repository, "image": image, "allow_local": allow_local}
+    with connect(target) as client:
+        project = client.post("projects", body)
+    if json:
+        show_json(project)
+    else:
+        _show(project, secret=True)
+
+
+@app.command(name="list")
+def list_(*, json: bool = False, target: Target = _HERE) -> None:
+    """List all projects.
+
+    Example: lumper project list --json
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        projects = client.get("projects")
+    if json:
+        show_json(projects)
+        return
+    rows = [(p["name"], p["url"], p["image"], ago(p["created_at"])) for p in projects]
+    table(("name", "url", "image", "added"), rows, empty="No projects yet: `lumper project add URL` adds one.")
+
+
+@app.command
+def show(
+    name: str,
+    *,
+    secret: Annotated[bool, Parameter(negative="")] = False,
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
+    """Show a project and what to enter at the forge.
+
+    Example: lumper project show owner/app --secret
+
+    Parameters
+    ----------
+    secret
+        Show the webhook secret too.
+    json
+        Print JSON, with the secret.
+    """
+    with connect(target) as client:
+        project = client.get(f"projects/{name}")
+    if json:
+        show_json(project)
+    else:
+        _show(project, secret=secret)
+
+
+@app.command
+def remove(name: str, *, json: bool = False, target: Target = _HERE) -> None:
+    """Forget a project with its builds and deliveries. Its images and what runs stay.
+
+    Example: lumper project remove owner/app
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        project = client.delete(f"projects/{name}")
+    if json:
+        show_json(project)
+    else:
+        print(f"Removed {project['name']}. Its images in the registry stay.")
+
+
+def _show(project: dict[str, Any], *, secret: bool) -> None:
+    print(f"Project     {project['name']}")
+    print(f"URL         {project['url']}")
+    print(f"Repository  {project['repository']}   (as the forge names it)")
+    print(f"Image       {project['image']}")
+    print(f"Secret      {project['secret'] if secret else '(shown by --secret)'}")
+    print()
+    print("At the forge, add a webhook with this secret, content type application/json, for push events:")
+    for forge, hook in project["hooks"].items():
+        print(f"  {forge:<10}{hook}")

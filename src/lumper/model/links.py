@@ -1,0 +1,30 @@
+"""Where people, forges and hosts find things: addresses made from the configuration, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Links:
+    """The instance's addresses.
+
+    `public_url` has no slash at its end. `registry` is HOST:PORT as people pull, `deploy_registry` as the hosts pull.
+    """
+
+    public_url: str
+    registry: str
+    deploy_registry: str
+
+    def build(self, build_id: int) -> str:
+        """The page of a build."""
+        return f"{self.public_url}/builds/{build_id}"
+
+    @property
+    def services(self) -> str:
+        """The page that shows what runs where."""
+        return f"{self.public_url}/services"
+
+    def hook(self, forge: str) -> str:
+        """Where a forge delivers."""
+        return f"{self.public_url}/hooks/{forge}"

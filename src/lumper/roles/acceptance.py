@@ -1,0 +1,133 @@
+"""What the server makes of the events that workers and deployers send: each in one transaction, each idempotent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.errors import Conflict
+from lumper.history.builds import build_from_row
+from lumper.history.images import drop_private_tag, move_tags
+from lumper.history.logs import LogGap
+from lumper.history.store import History
+from lumper.model import events
+from lumper.model.build import BuildState, Outcome, Result
+from lumper.model.deployment import Service
+from lumper.model.image import moved_tags, private_tag
+from lumper.model.lease import TryAgain, after_temporary_failure
+
+log = structlog.get_logger(__name__)
+
+
+class Acceptance:
+    """The consumer of the topic `events`."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    async def handle(self, payload: events.Payload) -> None:
+        """Handle one event; returning means that it is done with."""
+        match payload:
+            case events.LogChunk():
+                await self._log_chunk(payload)
+            case events.Heartbeat():
+                await self._history.builds.extend(payload)
+            case events.AttemptStarted():
+                taken = await self._history.builds.take(payload)
+                log.info("an attempt began", action="attempt.start", build=payload.build_id, taken=taken)
+            case events.AttemptFinished():
+                await self._finished(payload)
+            case events.WorkerOnline():
+                await self._again(
+                    await self._history.builds.lose(payload.worker, payload.boot), "its worker began anew"
+                )
+            case events.RolloutProgress():
+                await self._history.rollouts.progress(payload)
+                await self._history.logs.wake()
+            case events.HostObserved():
+                await self._history.rollouts.observed(payload)
+            case _:
+                log.error("not an event", action="event.unknown", kind=type(payload).__name__)
+
+    async def expire(self) -> None:
+        """Give builds of lost workers to others."""
+        await self._again(await self._history.builds.expire(), "its worker was not heard of")
+
+    async def _again(self, builds: list[int], why: str) -> None:
+        for build_id in builds:
+            log.warning("a build begins again", action="build.again", build=build_id, why=why)
+        if builds:
+            await self._history.logs.wake()
+
+    async def _log_chunk(self, event: events.LogChunk) -> None:
+        if await self._history.builds.holds(event.build_id, event.attempt, event.claim):
+            await self._history.logs.append(event.build_id, event.attempt, event.offset, event.data.encode("ascii"))
+
+    async def _finished(self, event: events.AttemptFinished) -> None:
+        if self._history.logs.size(event.build_id, event.attempt) < event.log_size and await self._history.builds.holds(
+            event.build_id, event.attempt, event.claim
+        ):
+            raise LogGap(f"The log of build {event.build_id} is not whole yet.")
+        async with self._history.database.write() as connection:
+            row = await self._history.builds.row(connection, event.build_id)
+            if row is None or (row.attempt, row.claim, row.state) != (event.attempt, event.claim, "running"):
+                log.warning("a result came too late", action="attempt.stale", build=event.build_id, claim=event.claim)
+                return
+            await self._store(connection, row, event)
+            await drop_private_tag(connection, row.image, private_tag(row.id, row.attempt))
+        await self._history.logs.wake()
+
+    async def _store(self, connection: AsyncConnection, row: Row[Any], event: events.AttemptFinished) -> None:
+        result = event.result
+        common: dict[str, Any] = {"finished_at": event.at, "log_size": event.log_size, "stages": result.stages}
+        if result.commit:
+            common |= {
+                "commit": result.commit,
+                "author_name": result.author.name,
+                "author_email": result.author.email,
+            }
+        builds = self._history.builds
+        match result.outcome:
+            case Outcome.SUCCEEDED:
+                await self._succeeded(connection, row, result, common)
+            case Outcome.CANCELLED:
+                await builds.end(connection, row.id, BuildState.CANCELLED, **common, error=result.error)
+            case Outcome.FAILED:
+                decision = after_temporary_failure(row.failures + 1)
+                if result.temporary and isinstance(decision, TryAgain) and not row.cancel_requested:
+                    await builds.again(connection, row.id, decision, failures=1)
+                    return
+                failed = BuildState.FAILED
+                await builds.end(connection, row.id, failed, **common, error=result.error, hint=result.hint)
+
+    async def _succeeded(
+        self, connection: AsyncConnection, row: Row[Any], result: Result, common: dict[str, Any]
+    ) -> None:
+        builds = self._history.builds
+        tags = moved_tags(row.ref.removeprefix("refs/tags/"), await builds.succeeded_tags(connection, row.image))
+        try:
+            total = await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC))
+        except Conflict as exc:
+            hint = "Restart the build; if it fails again, look at the registry."
+            await builds.end(connection, row.id, BuildState.FAILED, **common, error=exc.message, hint=hint)
+            return
+        hint = await self._deployable(connection, row, result.service)
+        pushed = {"digest": result.digest, "size": total, "tags": list(tags), "error": "", "hint": hint}
+        await builds.end(connection, row.id, BuildState.SUCCEEDED, **common, **pushed)
+        if result.service and not hint:
+            changed = await builds.row(connection, row.id)
+            await self._history.rollouts.queue(
+                connection, result.service, project_id=row.project_id, build=build_from_row(changed or row)
+            )
+
+    async def _deployable(self, connection: AsyncConnection, row: Row[Any], service: Service | None) -> str:
+        """Why the service may not be deployed by this project, or ""."""
+        owner = await self._history.rollouts.owner(connection, service.name) if service else None
+        if service is None or owner in (None, row.project_id):
+            return ""
+        log.error("a service of another project", action="rollout.refused", build=row.id, service=service.name)
+        return f"Not deployed: the service {service.name!r} belongs to another project; choose another [deploy] name."

@@ -1,0 +1,116 @@
+"""What all roles share: consuming a topic, running tasks side by side, ending gracefully on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from lumper.errors import LumperError, QueueError, QueueUnavailable
+from lumper.model.events import Payload
+from lumper.queue.codec import decode
+from lumper.queue.port import Broker, Delivery
+from lumper.queue.retry import RetryPolicy
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[Payload], Awaitable[None]]
+_RECONNECT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
+
+
+async def consume(broker: Broker, topic: str, handler: Handler, policy: RetryPolicy) -> None:
+    """Hand every message of the topic to `handler`, one after the other, for ever.
+
+    A handler that returns is done with the message. One that raises sees it again, as `policy` says, and in the end
+    the message is put aside as a dead letter. A broker that is away is waited for.
+    """
+    failures = 0
+    while True:
+        try:
+            async with broker.consume(topic) as deliveries:
+                async for delivery in deliveries:
+                    failures = 0
+                    await _handle(delivery, handler, policy)
+        except QueueUnavailable as exc:
+            failures += 1
+            log.warning("the queue is away", action="queue.away", topic=topic, error=exc.sentence)
+            await asyncio.sleep(_RECONNECT.delay(failures) or 10.0)
+
+
+async def _handle(delivery: Delivery, handler: Handler, policy: RetryPolicy) -> None:
+    message = delivery.message
+    try:
+        payload = decode(message.body)
+    except QueueError as exc:
+        log.error("a message of an unknown kind", action="queue.unknown", topic=message.topic, error=str(exc))
+        await delivery.dead_letter(str(exc))
+        return
+    try:
+        await handler(payload)
+    except asyncio.CancelledError:
+        await delivery.retry(0.0, "the role is ending")
+        raise
+    except Exception as exc:  # whatever it is: the message is kept and the loop goes on
+        reason = exc.sentence if isinstance(exc, LumperError) else repr(exc)
+        delay = policy.delay(delivery.deliveries)
+        known = isinstance(exc, LumperError)
+        log.warning(
+            "a message failed",
+            action="queue.retry" if delay is not None else "queue.dead",
+            topic=message.topic,
+            kind=type(payload).__name__,
+            deliveries=delivery.deliveries,
+            error=reason,
+            exc_info=None if known else exc,
+        )
+        if delay is None:
+            await delivery.dead_letter(reason)
+        else:
+            await delivery.retry(delay, reason)
+    else:
+        await delivery.ack()
+
+
+async def persist(action: Callable[[], Awaitable[None]], what: str) -> None:
+    """Do `action` again and again until the queue takes it."""
+    failures = 0
+    while True:
+        try:
+            return await action()
+        except QueueUnavailable as exc:
+            failures += 1
+            log.warning("the queue is away", action="queue.away", what=what, error=exc.sentence)
+            await asyncio.sleep(_RECONNECT.delay(failures) or 10.0)
+
+
+async def forever(name: str, period: float, action: Callable[[], Awaitable[object]]) -> None:
+    """Do `action` every `period` seconds; an error is logged and does not end it."""
+    while True:
+        try:
+            await action()
+        except LumperError as exc:
+            log.warning("a periodic task failed", action=name, error=exc.sentence)
+        await asyncio.sleep(period)
+
+
+async def run_until_signal(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run all parts until SIGTERM or SIGINT; then cancel them and wait for their end. A part that fails ends all."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(part) for part in parts]
+    waiter = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([*tasks, waiter], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (*tasks, waiter):
+            task.cancel()
+        await asyncio.gather(*tasks, waiter, return_exceptions=True)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,30 @@
+"""The relay: from the outbox to the queue. What was committed is published, at least once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from lumper.errors import LumperError
+from lumper.history.outbox import Outbox
+from lumper.queue.port import Broker, Message
+
+log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 1.0  # how late a message of another process may be seen
+
+
+async def relay(outbox: Outbox, broker: Broker) -> None:
+    """Publish what is due, for ever. While the queue is away, messages wait in the outbox."""
+    while True:
+        try:
+            pending = await outbox.due()
+            if pending:
+                await broker.publish([Message(each.message_id, each.topic, each.body) for each in pending])
+                await outbox.forget([each.id for each in pending])
+            else:
+                await outbox.wait(_POLL_SECONDS)
+        except LumperError as exc:
+            log.warning("the outbox waits", action="relay.wait", error=exc.sentence)
+            await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,157 @@
+"""The worker: takes jobs, holds them by heartbeat, builds, ships the log, tells the result. It has no database.
+
+A job is acknowledged as soon as the server can know that it was taken (the event is stored durably); from then on the
+lease that the server keeps, extended by heartbeats, says whether the worker lives. So no time limit of the broker's
+ends a long build, and nothing is handed to a worker that is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from lumper.build.run import Builder
+from lumper.errors import EngineError, LumperError, QueueUnavailable
+from lumper.model import events
+from lumper.model.build import Outcome, Result
+from lumper.model.image import PRIVATE_PREFIX
+from lumper.model.lease import HEARTBEAT_SECONDS
+from lumper.queue.codec import decode, encode
+from lumper.queue.port import Broker, Message
+from lumper.queue.retry import RetryPolicy
+from lumper.roles.base import consume, forever, persist
+from lumper.roles.shipper import LogShipper
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[int, int, str]  # build id, attempt, claim
+
+_HEARD = RetryPolicy(attempts=3, first=0.5)
+_WAIT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
+
+
+class Worker:
+    """One worker process. `spool` is a folder of its own for logs on their way."""
+
+    def __init__(self, broker: Broker, builder: Builder, *, name: str, concurrency: int, spool: Path) -> None:
+        self._broker = broker
+        self._builder = builder
+        self._name = name
+        self._boot = secrets.token_hex(8)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._spool = spool
+        self._held: dict[Key, asyncio.Task[Result] | None] = {}  # None: taken, and not begun yet
+        self._stopped: set[Key] = set()
+
+    async def run(self) -> None:
+        """Work until cancelled; then running builds are stopped, and the server gives them to somebody else."""
+        self._spool.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(_empty, self._spool)
+        await self._say(events.WorkerOnline(self._name, self._boot))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._take_jobs(group))
+                group.create_task(consume(self._broker, events.worker_topic(self._name), self._hear, _HEARD))
+                group.create_task(forever("worker.heartbeat", HEARTBEAT_SECONDS, self._beat))
+                group.create_task(self._sweep())
+        finally:
+            await self._farewell()
+
+    async def _say(self, event: events.Event) -> None:
+        message = Message(uuid.uuid4().hex, events.EVENTS, encode(event))
+        await persist(lambda: self._broker.publish([message]), type(event).__name__)
+
+    async def _farewell(self) -> None:
+        with contextlib.suppress(QueueUnavailable):  # the lease ends by itself
+            online = encode(events.WorkerOnline(self._name, secrets.token_hex(8)))
+            await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, online)])
+
+    async def _take_jobs(self, group: asyncio.TaskGroup) -> None:
+        tries = 0
+        while True:
+            await self._slots.acquire()
+            try:
+                await self._take_one(group)
+                tries = 0
+            except QueueUnavailable as exc:
+                self._slots.release()
+                tries += 1
+                log.warning("the queue is away", action="worker.wait", error=exc.sentence)
+                await asyncio.sleep(_WAIT.delay(tries) or 10.0)
+
+    async def _take_one(self, group: asyncio.TaskGroup) -> None:
+        async with self._broker.consume(events.BUILDS) as deliveries:
+            delivery = await anext(deliveries)
+        # The subscription is over, so nothing else is handed to this worker while it is busy.
+        try:
+            job = decode(delivery.message.body)
+            if not isinstance(job, events.BuildJob):
+                raise LumperError(f"{type(job).__name__} is not a job for a worker.")
+        except LumperError as exc:
+            self._slots.release()
+            await delivery.dead_letter(exc.sentence)
+            return
+        key = (job.build_id, job.attempt, secrets.token_hex(8))
+        self._held[key] = None
+        await self._say(events.AttemptStarted(*key, self._name, self._boot, datetime.now(UTC)))
+        await delivery.ack()
+        group.create_task(self._attempt(job, key))
+
+    async def _attempt(self, job: events.BuildJob, key: Key) -> None:
+        try:
+            log.info("a build begins", action="build.start", build=key[0], attempt=key[1], project=job.project)
+            shipper = LogShipper(self._broker, self._spool, *key)
+            async with shipper:
+                result = await self._result(job, key, shipper)
+            log.info("a build ends", action="build.end", build=key[0], attempt=key[1], outcome=result.outcome.value)
+            await self._say(events.AttemptFinished(*key, datetime.now(UTC), shipper.size, result))
+        finally:
+            self._held.pop(key, None)
+            self._stopped.discard(key)
+            self._slots.release()
+
+    async def _result(self, job: events.BuildJob, key: Key, shipper: LogShipper) -> Result:
+        cancelled = Result(Outcome.CANCELLED, error="Cancelled.")
+        if key in self._stopped:
+            return cancelled
+        work = self._held[key] = asyncio.create_task(self._builder.run(job, shipper.report))
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:  # the role itself is ending
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+        return cancelled if work.cancelled() else work.result()
+
+    async def _hear(self, payload: events.Payload) -> None:
+        if not isinstance(payload, events.CancelBuild):
+            return
+        for key, work in self._held.items():
+            if key[:2] == (payload.build_id, payload.attempt) and payload.claim in ("", key[2]):
+                log.info("a build is cancelled", action="build.cancel", build=key[0], attempt=key[1])
+                self._stopped.add(key)
+                if work is not None:
+                    work.cancel()
+
+    async def _beat(self) -> None:
+        if self._held:
+            beat = encode(events.Heartbeat(self._name, tuple(self._held)))
+            await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, beat)])
+
+    async def _sweep(self) -> None:
+        """Forget names of images that an earlier life left in the engine."""
+        with contextlib.suppress(EngineError):
+            for image in await self._builder.engine.images(f"{self._builder.registry}/"):
+                if f":{PRIVATE_PREFIX}" in image and not self._held:
+                    await self._builder.engine.remove(image)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.glob("*.jsonl"):
+        path.unlink(missing_ok=True)

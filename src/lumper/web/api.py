@@ -1,0 +1,295 @@
+"""The JSON API under /api/v1: what the command line and other programs use.
+
+GET    /api/v1/status                         version and readiness
+GET    /api/v1/projects                       POST {url, name?, repository?, image?, allow_local?}
+GET    /api/v1/projects/{name}                DELETE
+GET    /api/v1/projects/{name}/credentials    for workers: user name and password of its git server
+GET    /api/v1/builds?project=&limit=&before=
+GET    /api/v1/builds/{id}                    POST …/cancel, …/restart
+GET    /api/v1/builds/{id}/log?attempt=       JSON lines; with follow=1 until the build has ended
+GET    /api/v1/images                         /api/v1/images/{repository}
+GET    /api/v1/containers                     /api/v1/rollouts?service=&limit=
+GET    /api/v1/deliveries?limit=
+POST   /api/v1/tokens {name, role}            GET /api/v1/tokens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from lumper.errors import (
+    Conflict,
+    HookError,
+    Invalid,
+    LumperError,
+    NotFound,
+    QueueUnavailable,
+    SourceRefused,
+    StorageFull,
+)
+from lumper.history.store import History
+from lumper.model.build import Build
+from lumper.model.links import Links
+from lumper.model.people import Role
+from lumper.model.source import GitUrl, Project, parse_git_url
+from lumper.web.auth import Authenticator, Identity
+
+_STATUS = {
+    NotFound: 404,
+    Conflict: 409,
+    Invalid: 400,
+    SourceRefused: 400,
+    HookError: 400,
+    StorageFull: 507,
+    QueueUnavailable: 503,
+}
+Model = TypeVar("Model", bound=BaseModel)
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+class NewProject(BaseModel):
+    """The body of POST /api/v1/projects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+    name: str = ""
+    repository: str = ""
+    image: str = ""
+    allow_local: bool = False
+
+
+class NewToken(BaseModel):
+    """The body of POST /api/v1/tokens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    role: Role
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    """Any dataclass, or list of them, as JSON."""
+    return web.Response(body=_ANY.dump_json(value), content_type="application/json", status=status)
+
+
+def error_response(exc: LumperError) -> web.Response:
+    """The error as JSON with its hint and the status that fits it."""
+    status = next((code for kind, code in _STATUS.items() if isinstance(exc, kind)), 500)
+    return answer({"error": exc.message, "hint": exc.hint}, status)
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    """The handlers. `allow_local` are folders whose repositories may be named by their path."""
+
+    def __init__(self, history: History, auth: Authenticator, links: Links, allow_local: tuple[Path, ...]) -> None:
+        self._history = history
+        self._auth = auth
+        self._links = links
+        self._allow_local = allow_local
+
+    def allowed(self, handler: Handler, *roles: Role) -> Handler:
+        """`handler` for those who have one of the roles, with errors as JSON."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                identity = await self._auth.identify(request)
+                if identity is None:
+                    return answer({"error": "Who are you?", "hint": "Send an API token as a bearer token."}, 401)
+                if identity.role not in roles:
+                    return answer({"error": f"Not allowed for the role {identity.role.value}.", "hint": ""}, 403)
+                request["identity"] = identity
+                return await handler(request)
+            except LumperError as exc:
+                return error_response(exc)
+
+        return guarded
+
+    async def status(self, _request: web.Request) -> web.Response:
+        """What answers here."""
+        return answer(
+            {"version": version("lumper"), "public_url": self._links.public_url, "registry": self._links.registry}
+        )
+
+    async def list_projects(self, _request: web.Request) -> web.Response:
+        """All projects, without their secrets."""
+        return answer([_public(project) for project in await self._history.projects.all()])
+
+    async def add_project(self, request: web.Request) -> web.Response:
+        """Add a project; the answer has its webhook secret and the addresses for the forge."""
+        new = await _body(request, NewProject)
+        source = parse_git_url(new.url)
+        if source.local:
+            self._check_local(source, request["identity"], allowed=new.allow_local)
+        project = await self._history.projects.add(source, name=new.name, repository=new.repository, image=new.image)
+        return answer(self._private(project), 201)
+
+    def _check_local(self, source: GitUrl, identity: Identity, *, allowed: bool) -> None:
+        """A local path must lie in an allowed folder, or be allowed by whoever owns the data folder."""
+        path = Path(source.url).resolve()
+        inside = any(path.is_relative_to(folder.resolve()) for folder in self._allow_local)
+        if not inside and not (allowed and identity.role is Role.OPERATOR):
+            raise SourceRefused(
+                f"The local path {source.url} is not allowed.",
+                hint="Add its folder to [git] allow_local, or use `lumper project add --allow-local` on this machine.",
+            )
+
+    async def show_project(self, request: web.Request) -> web.Response:
+        """One project with its secret."""
+        return answer(self._private(await self._history.projects.get(request.match_info["name"])))
+
+    async def remove_project(self, request: web.Request) -> web.Response:
+        """Forget a project."""
+        return answer(_public(await self._history.projects.remove(request.match_info["name"])))
+
+    async def project_credentials(self, request: web.Request) -> web.Response:
+        """For workers: how to log in at the project's git server."""
+        project = await self._history.projects.get(request.match_info["name"])
+        return answer({"username": project.username, "password": project.password})
+
+    def _private(self, project: Project) -> dict[str, Any]:
+        hooks = {forge: self._links.hook(forge) for forge in ("github", "gitea")}
+        return {**_public(project), "secret": project.secret, "hooks": hooks}
+
+    async def list_builds(self, request: web.Request) -> web.Response:
+        """The newest builds first."""
+        before = _number(request, "before", 0)
+        found = await self._history.builds.newest(
+            project=request.query.get("project", ""), limit=_number(request, "limit", 50), before=before or None
+        )
+        return answer([_build(build) for build in found])
+
+    async def show_build(self, request: web.Request) -> web.Response:
+        """One build, with its rollout."""
+        build = await self._history.builds.get(_id(request))
+        return answer({**_build(build), "rollout": await self._history.rollouts.of_build(build.id)})
+
+    async def cancel_build(self, request: web.Request) -> web.Response:
+        """Cancel a build."""
+        return answer(_build(await self._history.builds.cancel(_id(request))))
+
+    async def restart_build(self, request: web.Request) -> web.Response:
+        """Build the same commit again."""
+        return answer(_build(await self._history.builds.restart(_id(request))))
+
+    async def build_log(self, request: web.Request) -> web.StreamResponse:
+        """The log as JSON lines, from byte `offset` on; `follow=1` waits for more until the build has ended."""
+        build = await self._history.builds.get(_id(request))
+        attempt = _number(request, "attempt", build.attempt)
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await response.prepare(request)
+        offset, follow = _number(request, "offset", 0), request.query.get("follow") == "1"
+        while True:
+            async for chunk in self._history.logs.read(build.id, attempt, offset):
+                offset += len(chunk)
+                await response.write(chunk)
+            if build.state.final or not follow or build.attempt != attempt:
+                break
+            await self._history.logs.wait(build.id, attempt, offset, 5.0)
+            build = await self._history.builds.get(build.id)
+        await response.write_eof()
+        return response
+
+    async def list_images(self, _request: web.Request) -> web.Response:
+        """All repositories of the registry."""
+        return answer(await self._history.images.images())
+
+    async def show_image(self, request: web.Request) -> web.Response:
+        """One repository with its tags."""
+        name = request.match_info["name"]
+        tags = await self._history.images.tags(name, limit=1000)
+        if tags is None:
+            raise NotFound(f"There is no image {name!r}.", hint="`lumper images` shows all.")
+        rows = []
+        for tag in tags:
+            manifest = await self._history.images.manifest(name, tag.digest)
+            rows.append({**vars(tag), "size": manifest.total if manifest else 0})
+        return answer({"name": name, "pull": f"{self._links.registry}/{name}", "tags": rows})
+
+    async def list_containers(self, _request: web.Request) -> web.Response:
+        """What runs where, as last seen."""
+        return answer(await self._history.rollouts.containers())
+
+    async def list_rollouts(self, request: web.Request) -> web.Response:
+        """The newest rollouts first."""
+        service, limit = request.query.get("service", ""), _number(request, "limit", 50)
+        return answer(await self._history.rollouts.newest(service=service, limit=limit))
+
+    async def list_deliveries(self, request: web.Request) -> web.Response:
+        """The newest deliveries first."""
+        return answer(await self._history.deliveries.newest(_number(request, "limit", 50)))
+
+    async def add_token(self, request: web.Request) -> web.Response:
+        """Make an API token; it is shown this once."""
+        new = await _body(request, NewToken)
+        token = await self._history.accounts.create_token(new.name, new.role)
+        return answer({"name": new.name, "role": new.role, "token": token}, 201)
+
+
+def _public(project: Project) -> dict[str, Any]:
+    hidden = ("secret", "username", "password")
+    return {key: value for key, value in vars(project).items() if key not in hidden}
+
+
+def _build(build: Build) -> dict[str, Any]:
+    return {**vars(build), "tag": build.tag, "seconds": build.seconds}
+
+
+async def _body(request: web.Request, model: type[Model]) -> Model:
+    try:
+        return model.model_validate_json(await request.content.read(64 * 1024))
+    except ValidationError as exc:
+        words = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
+        raise Invalid(f"The body is not understood: {words}.") from exc
+
+
+def _id(request: web.Request) -> int:
+    return int(request.match_info["id"])
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise Invalid(f"{name} must be a number.")
+    return int(text)
+
+
+def add_routes(
+    app: web.Application, history: History, auth: Authenticator, links: Links, *, allow_local: tuple[Path, ...]
+) -> None:
+    """Serve the API."""
+    api = Api(history, auth, links, allow_local)
+    people = (Role.ADMIN, Role.OPERATOR)
+    readers = (*people, Role.MAILER, Role.WORKER, Role.DEPLOYER)
+    table: list[tuple[str, str, Handler, tuple[Role, ...]]] = [
+        ("GET", "/status", api.status, readers),
+        ("GET", "/projects", api.list_projects, people),
+        ("POST", "/projects", api.add_project, people),
+        ("GET", "/projects/{name:.+}/credentials", api.project_credentials, (*people, Role.WORKER)),
+        ("GET", "/projects/{name:.+}", api.show_project, people),
+        ("DELETE", "/projects/{name:.+}", api.remove_project, people),
+        ("GET", "/builds", api.list_builds, people),
+        (r"GET", r"/builds/{id:\d{1,18}}", api.show_build, people),
+        (r"POST", r"/builds/{id:\d{1,18}}/cancel", api.cancel_build, people),
+        (r"POST", r"/builds/{id:\d{1,18}}/restart", api.restart_build, people),
+        (r"GET", r"/builds/{id:\d{1,18}}/log", api.build_log, (*people, Role.MAILER)),
+        ("GET", "/images", api.list_images, people),
+        ("GET", "/images/{name:.+}", api.show_image, people),
+        ("GET", "/containers", api.list_containers, people),
+        ("GET", "/rollouts", api.list_rollouts, people),
+        ("GET", "/deliveries", api.list_deliveries, people),
+        ("POST", "/tokens", api.add_token, people),
+    ]
+    for method, path, handler, roles in table:
+        app.router.add_route(method, "/api/v1" + path, api.allowed(handler, *roles))
