@@ -4,8 +4,11 @@
     ├── ConfigError                 the configuration is wrong (carries every problem at once)
     ├── RecipeError                 `lumper.toml` in the repository is wrong (likewise, with lines)
     ├── NotFound · Conflict · Invalid   what an API caller asked for
+    ├── Unauthorized · Forbidden · TooManyAttempts   who asked
     ├── SourceError                 the forge's git repository
     │   ├── GitUnreachable          (temporary)
+    │   ├── MirrorDamaged           (temporary)
+    │   ├── GitUnauthorized · RepositoryNotFound
     │   ├── RefNotFound · CommitMismatch · CheckoutTooLarge · SourceRefused
     ├── HookError                   a webhook request
     │   ├── HookUnauthorized · HookMalformed · HookTooLarge
@@ -98,6 +101,25 @@ class Invalid(LumperError):
     """The request is not understood."""
 
 
+class Unauthorized(LumperError):
+    """The name, password or token is not right."""
+
+
+class Forbidden(LumperError):
+    """You may not do that."""
+
+
+class TooManyAttempts(LumperError):
+    """There were too many failed sign-ins.
+
+    `retry_after` is in seconds.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(hint=f"Wait {retry_after} s and try again.")
+
+
 class SourceError(LumperError):
     """The git repository could not be read."""
 
@@ -107,6 +129,25 @@ class GitUnreachable(SourceError):
 
     temporary = True
     default_hint = "Check the URL with `lumper project show`, the network and the forge's own state."
+
+
+class MirrorDamaged(SourceError):
+    """The worker's copy of the git repository is damaged."""
+
+    temporary = True
+    default_hint = "The next try fetches it anew; if it happens again, check the worker's disk."
+
+
+class GitUnauthorized(SourceError):
+    """The git server does not let Lumper in."""
+
+    default_hint = "Give the project a user name and a token (or the worker an ssh key) that may read the repository."
+
+
+class RepositoryNotFound(SourceError):
+    """There is no git repository at this URL."""
+
+    default_hint = "Check the URL; many forges answer so too when the credentials may not see the repository."
 
 
 class RefNotFound(SourceError):
