@@ -41,14 +41,14 @@ class ProjectHistory:
             password=source.password,
             local=source.local,
         )
-        try:
-            async with self._database.write() as connection:
+        async with self._database.write() as connection:
+            try:
                 await connection.execute(projects.insert().values(**vars(project)))
-        except IntegrityError as exc:
-            raise Conflict(
-                f"There is a project {project.name!r} (or one with the image {project.image!r}) already.",
-                hint="Choose another name with --name.",
-            ) from exc
+            except IntegrityError as exc:
+                raise Conflict(
+                    f"There is a project {project.name!r} (or one with the image {project.image!r}) already.",
+                    hint="Choose another name with --name.",
+                ) from exc
         return project
 
     async def all(self) -> list[Project]:
