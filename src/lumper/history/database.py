@@ -16,6 +16,7 @@ from lumper.errors import StorageError, StorageFull
 
 HEAD = "0001"  # the newest revision in migrations/: a test holds the two together
 _BUSY_TIMEOUT_MS = 30_000
+_CHANGES = "lumper_changes"
 
 
 class Database:
@@ -29,6 +30,7 @@ class Database:
         self._engine: AsyncEngine = create_async_engine(url, pool_size=8, max_overflow=8)
         self._writer = self._engine.execution_options(lumper_write=True)
         self._on_commit: list[Callable[[], None]] = []
+        self._on_change: list[tuple[str, Callable[[str], None]]] = []
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
@@ -39,17 +41,27 @@ class Database:
 
         Raises StorageFull, StorageError.
         """
+        changes: set[tuple[str, str]] = set()
         try:
             async with self._writer.begin() as connection:
+                connection.info[_CHANGES] = changes
                 yield connection
         except (OperationalError, DatabaseError) as exc:
             raise _translated(exc) from exc
-        for callback in self._on_commit:
-            callback()
+        finally:  # after a failed commit too: nobody knows then what is on the disk
+            for topic, callback in self._on_change:
+                for key in [key for changed_topic, key in changes if changed_topic == topic]:
+                    callback(key)
+        for committed in self._on_commit:
+            committed()
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every committed write transaction of this process."""
         self._on_commit.append(callback)
+
+    def on_change(self, topic: str, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the key of every `changed(…, topic, key)` after its transaction: caches forget then."""
+        self._on_change.append((topic, callback))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -73,6 +85,11 @@ class Database:
     async def close(self) -> None:
         """Close all connections. Idempotent; without it the process does not end."""
         await self._engine.dispose()
+
+
+def changed(connection: AsyncConnection, topic: str, key: str) -> None:
+    """Say that the transaction of `connection`, one of `Database.write`, changes this: `on_change` hears of it."""
+    connection.info[_CHANGES].add((topic, key))
 
 
 def _translated(exc: DatabaseError) -> StorageError:

@@ -212,7 +212,7 @@ users = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("password_hash", Text, nullable=False),
-    Column("admin", Boolean, nullable=False, default=False),
+    Column("role", String(16), nullable=False),
     Column("created_at", Time, nullable=False),
 )
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from lumper.model.image import Image, Manifest, Tag
+from lumper.model.image import Image, Link, Manifest, NewManifest, Tag
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class Storage(Protocol):
         """The blob, or None."""
 
     def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to, without, `end`, in chunks of at most 1 MiB. Raises StorageError if it is not there."""
+        """The bytes from `start` up to, without, `end`, in chunks of at most 1 MiB.
+
+        Raises StorageError if the blob is not there.
+        """
 
     async def put(self, digest: str, data: bytes) -> None:
         """Store a small blob whole (a manifest). The caller has checked the digest."""
@@ -41,7 +44,7 @@ class Storage(Protocol):
         """Make an empty upload of this name (letters, digits, dashes)."""
 
     async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
-        """Write at `offset`, which must be the upload's size; the new size. On an error what came is kept or not at all.
+        """Write at `offset`, which must be the upload's size; the new size. After an error what came is kept or not.
 
         Raises StorageError for an unknown upload or a wrong offset.
         """
@@ -63,27 +66,6 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Release what is held. Idempotent."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """What a manifest refers to: a blob (layer, config) or another manifest. `size` in bytes."""
-
-    digest: str
-    size: int
-    manifest: bool = False
-
-
-@dataclass(frozen=True)
-class NewManifest:
-    """A manifest that was checked and is about to be known. `subject` is the digest it refers to, or ""."""
-
-    digest: str
-    media_type: str
-    size: int
-    links: tuple[Link, ...]
-    subject: str = ""
-    artifact_type: str = ""
 
 
 class Metadata(Protocol):

@@ -1,0 +1,339 @@
+"""Images: which repository may serve which blob, manifests, and the tags that point at them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Row, ScalarSelect, Table, delete, func, insert, not_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.errors import Conflict
+from lumper.history.database import Database, changed
+from lumper.history.tables import manifest_links, manifests, repositories, repository_blobs, tags
+from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Tag
+
+TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
+_REMEMBERED = 16_384
+
+_V = TypeVar("_V")
+
+
+class ImageHistory:
+    """The registry's metadata in the database.
+
+    Tags, manifests and rights to blobs that are there are answered from memory; every transaction that changes them,
+    in this process, makes the memory forget them.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._changes = 0
+        self._blobs: _Recent[bool] = _Recent()
+        self._manifests: _Recent[Manifest] = _Recent()
+        self._tags: _Recent[Tag] = _Recent()
+        database.on_change(TOPIC, self._forget)
+
+    def _forget(self, repository: str) -> None:
+        self._changes += 1
+        for recent in (self._blobs, self._manifests, self._tags):
+            recent.forget(repository)
+
+    async def link_blob(self, repository: str, digest: str, size: int) -> None:
+        """From now on `repository` (made if need be) may serve this blob."""
+        changes = self._changes
+        async with self._database.write() as connection:
+            identity = await _repository_made(connection, repository)
+            row = {"repository_id": identity, "digest": digest, "size": size, "linked_at": datetime.now(UTC)}
+            await connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), row)
+        if changes == self._changes:
+            self._blobs.keep(repository, digest, True)
+
+    async def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether `repository` may serve this blob."""
+        if self._blobs.get(repository, digest):
+            return True
+        changes = self._changes
+        query = select(repository_blobs.c.size).where(
+            repository_blobs.c.repository_id == _id_of(repository), repository_blobs.c.digest == digest
+        )
+        async with self._database.read() as connection:
+            found = (await connection.execute(query)).first() is not None
+        if found and changes == self._changes:
+            self._blobs.keep(repository, digest, True)
+        return found
+
+    async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
+        """Those of the links that `repository` may not serve."""
+        unknown = [link for link in links if not self._has(repository, link)]
+        if not unknown:
+            return []
+        async with self._database.read() as connection:
+            blobs = await _known(connection, repository_blobs, repository, [x for x in unknown if not x.manifest])
+            children = await _known(connection, manifests, repository, [x for x in unknown if x.manifest])
+        return [link for link in unknown if link.digest not in (children if link.manifest else blobs)]
+
+    def _has(self, repository: str, link: Link) -> bool:
+        known = self._manifests if link.manifest else self._blobs
+        return known.get(repository, link.digest) is not None
+
+    async def put_manifest(self, repository: str, manifest: NewManifest, tags: Sequence[str]) -> None:
+        """Make the manifest known and let the tags point at it, in one transaction."""
+        now = datetime.now(UTC)
+        links = list({(link.digest, link.manifest): link for link in manifest.links}.values())
+        async with self._database.write() as connection:
+            identity = await _repository_made(connection, repository)
+            row = {
+                "repository_id": identity,
+                "digest": manifest.digest,
+                "media_type": manifest.media_type,
+                "size": manifest.size,
+                "total": manifest.size + await _total(connection, identity, links),
+                "subject": manifest.subject,
+                "artifact_type": manifest.artifact_type,
+                "created_at": now,
+            }
+            await connection.execute(
+                _upsert(connection, manifests, "repository_id", "digest", keep=("created_at", "build_id")), row
+            )
+            if links:
+                await connection.execute(
+                    _upsert(connection, manifest_links, "repository_id", "parent", "child"),
+                    [_link_row(identity, manifest.digest, link) for link in links],
+                )
+            await _point(connection, identity, manifest.digest, tags, None, now)
+            changed(connection, TOPIC, repository)
+
+    async def manifest(self, repository: str, digest: str) -> Manifest | None:
+        """The manifest, if this repository has it."""
+        if known := self._manifests.get(repository, digest):
+            return known
+        changes = self._changes
+        query = select(manifests).where(manifests.c.repository_id == _id_of(repository), manifests.c.digest == digest)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        found = manifest_from_row(row)
+        if changes == self._changes:
+            self._manifests.keep(repository, digest, found)
+        return found
+
+    async def tag(self, repository: str, name: str) -> Tag | None:
+        """The tag, or None."""
+        if known := self._tags.get(repository, name):
+            return known
+        changes = self._changes
+        query = select(tags).where(tags.c.repository_id == _id_of(repository), tags.c.name == name)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        found = tag_from_row(row)
+        if changes == self._changes:
+            self._tags.keep(repository, name, found)
+        return found
+
+    async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
+        """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""
+        async with self._database.read() as connection:
+            identity = (await connection.execute(select(_id_of(repository)))).scalar()
+            if identity is None:
+                return None
+            query = select(tags).where(tags.c.repository_id == identity, tags.c.name > last, _public())
+            rows = await connection.execute(query.order_by(tags.c.name).limit(limit))
+            return [tag_from_row(row) for row in rows]
+
+    async def repositories(self, *, last: str = "", limit: int = 100) -> list[str]:
+        """At most `limit` names of repositories after `last` in lexical order."""
+        query = select(repositories.c.name).where(repositories.c.name > last).order_by(repositories.c.name).limit(limit)
+        async with self._database.read() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def images(self) -> list[Image]:
+        """All repositories with the number of tags and the bytes that they hold."""
+        mine = repositories.c.id
+        query = select(
+            repositories.c.name,
+            repositories.c.created_at,
+            _of(tags, func.count(), mine, _public()).label("tags"),
+            _of(tags, func.max(tags.c.updated_at), mine, _public()).label("moved_at"),
+            _of(repository_blobs, func.coalesce(func.sum(repository_blobs.c.size), 0), mine).label("blobs"),
+            _of(manifests, func.coalesce(func.sum(manifests.c.size), 0), mine).label("manifests"),
+        ).order_by(repositories.c.name)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [_image_from_row(row) for row in rows]
+
+    async def delete_tag(self, repository: str, name: str) -> bool:
+        """Remove a tag; whether it was there."""
+        async with self._database.write() as connection:
+            return await _drop_tag(connection, repository, name)
+
+    async def delete_manifest(self, repository: str, digest: str) -> bool:
+        """Remove a manifest and the tags that point at it; whether it was there."""
+        async with self._database.write() as connection:
+            for table, column in ((tags, tags.c.digest), (manifest_links, manifest_links.c.parent)):
+                await connection.execute(
+                    delete(table).where(table.c.repository_id == _id_of(repository), column == digest)
+                )
+            gone = await connection.execute(
+                delete(manifests).where(manifests.c.repository_id == _id_of(repository), manifests.c.digest == digest)
+            )
+            changed(connection, TOPIC, repository)
+            return gone.rowcount > 0
+
+    async def unlink_blob(self, repository: str, digest: str) -> bool:
+        """`repository` no longer serves this blob; whether it did."""
+        async with self._database.write() as connection:
+            gone = await connection.execute(
+                delete(repository_blobs).where(
+                    repository_blobs.c.repository_id == _id_of(repository), repository_blobs.c.digest == digest
+                )
+            )
+            changed(connection, TOPIC, repository)
+            return gone.rowcount > 0
+
+
+async def move_tags(
+    connection: AsyncConnection, repository: str, digest: str, tags: Sequence[str], build_id: int, now: datetime
+) -> None:
+    """Within the caller's transaction: let `tags` point at the manifest that the build made.
+
+    Raises Conflict if the manifest is not in the repository.
+    """
+    marked = await connection.execute(
+        update(manifests)
+        .where(manifests.c.repository_id == _id_of(repository), manifests.c.digest == digest)
+        .values(build_id=build_id)
+    )
+    if marked.rowcount == 0:
+        raise Conflict(f"The repository {repository} has no manifest {digest}.")
+    identity = await _repository_made(connection, repository)
+    await _point(connection, identity, digest, tags, build_id, now)
+    changed(connection, TOPIC, repository)
+
+
+async def drop_private_tag(connection: AsyncConnection, repository: str, name: str) -> None:
+    """Within the caller's transaction: remove a tag that a build has pushed under. No error if there is none."""
+    await _drop_tag(connection, repository, name)
+
+
+def manifest_from_row(row: Row[Any]) -> Manifest:
+    """A row of `manifests` as a value."""
+    return Manifest(row.digest, row.media_type, row.size, row.total, row.created_at, row.build_id)
+
+
+def tag_from_row(row: Row[Any]) -> Tag:
+    """A row of `tags` as a value."""
+    return Tag(row.name, row.digest, row.updated_at, row.build_id)
+
+
+def _image_from_row(row: Any) -> Image:
+    moved_at = row.moved_at or row.created_at
+    return Image(row.name, row.tags, row.blobs + row.manifests, max(row.created_at, moved_at))
+
+
+async def _drop_tag(connection: AsyncConnection, repository: str, name: str) -> bool:
+    gone = await connection.execute(delete(tags).where(tags.c.repository_id == _id_of(repository), tags.c.name == name))
+    changed(connection, TOPIC, repository)
+    return gone.rowcount > 0
+
+
+async def _point(
+    connection: AsyncConnection, identity: int, digest: str, names: Sequence[str], build_id: int | None, now: datetime
+) -> None:
+    if names:
+        await connection.execute(
+            _upsert(connection, tags, "repository_id", "name"),
+            [
+                {"repository_id": identity, "name": name, "digest": digest, "updated_at": now, "build_id": build_id}
+                for name in names
+            ],
+        )
+
+
+async def _repository_made(connection: AsyncConnection, name: str) -> int:
+    identity = (await connection.execute(select(_id_of(name)))).scalar()
+    if identity is None:
+        row = insert(repositories).values(name=name, created_at=datetime.now(UTC)).returning(repositories.c.id)
+        identity = (await connection.execute(row)).scalar_one()
+    return int(identity)
+
+
+async def _known(connection: AsyncConnection, table: Table, repository: str, links: list[Link]) -> set[str]:
+    known: set[str] = set()
+    digests = [link.digest for link in links]
+    for start in range(0, len(digests), 500):  # SQLite takes 999 parameters, in its older builds
+        query = select(table.c.digest).where(
+            table.c.repository_id == _id_of(repository), table.c.digest.in_(digests[start : start + 500])
+        )
+        known.update((await connection.execute(query)).scalars())
+    return known
+
+
+async def _total(connection: AsyncConnection, identity: int, links: list[Link]) -> int:
+    """The bytes behind all links: a child manifest counts with its own layers."""
+    total = sum(link.size for link in links if not link.manifest)
+    children = [link.digest for link in links if link.manifest]
+    for start in range(0, len(children), 500):
+        query = select(func.coalesce(func.sum(manifests.c.total), 0)).where(
+            manifests.c.repository_id == identity, manifests.c.digest.in_(children[start : start + 500])
+        )
+        total += (await connection.execute(query)).scalar_one()
+    return total
+
+
+def _link_row(identity: int, parent: str, link: Link) -> dict[str, object]:
+    return {
+        "repository_id": identity,
+        "parent": parent,
+        "child": link.digest,
+        "manifest": link.manifest,
+        "size": link.size,
+    }
+
+
+def _id_of(repository: str) -> ScalarSelect[int]:
+    return select(repositories.c.id).where(repositories.c.name == repository).scalar_subquery()
+
+
+def _public() -> Any:
+    return not_(tags.c.name.startswith(PRIVATE_PREFIX, autoescape=True))
+
+
+def _of(table: Table, what: Any, repository_id: Any, *conditions: Any) -> ScalarSelect[Any]:
+    return select(what).select_from(table).where(table.c.repository_id == repository_id, *conditions).scalar_subquery()
+
+
+def _upsert(connection: AsyncConnection, table: Table, *keys: str, keep: Sequence[str] = ()) -> Any:
+    """An INSERT that overwrites what it meets, except the columns in `keep`."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    changing = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in (*keys, *keep)}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changing)
+
+
+class _Recent(Generic[_V]):
+    """The answers given last, by repository and what was asked of it; the oldest are forgotten first."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[tuple[str, str], _V] = OrderedDict()
+        self._asked: dict[str, set[str]] = {}
+
+    def get(self, repository: str, asked: str) -> _V | None:
+        return self._answers.get((repository, asked))
+
+    def keep(self, repository: str, asked: str, answer: _V) -> None:
+        self._answers[repository, asked] = answer
+        self._asked.setdefault(repository, set()).add(asked)
+        if len(self._answers) > _REMEMBERED:
+            (oldest, what), _ = self._answers.popitem(last=False)
+            self._asked[oldest].discard(what)
+
+    def forget(self, repository: str) -> None:
+        for asked in self._asked.pop(repository, ()):
+            self._answers.pop((repository, asked), None)

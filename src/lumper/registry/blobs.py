@@ -1,0 +1,151 @@
+"""Blobs and their uploads: what a repository may serve, and how bytes become a blob."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from lumper.errors import StorageError
+from lumper.model.image import is_digest
+from lumper.registry.errors import refuse
+from lumper.registry.port import Metadata, Storage, StoredBlob
+
+_UPLOAD = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Session:
+    """An upload as its owner names it. `owner` is any text that is the same for every request of one client."""
+
+    repository: str
+    owner: str
+    name: str
+
+
+class Blobs:
+    """The blobs of all repositories. A blob that one repository has is not readable in another one."""
+
+    def __init__(self, storage: Storage, metadata: Metadata) -> None:
+        self._storage = storage
+        self._metadata = metadata
+        self._busy: set[str] = set()
+
+    async def stat(self, repository: str, digest: str) -> StoredBlob:
+        """The blob. Raises RegistryError: DIGEST_INVALID, BLOB_UNKNOWN."""
+        check_digest(digest)
+        if await self._metadata.has_blob(repository, digest):
+            blob = await self._storage.stat(digest)
+            if blob is not None:
+                return blob
+        raise refuse("BLOB_UNKNOWN", detail=digest)
+
+    def read(self, digest: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes of a blob from `stat`, where it has no path to send."""
+        return self._storage.read(digest, start, end)
+
+    async def delete(self, repository: str, digest: str) -> None:
+        """The repository no longer serves the blob. Raises RegistryError: DIGEST_INVALID, BLOB_UNKNOWN."""
+        check_digest(digest)
+        if not await self._metadata.unlink_blob(repository, digest):
+            raise refuse("BLOB_UNKNOWN", detail=digest)
+
+    async def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Let `repository` serve a blob of `source`, which the caller may read; whether it is there to be served."""
+        check_digest(digest)
+        if not await self._metadata.has_blob(source, digest):
+            return False
+        blob = await self._storage.stat(digest)
+        if blob is None:
+            return False
+        await self._metadata.link_blob(repository, digest, blob.size)
+        return True
+
+    async def begin(self, repository: str, owner: str) -> Session:
+        """Begin an upload."""
+        nonce = secrets.token_hex(16)
+        session = Session(repository, owner, f"{nonce}-{_seal(nonce, repository, owner)}")
+        await self._storage.begin(session.name)
+        return session
+
+    async def size(self, session: Session) -> int:
+        """How many bytes came so far. Raises RegistryError BLOB_UPLOAD_UNKNOWN, also for another owner's upload."""
+        nonce, _, seal = session.name.partition("-")
+        if not _UPLOAD.fullmatch(session.name) or seal != _seal(nonce, session.repository, session.owner):
+            raise refuse("BLOB_UPLOAD_UNKNOWN")
+        size = await self._storage.uploaded(session.name)
+        if size is None:
+            raise refuse("BLOB_UPLOAD_UNKNOWN")
+        return size
+
+    async def append(self, session: Session, start: int | None, data: AsyncIterator[bytes]) -> int:
+        """Write the next bytes, which begin at `start` (None: wherever the upload is); the new size.
+
+        Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID (also while another request writes).
+        """
+        await self.size(session)
+        with self._alone(session):
+            size = await self.size(session)
+            if start is not None and start != size:
+                raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
+            return await self._storage.append(session.name, size, data)
+
+    async def finish(
+        self, session: Session, digest: str, start: int | None = None, data: AsyncIterator[bytes] | None = None
+    ) -> StoredBlob:
+        """Write the last bytes, if any, and make the upload a blob of its repository.
+
+        Raises RegistryError: DIGEST_INVALID (then the upload is gone), BLOB_UPLOAD_UNKNOWN, RANGE_INVALID.
+        """
+        check_digest(digest)
+        await self.size(session)
+        with self._alone(session):
+            size = await self.size(session)
+            if start is not None and start != size:
+                raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
+            if data is not None:
+                await self._storage.append(session.name, size, data)
+            blob = await self._storage.commit(session.name, digest)
+            if blob is None:
+                raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
+        await self._metadata.link_blob(session.repository, digest, blob.size)
+        return blob
+
+    async def cancel(self, session: Session) -> None:
+        """Forget the upload. Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID while another request writes."""
+        await self.size(session)
+        with self._alone(session):
+            await self._storage.abort(session.name)
+
+    async def expire_uploads(self, before: datetime) -> int:
+        """Forget the uploads whose last byte came before this time; how many."""
+        stale = [name for name, at in await self._storage.uploads() if at < before and name not in self._busy]
+        for name in stale:
+            with contextlib.suppress(StorageError):  # it ended meanwhile
+                await self._storage.abort(name)
+        return len(stale)
+
+    @contextlib.contextmanager
+    def _alone(self, session: Session) -> Iterator[None]:
+        if session.name in self._busy:
+            raise refuse("RANGE_INVALID", "Another request writes to this upload.")
+        self._busy.add(session.name)
+        try:
+            yield
+        finally:
+            self._busy.discard(session.name)
+
+
+def check_digest(digest: str) -> None:
+    """Raise RegistryError DIGEST_INVALID for anything but a sha256 or sha512 digest in lower case."""
+    if not is_digest(digest):
+        raise refuse("DIGEST_INVALID", "A digest is sha256: and 64, or sha512: and 128, of the characters 0-9a-f.")
+
+
+def _seal(nonce: str, repository: str, owner: str) -> str:
+    """Binds the upload's name to whom it belongs: another caller cannot compute a name that exists."""
+    return hashlib.sha256(f"{nonce}\n{repository}\n{owner}".encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,104 @@
+"""Manifests: checked when they come, kept like blobs, answered from memory when they are asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from lumper.model.image import Link, Manifest, NewManifest, is_digest, is_tag
+from lumper.registry.blobs import check_digest
+from lumper.registry.documents import read_manifest
+from lumper.registry.errors import refuse
+from lumper.registry.port import Metadata, Storage
+
+MAX_BYTES = 4 << 20  # distribution-spec 1.1, "Pushing Manifests": clients may rely on 4 MiB
+_QUICKLY_READ = 64 << 10  # bytes; what is larger is parsed in a thread
+_KEPT_BYTES = 16 << 20
+
+
+class Manifests:
+    """The manifests of all repositories, by tag and by digest."""
+
+    def __init__(self, storage: Storage, metadata: Metadata) -> None:
+        self._storage = storage
+        self._metadata = metadata
+        self._kept: OrderedDict[str, bytes] = OrderedDict()  # never stale: a digest has one content
+        self._kept_bytes = 0
+
+    async def find(self, repository: str, reference: str) -> Manifest:
+        """The manifest that a tag or digest means. Raises RegistryError: MANIFEST_UNKNOWN, DIGEST_INVALID."""
+        digest = reference
+        if ":" in reference:
+            check_digest(reference)
+        else:
+            tag = await self._metadata.tag(repository, reference) if is_tag(reference) else None
+            digest = tag.digest if tag else ""
+        manifest = await self._metadata.manifest(repository, digest) if digest else None
+        if manifest is None:
+            raise refuse("MANIFEST_UNKNOWN", detail=reference)
+        return manifest
+
+    async def content(self, manifest: Manifest) -> bytes:
+        """The bytes of a manifest from `find`. Raises StorageError."""
+        body = self._kept.get(manifest.digest)
+        if body is None:
+            body = b"".join([chunk async for chunk in self._storage.read(manifest.digest)])
+            self._keep(manifest.digest, body)
+        return body
+
+    async def put(self, repository: str, reference: str, media_type: str, body: bytes) -> NewManifest:
+        """Keep a manifest, and let the tag point at it if `reference` is one.
+
+        Raises RegistryError: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, MANIFEST_TOO_LARGE.
+        """
+        check_reference(reference)
+        if len(body) > MAX_BYTES:
+            raise refuse("MANIFEST_TOO_LARGE")
+        algorithm = reference.partition(":")[0] if is_digest(reference) else "sha256"
+        digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+        if is_digest(reference) and digest != reference:
+            raise refuse("DIGEST_INVALID", "The manifest's bytes have another digest.", detail=reference)
+        if len(body) <= _QUICKLY_READ:
+            manifest = read_manifest(body, media_type, digest)
+        else:
+            manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
+        _complain(await self._metadata.missing(repository, manifest.links))
+        await self._storage.put(digest, body)
+        await self._metadata.put_manifest(repository, manifest, [] if is_digest(reference) else [reference])
+        self._keep(digest, body)
+        return manifest
+
+    async def delete(self, repository: str, reference: str) -> None:
+        """Remove a tag, or a manifest with all its tags. Raises RegistryError: MANIFEST_UNKNOWN, DIGEST_INVALID."""
+        if ":" in reference:
+            check_digest(reference)
+            there = await self._metadata.delete_manifest(repository, reference)
+        else:
+            there = is_tag(reference) and await self._metadata.delete_tag(repository, reference)
+        if not there:
+            raise refuse("MANIFEST_UNKNOWN", detail=reference)
+
+    def _keep(self, digest: str, body: bytes) -> None:
+        if digest not in self._kept:
+            self._kept[digest] = body
+            self._kept_bytes += len(body)
+        while self._kept_bytes > _KEPT_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest)
+
+
+def check_reference(reference: str) -> None:
+    """Raise RegistryError for what cannot name a manifest that is pushed: MANIFEST_INVALID, DIGEST_INVALID."""
+    if ":" in reference:
+        check_digest(reference)
+    elif not is_tag(reference):
+        raise refuse(
+            "MANIFEST_INVALID", "A tag has at most 128 letters, digits, and . _ -, and begins with none of . -"
+        )
+
+
+def _complain(missing: Sequence[Link]) -> None:
+    if missing:
+        raise refuse("MANIFEST_BLOB_UNKNOWN", detail=", ".join(link.digest for link in missing[:20]))

@@ -1,0 +1,50 @@
+"""Where things lie in the registry's folder.
+
+    <root>/
+    ├── blobs/
+    │   ├── sha256/
+    │   │   └── 0f/
+    │   │       └── 0f3c…9a       the blob with this digest, whole: layers, configs, manifests alike
+    │   └── sha512/               likewise
+    └── uploads/
+        ├── 5f0c…-1b…             what has come so far of an upload
+        └── put-8d…               a small blob on its way to its place
+
+A file under blobs/ is never written to: it is renamed there from uploads/ when it is whole, checked and on the disk.
+Who may see which blob is not in this tree: the metadata say so.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lumper.errors import StorageError
+from lumper.model.image import is_digest
+
+_UPLOAD = re.compile(r"[A-Za-z0-9-]{1,128}")
+
+
+def blobs(root: Path) -> Path:
+    """The folder of all blobs."""
+    return root / "blobs"
+
+
+def uploads(root: Path) -> Path:
+    """The folder of all uploads."""
+    return root / "uploads"
+
+
+def blob(root: Path, digest: str) -> Path:
+    """The file of a blob. Raises StorageError for what is not a digest, so that no name leads out of the tree."""
+    if not is_digest(digest):
+        raise StorageError(f"{digest!r} is not a digest.")
+    algorithm, _, encoded = digest.partition(":")
+    return blobs(root) / algorithm / encoded[:2] / encoded
+
+
+def upload(root: Path, name: str) -> Path:
+    """The file of an upload. Raises StorageError for a name with other characters than letters, digits and dashes."""
+    if not _UPLOAD.fullmatch(name):
+        raise StorageError(f"{name!r} is not the name of an upload.")
+    return uploads(root) / name

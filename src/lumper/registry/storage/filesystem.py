@@ -1,0 +1,313 @@
+"""Blobs and uploads in a folder. The layout is drawn in registry/paths.py."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from lumper.errors import StorageError, StorageFull
+from lumper.registry import paths
+from lumper.registry.port import StoredBlob
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
+_PARTS = 512  # buffers of one writev(2), below the kernel's 1024
+_REMEMBERED_UPLOADS = 1024
+_REMEMBERED_BLOBS = 16_384
+_STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass
+class _Progress:
+    """The hash of an upload's first `size` bytes."""
+
+    size: int
+    sha256: _Hash
+
+
+class FilesystemStorage:
+    """A folder on a local disk.
+
+    A blob is written under uploads/, synced, renamed to its digest, and the folder synced, in this order. The hash of
+    an upload is kept in memory between its chunks and made anew from the file after a restart.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._progress: OrderedDict[str, _Progress] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[StoredBlob, float]] = OrderedDict()
+        self._made: set[Path] = set()
+
+    async def stat(self, digest: str) -> StoredBlob | None:
+        """The blob, or None."""
+        seen = self._seen.get(digest)
+        if seen is not None and time.monotonic() < seen[1]:
+            return seen[0]
+        blob = await _in_thread(self._stat, digest)
+        if blob is not None:
+            self._remember(blob)
+        return blob
+
+    def _stat(self, digest: str) -> StoredBlob | None:
+        path = paths.blob(self._root, digest)
+        try:
+            return StoredBlob(digest, path.stat().st_size, path)
+        except FileNotFoundError:
+            return None
+
+    def _remember(self, blob: StoredBlob) -> None:
+        self._seen[blob.digest] = (blob, time.monotonic() + _STAT_SECONDS)
+        if len(self._seen) > _REMEMBERED_BLOBS:
+            self._seen.popitem(last=False)
+
+    async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, without, `end`."""
+        path = paths.blob(self._root, digest)
+        with _translating():
+            file = await asyncio.to_thread(path.open, "rb", 0)
+        try:
+            position = start
+            while end is None or position < end:
+                wanted = _CHUNK if end is None else min(_CHUNK, end - position)
+                chunk = await _in_thread(os.pread, file.fileno(), wanted, position)
+                if not chunk:
+                    return
+                position += len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """Store a small blob whole."""
+        await _in_thread(self._put, digest, data)
+        self._seen.pop(digest, None)
+
+    def _put(self, digest: str, data: bytes) -> None:
+        source = paths.upload(self._root, f"put-{secrets.token_hex(16)}")
+        self._make(source.parent)
+        try:
+            with source.open("xb", 0) as file:
+                _write(file.fileno(), [data])
+            self._publish(source, digest)
+        except BaseException:
+            source.unlink(missing_ok=True)
+            raise
+
+    async def begin(self, upload: str) -> None:
+        """Make an empty upload of this name."""
+        await _in_thread(self._begin, paths.upload(self._root, upload))
+        self._keep(upload, _Progress(0, hashlib.sha256()))
+
+    def _begin(self, path: Path) -> None:
+        self._make(path.parent)
+        path.touch(exist_ok=False)
+
+    async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
+        """Write at `offset`; the new size. What came before an error is kept."""
+        progress = await self._resume(upload)
+        if progress.size != offset:
+            raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
+        with _translating():
+            file = await asyncio.to_thread(paths.upload(self._root, upload).open, "r+b", 0)
+        try:
+            await _pump(file.fileno(), progress, data)
+        finally:
+            file.close()
+            self._keep(upload, progress)
+        return progress.size
+
+    def _keep(self, upload: str, progress: _Progress) -> None:
+        self._progress[upload] = progress
+        if len(self._progress) > _REMEMBERED_UPLOADS:
+            self._progress.popitem(last=False)
+
+    async def _resume(self, upload: str) -> _Progress:
+        progress = self._progress.pop(upload, None)
+        if progress is not None:
+            return progress
+        return await _in_thread(_hashed, paths.upload(self._root, upload))
+
+    async def uploaded(self, upload: str) -> int | None:
+        """The size of the upload, or None if there is none."""
+        progress = self._progress.get(upload)
+        if progress is not None:
+            return progress.size
+        try:
+            return (await _in_thread(paths.upload(self._root, upload).stat)).st_size
+        except _Missing:
+            return None
+
+    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
+        """Make the upload the blob of this digest, or return None if its bytes have another one."""
+        paths.blob(self._root, digest)
+        progress = await self._resume(upload)
+        blob = await _in_thread(self._commit, upload, progress, digest)
+        if blob is not None:
+            self._remember(blob)
+        return blob
+
+    def _commit(self, upload: str, progress: _Progress, digest: str) -> StoredBlob | None:
+        source = paths.upload(self._root, upload)
+        algorithm, _, wanted = digest.partition(":")
+        if algorithm == "sha256":
+            found = progress.sha256.hexdigest()
+        else:
+            with source.open("rb", 0) as file:
+                found = hashlib.file_digest(file, algorithm).hexdigest()
+        size = source.stat().st_size
+        if found != wanted or size != progress.size:
+            source.unlink(missing_ok=True)
+            return None
+        return StoredBlob(digest, size, self._publish(source, digest))
+
+    async def abort(self, upload: str) -> None:
+        """Forget the upload."""
+        self._progress.pop(upload, None)
+        await _in_thread(paths.upload(self._root, upload).unlink, missing_ok=True)
+
+    async def uploads(self) -> list[tuple[str, datetime]]:
+        """All uploads with the time of their last byte."""
+        return await _in_thread(lambda: sorted(self._uploads()))
+
+    def _uploads(self) -> Iterator[tuple[str, datetime]]:
+        folder = paths.uploads(self._root)
+        for path in folder.iterdir() if folder.is_dir() else ():
+            try:
+                yield path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            except FileNotFoundError:  # it ended meanwhile
+                continue
+
+    async def delete(self, digest: str) -> None:
+        """Remove the blob."""
+        self._seen.pop(digest, None)
+        await _in_thread(paths.blob(self._root, digest).unlink, missing_ok=True)
+        self._seen.pop(digest, None)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _publish(self, source: Path, digest: str) -> Path:
+        """Give a whole file its name: afterwards it survives a power cut under it."""
+        target = paths.blob(self._root, digest)
+        self._make(target.parent)
+        with source.open("rb", 0) as file:
+            os.fdatasync(file.fileno())
+        source.replace(target)
+        _sync_folder(target.parent)
+        return target
+
+    def _make(self, folder: Path) -> None:
+        if folder in self._made:
+            return
+        for step in [*reversed(folder.parents), folder]:
+            if not step.is_dir():
+                step.mkdir(exist_ok=True)
+                _sync_folder(step.parent)
+        self._made.add(folder)
+
+
+class _Missing(StorageError):
+    """There is no such blob or upload in the storage."""
+
+
+async def _pump(descriptor: int, progress: _Progress, data: AsyncIterator[bytes]) -> None:
+    """Write all of `data`: while one chunk is hashed and written in a thread, the next one comes in."""
+    writing: asyncio.Future[None] | None = None
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in data:
+            parts.append(part)
+            size += len(part)
+            if size >= _CHUNK or len(parts) >= _PARTS:
+                await _settled(writing)
+                writing = asyncio.ensure_future(_in_thread(_append, descriptor, progress, parts))
+                parts, size = [], 0
+    finally:  # what came before the client went away is kept; after a failed write nothing more may be written
+        await _settled(writing)
+        if parts:
+            await _settled(asyncio.ensure_future(_in_thread(_append, descriptor, progress, parts)))
+
+
+async def _settled(writing: asyncio.Future[None] | None) -> None:
+    """Wait until the thread is done, for it cannot be cancelled and needs the file; raise what it raised."""
+    cancelled: asyncio.CancelledError | None = None
+    while writing is not None and not writing.done():
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled
+    if writing is not None:
+        writing.result()
+
+
+def _append(descriptor: int, progress: _Progress, parts: list[bytes]) -> None:
+    """Write at the end, then hash: after an error the file has the bytes that the hash knows, and no more."""
+    try:
+        os.lseek(descriptor, progress.size, os.SEEK_SET)
+        _write(descriptor, parts)
+    except OSError:
+        os.ftruncate(descriptor, progress.size)
+        raise
+    for part in parts:
+        progress.sha256.update(part)
+        progress.size += len(part)
+
+
+def _write(descriptor: int, parts: list[bytes]) -> None:
+    pending = [memoryview(part) for part in parts if part]
+    while pending:
+        written = os.writev(descriptor, pending)
+        while pending and written >= len(pending[0]):
+            written -= len(pending.pop(0))
+        if written:
+            pending[0] = pending[0][written:]
+
+
+def _hashed(path: Path) -> _Progress:
+    with path.open("rb", 0) as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return _Progress(file.tell(), digest)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    with _translating():
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull() from exc
+        if isinstance(exc, FileNotFoundError):
+            raise _Missing() from exc
+        raise StorageError(f"The storage refused: {exc.strerror or exc}.") from exc

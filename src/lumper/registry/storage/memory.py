@@ -1,0 +1,96 @@
+"""Blobs and uploads in memory: for tests and trials. Nothing outlives the object."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from lumper.errors import StorageError
+from lumper.model.image import is_digest
+from lumper.registry.port import StoredBlob
+
+_CHUNK = 1 << 20
+
+
+class MemoryStorage:
+    """The storage port over two dictionaries."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, bytes] = {}
+        self._uploads: dict[str, tuple[bytearray, datetime]] = {}
+
+    async def stat(self, digest: str) -> StoredBlob | None:
+        """The blob, or None."""
+        data = self._blobs.get(_checked(digest))
+        return None if data is None else StoredBlob(digest, len(data))
+
+    async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, without, `end`."""
+        data = self._blobs.get(_checked(digest))
+        if data is None:
+            raise StorageError(f"There is no blob {digest}.")
+        end = len(data) if end is None else min(end, len(data))
+        for position in range(start, end, _CHUNK):
+            yield data[position : min(position + _CHUNK, end)]
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """Store a small blob whole."""
+        self._blobs[_checked(digest)] = bytes(data)
+
+    async def begin(self, upload: str) -> None:
+        """Make an empty upload of this name."""
+        if upload in self._uploads:
+            raise StorageError(f"There is an upload {upload} already.")
+        self._uploads[upload] = (bytearray(), datetime.now(UTC))
+
+    async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
+        """Write at `offset`; the new size. What came before an error is kept."""
+        content = self._upload(upload)
+        if len(content) != offset:
+            raise StorageError(f"The upload has {len(content)} bytes, not {offset}.")
+        async for part in data:
+            content += part
+            self._uploads[upload] = (content, datetime.now(UTC))
+        return len(content)
+
+    async def uploaded(self, upload: str) -> int | None:
+        """The size of the upload, or None if there is none."""
+        entry = self._uploads.get(upload)
+        return None if entry is None else len(entry[0])
+
+    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
+        """Make the upload the blob of this digest, or return None if its bytes have another one."""
+        algorithm, _, wanted = _checked(digest).partition(":")
+        content = bytes(self._upload(upload))
+        del self._uploads[upload]
+        if hashlib.new(algorithm, content).hexdigest() != wanted:
+            return None
+        self._blobs[digest] = content
+        return StoredBlob(digest, len(content))
+
+    async def abort(self, upload: str) -> None:
+        """Forget the upload."""
+        self._uploads.pop(upload, None)
+
+    async def uploads(self) -> list[tuple[str, datetime]]:
+        """All uploads with the time of their last byte."""
+        return sorted((name, at) for name, (_, at) in self._uploads.items())
+
+    async def delete(self, digest: str) -> None:
+        """Remove the blob."""
+        self._blobs.pop(_checked(digest), None)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _upload(self, name: str) -> bytearray:
+        if name not in self._uploads:
+            raise StorageError(f"There is no upload {name}.")
+        return self._uploads[name][0]
+
+
+def _checked(digest: str) -> str:
+    if not is_digest(digest):
+        raise StorageError(f"{digest!r} is not a digest.")
+    return digest

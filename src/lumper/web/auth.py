@@ -1,0 +1,287 @@
+"""Who asks: passwords, API tokens, registry tokens and the session cookie become an `Identity`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from lumper.errors import Unauthorized
+from lumper.history.accounts import TOKEN_PREFIX, Accounts
+from lumper.model.people import Role
+from lumper.web.backoff import Backoff
+from lumper.web.tokens import Keys
+
+SESSION_COOKIE = "lumper_session"
+SESSION_SECONDS = 7 * 24 * 3600
+REGISTRY_SECONDS = 300
+
+_SESSION_AUDIENCE = "lumper-session"
+_REMEMBERED = 4096
+_LANES = 256  # attempts with one address and name go one after the other
+_TRUSTED_SECONDS = 60.0  # how long a verified password or API token is not looked up again
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who asks. `name` is a user's or an API token's."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a request to the registry may use: someone's identity (None: anyone), and how far it reaches.
+
+    `access` is None for a password or an API token, which reach as far as the role does; a registry token reaches to
+    the actions it names, by resource (`repository:owner/name`, `registry:catalog`).
+    """
+
+    identity: Identity | None
+    access: dict[str, frozenset[str]] | None = None
+
+    def reaches(self, resource: str, action: str) -> bool:
+        """Whether the credentials themselves cover this; the role has to allow it too."""
+        return self.access is None or action in self.access.get(resource, frozenset())
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    value: Identity | Grant
+    until: float
+    version: int
+
+
+class Authenticator:
+    """Verifies credentials, and remembers for a short time, by a keyed hash, those that were right.
+
+    `service` is the audience of registry tokens. `secure` makes session cookies travel over https only, also when a
+    proxy in front speaks https and this server does not.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        keys: Keys,
+        *,
+        service: str = "lumper",
+        secure: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.service = service
+        self._accounts = accounts
+        self._keys = keys
+        self._secure = secure
+        self._clock = clock
+        self._backoff = Backoff(clock)
+        self._attempts = [asyncio.Lock() for _ in range(_LANES)]
+        self._salt = secrets.token_bytes(32)
+        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+
+    async def identify(self, request: web.Request) -> Identity | None:
+        """Who asks, by Basic, by an API token as Bearer, or by the session cookie; None without any of these.
+
+        Raises Unauthorized for credentials that are not right, TooManyAttempts. A cookie that is not valid any more is
+        no error: it is as if there was none.
+        """
+        scheme, value = _credentials(request)
+        if scheme == "basic":
+            return await self._basic(value, request.remote or "")
+        if scheme == "bearer":
+            return await self._api_token(value)
+        if scheme:
+            raise Unauthorized(f"{scheme.title()} is not a way to sign in here.")
+        cookie = request.cookies.get(SESSION_COOKIE, "")
+        return await self._session(cookie) if cookie else None
+
+    async def grant(self, request: web.Request) -> Grant | None:
+        """What a request to the registry may use: Basic, an API token or a registry token; no cookies.
+
+        None without credentials. Raises Unauthorized, TooManyAttempts.
+        """
+        scheme, value = _credentials(request)
+        if scheme == "basic":
+            return Grant(await self._basic(value, request.remote or ""))
+        if scheme == "bearer" and value.startswith(TOKEN_PREFIX):
+            return Grant(await self._api_token(value))
+        if scheme == "bearer":
+            return self._registry_token(value)
+        if scheme:
+            raise Unauthorized(f"{scheme.title()} is not a way to sign in here.")
+        return None
+
+    async def login(self, name: str, password: str, address: str) -> Identity:
+        """Verify a password, or an API token in its place. Raises Unauthorized, TooManyAttempts."""
+        if password.startswith(TOKEN_PREFIX):
+            return await self._api_token(password)
+        key = self._key("password", name, password)
+        if (known := self._recall(key, Identity)) is not None:
+            return known
+        async with self._attempts[hash((address, name)) % _LANES]:
+            if (known := self._recall(key, Identity)) is not None:  # several requests came with the same new password
+                return known
+            return await self._verified(key, name, password, address)
+
+    async def _verified(self, key: bytes, name: str, password: str, address: str) -> Identity:
+        version = self._accounts.version
+        self._backoff.begin(address, name)
+        user = await self._accounts.verify_password(name, password)
+        if user is None:
+            raise Unauthorized()
+        self._backoff.succeeded(address, name)
+        identity = Identity(user.name, user.role)
+        self._remember(key, identity, _TRUSTED_SECONDS, version)
+        return identity
+
+    async def open_session(self, request: web.Request, response: web.StreamResponse, identity: Identity) -> None:
+        """Sign someone in with a cookie. It ends with the user's password: open a new one after changing that."""
+        known = await self._accounts.user(identity.name)
+        claims = {"sub": identity.name, "role": identity.role, "pwd": known[1] if known else ""}
+        response.set_cookie(
+            SESSION_COOKIE,
+            self._keys.sign(_SESSION_AUDIENCE, claims, SESSION_SECONDS),
+            max_age=SESSION_SECONDS,
+            httponly=True,
+            samesite="Lax",
+            secure=self._secure or request.secure,
+            path="/",
+        )
+
+    def close_session(self, response: web.StreamResponse) -> None:
+        """Sign out: the browser forgets the cookie."""
+        response.del_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="Lax")
+
+    def registry_token(self, grant: Grant) -> str:
+        """A short token for the registry that reaches as far as `grant.access` says."""
+        identity = grant.identity
+        access = [_resource_claim(resource, actions) for resource, actions in (grant.access or {}).items()]
+        claims = {
+            "sub": identity.name if identity else "",
+            "role": identity.role if identity else "",
+            "access": access,
+        }
+        return self._keys.sign(self.service, claims, REGISTRY_SECONDS)
+
+    async def _basic(self, value: str, address: str) -> Identity:
+        try:
+            name, colon, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
+        except (binascii.Error, ValueError) as exc:
+            raise Unauthorized("The Authorization header is not understood.") from exc
+        if not colon:
+            raise Unauthorized("The Authorization header is not understood.")
+        return await self.login(name, password, address)
+
+    async def _api_token(self, token: str) -> Identity:
+        key = self._key("token", token)
+        if (known := self._recall(key, Identity)) is not None:
+            return known
+        version = self._accounts.version
+        found = await self._accounts.verify_token(token)
+        if found is None:
+            raise Unauthorized("The token is not known, or has expired.")
+        seconds = _TRUSTED_SECONDS
+        if found.expires_at is not None:
+            seconds = min(seconds, found.expires_at.timestamp() - time.time())
+        identity = Identity(found.name, found.role)
+        self._remember(key, identity, seconds, version)
+        return identity
+
+    def _registry_token(self, token: str) -> Grant:
+        key = self._key("registry", token)
+        if (known := self._recall(key, Grant)) is not None:
+            return known
+        version = self._accounts.version
+        claims = self._keys.verify(self.service, token)
+        grant = _grant_from_claims(claims) if claims is not None else None
+        if claims is None or grant is None:
+            raise Unauthorized("The registry token is not valid, or has expired.")
+        self._remember(key, grant, claims["exp"] - time.time(), version)
+        return grant
+
+    async def _session(self, cookie: str) -> Identity | None:
+        key = self._key("session", cookie)
+        if (known := self._recall(key, Identity)) is not None:
+            return known
+        version = self._accounts.version
+        claims = self._keys.verify(_SESSION_AUDIENCE, cookie)
+        identity = _identity_from_claims(claims) if claims is not None else None
+        if claims is None or identity is None:
+            return None
+        known_user = await self._accounts.user(identity.name)
+        fingerprint = known_user[1] if known_user else ""
+        if not secrets.compare_digest(fingerprint, str(claims.get("pwd"))):
+            return None
+        if known_user:
+            identity = Identity(identity.name, known_user[0].role)
+        self._remember(key, identity, min(_TRUSTED_SECONDS, claims["exp"] - time.time()), version)
+        return identity
+
+    def _key(self, *parts: str) -> bytes:
+        text = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._salt, digest_size=32).digest()
+
+    def _recall(self, key: bytes, kind: type[_T]) -> _T | None:
+        entry = self._remembered.get(key)
+        if entry is None or entry.version != self._accounts.version or self._clock() >= entry.until:
+            return None
+        return entry.value if isinstance(entry.value, kind) else None
+
+    def _remember(self, key: bytes, value: Identity | Grant, seconds: float, version: int) -> None:
+        self._remembered[key] = _Remembered(value, self._clock() + seconds, version)
+        if len(self._remembered) > _REMEMBERED:
+            self._remembered.popitem(last=False)
+
+
+def same_origin(request: web.Request) -> bool:
+    """Whether a request that changes something comes from one of our own pages, or from no browser at all.
+
+    Source: OWASP, Cross-Site Request Forgery Prevention, "Fetch Metadata headers" and "Origin".
+    """
+    site = request.headers.get("Sec-Fetch-Site", "")
+    if site:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    return origin is None or origin.partition("://")[2] == request.host
+
+
+def _credentials(request: web.Request) -> tuple[str, str]:
+    headers = request.headers.getall("Authorization", [])
+    if len(headers) > 1:
+        raise Unauthorized("There is more than one Authorization header.")
+    scheme, _, value = (headers[0] if headers else "").partition(" ")
+    return scheme.lower()[:20], value.strip()
+
+
+def _identity_from_claims(claims: dict[str, Any]) -> Identity | None:
+    name, role = claims.get("sub"), claims.get("role")
+    if not isinstance(name, str) or role not in list(Role):
+        return None
+    return Identity(name, Role(role))
+
+
+def _grant_from_claims(claims: dict[str, Any]) -> Grant | None:
+    identity = _identity_from_claims(claims)
+    if identity is None and (claims.get("sub"), claims.get("role")) != ("", ""):
+        return None
+    access: dict[str, frozenset[str]] = {}
+    for entry in claims.get("access", []):
+        resource = f"{entry['type']}:{entry['name']}"
+        access[resource] = access.get(resource, frozenset()) | frozenset(entry["actions"])
+    return Grant(identity, access)
+
+
+def _resource_claim(resource: str, actions: frozenset[str]) -> dict[str, object]:
+    kind, _, name = resource.partition(":")
+    return {"type": kind, "name": name, "actions": sorted(actions)}
