@@ -42,7 +42,10 @@ class Host(Protocol):
         """
 
     async def accept(self, container_id: str) -> None:
-        """From now on keep it running, through crashes and reboots. Raises ReleaseRefused (it is gone), HostUnavailable."""
+        """From now on keep it running, through crashes and reboots.
+
+        Raises ReleaseRefused (it is gone), HostUnavailable.
+        """
 
     async def restart(self, container_id: str) -> None:
         """Start a stopped container again. Raises ReleaseRefused, HostUnavailable."""
@@ -57,7 +60,10 @@ class Host(Protocol):
         """
 
     async def execute(self, container_id: str, command: tuple[str, ...], timeout: float) -> int:
-        """Run a command inside; its exit code. Raises HostUnavailable, ReleaseUnhealthy (it cannot be run or takes too long)."""
+        """Run a command inside; its exit code.
+
+        Raises ReleaseUnhealthy (it cannot be run or takes longer than `timeout` seconds), HostUnavailable.
+        """
 
     async def logs(self, container_id: str, lines: int) -> str:
         """The last lines that the container printed. Raises HostUnavailable."""
