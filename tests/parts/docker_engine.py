@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -26,7 +27,8 @@ async def remove_service(service: str, images: str) -> None:
         for container in await docker.containers.list(all=True, filters=mine):
             with suppress(DockerError):
                 await container.delete(force=True, v=True)
-        for volume in (await docker.volumes.list(filters=mine))["Volumes"] or ():
+        volumes = await docker._query_json("volumes", params={"filters": json.dumps(mine)})
+        for volume in volumes["Volumes"] or ():
             await docker._query_json(f"volumes/{volume['Name']}", "DELETE")
         for image in await docker.images.list(digests=True):
             for name in (*(image.get("RepoDigests") or ()), *(image.get("RepoTags") or ())):

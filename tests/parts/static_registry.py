@@ -1,4 +1,4 @@
-"""A registry on loopback that only serves: images made by hand from Debian's static busybox, optionally behind a login."""
+"""A registry on loopback that only serves: images made by hand from Debian's static busybox, behind a login or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 @dataclass
 class StaticRegistry:
-    """What it serves. `address` is host:port; `login` is the only user name and password that may pull, if there is one.
+    """What it serves. `address` is host:port; `login` is the only user name and password that may pull, if set.
 
     `pulled_by` are the user names that manifests were handed to.
     """
@@ -81,7 +81,9 @@ class StaticRegistry:
                 return web.Response(status=401)
             return web.json_response({"token": self._token, "access_token": self._token})
         if user is None:
-            realm = f'Bearer realm="http://{self.address}/token",service="test"' if self.bearer else 'Basic realm="test"'
+            realm = (
+                f'Bearer realm="http://{self.address}/token",service="test"' if self.bearer else 'Basic realm="test"'
+            )
             return web.json_response(
                 {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]},
                 status=401,
@@ -115,7 +117,9 @@ class StaticRegistry:
 
 
 @asynccontextmanager
-async def static_registry(login: tuple[str, str] | None = None, *, bearer: bool = False) -> AsyncIterator[StaticRegistry]:
+async def static_registry(
+    login: tuple[str, str] | None = None, *, bearer: bool = False
+) -> AsyncIterator[StaticRegistry]:
     """A registry on a free port of 127.0.0.1, which a Docker Engine asks without TLS."""
     registry = StaticRegistry(login=login, bearer=bearer)
     app = web.Application()

@@ -157,7 +157,8 @@ class _Rollout:
         lines = await self._last_lines(container) if container else ()
         await self.journal(f"failed: {failure}")
         serving, trouble = await self._roll_back()
-        error = " ".join((str(failure), *trouble, _outcome(serving)))
+        broken = [f"{_title(container)} did not become healthy."] if container else []
+        error = " ".join((*broken, str(failure), *trouble, _outcome(serving)))
         if lines:
             error += "\nThe last lines of the new container:\n" + "\n".join(f"  {line}" for line in lines)
         hint = failure.error.hint or "Mend it and push a new tag."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -22,14 +22,14 @@ class Image:
 
     `exits` is the exit code with which they end at once, None if they stay. `http` is the status that they answer any
     request with, None if they do not listen. `healthcheck` is what the image's own HEALTHCHECK finds, None without
-    one. `command` is the exit code of whatever is run inside, None if nothing can be run. With `trials_only` every
-    container that is no trial ends at once.
+    one. `commands` are the programs that can be run inside, with their exit codes. With `trials_only` every container
+    that is no trial ends at once.
     """
 
     exits: int | None = None
     http: int | None = 200
     healthcheck: bool | None = None
-    command: int | None = 0
+    commands: Mapping[str, int] = field(default_factory=lambda: {"true": 0, "false": 1})
     output: str = ""
     login: Login | None = None
     trials_only: bool = False
@@ -131,9 +131,9 @@ class MemoryHost:
         """See Host."""
         self._reach()
         container = self._containers.get(container_id)
-        if container is None or not container.shown.up or container.image.command is None:
+        if container is None or not container.shown.up or command[0] not in container.image.commands:
             raise ReleaseUnhealthy("Its health command cannot be run.")
-        return container.image.command
+        return container.image.commands[command[0]]
 
     async def logs(self, container_id: str, lines: int) -> str:
         """See Host."""
