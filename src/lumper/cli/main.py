@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lumper.cli.output import warn
 from lumper.errors import LumperError
@@ -14,25 +14,26 @@ app = App(
     help="From `git tag` to a running container: builds, a private registry and roll-outs in one program.",
     help_epilogue="Begin with `lumper up`, then `lumper project add URL`.",
     version_flags=["--version"],
+    default_parameter=Parameter(negative=()),
 )
-app.command("lumper.cli.serve:up", name="up")
-app.command("lumper.cli.serve:server", name="server")
-app.command("lumper.cli.serve:worker", name="worker")
-app.command("lumper.cli.serve:mailer", name="mailer")
-app.command("lumper.cli.serve:deployer", name="deployer")
-app.command("lumper.cli.project:app", name="project")
-app.command("lumper.cli.builds:builds", name="builds")
-app.command("lumper.cli.builds:log", name="log")
-app.command("lumper.cli.builds:cancel", name="cancel")
-app.command("lumper.cli.builds:restart", name="restart")
-app.command("lumper.cli.images:images", name="images")
-app.command("lumper.cli.services:ps", name="ps")
-app.command("lumper.cli.services:rollouts", name="rollouts")
-app.command("lumper.cli.hooks:app", name="hooks")
-app.command("lumper.cli.tokens:app", name="token")
-app.command("lumper.cli.doctor:doctor", name="doctor")
-app.command("lumper.cli.configuration:configuration", name="config")
-app.command("lumper.cli.demo:demo", name="demo")
+app.command("lumper.cli.serve:up", name="up", help="Run everything in one process.")
+app.command("lumper.cli.serve:server", name="server", help="Run the server: webhooks, API, registry, web UI.")
+app.command("lumper.cli.serve:worker", name="worker", help="Run a worker that builds.")
+app.command("lumper.cli.serve:mailer", name="mailer", help="Run a mailer.")
+app.command("lumper.cli.serve:deployer", name="deployer", help="Run a deployer.")
+app.command("lumper.cli.project:app", name="project", help="The git repositories that are built.")
+app.command("lumper.cli.builds:builds", name="builds", help="List the newest builds.")
+app.command("lumper.cli.builds:log", name="log", help="Print a build's log.")
+app.command("lumper.cli.builds:cancel", name="cancel", help="Cancel a build.")
+app.command("lumper.cli.builds:restart", name="restart", help="Build the same commit again.")
+app.command("lumper.cli.images:images", name="images", help="What the registry holds.")
+app.command("lumper.cli.services:ps", name="ps", help="What runs where.")
+app.command("lumper.cli.services:rollouts", name="rollouts", help="List the newest rollouts.")
+app.command("lumper.cli.hooks:app", name="hooks", help="Deliveries of the forges' webhooks.")
+app.command("lumper.cli.tokens:app", name="token", help="API tokens.")
+app.command("lumper.cli.doctor:doctor", name="doctor", help="Check everything that Lumper needs.")
+app.command("lumper.cli.configuration:configuration", name="config", help="Every option and its default.")
+app.command("lumper.cli.demo.command:demo", name="demo", help="Show the whole line on a small real repository.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, show_json, table
@@ -80,7 +80,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 def show(
     name: str,
     *,
-    secret: Annotated[bool, Parameter(negative="")] = False,
+    secret: bool = False,
     json: bool = False,
     target: Target = _HERE,
 ) -> None:

@@ -25,13 +25,14 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lumper.errors import (
     Conflict,
-    HookError,
     Invalid,
     LumperError,
     NotFound,
     QueueUnavailable,
     SourceRefused,
     StorageFull,
+    TooManyAttempts,
+    Unauthorized,
 )
 from lumper.history.store import History
 from lumper.model.build import Build
@@ -41,11 +42,12 @@ from lumper.model.source import GitUrl, Project, parse_git_url
 from lumper.web.auth import Authenticator, Identity
 
 _STATUS = {
+    Unauthorized: 401,
+    TooManyAttempts: 429,
     NotFound: 404,
     Conflict: 409,
     Invalid: 400,
     SourceRefused: 400,
-    HookError: 400,
     StorageFull: 507,
     QueueUnavailable: 503,
 }

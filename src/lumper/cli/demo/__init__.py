@@ -1,0 +1,1 @@
+"""The whole line on a small real repository, to look at."""

@@ -1,0 +1,128 @@
+"""`lumper up` and the roles as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from lumper.config import Config, load
+
+
+def up(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
+    """Run everything in one process: webhooks, registry, builds, mail, roll-outs and the web UI.
+
+    Example: lumper up --listen 0.0.0.0:5080 --data /srv/lumper
+
+    Parameters
+    ----------
+    listen
+        HOST:PORT to listen on.
+    data
+        The folder under which everything lies that Lumper keeps.
+    config
+        A TOML file; `lumper config` prints one with every option.
+    """
+    _serve(load(config, overrides={"server.listen": listen, "data": data}), all_roles=True)
+
+
+def server(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
+    """Run the server: webhooks, API, registry and web UI. Workers and mailers join it over RabbitMQ.
+
+    Example: LUMPER_QUEUE_URL_FILE=/etc/lumper/amqp lumper server
+
+    Parameters
+    ----------
+    listen
+        HOST:PORT to listen on.
+    data
+        The folder under which everything lies that Lumper keeps.
+    config
+        A TOML file; `lumper config` prints one with every option.
+    """
+    _serve(load(config, overrides={"server.listen": listen, "data": data}), all_roles=False)
+
+
+def worker(*, data: Path | None = None, config: Path | None = None) -> None:
+    """Run a worker: it takes builds from RabbitMQ.
+
+    Example: LUMPER_CONNECT_SERVER=https://lumper.example.org lumper worker --config worker.toml
+
+    Parameters
+    ----------
+    data
+        The worker's own folder, for git mirrors.
+    config
+        A TOML file; `lumper config` prints one with every option.
+    """
+    from lumper.wiring import run_worker
+
+    _role(load(config, overrides={"data": data}), run_worker)
+
+
+def mailer(*, data: Path | None = None, config: Path | None = None) -> None:
+    """Run a mailer: it tells people what became of their tags.
+
+    Example: lumper mailer --config mailer.toml
+
+    Parameters
+    ----------
+    data
+        The folder for mails that no SMTP server takes.
+    config
+        A TOML file; `lumper config` prints one with every option.
+    """
+    from lumper.wiring import run_mailer
+
+    _role(load(config, overrides={"data": data}), run_mailer)
+
+
+def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
+    """Run a deployer: it carries out roll-outs on its Docker Engine. Set [deploy] with_server = false at the server.
+
+    Example: lumper deployer --config deployer.toml
+
+    Parameters
+    ----------
+    data
+        The deployer's own folder.
+    config
+        A TOML file; `lumper config` prints one with every option.
+    """
+    from lumper.wiring import run_deployer
+
+    _role(load(config, overrides={"data": data}), run_deployer)
+
+
+def _serve(config: Config, *, all_roles: bool) -> None:
+    from lumper.logs import set_up
+    from lumper.wiring import run_server
+
+    set_up(config.log.level, config.log.format)
+    _run(run_server(config, _announce, all_roles=all_roles))
+
+
+def _role(config: Config, run: Any) -> None:
+    from lumper.logs import set_up
+
+    set_up(config.log.level, config.log.format)
+    _run(run(config))
+
+
+def _run(role: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(role)
+    except ExceptionGroup as group:  # one part's own error, not the fact that it was one of several
+        first: BaseException = group
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
+        raise first from group
+
+
+def _announce(url: str, link: str) -> None:
+    print(f"Lumper answers at {url}")
+    if link:
+        print(f"Make the first admin here (once, within a day): {link}")
+    sys.stdout.flush()

@@ -1,0 +1,52 @@
+"""How a role on another machine than the server asks it what its messages do not say."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+
+import aiohttp
+
+from lumper.errors import LumperError
+
+
+class ServerAway(LumperError):
+    """The Lumper server cannot be reached."""
+
+    temporary = True
+    default_hint = "Is it running, and is [connect] server right?"
+
+
+class RemoteServer:
+    """The server at `url`, asked with a role's token. An async context."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/") + "/api/v1"
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def __aenter__(self) -> RemoteServer:
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=60))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def git_credentials(self, project_id: str) -> tuple[str, str] | None:
+        """User name and password for a project's git server, if it has any. Raises ServerAway."""
+        found = json.loads(await self._get(f"/projects/{project_id}/credentials"))
+        return (found["username"], found["password"]) if found["username"] or found["password"] else None
+
+    async def read_log(self, build_id: int, attempt: int) -> bytes:
+        """The log of an attempt. Raises ServerAway."""
+        return await self._get(f"/builds/{build_id}/log?attempt={attempt}")
+
+    async def _get(self, path: str) -> bytes:
+        try:
+            async with self._session.get(self._url + path) as response:
+                if response.status != 200:
+                    raise ServerAway(f"The server answered {response.status} to {path}.")
+                return await response.read()
+        except (aiohttp.ClientError, TimeoutError) as exc:
+            raise ServerAway(f"The server at {self._url} does not answer: {exc}.") from exc

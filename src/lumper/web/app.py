@@ -1,0 +1,38 @@
+"""The one application: every door on one port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from lumper.history.store import History
+from lumper.hooks.port import Forge
+from lumper.model.links import Links
+from lumper.registry.registry import Registry
+from lumper.web import api, hooks, oci, pages
+from lumper.web.auth import Authenticator
+from lumper.web.pages import MailReader
+from lumper.web.tokens import Keys
+
+
+def make_app(
+    history: History,
+    registry: Registry,
+    keys: Keys,
+    receiver: hooks.Receiver,
+    forges: Sequence[Forge],
+    mail: MailReader,
+    links: Links,
+    *,
+    allow_local: tuple[Path, ...],
+) -> web.Application:
+    """Webhooks, API, registry and pages."""
+    app = web.Application(client_max_size=1 << 20)
+    auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
+    hooks.add_routes(app, receiver, forges)
+    api.add_routes(app, history, auth, links, allow_local=allow_local)
+    oci.add_routes(app, registry, auth)
+    pages.add_routes(app, history, auth, mail, links)
+    return app
