@@ -1,0 +1,359 @@
+"""The broker for many machines: RabbitMQ from 3.10 on (AMQP 0-9-1)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, HeadersType
+from aio_pika.exceptions import PublishError
+
+from lumper.errors import QueueUnavailable
+from lumper.queue.brokers import rabbitmq_topology as topology
+from lumper.queue.brokers.inbox import Inbox
+from lumper.queue.brokers.rabbitmq_link import TIMEOUT, Link, close_quietly, translated
+from lumper.queue.brokers.rabbitmq_topology import DELIVERY_LIMIT, Queue
+from lumper.queue.port import DeadLetter, Message
+
+_ID = "lumper-id"
+_DELIVERIES = "lumper-deliveries"  # before this publishing; the broker counts those after it
+_RETRIED = "lumper-retried-because"
+_REASON = "lumper-reason"
+_UNANSWERED = f"It was handed out {DELIVERY_LIMIT} times and whoever had it died."
+_LOOKED_AT = 1000  # dead letters
+_CONSUMER_TIMEOUT_MS = 7 * 24 * 3600 * 1000
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    """A message on its way into a queue, with the headers that it gets."""
+
+    queue: Queue
+    message: Message
+    routing_key: str
+    headers: HeadersType
+    delay: float | None = None
+
+
+class RabbitBroker:
+    """Topics as quorum queues (rabbitmq_topology.py). Implements queue.port.Broker.
+
+    `url` is amqp[s]://user:password@host:port/virtual-host; `personal_expiry`, in seconds, is how long the queue of one
+    worker outlives it. Messages may be delivered twice, and an id is not looked at: the broker does not know it. The
+    depth counts what waits at the broker and what this process holds.
+
+    A message may be held for a week where the broker lets consumers say so (`x-consumer-timeout`: quorum queues from
+    4.3 on); otherwise its own `consumer_timeout` (30 minutes) gives it to somebody else.
+    https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout
+    """
+
+    def __init__(self, url: str, *, personal_expiry: float = 3600) -> None:
+        self._publishing = Link(url, "publisher")
+        self._consuming = Link(url, "consumer")  # apart: a broker short of space stops reading from publishers
+        self._personal_expiry = personal_expiry
+        self._publisher: AbstractChannel | None = None
+        self._looker: AbstractChannel | None = None
+        self._declared: set[str] = set()
+        self._opening = asyncio.Lock()
+        self._preparing = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._subscriptions: set[_Subscription] = set()
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        await self._send([self._to_topic(message, 0) for message in messages])
+
+    @asynccontextmanager
+    async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
+        subscription = _Subscription(self, topic, self._consuming.place)
+        with translated(self._consuming.place):
+            async with asyncio.timeout(TIMEOUT):
+                queues = self._queues_of(topic)
+                self._declared.difference_update(queue.name for queue in queues)
+                await self._prepare(self._consuming, queues)
+                await subscription.begin(await self._consuming.channel(confirms=False), queues[-1].name, prefetch)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription.inbox
+        finally:
+            self._subscriptions.discard(subscription)
+            await subscription.close()
+
+    async def depth(self, topic: str) -> int:
+        held = sum(len(subscription.held) for subscription in self._subscriptions if subscription.topic == topic)
+        async with self._look(self._topic_queue(topic)) as queue:
+            return held + (queue.declaration_result.message_count or 0)
+
+    async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
+        async with self._look(self._dead_queue(topic)) as queue:
+            # A quorum queue puts what is given back at its end: only taking all of them keeps the order.
+            found = [letter async for letter in _taken(queue, max(limit, _LOOKED_AT))]
+            if found:
+                await found[-1].nack(multiple=True)
+            return [_dead_letter(topic, letter) for letter in found[:limit]]
+
+    async def revive(self, topic: str) -> int:
+        revived: set[str] = set()
+        count = 0
+        async with self._look(self._dead_queue(topic)) as queue:
+            async for letter in _taken(queue):
+                message = _message(topic, letter)
+                if message.id in revived:  # it was put aside again meanwhile
+                    await letter.nack()
+                    break
+                await self._send([self._to_topic(message, 0)])
+                await letter.ack()
+                revived.add(message.id)
+                count += 1
+        return count
+
+    async def close(self) -> None:
+        for subscription in tuple(self._subscriptions):
+            subscription.inbox.fail(QueueUnavailable("The queue was closed.", hint="Lumper is stopping."))
+            await subscription.close()
+        await self._consuming.close()
+        await self._publishing.close()
+
+    async def send_later(self, message: Message, deliveries: int, delay: float, reason: str) -> None:
+        """Publish a message that was handed out before, to be handed out again after `delay` seconds."""
+        if delay <= 0:
+            await self._send([self._to_topic(message, deliveries)])
+            return
+        await self._send(
+            [
+                _Outgoing(
+                    topology.delay_queue(message.topic, delay),
+                    message,
+                    self._topic_queue(message.topic).name,
+                    {_ID: message.id, _DELIVERIES: deliveries, _RETRIED: _storable(reason)},
+                    min(delay, topology.LONGEST_DELAY),
+                )
+            ]
+        )
+
+    async def put_aside(self, message: Message, deliveries: int, reason: str) -> None:
+        """Publish a message to the dead letters."""
+        queue = self._dead_queue(message.topic)
+        headers: HeadersType = {_ID: message.id, _DELIVERIES: deliveries, _REASON: _storable(reason)}
+        await self._send([_Outgoing(queue, message, queue.name, headers)])
+
+    def _to_topic(self, message: Message, deliveries: int) -> _Outgoing:
+        queue = self._topic_queue(message.topic)
+        return _Outgoing(queue, message, queue.name, {_ID: message.id, _DELIVERIES: deliveries})
+
+    def _topic_queue(self, topic: str) -> Queue:
+        return topology.topic_queue(topic, self._personal_expiry)
+
+    def _dead_queue(self, topic: str) -> Queue:
+        return topology.dead_queue(topic, self._personal_expiry)
+
+    def _queues_of(self, topic: str) -> tuple[Queue, Queue]:
+        return self._dead_queue(topic), self._topic_queue(topic)
+
+    async def _send(self, outgoing: Sequence[_Outgoing]) -> None:
+        """Publish, and wait until the broker has confirmed that it keeps every message."""
+        with translated(self._publishing.place):
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    homeless = await self._publish_all(outgoing)
+                    if homeless:  # the queue was deleted, or expired, since it was declared
+                        self._declared.difference_update(one.queue.name for one in homeless)
+                        homeless = await self._publish_all(homeless)
+            except TimeoutError:
+                await self._publishing.drop()
+                raise
+        if homeless:
+            raise QueueUnavailable(f"RabbitMQ at {self._publishing.place} has no queue {homeless[0].queue.name}.")
+
+    async def _publish_all(self, outgoing: Sequence[_Outgoing]) -> list[_Outgoing]:
+        """Publish in order; those that had no queue to go to."""
+        await self._prepare(self._publishing, (queue for one in outgoing for queue in self._needed_for(one)))
+        channel = await self._publishing_channel()
+        answers = await asyncio.gather(*(_publish(channel, one) for one in outgoing), return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        refusals = [failure for failure in failures if not isinstance(failure, PublishError)]
+        if refusals:
+            self._declared.clear()
+            await self._discard(channel)
+            raise refusals[0]
+        return [one for one, answer in zip(outgoing, answers, strict=True) if isinstance(answer, PublishError)]
+
+    def _needed_for(self, one: _Outgoing) -> tuple[Queue, ...]:
+        return (*self._queues_of(one.message.topic), one.queue)
+
+    async def _publishing_channel(self) -> AbstractChannel:
+        async with self._opening:
+            if self._publisher is None or self._publisher.is_closed:
+                self._publisher = await self._publishing.channel(confirms=True)
+            return self._publisher
+
+    async def _discard(self, channel: AbstractChannel) -> None:
+        """Publish no more on a channel on which the broker did not take a message: it may refuse all that follow."""
+        if self._publisher is channel:
+            self._publisher = None
+        await close_quietly(channel)
+
+    async def _prepare(self, link: Link, queues: Iterable[Queue]) -> None:
+        """Declare what is not known to be there."""
+        wanted = {queue.name: queue for queue in queues}
+        if wanted.keys() <= self._declared:
+            return
+        async with self._preparing:
+            channel = await link.channel(confirms=False)
+            try:
+                for queue in wanted.values():
+                    if queue.name not in self._declared:
+                        await _declare(channel, queue)
+                        self._declared.add(queue.name)
+            finally:
+                await close_quietly(channel)
+
+    @asynccontextmanager
+    async def _look(self, queue: Queue) -> AsyncIterator[AbstractQueue]:
+        """A queue whose messages nobody else of this process looks at meanwhile.
+
+        All looks share one channel, because the broker gives back on one channel and takes on another in any order.
+        """
+        with translated(self._consuming.place):
+            async with self._looking:
+                async with asyncio.timeout(TIMEOUT):
+                    if self._looker is None or self._looker.is_closed:
+                        self._looker = await self._consuming.channel(confirms=False)
+                    declared = await _declare(self._looker, queue)
+                try:
+                    yield declared
+                except BaseException:
+                    await close_quietly(self._looker)
+                    raise
+
+
+class _Subscription:
+    """A consumer on a channel of its own; with the channel, the broker takes back what is not answered."""
+
+    def __init__(self, broker: RabbitBroker, topic: str, place: str) -> None:
+        self.topic = topic
+        self.broker = broker
+        self.place = place
+        self.inbox: Inbox[_Delivery] = Inbox()
+        self.held: set[_Delivery] = set()
+        self._channel: AbstractChannel | None = None
+
+    async def begin(self, channel: AbstractChannel, queue_name: str, prefetch: int) -> None:
+        """Let the messages come."""
+        self._channel = channel
+        try:
+            channel.close_callbacks.add(self._on_close)
+            (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._on_cancel)
+            await channel.set_qos(prefetch)
+            queue = await channel.get_queue(queue_name, ensure=False)
+            await queue.consume(self._on_message, arguments={"x-consumer-timeout": _CONSUMER_TIMEOUT_MS})
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Give everything back. Idempotent."""
+        self.held.clear()
+        if self._channel is not None:
+            await close_quietly(self._channel)
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        delivery = _Delivery(self, message)
+        self.held.add(delivery)
+        self.inbox.put(delivery)
+
+    async def _on_close(self, _channel: Any, _reason: BaseException | None) -> None:
+        self.held.clear()
+        self.inbox.fail(QueueUnavailable(f"The connection to RabbitMQ at {self.place} broke."))
+
+    async def _on_cancel(self, _frame: Any) -> None:
+        self.inbox.fail(QueueUnavailable(f"RabbitMQ at {self.place} ended the subscription to {self.topic}."))
+
+
+class _Delivery:
+    def __init__(self, subscription: _Subscription, incoming: AbstractIncomingMessage) -> None:
+        self.message = _message(subscription.topic, incoming)
+        self.deliveries = _number(incoming, _DELIVERIES) + _number(incoming, "x-delivery-count") + 1
+        self._subscription = subscription
+        self._incoming = incoming
+        self._answering = False
+
+    async def ack(self) -> None:
+        await self._answer(None)
+
+    async def retry(self, delay: float, reason: str) -> None:
+        broker = self._subscription.broker
+        await self._answer(lambda: broker.send_later(self.message, self.deliveries, delay, reason))
+
+    async def dead_letter(self, reason: str) -> None:
+        broker = self._subscription.broker
+        await self._answer(lambda: broker.put_aside(self.message, self.deliveries, reason))
+
+    async def _answer(self, publish: Callable[[], Awaitable[None]] | None) -> None:
+        """Publish the message to where it goes next, if anywhere, and only then let go of this one."""
+        if self not in self._subscription.held or self._answering:
+            return
+        self._answering = True
+        try:
+            if publish is not None:
+                await publish()
+            self._subscription.held.discard(self)
+            with suppress(QueueUnavailable), translated(self._subscription.place):
+                await self._incoming.ack()  # on a broken connection it has gone back already
+        finally:
+            self._answering = False
+
+
+async def _declare(channel: AbstractChannel, queue: Queue) -> AbstractQueue:
+    declared = await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+    if queue.exchange:
+        await channel.declare_exchange(queue.name, aio_pika.ExchangeType.FANOUT, durable=True)
+        await declared.bind(queue.name)
+    return declared
+
+
+async def _publish(channel: AbstractChannel, one: _Outgoing) -> None:
+    message = aio_pika.Message(
+        one.message.body,
+        headers=one.headers,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        expiration=None if one.delay is None else one.delay + 0.001,  # the library cuts to whole milliseconds
+    )
+    exchange = channel.default_exchange
+    if one.queue.exchange:
+        exchange = await channel.get_exchange(one.queue.name, ensure=False)
+    await exchange.publish(message, one.routing_key, mandatory=True)
+
+
+async def _taken(queue: AbstractQueue, limit: int | None = None) -> AsyncIterator[AbstractIncomingMessage]:
+    """Messages until the queue is empty, or until there are `limit`."""
+    for _ in itertools.count() if limit is None else range(limit):
+        found = await queue.get(fail=False, timeout=TIMEOUT)
+        if found is None:
+            return
+        yield found
+
+
+def _message(topic: str, incoming: AbstractIncomingMessage) -> Message:
+    return Message(str(incoming.headers.get(_ID) or incoming.message_id or ""), topic, incoming.body)
+
+
+def _dead_letter(topic: str, incoming: AbstractIncomingMessage) -> DeadLetter:
+    reason = incoming.headers.get(_REASON)
+    if reason is None:  # the broker itself put it here
+        return DeadLetter(_message(topic, incoming), _UNANSWERED, _number(incoming, _DELIVERIES) + DELIVERY_LIMIT)
+    return DeadLetter(_message(topic, incoming), str(reason), _number(incoming, _DELIVERIES))
+
+
+def _number(incoming: AbstractIncomingMessage, header: str) -> int:
+    value = incoming.headers.get(header)
+    return value if isinstance(value, int) else 0
+
+
+def _storable(text: str) -> str:
+    """Reasons quote what others wrote; half a surrogate pair in it cannot be sent."""
+    return text.encode("utf-8", "replace").decode()
