@@ -51,7 +51,8 @@ class Service:
     @property
     def config_hash(self) -> str:
         """A short hash of everything but the image: with the digest it names a release."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        plain = json.loads(json.dumps(asdict(self)), parse_int=float)  # 3 seconds are 3.0 seconds
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

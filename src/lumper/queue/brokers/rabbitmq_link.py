@@ -36,7 +36,7 @@ class Link:
     @property
     def place(self) -> str:
         """`host:port`, for messages to people: never the password."""
-        return f"{self._url.host}:{self._url.port or (5671 if self._url.scheme == 'amqps' else 5672)}"
+        return f"{self._url.host_subcomponent}:{self._url.port or (5671 if self._url.scheme == 'amqps' else 5672)}"
 
     async def channel(self, *, confirms: bool) -> AbstractChannel:
         """A new open channel. With `confirms`, publishing to it waits for the broker's word."""
