@@ -121,6 +121,10 @@ class Blobs:
         with self._alone(session):
             await self._storage.abort(session.name)
 
+    async def forget(self, session: Session) -> None:
+        """Drop an upload that nobody will continue. No error if there is none."""
+        await self._storage.abort(session.name)
+
     async def expire_uploads(self, before: datetime) -> int:
         """Forget the uploads whose last byte came before this time; how many."""
         stale = [name for name, at in await self._storage.uploads() if at < before and name not in self._busy]

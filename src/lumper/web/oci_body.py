@@ -1,0 +1,90 @@
+"""Bytes in and out of the registry: request bodies as they come, blobs by sendfile(2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from lumper.registry.errors import refuse
+
+IDLE_SECONDS = 60.0  # without a byte, then the upload is given up; its bytes are kept
+_LARGE = 1 << 20
+
+
+async def expect_later(request: web.Request) -> None:
+    """Take the place of aiohttp's answer to `Expect: 100-continue`: the body may come when someone reads it."""
+
+
+async def incoming(request: web.Request) -> AsyncIterator[bytes]:
+    """The request's body in the pieces in which it comes.
+
+    Raises RegistryError BLOB_UPLOAD_INVALID if it stops or is not well-formed, ConnectionError if the client is gone.
+    """
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.can_read_body:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer proper has not begun
+    try:
+        while True:
+            async with asyncio.timeout(IDLE_SECONDS):
+                piece = await request.content.readany()
+            if not piece:
+                return
+            yield piece
+    except TimeoutError as exc:
+        raise refuse("BLOB_UPLOAD_INVALID", f"No byte came for {IDLE_SECONDS:.0f} s.") from exc
+    except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError) as exc:
+        raise refuse("BLOB_UPLOAD_INVALID", "The body is not well-formed.") from exc
+
+
+async def incoming_whole(request: web.Request, most: int) -> bytes:
+    """The request's body, at most `most` bytes. Raises RegistryError MANIFEST_TOO_LARGE, before reading if it can."""
+    if request.content_length is not None and request.content_length > most:
+        raise refuse("MANIFEST_TOO_LARGE")
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in incoming(request):
+        size += len(piece)
+        if size > most:
+            raise refuse("MANIFEST_TOO_LARGE")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def send_file(request: web.Request, response: web.StreamResponse, path: Path, start: int, end: int) -> None:
+    """Send a part of a file by sendfile(2), so that Python never touches its bytes.
+
+    Raises FileNotFoundError before anything is sent; if the client goes away, that is the end of it.
+    """
+    file = await asyncio.to_thread(_opened, path)
+    try:
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            transport = request.transport
+            if transport is None:
+                return
+            if end - start >= _LARGE:
+                _unpace_loopback(transport)
+            await asyncio.get_running_loop().sendfile(transport, file, start, end - start)
+            await response.write_eof()
+    finally:
+        file.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _unpace_loopback(transport: asyncio.BaseTransport) -> None:
+    """On this machine itself, send as fast as it goes: BBR, where it is the default, paces loopback to a quarter."""
+    peer, connection = transport.get_extra_info("peername"), transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, ValueError, TypeError, IndexError, AttributeError):
+        if ipaddress.ip_address(peer[0]).is_loopback:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
