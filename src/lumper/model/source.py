@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from lumper.errors import SourceRefused
 
 TAG_PREFIX = "refs/tags/"
-_SCP_LIKE = re.compile(r"^(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^:\s]+)$")
-_PATH_PART = re.compile(r"^[A-Za-z0-9_.~+ -]+$")
-_COMMIT = re.compile(r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")
+_SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^:\s]+)")
+_HELPER = re.compile(r"[A-Za-z0-9+.-]*::")  # gitremote-helpers(7): `ext::` runs a program
+_PATH_PART = re.compile(r"[\w.~+ -]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ def parse_git_url(text: str) -> GitUrl:
     Raises SourceRefused. Other transports can run programs or read this machine's files
     (CVE-2022-24439, CVE-2025-21613), and a leading dash would be an option.
     """
-    if not text or text.startswith("-") or any(ord(c) < 33 or ord(c) == 127 for c in text) or "::" in text:
+    if not text or text.startswith("-") or any(ord(c) < 33 or ord(c) == 127 for c in text) or _HELPER.match(text):
         raise SourceRefused(f"{text!r} is not a git URL that Lumper fetches from.")
     if text.startswith("/"):
         return GitUrl(url=text, host="", path=_repository_path(text, text), local=True)
-    if match := _SCP_LIKE.match(text):
+    if match := _SCP_LIKE.fullmatch(text):
         path = _repository_path(match["path"], text)
         return GitUrl(url=text, host=match["host"].lower(), path=path)
     try:
@@ -76,7 +77,7 @@ def parse_git_url(text: str) -> GitUrl:
 def _repository_path(path: str, text: str) -> str:
     name = path.strip("/").removesuffix(".git").strip("/")
     parts = name.split("/")
-    if not name or any(part in (".", "..") or part.startswith("-") or not _PATH_PART.match(part) for part in parts):
+    if not name or any(part in (".", "..") or part.startswith("-") or not _PATH_PART.fullmatch(part) for part in parts):
         raise SourceRefused(f"{_without_credentials(text)!r} does not name a git repository.")
     return name
 
@@ -144,7 +145,7 @@ class Verdict(StrEnum):
 
 def is_commit(text: str) -> bool:
     """Whether `text` is a whole SHA-1 or SHA-256 object id in lower case, and not the null id."""
-    return bool(_COMMIT.match(text)) and set(text) != {"0"}
+    return bool(_COMMIT.fullmatch(text)) and set(text) != {"0"}
 
 
 def is_safe_ref(ref: str) -> bool:

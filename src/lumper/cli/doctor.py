@@ -1,0 +1,147 @@
+"""`lumper doctor`: is everything here that Lumper needs?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lumper.cli.output import show_json, table
+from lumper.config import Config, load
+from lumper.errors import LumperError
+from lumper.layout import DataFolder
+
+_LITTLE = 5 << 30  # bytes; below it images soon find no place
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. `hint` says what to do when it is not well."""
+
+    name: str
+    well: bool
+    found: str
+    hint: str = ""
+
+
+def doctor(*, data: Path | None = None, config: Path | None = None, json: bool = False) -> None:
+    """Check everything that Lumper needs; the status is 1 if something is missing.
+
+    Example: lumper doctor --json
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    config
+        The TOML file.
+    json
+        Print JSON.
+    """
+    checks = list(_checks(load(config, overrides={"data": data})))
+    if json:
+        show_json([vars(check) for check in checks])
+    else:
+        rows = [("ok" if check.well else "FAILED", check.name, check.found, check.hint) for check in checks]
+        table(("", "what", "found", "what to do"), rows, empty="")
+    if not all(check.well for check in checks):
+        sys.exit(1)
+
+
+def _checks(config: Config) -> Iterator[Check]:
+    yield _git()
+    yield _data(config)
+    yield _server(config)
+    yield _queue(config)
+    yield from _engine(config)
+    yield _mail(config)
+
+
+def _git() -> Check:
+    try:
+        done = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True, timeout=10)  # noqa: S607
+    except (OSError, subprocess.SubprocessError) as exc:
+        return Check("git", False, str(exc), "Install git.")
+    return Check("git", True, done.stdout.strip())
+
+
+def _data(config: Config) -> Check:
+    folder = config.data
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    found = f"{config.data}, {free >> 30} GiB free"
+    if not os.access(folder, os.W_OK):
+        return Check("data folder", False, f"{folder} cannot be written", "Choose another one with --data DIR.")
+    return Check("data folder", free >= _LITTLE, found, "" if free >= _LITTLE else "Free some space.")
+
+
+def _server(config: Config) -> Check:
+    url = DataFolder(config.data).server_url()
+    if url:
+        return Check("server", True, f"runs at {url}")
+    host, port = config.listen
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return Check("server", True, f"does not run; {config.server.listen} is free", "Start it with `lumper up`.")
+    except OSError as exc:
+        hint = "Choose another address with --listen HOST:PORT."
+        return Check("server", False, f"does not run, and {config.server.listen}: {exc.strerror}", hint)
+
+
+def _queue(config: Config) -> Check:
+    if not config.queue.url.get_secret_value():
+        return Check("queue", True, "SQLite in the data folder")
+    try:
+        waiting = asyncio.run(_depth(config))
+    except LumperError as exc:
+        return Check("queue", False, exc.message, exc.hint)
+    return Check("queue", True, f"RabbitMQ answers; {waiting} builds wait")
+
+
+async def _depth(config: Config) -> int:
+    from lumper.wiring import open_broker
+
+    broker = await open_broker(config, DataFolder(config.data))
+    try:
+        return await broker.depth("builds")
+    finally:
+        await broker.close()
+
+
+def _engine(config: Config) -> Iterator[Check]:
+    try:
+        version, platform = asyncio.run(_engine_version(config))
+    except LumperError as exc:
+        yield Check("engine", False, exc.message, exc.hint)
+        return
+    yield Check("engine", True, f"{version} on {platform} at {config.worker.engine}")
+
+
+async def _engine_version(config: Config) -> tuple[str, str]:
+    from lumper.wiring import open_engine
+
+    engine = open_engine(config)
+    try:
+        info = await engine.info()
+    finally:
+        await engine.close()
+    return info.version, info.platform
+
+
+def _mail(config: Config) -> Check:
+    mail = config.mail
+    if not mail.host:
+        return Check("mail", True, "no SMTP server: mails land in the data folder and in the web UI")
+    try:
+        with socket.create_connection((mail.host, mail.port), timeout=5) as connection:
+            greeting = connection.recv(200).decode("latin-1").strip() if mail.security != "tls" else "connected"
+    except OSError as exc:
+        return Check("mail", False, f"{mail.host}:{mail.port}: {exc}", "Check [mail] host and port.")
+    return Check("mail", True, f"{mail.host}:{mail.port} {greeting}")
