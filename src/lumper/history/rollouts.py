@@ -111,6 +111,7 @@ class RolloutHistory:
                 hint=event.hint,
                 page=self._links.services,
                 build=build_from_row(row) if row else None,
+                finished_at=event.at,
             )
             await self._outbox.add(connection, events.NOTIFY, report)
 

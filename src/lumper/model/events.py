@@ -158,6 +158,7 @@ class RolloutReport:
     hint: str
     page: str
     build: Build | None = None
+    finished_at: datetime | None = None
 
 
 Event = WorkerOnline | AttemptStarted | Heartbeat | LogChunk | AttemptFinished | RolloutProgress | HostObserved

@@ -1,4 +1,4 @@
-"""The port that every channel implements."""
+"""The port that every channel implements, and the one by which mails that landed in a folder are read."""
 
 from __future__ import annotations
 
@@ -43,3 +43,29 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Close connections. Idempotent."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail that lies in a folder. `key` names it there; a listing leaves text, html and attachments empty.
+
+    `html` comes from outside: a page shows it in a sandboxed frame only.
+    """
+
+    key: str
+    subject: str
+    to: tuple[str, ...]
+    date: datetime
+    text: str = ""
+    html: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+class MailReader(Protocol):
+    """The mails that lie in a folder because no server took them."""
+
+    async def list_messages(self, limit: int = 100) -> list[Mail]:
+        """The newest mails, the newest first. Raises NotifyError."""
+
+    async def read_message(self, key: str) -> Mail | None:
+        """A mail whole, or None. Raises NotifyError."""

@@ -1,0 +1,81 @@
+"""Text from outside (logs, tags, names) made fit to be read: no control sequences, bounded, on one line if need be."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor (ECMA-48, section 5.4)
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x1b\\|\x07)"  # OSC and other strings, hyperlinks' targets among them
+    r"|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]"
+)
+_BIDI = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])  # CVE-2021-42574
+_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160), 0x2028, 0x2029, 0xFEFF])
+_INVISIBLE = _BIDI | _CONTROLS
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clean_line(text: str, width: int = 20_000) -> str:
+    """A line of a log as a terminal would leave it: without escape sequences, and what a bare CR overwrote is gone."""
+    if len(text) > 8 * width:
+        text = text[: 8 * width] + f" … ({len(text) - 8 * width} more characters)"
+    text = _ESCAPES.sub("", text)
+    text = text.rstrip("\r\n").rpartition("\r")[2]
+    return clip(_SURROGATES.sub("�", text.translate(_INVISIBLE)), width)
+
+
+def one_line(text: str, width: int = 200) -> str:
+    """Text for a header or a table cell: every run of white space is one space."""
+    return clip(" ".join(clean_line(" ".join(text[: 8 * width].split())).split()), width)
+
+
+def clip(text: str, width: int) -> str:
+    """At most `width` characters, the last one an ellipsis if some are left out."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+class Excerpt:
+    """The head and the tail of a text of any length, within `limit` bytes, and how much is left out between them."""
+
+    def __init__(self, lines: Iterable[str], limit: int) -> None:
+        self._head: list[bytes] = []
+        self._tail: deque[bytes] = deque()
+        self._left_out = [0, 0]
+        room = limit // 2
+        tail_size = 0
+        for line in lines:
+            data = line.encode("utf-8", "replace") + b"\n"
+            if not self._tail and room >= len(data):
+                self._head.append(data)
+                room -= len(data)
+                continue
+            room = 0
+            self._tail.append(data)
+            tail_size += len(data)
+            while tail_size > limit // 2 and len(self._tail) > 1:
+                dropped = self._tail.popleft()
+                tail_size -= len(dropped)
+                self._left_out[0] += 1
+                self._left_out[1] += len(dropped)
+
+    @property
+    def notice(self) -> str:
+        """What is left out, for people, or ""."""
+        lines, size = self._left_out
+        return (
+            f"[… {lines:,} lines ({size:,} bytes) are left out here; the whole log is on the page …]" if lines else ""
+        )
+
+    def data(self) -> bytes:
+        """Head, notice and tail as UTF-8."""
+        notice = [f"\n{self.notice}\n\n".encode()] if self.notice else []
+        return b"".join([*self._head, *notice, *self._tail])
+
+    def last(self, count: int) -> list[str]:
+        """The last lines, without their line ends."""
+        lines = list(self._tail)[-count:]
+        if len(lines) < count and not self._left_out[0]:
+            lines = self._head[len(lines) - count :] + lines
+        return [line.decode("utf-8").rstrip("\n") for line in lines]
