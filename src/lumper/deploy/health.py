@@ -11,6 +11,7 @@ from lumper.errors import ReleaseUnhealthy
 from lumper.model.deployment import Container, ContainerState, Health, Service
 
 _ATTEMPT = 5.0  # seconds for one request or command, so that one which hangs is tried again
+_LAST_ATTEMPT = 1.0  # seconds that even an attempt just before the end gets, so that its answer can be told
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ def _still_up(seen: Container | None, before: Container) -> Container:
     if seen.state is ContainerState.EXITED:
         raise ReleaseUnhealthy(f"It ended with exit code {seen.exit_code}.")
     if seen.restarts > before.restarts:
-        raise ReleaseUnhealthy(f"It ended and was restarted {seen.restarts - before.restarts} times.")
+        raise ReleaseUnhealthy("It ended while its health was checked, and was restarted.")
     return seen
 
 
 async def _ask(host: Host, seen: Container, service: Service, elapsed: float) -> _Answer:
     health = service.health
-    patience = min(_ATTEMPT, max(health.timeout - elapsed, 0.001))
+    patience = min(_ATTEMPT, max(health.timeout - elapsed, _LAST_ATTEMPT))
     if health.http:
         return await _ask_http(host, seen, service, patience)
     if health.command:

@@ -79,7 +79,7 @@ class _Rollout:
             if exc.accepted and exc.container is not None:
                 self.failed.add(exc.container.id)
                 if plan.before is None:
-                    await self.journal(f"{self._name(exc.container)} is broken: {exc} It is replaced")
+                    await self.journal(f"{self._name(exc.container)} is broken and will be replaced: {exc}")
                     return await self.run()
             return await self._give_up(exc)
         return await self._succeeded(plan)
@@ -133,7 +133,7 @@ class _Rollout:
                 return f"removed {self._name(target)}"
             case plans.Prune(keep):
                 removed = await self.host.prune(self.release.image, keep)
-                return f"removed {len(removed)} old images" if removed else ""
+                return f"removed {len(removed)} old image{'s' * (len(removed) > 1)}" if removed else ""
             case _:
                 assert_never(step)
 

@@ -178,6 +178,10 @@ class MemoryHost:
             self._run(container)
             container.shown = replace(container.shown, restarts=container.shown.restarts + 1)
 
+    def set_image(self, container_id: str, image: Image) -> None:
+        """Let a container behave in another way from now on."""
+        self._known(container_id).image = image
+
     def _reach(self) -> None:
         if not self.reachable:
             raise HostUnavailable(f"{self._name} cannot be reached.")
