@@ -33,7 +33,7 @@ def read_manifest(body: bytes, media_type: str, digest: str) -> NewManifest:
     told = document.get("mediaType", "")
     if told != "" and media_type not in ("", told):
         _refuse(f"The manifest's mediaType is {_shown(told)}, but it was sent as {_shown(media_type)}.")
-    kind = media_type or told
+    kind = media_type or (told if isinstance(told, str) else "")
     if document.get("schemaVersion") != 2:
         _refuse("schemaVersion is not 2; older manifests are not supported.")
     if kind in _IMAGES:

@@ -43,7 +43,7 @@ def add_routes(
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
     api = _RegistryApi(registry, authenticator, public_url, anonymous)
     app.router.add_route("*", "/v2", api.handle)
-    app.router.add_route("*", "/v2/{path:.*}", api.handle, expect_handler=expect_later)
+    app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 
 
 class _RegistryApi:

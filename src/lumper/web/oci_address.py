@@ -52,7 +52,7 @@ class Address(NamedTuple):
 def parse_address(raw_path: str) -> Address:
     """Read a path as it came, percent signs and all.
 
-    Raises RegistryError: NOT_FOUND, NAME_INVALID. Parts are decoded after the path was cut at its slashes, so that no
+    Raises RegistryError: NOT_FOUND, NAME_INVALID, DIGEST_INVALID. Parts are decoded after the path was cut at its slashes, so that no
     `%2F` or `%2e%2e` makes another path of it.
     """
     try:
@@ -78,6 +78,8 @@ def parse_address(raw_path: str) -> Address:
             return _named(Kind.BLOB, name, digest)
         case [*name, "referrers", digest]:
             return _named(Kind.REFERRERS, name, digest)
+    if any(":" in part for part in parts):  # no name has a colon: a digest with slashes was meant
+        raise refuse("DIGEST_INVALID")
     raise refuse("NOT_FOUND")
 
 

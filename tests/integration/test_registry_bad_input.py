@@ -1,0 +1,222 @@
+"""Whatever comes, the registry answers with an error of the specification, and nothing leaves its folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lumper.model.people import Role
+from parts.live_registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    LiveRegistry,
+    RegistryClient,
+    digest_of,
+    image_index,
+    image_manifest,
+    live_registry,
+)
+
+CONFIG = b"{}"
+CONFIG_DIGEST = digest_of(CONFIG)
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
+    async with live_registry(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
+    async with aiohttp.ClientSession() as session:
+        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+
+
+async def raw(live: LiveRegistry, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """A request whose path nobody tidies up on the way."""
+    host, _, port = live.host.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"Host: x\r\nAuthorization: Bearer {live.tokens[Role.ADMIN]}\r\nContent-Length: {len(body)}\r\n"
+    writer.write(f"{method} {path} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode() + body)
+    answer = await reader.read()
+    writer.close()
+    head_of, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head_of.split()[1]), rest
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "UPPER",
+        "a__/b",
+        "a..b",
+        "-a",
+        "a-",
+        "a//b",
+        "/a",
+        "a" * 300,
+        "a/../b",
+        "%2e%2e/x",
+        "a%2Fb/%2e%2e",
+        "%C3%A4",
+        "a%00",
+        "%ff",
+    ],
+)
+async def test_an_illegal_name_is_refused_on_every_route(live: LiveRegistry, name: str) -> None:
+    digest = digest_of(b"x")
+    for method, rest in (
+        ("GET", "tags/list"),
+        ("PUT", "manifests/x"),
+        ("GET", f"blobs/{digest}"),
+        ("POST", "blobs/uploads/"),
+        ("PATCH", "blobs/uploads/x"),
+    ):
+        status, body = await raw(live, method, f"/v2/{name}/{rest}")
+        assert status == 400, body
+        assert json.loads(body)["errors"][0]["code"] == "NAME_INVALID"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v2/../../x/manifests/t", "/v2/%2e%2e/%2e%2e/x/manifests/t", "/v2/..%2f..%2fx/manifests/t", "/v2//", "/v2/x"],
+)
+async def test_a_path_that_leads_out_is_refused(live: LiveRegistry, tmp_path: Path, path: str) -> None:
+    before = sorted(tmp_path.parent.rglob("*"))
+
+    status, body = await raw(live, "PUT", path, b"{}")
+
+    assert status in (400, 404), body
+    assert json.loads(body)["errors"]
+    new = set(tmp_path.parent.rglob("*")) - set(before)
+    assert all("lumper.db" in path.name for path in new)
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        "sha256:../../x",
+        "sha256:" + "a" * 63,
+        "sha256:" + "A" * 64,
+        "sha512:short",
+        "md5:" + "a" * 32,
+        "sha256:" + "a" * 64 + "%0a",
+        "x",
+        "",
+        ":",
+    ],
+)
+async def test_an_illegal_digest_is_refused_on_every_route(live: LiveRegistry, digest: str) -> None:
+    requests = [("GET", f"blobs/{digest}"), ("DELETE", f"blobs/{digest}"), ("POST", f"blobs/uploads/?digest={digest}")]
+    if ":" in digest:
+        requests += [(method, f"manifests/{digest}") for method in ("GET", "PUT", "DELETE")]
+    for method, rest in requests:
+        status, body = await raw(live, method, f"/v2/a/{rest}", b"x")
+        assert (status, json.loads(body)["errors"][0]["code"]) == (400, "DIGEST_INVALID"), (method, rest)
+
+
+async def test_an_upload_is_not_finished_without_a_digest(admin: RegistryClient) -> None:
+    location = await admin.begin("a")
+
+    assert await admin.refusal("PUT", location) == (400, "DIGEST_INVALID")
+    assert await admin.refusal("PUT", f"{location}?digest=sha256:../../x") == (400, "DIGEST_INVALID")
+    assert await admin.status("GET", location) == 204
+
+
+@pytest.mark.parametrize("tag", ["a" * 129, ".x", "-x", "a%20b", "a%2Fb", "ü"])
+async def test_an_illegal_tag_cannot_be_pushed_and_is_not_found(admin: RegistryClient, tag: str) -> None:
+    assert await admin.refusal("PUT", f"/v2/a/manifests/{tag}", data=b"{}") == (400, "MANIFEST_INVALID")
+    for method in ("GET", "DELETE"):
+        assert await admin.refusal(method, f"/v2/a/manifests/{tag}") == (404, "MANIFEST_UNKNOWN")
+
+
+@pytest.mark.parametrize("upload", ["x", "..", "%2e%2e%2fx", "0" * 32 + "-" + "0" * 16, "put-" + "0" * 32])
+async def test_an_upload_that_nobody_began_is_not_there(admin: RegistryClient, upload: str) -> None:
+    for method in ("GET", "PATCH", "DELETE"):
+        assert await admin.status(method, f"/v2/a/blobs/uploads/{upload}") in (400, 404, 405)
+
+
+def good() -> dict[str, object]:
+    return image_manifest((CONFIG_DIGEST, len(CONFIG)))
+
+
+BAD_MANIFESTS: dict[str, bytes] = {
+    "nothing": b"",
+    "no JSON": b"{",
+    "a list": b"[]",
+    "null": b"null",
+    "a text": b'"x"',
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "NaN": b'{"schemaVersion": NaN}',
+    "not UTF-8": b'{"a": "\xff"}',
+    "a huge number": b'{"schemaVersion": ' + b"9" * 10_000 + b"}",
+    "a name twice": json.dumps(good()).replace('"layers"', '"config": {}, "layers"').encode(),
+    "old schema": json.dumps({**good(), "schemaVersion": 1}).encode(),
+    "no config": json.dumps({"schemaVersion": 2, "layers": []}).encode(),
+    "no layers": json.dumps({k: v for k, v in good().items() if k != "layers"}).encode(),
+    "config of null": json.dumps({**good(), "config": None}).encode(),
+    "layers as object": json.dumps({**good(), "layers": {}}).encode(),
+    "layer as text": json.dumps({**good(), "layers": ["x"]}).encode(),
+    "digest as number": json.dumps(image_manifest((7, 1))).encode(),  # type: ignore[arg-type]
+    "digest that leads out": json.dumps(image_manifest(("sha256:../../etc", 1))).encode(),
+    "negative size": json.dumps(image_manifest((CONFIG_DIGEST, -1))).encode(),
+    "size as text": json.dumps(image_manifest((CONFIG_DIGEST, "1"))).encode(),  # type: ignore[arg-type]
+    "size as boolean": json.dumps(image_manifest((CONFIG_DIGEST, True))).encode(),
+    "size beyond everything": json.dumps(image_manifest((CONFIG_DIGEST, 1 << 80))).encode(),
+    "image and index at once": json.dumps({**good(), "manifests": []}).encode(),
+    "another mediaType": json.dumps({**good(), "mediaType": OCI_INDEX}).encode(),
+    "mediaType as list": json.dumps({**good(), "mediaType": []}).encode(),
+    "mediaType as object": json.dumps({**good(), "mediaType": {"a": 1}}).encode(),
+    "subject as text": json.dumps({**good(), "subject": "x"}).encode(),
+    "artifactType as list": json.dumps({**good(), "artifactType": [1]}).encode(),
+    "artifactType with newline": json.dumps({**good(), "artifactType": "a\nb"}).encode(),
+    "artifactType with lone surrogate": json.dumps({**good(), "artifactType": "\ud800"}).encode(),
+}
+
+
+@pytest.mark.parametrize("media_type", [OCI_MANIFEST, ""])
+@pytest.mark.parametrize("name", BAD_MANIFESTS)
+async def test_a_manifest_that_is_not_one_is_refused(admin: RegistryClient, name: str, media_type: str) -> None:
+    await admin.push_blob("a", CONFIG)
+    headers = {"Content-Type": media_type}
+
+    refused = await admin.refusal("PUT", "/v2/a/manifests/x", data=BAD_MANIFESTS[name], headers=headers)
+
+    assert refused == (400, "MANIFEST_INVALID")
+    assert await admin.status("GET", "/v2/a/manifests/x") == 404
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "text/html", "application/vnd.docker.distribution.manifest.v1+json"]
+)
+async def test_an_unknown_media_type_is_refused(admin: RegistryClient, media_type: str) -> None:
+    body = json.dumps({"schemaVersion": 2})
+
+    refused = await admin.refusal("PUT", "/v2/a/manifests/x", data=body, headers={"Content-Type": media_type})
+
+    assert refused == (400, "MANIFEST_INVALID")
+
+
+async def test_an_index_with_layers_is_refused(admin: RegistryClient) -> None:
+    body = json.dumps({**image_index(), "layers": []})
+
+    refused = await admin.refusal("PUT", "/v2/a/manifests/x", data=body, headers={"Content-Type": OCI_INDEX})
+
+    assert refused == (400, "MANIFEST_INVALID")
+
+
+async def test_an_unknown_address_or_method_is_told_in_json(admin: RegistryClient) -> None:
+    digest = digest_of(b"x")
+    assert await admin.refusal("GET", "/v2/a/b/c") == (404, "NOT_FOUND")
+    assert await admin.refusal("GET", f"/v2/a/referrers/{digest}") == (404, "NOT_FOUND")
+    async with admin.request("POST", "/v2/a/manifests/x") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "DELETE, GET, HEAD, PUT"
+    assert await admin.status("POST", "/v2/token") == 405

@@ -1,0 +1,163 @@
+"""A registry on loopback with accounts of its own, as `lumper up` serves it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from lumper.history.accounts import Accounts
+from lumper.history.database import Database
+from lumper.history.images import ImageHistory
+from lumper.model.people import Role
+from lumper.registry.registry import Registry
+from lumper.registry.storage.filesystem import FilesystemStorage
+from lumper.web import oci
+from lumper.web.auth import Authenticator
+from lumper.web.oci_rights import Anonymous
+from lumper.web.tokens import Keys
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+PASSWORD = "correct horse"
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass
+class LiveRegistry:
+    """A running registry. `tokens` has one API token for each role, and `admin` is a user with `PASSWORD`."""
+
+    url: str
+    data: Path
+    database: Database
+    accounts: Accounts
+    keys: Keys
+    registry: Registry
+    tokens: dict[Role, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in (self.data / "registry").rglob("*") if path.is_file()]
+
+
+@asynccontextmanager
+async def live_registry(
+    data: Path, *, port: int = 0, anonymous: Anonymous = "none", registry_folder: Path | None = None
+) -> AsyncIterator[LiveRegistry]:
+    """Serve the data folder until the block ends."""
+    database = Database(f"sqlite+aiosqlite:///{data}/lumper.db")
+    await database.migrate()
+    accounts, keys = Accounts(database), Keys(data / "token.key")
+    registry = Registry(FilesystemStorage(registry_folder or data / "registry"), ImageHistory(database))
+    app = web.Application()
+    oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=anonymous)
+    runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    live = LiveRegistry(f"http://127.0.0.1:{runner.addresses[0][1]}", data, database, accounts, keys, registry)
+    for role in Role:
+        live.tokens[role] = await accounts.ensure_token(role.value, role, data / f"{role}.token")
+    if not await accounts.users():
+        await accounts.create_user("admin", PASSWORD)
+    try:
+        yield live
+    finally:
+        await runner.cleanup()
+        await database.close()
+
+
+class RegistryClient:
+    """The distribution API as plain requests, with the token of one role."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str = "") -> None:
+        self._session = session
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def request(self, method: str, path: str, **options: Any) -> Any:
+        """A request, to be used as a context; paths that are locations are taken as they come."""
+        headers = {**self._headers, **options.pop("headers", {})}
+        return self._session.request(method, self._url + path, headers=headers, allow_redirects=False, **options)
+
+    async def status(self, method: str, path: str, **options: Any) -> int:
+        """Only the status of the answer."""
+        async with self.request(method, path, **options) as response:
+            await response.read()
+            return int(response.status)
+
+    async def refusal(self, method: str, path: str, **options: Any) -> tuple[int, str]:
+        """Status and OCI code of an answer that is an error."""
+        async with self.request(method, path, **options) as response:
+            body = json.loads(await response.read())
+            return int(response.status), str(body["errors"][0]["code"])
+
+    async def begin(self, repository: str, query: str = "") -> str:
+        """Begin an upload; its location."""
+        async with self.request("POST", f"/v2/{repository}/blobs/uploads/{query}") as response:
+            assert response.status == 202, await response.text()
+            return str(response.headers["Location"])
+
+    async def push_blob(self, repository: str, data: bytes) -> str:
+        """Push a blob in one request; its digest."""
+        digest = digest_of(data)
+        path = f"/v2/{repository}/blobs/uploads/?digest={digest}"
+        assert await self.status("POST", path, data=io.BytesIO(data)) == 201
+        return digest
+
+    async def push_manifest(
+        self, repository: str, reference: str, manifest: dict[str, Any], media_type: str = OCI_MANIFEST
+    ) -> str:
+        """Push a manifest; its digest."""
+        body = json.dumps(manifest).encode()
+        path = f"/v2/{repository}/manifests/{reference}"
+        async with self.request("PUT", path, data=body, headers={"Content-Type": media_type}) as response:
+            assert response.status == 201, await response.text()
+            return str(response.headers["Docker-Content-Digest"])
+
+    async def push_image(self, repository: str, tag: str, layer: bytes = b"layer") -> str:
+        """Push a small image; its digest."""
+        config = b'{"architecture":"amd64","os":"linux"}'
+        links = [await self.push_blob(repository, data) for data in (config, layer)]
+        return await self.push_manifest(
+            repository, tag, image_manifest((links[0], len(config)), (links[1], len(layer)))
+        )
+
+
+def image_manifest(config: tuple[str, int], *layers: tuple[str, int], **more: Any) -> dict[str, Any]:
+    """An OCI manifest with these digests and sizes."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": _descriptor("application/vnd.oci.image.config.v1+json", *config),
+        "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar", *layer) for layer in layers],
+        **more,
+    }
+
+
+def image_index(*children: tuple[str, int]) -> dict[str, Any]:
+    """An OCI index of these manifests."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [_descriptor(OCI_MANIFEST, *child) for child in children],
+    }
+
+
+def _descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest, "size": size}
