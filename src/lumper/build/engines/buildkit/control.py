@@ -1,0 +1,74 @@
+"""BuildKit's control service: start a build, follow its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.protocol import H2Protocol
+
+from lumper.build.engines.buildkit.address import Address
+from lumper.build.engines.buildkit.proto.control_pb2 import (
+    Exporter,
+    SolveRequest,
+    SolveResponse,
+    StatusRequest,
+    StatusResponse,
+)
+from lumper.build.engines.buildkit.upgrade import upgrade
+from lumper.build.port import BuildRequest
+
+_SERVICE = "/moby.buildkit.v1.Control"
+_EXPORTER = "moby"  # puts the result among the images of the Engine
+
+
+class Control(Channel):
+    """One connection to the control service. Close it."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__()
+        self._address = address
+        self._solve = UnaryUnaryMethod(self, f"{_SERVICE}/Solve", SolveRequest, SolveResponse)
+        self._status = UnaryStreamMethod(self, f"{_SERVICE}/Status", StatusRequest, StatusResponse)
+
+    async def _create_connection(self) -> H2Protocol:
+        return await upgrade(self._address, "/grpc", (), self._protocol_factory())
+
+    async def connect(self) -> None:
+        """Connect now instead of with the first call. Raises EngineUnavailable."""
+        await self.__connect__()
+
+    async def solve(self, request: SolveRequest) -> None:
+        """Build; returns when it has ended well. Cancelling resets the call, and the engine stops the build."""
+        await self._solve(request)
+
+    async def status(self, ref: str, receive: Callable[[StatusResponse], None]) -> None:
+        """Hand over every change of the build `ref` until the engine has nothing more to tell."""
+        async with self._status.open() as stream:
+            await stream.send_message(StatusRequest(Ref=ref), end=True)
+            async for response in stream:
+                receive(response)
+
+
+def solve_request(request: BuildRequest, *, ref: str, session: str, context: str) -> SolveRequest:
+    """The call that builds `request` from the context at the URL `context`.
+
+    Source of the attributes: moby/buildkit, frontend/dockerfile/docs and docs/reference of `dockerfile.v0`.
+    """
+    attributes = {"context": context, "filename": request.dockerfile}
+    if request.target:
+        attributes["target"] = request.target
+    if request.no_cache:
+        attributes["no-cache"] = ""
+    attributes |= {f"build-arg:{name}": value for name, value in request.args.items()}
+    attributes |= {f"label:{name}": value for name, value in request.labels.items()}
+    result = {"name": request.image}
+    return SolveRequest(
+        Ref=ref,
+        Session=session,
+        Frontend="dockerfile.v0",
+        FrontendAttrs=attributes,
+        ExporterDeprecated=_EXPORTER,
+        ExporterAttrsDeprecated=result,
+        Exporters=[Exporter(Type=_EXPORTER, Attrs=result)],
+    )

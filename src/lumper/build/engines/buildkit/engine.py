@@ -1,0 +1,110 @@
+"""The Engine of `build/port.py` on a Docker Engine with BuildKit inside (20.10 and newer)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from lumper.build.engines.buildkit.address import parse_address
+from lumper.build.engines.buildkit.api import ImageApi
+from lumper.build.engines.buildkit.control import Control, solve_request
+from lumper.build.engines.buildkit.errors import build_error, is_lost
+from lumper.build.engines.buildkit.progress import ProgressReader
+from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.buildkit.session import Upload, open_session
+from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
+from lumper.errors import EngineError, LumperError
+from lumper.model.build import StepState
+
+FIRST_PUSH = 1001
+"""Steps of pushes are numbered from here, apart from those of the build whose log they share."""
+
+END_TIMEOUT = 10.0
+"""How long, in seconds, the engine may take to end a cancelled step and to tell the rest of a build's progress."""
+
+
+class BuildKitEngine:
+    """Builds over the Engine's `/grpc` and `/session`, two connections for each build; pushes over its REST API.
+
+    `address` is `unix:///path` or `tcp://host:port`. Raises ConfigError.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = parse_address(address)
+        self._api = ImageApi(self._address)
+        self._push_numbers = itertools.count(FIRST_PUSH)
+
+    async def info(self) -> EngineInfo:
+        return await self._api.info()
+
+    async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
+        upload = Upload(context)
+        progress = ProgressReader(report)
+        control = Control(self._address)
+        try:
+            async with control, open_session(self._address, upload) as session:
+                await control.connect()
+                ref = uuid.uuid4().hex
+                following = asyncio.create_task(control.status(ref, progress.receive))
+                try:
+                    await control.solve(solve_request(request, ref=ref, session=session, context=upload.url))
+                finally:
+                    await _end(following)
+        except (GRPCError, StreamTerminatedError, OSError) as exc:
+            raise upload.failure or self._failure(exc, request, progress) from exc
+        finally:
+            progress.finish()
+            await _close(context)
+
+    def _failure(self, exc: Exception, request: BuildRequest, progress: ProgressReader) -> EngineError:
+        if not isinstance(exc, GRPCError):
+            return self._address.unavailable(f"the connection broke during the build ({exc})")
+        text = exc.message or ""
+        if exc.status is Status.UNAVAILABLE or (is_lost(text) and not progress.failures):
+            return self._address.unavailable(f"it gave the build up ({text})")
+        return build_error(text, progress.failures, request.dockerfile)
+
+    async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
+        reader = PushReader(image, next(self._push_numbers), report, time.time)
+        try:
+            return await self._api.push(image, login, reader)
+        except LumperError as exc:
+            reader.fail(StepState.FAILED, exc.message)
+            raise
+        except asyncio.CancelledError:
+            reader.fail(StepState.CANCELLED)
+            raise
+
+    async def remove(self, image: str) -> None:
+        await self._api.untag(image)
+
+    async def images(self, prefix: str) -> list[str]:
+        return [name for name in await self._api.names() if name.startswith(prefix)]
+
+    async def close(self) -> None:
+        await self._api.close()
+
+
+async def _end(following: asyncio.Task[None]) -> None:
+    """Wait until the engine has told everything: then the programs of all steps have ended, cancelled ones too."""
+    try:
+        await asyncio.wait((following,), timeout=END_TIMEOUT)
+    finally:
+        following.cancel()
+    await asyncio.wait((following,))
+    with suppress(GRPCError, StreamTerminatedError, OSError, asyncio.CancelledError):
+        following.result()
+
+
+async def _close(context: AsyncIterator[bytes]) -> None:
+    """Let a generator run its `finally` now, wherever the build left it."""
+    close = getattr(context, "aclose", None)
+    if close is not None:
+        await close()

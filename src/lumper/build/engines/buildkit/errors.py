@@ -1,0 +1,113 @@
+"""From BuildKit's error texts to what a person reads. Pure.
+
+BuildKit's texts are the interface here: Engine 20.10 sends nothing else. Those of 20.10 and of the current release are
+known; an unknown one is passed on without the prefixes that name BuildKit's own rooms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lumper.errors import BuildFailed, DockerfileMissing, EngineError, PushFailed
+from lumper.model.build import Step
+
+_ROOMS = re.compile(
+    r"^(?:failed to solve(?: with frontend [\w.-]+)?|rpc error: code = \w+ desc =|failed to create LLB definition"
+    r"|failed to build LLB|failed to (?:load|compute) cache key|failed to calculate checksum of ref \S+"
+    r"|failed to do request|failed to resolve source metadata for \S+|failed to authorize"
+    r"|(?:Head|Get|Post|Put|Patch) \"[^\"]*\"|dial tcp):? ?(?<=[ :=])"
+)
+_MISSING = re.compile(r"failed to read dockerfile: .*(?:no such file or directory|not found)", re.DOTALL)
+_PARSER = re.compile(r"dockerfile parse error (?:on )?line (\d+): (.*)", re.DOTALL)
+_EXIT = re.compile(r"(?:executor failed running|did not complete successfully).*exit code: (\d+)$", re.DOTALL)
+_SYNTAX_STEP = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
+_IMAGE_STEP = re.compile(r"(?:\[internal\] load metadata for|(?:\[[^\]]*\] )?FROM) (?:docker-image://)?(\S+)")
+_LOST = re.compile(r"context cancell?ed$|no active sessions?\b|transport is closing|error reading from server: EOF")
+_FULL = re.compile(r"no space|insufficient storage|\b507\b", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"no such host|server misbehaving|connection refused|i/o timeout|unreachable|deadline exceeded|"
+    r"Client\.Timeout|certificate|server gave HTTP response"
+)
+_DENIED = re.compile(r"denied|unauthorized|authorization|authentication|\b401\b|\b403\b", re.IGNORECASE)
+
+_EXIT_HINTS = {
+    126: "A program that it calls cannot be executed: look at its mode and its platform.",
+    127: "A program that it calls is not in the image at this point.",
+    137: "It was killed; most often there was not enough memory.",
+}
+_FULL_HINT = "Free some space on the machine of the build engine: `docker system df` shows where it went."
+
+
+def is_lost(text: str) -> bool:
+    """Whether a build that nobody cancelled ended because the engine stops or has lost us."""
+    return _LOST.search(text) is not None
+
+
+def build_error(text: str, failures: Sequence[Step], dockerfile: str) -> EngineError:
+    """The error for a build that BuildKit ended with `text`, after these steps had failed."""
+    if _MISSING.search(text):
+        return DockerfileMissing(f"There is no {dockerfile} at this commit.")
+    step = next((step for step in failures if step.error in text), failures[0] if failures else None)
+    if step is not None:
+        return _step_error(step)
+    if match := _PARSER.search(text):
+        return BuildFailed(
+            f"{dockerfile}, line {match[1]}: {sentence(match[2])}", hint="Mend the Dockerfile and push a new tag."
+        )
+    return BuildFailed(f"The build failed: {sentence(reason(text))}", hint=_FULL_HINT if _FULL.search(text) else "")
+
+
+def _step_error(step: Step) -> BuildFailed:
+    if match := _SYNTAX_STEP.match(step.name):
+        return BuildFailed(
+            f"The syntax image {match[1]} cannot be fetched: {sentence(reason(step.error))}",
+            hint="The line `# syntax=` of the Dockerfile asks for it. Remove that line: the engine has a parser of its "
+            "own. Or let the engine reach the image's registry.",
+            step=step.name,
+        )
+    if match := _IMAGE_STEP.match(step.name):
+        text = f"The base image {match[1]} cannot be fetched: {sentence(reason(step.error))}"
+        return BuildFailed(text, hint=_image_hint(step.error), step=step.name)
+    if match := _EXIT.search(step.error):
+        code = int(match[1])
+        text = f"Step `{step.name}` ended with exit code {code}."
+        return BuildFailed(text, hint=_EXIT_HINTS.get(code, ""), step=step.name, exit_code=code)
+    text = f"Step `{step.name}` failed: {sentence(reason(step.error))}"
+    return BuildFailed(text, hint=_FULL_HINT if _FULL.search(step.error) else "", step=step.name)
+
+
+def _image_hint(text: str) -> str:
+    if _UNREACHABLE.search(text):
+        return (
+            "The build engine cannot reach that image's registry: check its network, or name a mirror in daemon.json."
+        )
+    if _FULL.search(text):
+        return _FULL_HINT
+    return "Check its name and tag; if it is private, log the build engine in, or copy it to a registry it can read."
+
+
+def push_error(image: str, text: str) -> PushFailed:
+    """The error for a push that the engine gave up with `text`."""
+    if _FULL.search(text):
+        hint = "The registry has no space left: free some there, then build again."
+    elif _UNREACHABLE.search(text):
+        hint = "The build engine's machine must reach the registry, by HTTPS or as one of its insecure registries."
+    elif _DENIED.search(text):
+        hint = "The registry does not let this worker push: check its token."
+    else:
+        hint = ""
+    return PushFailed(f"{image} was not pushed: {sentence(text)}", hint=hint)
+
+
+def reason(text: str) -> str:
+    """The text without the leading parts that only say where in BuildKit it was raised."""
+    while (shorter := _ROOMS.sub("", text, count=1)) != text and shorter:
+        text = shorter
+    return text.removesuffix(": not found") if text.endswith("not found: not found") else text
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,139 @@
+"""From BuildKit's status messages to steps and lines of output. Pure: no input or output."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog
+from lumper.model.build import Output, Progress, Step, StepState
+
+STDOUT, STDERR = 1, 2
+LINE_LIMIT = 1024 * 1024
+"""A longer line is told in pieces of so many bytes, so that one without an end cannot fill the memory."""
+
+# At the end only: before it stands the command, which is anybody's text.
+_CANCELLED = re.compile(r"context cancell?ed$")
+
+
+@dataclass
+class _Known:
+    """A vertex of BuildKit's graph. `number` is 0 until the step has something to tell."""
+
+    name: str
+    number: int = 0
+    state: StepState | None = None
+    partial: dict[int, bytearray] = field(default_factory=dict)
+    at: float = 0.0
+
+
+class ProgressReader:
+    """Follows one build.
+
+    BuildKit announces the whole graph before it works on it, and may start and complete a vertex more than once (first
+    to find its cache key, then to execute it). A step gets its number when it starts, and is told again only when its
+    state changes.
+    """
+
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        self._report = report
+        self._known: dict[str, _Known] = {}
+        self._numbers = 0
+        self.failures: list[Step] = []
+        """The steps that failed, the first one first, with BuildKit's own words as their `error`."""
+
+    def receive(self, response: StatusResponse) -> None:
+        """Report what one message tells: what started, then what was printed, then what ended."""
+        for vertex in response.vertexes:
+            known = self._known.setdefault(vertex.digest, _Known(vertex.name))
+            if vertex.HasField("started") and not vertex.cached:
+                self._tell(known, StepState.RUNNING, seconds(vertex.started), anew=not vertex.HasField("completed"))
+        for log in response.logs:
+            self._print(log)
+        for warning in response.warnings:
+            if warned := self._known.get(warning.vertex):
+                text = warning.short.decode("utf-8", "replace")
+                self._line(warned, STDERR, warned.at, f"{text} ({warning.url})" if warning.url else text)
+        for vertex in response.vertexes:
+            if vertex.HasField("completed"):
+                self._complete(self._known[vertex.digest], vertex)
+
+    def finish(self) -> None:
+        """The engine tells nothing more: report what was held back, and what will never end."""
+        for known in sorted(self._known.values(), key=lambda known: known.number):
+            self._flush(known)
+            if known.state is StepState.RUNNING:
+                self._tell(known, StepState.CANCELLED, known.at)
+
+    def _complete(self, known: _Known, vertex: Vertex) -> None:
+        self._flush(known)
+        at = seconds(vertex.completed)
+        if _CANCELLED.search(vertex.error):
+            self._tell(known, StepState.CANCELLED, at)
+        elif vertex.error:
+            self._tell(known, StepState.FAILED, at, error=vertex.error)
+        else:
+            self._tell(known, StepState.CACHED if vertex.cached else StepState.DONE, at)
+
+    def _tell(self, known: _Known, state: StepState, at: float, *, error: str = "", anew: bool = True) -> None:
+        if known.state is state or (known.state is not None and not anew):
+            return
+        if not known.number:
+            self._numbers += 1
+            known.number = self._numbers
+        known.state, known.at = state, at
+        step = Step(known.number, known.name, state, at, error)
+        if state is StepState.FAILED:
+            self.failures.append(step)
+        self._report(step)
+
+    def _print(self, log: VertexLog) -> None:
+        at = seconds(log.timestamp)
+        known = self._known.setdefault(log.vertex, _Known(log.vertex))
+        if not known.number:
+            self._tell(known, StepState.RUNNING, at)
+        known.at = at
+        partial = known.partial.setdefault(log.stream, bytearray())
+        partial += log.msg
+        *lines, rest = partial.split(b"\n")
+        for line in lines:
+            self._line(known, log.stream, at, _text(line.removesuffix(b"\r")))
+        known.partial[log.stream] = self._pieces(known, log.stream, at, rest)
+
+    def _pieces(self, known: _Known, stream: int, at: float, rest: bytearray) -> bytearray:
+        while len(rest) > LINE_LIMIT:
+            end = next((i for i in range(LINE_LIMIT, LINE_LIMIT - 4, -1) if rest[i] & 0xC0 != 0x80), LINE_LIMIT)
+            self._line(known, stream, at, _text(rest[:end]))
+            rest = rest[end:]
+        return rest
+
+    def _flush(self, known: _Known) -> None:
+        for stream, partial in sorted(known.partial.items()):
+            if partial:
+                self._line(known, stream, known.at, _text(partial))
+        known.partial.clear()
+
+    def _line(self, known: _Known, stream: int, at: float, text: str) -> None:
+        self._report(Output(known.number, stream, at, text))
+
+
+def seconds(timestamp: Timestamp) -> float:
+    """Seconds since the epoch."""
+    return timestamp.seconds + timestamp.nanos / 1e9
+
+
+def collect(responses: Iterable[StatusResponse]) -> list[Progress]:
+    """All that a whole stream of status messages tells."""
+    told: list[Progress] = []
+    reader = ProgressReader(told.append)
+    for response in responses:
+        reader.receive(response)
+    reader.finish()
+    return told
+
+
+def _text(line: bytes | bytearray) -> str:
+    return line.decode("utf-8", "replace")
