@@ -27,8 +27,9 @@ def clean_line(text: str, width: int = 20_000) -> str:
 
 
 def one_line(text: str, width: int = 200) -> str:
-    """Text for a header or a table cell: every run of white space is one space."""
-    return clip(" ".join(clean_line(" ".join(text[: 8 * width].split())).split()), width)
+    """Text for a header or a table cell: printable, and every run of white space is one space."""
+    words = clean_line(" ".join(text[: 8 * width].split())).split()
+    return clip("".join(c if c.isprintable() else "�" for c in " ".join(words)), width)
 
 
 def clip(text: str, width: int) -> str:

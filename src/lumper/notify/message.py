@@ -58,7 +58,7 @@ def _build_message(report: BuildReport, to: tuple[str, ...], log_data: bytes) ->
         "title": f"{one_line(build.project)} {one_line(build.tag)}: {what}",
         "good": build.state is BuildState.SUCCEEDED,
         "facts": _facts_of_build(build),
-        "run": f"docker run --rm {report.registry}/{build.image}@{build.digest}" if build.digest else "",
+        "run": one_line(f"docker run --rm {report.registry}/{build.image}@{build.digest}", 600) if build.digest else "",
         "error": _block(build.error),
         "hint": one_line(build.hint, 500),
         "quoted": "The end of the log",
@@ -77,8 +77,8 @@ def _build_message(report: BuildReport, to: tuple[str, ...], log_data: bytes) ->
 def _rollout_message(report: RolloutReport, to: tuple[str, ...]) -> Message:
     build = report.build
     what = "runs" if report.state is RolloutState.SUCCEEDED else "did not start"
-    version = one_line(report.version, 60) or report.digest[:19]
-    facts = [("Service", one_line(report.service)), ("Version", version), ("Digest", report.digest)]
+    version = one_line(report.version, 60) or one_line(report.digest[:19])
+    facts = [("Service", one_line(report.service)), ("Version", version), ("Digest", one_line(report.digest))]
     facts += [(name, value) for name, value in (_facts_of_build(build) if build else []) if name in _OF_ROLLOUT]
     values = {
         "title": f"{one_line(report.service)} {version}: {what}",
@@ -120,8 +120,8 @@ def _facts_of_build(build: Build) -> list[tuple[str, str]]:
         ("Author", one_line(str(build.author))),
         ("Pushed by", one_line(str(build.pusher))),
         ("Image", one_line(build.image)),
-        ("Image tags", ", ".join(build.tags)),
-        ("Digest", build.digest),
+        ("Image tags", one_line(", ".join(build.tags), 600)),
+        ("Digest", one_line(build.digest)),
         ("Size", _size(build.size)),
         ("Took", _duration(build.seconds)),
     ]
@@ -181,7 +181,8 @@ def _records(log_data: bytes) -> Iterator[Progress]:
 
 
 def _checked(record: Progress) -> Progress:
-    text = record.name + record.error if isinstance(record, Step) else record.text
-    if not isinstance(text, str) or not isinstance(record.at, int | float) or not 0 <= record.at < _LATEST:
+    texts = (record.name, record.error) if isinstance(record, Step) else (record.text,)
+    good = all(isinstance(text, str) for text in texts) and isinstance(record.at, int | float)
+    if not good or not 0 <= record.at < _LATEST:
         raise ValueError("a field of another type")
     return record

@@ -32,7 +32,7 @@ def recipients(*, pusher: Person, author: Person, people: Mapping[str, str], adm
 
     `people` is the mail map: from a login at the forge, or an address, in any case, to an address.
     """
-    mapped = {name.strip().lower(): address.strip() for name, address in people.items()}
+    mapped = {name.strip().lower(): address.strip() for name, address in people.items() if name.strip()}
     found = (
         mapped.get(pusher.name.strip().lower(), ""),
         mapped.get(pusher.email.strip().lower(), ""),
