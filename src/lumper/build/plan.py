@@ -1,0 +1,74 @@
+"""From a job and its recipe to what the engine is asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+from lumper.build.port import BuildRequest
+from lumper.build.recipe import Recipe
+from lumper.model.events import BuildJob
+from lumper.model.image import version_key
+from lumper.model.source import TAG_PREFIX, parse_git_url
+
+_LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
+
+
+class Facts(Protocol):
+    """What is known of the commit."""
+
+    @property
+    def commit(self) -> str:
+        """Its id."""
+
+    @property
+    def committed_at(self) -> datetime:
+        """When it was committed."""
+
+    async def dockerfile(self, context: str, dockerfile: str) -> object:
+        """Raises DockerfileMissing unless there is such a file, inside of the repository."""
+
+
+async def plan_build(job: BuildJob, recipe: Recipe, facts: Facts, registry_host: str) -> BuildRequest:
+    """Check what can be checked before the engine is asked, and make the request.
+
+    `registry_host` is HOST[:PORT] as the engine reaches it. Raises DockerfileMissing.
+    """
+    await facts.dockerfile(recipe.context, recipe.dockerfile)
+    return build_request(job, recipe, facts.commit, facts.committed_at, registry_host)
+
+
+def build_request(
+    job: BuildJob, recipe: Recipe, commit: str, committed_at: datetime, registry_host: str
+) -> BuildRequest:
+    """The request. Nothing in it depends on the clock, so the same commit gives the same image. Pure."""
+    return BuildRequest(
+        id=f"{job.build_id}-{job.attempt}",
+        image=f"{registry_host}/{job.image}:{job.push_tag}",
+        dockerfile=recipe.dockerfile,
+        target=recipe.target,
+        args=dict(recipe.args),
+        labels=labels(job, commit, committed_at),
+    )
+
+
+def labels(job: BuildJob, commit: str, committed_at: datetime) -> dict[str, str]:
+    """The standard labels: where the image comes from. `created` is the commit's time, as RFC 3339."""
+    return {
+        f"{_LABEL}.created": committed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        f"{_LABEL}.revision": commit,
+        f"{_LABEL}.source": parse_git_url(job.url).url,
+        f"{_LABEL}.title": job.project.rpartition("/")[2],
+        f"{_LABEL}.version": version(job.ref),
+    }
+
+
+def version(ref: str) -> str:
+    """The version that a ref names: a tag without the `v` of `v1.2.3`, a branch by its name.
+
+    >>> version("refs/tags/v1.2.3-rc.1")
+    '1.2.3-rc.1'
+    """
+    name = ref.removeprefix(TAG_PREFIX).removeprefix("refs/heads/")
+    bare = name.removeprefix("v")
+    return bare if version_key(bare.partition("-")[0]) else name

@@ -1,0 +1,170 @@
+"""The recipe: `lumper.toml` at the root of the repository, read, checked, and turned into plain values.
+
+Every problem is reported at once, with its line. The reference for people is docs/reference/lumper-toml.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable, RecipeFile
+from lumper.errors import Problem, RecipeError, SourceError
+from lumper.model.deployment import Health, Service
+from lumper.toml_lines import locate
+
+RECIPE_FILE = "lumper.toml"
+RECIPE_LIMIT = 64 << 10  # bytes
+_TYPES = {
+    "string_type": "give text in quotes",
+    "int_type": "give a whole number",
+    "float_type": "give a number",
+    "bool_type": "give true or false",
+    "dict_type": "give a table",
+    "model_type": "give a table",
+    "model_attributes_type": "give a table",
+    "list_type": "give a list: [ … ]",
+    "tuple_type": "give a list: [ … ]",
+    "finite_number": "give a finite number",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to build, and what to run of it.
+
+    `dockerfile` is relative to `context`, and that to the root of the repository.
+    """
+
+    dockerfile: str = "Dockerfile"
+    context: str = "."
+    target: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+    service: Service | None = None
+
+
+class Files(Protocol):
+    """The files of a commit."""
+
+    async def read(self, path: str, limit: int) -> bytes | None:
+        """A file, or None. Raises SourceError if it is larger than `limit` bytes or cannot be read."""
+
+
+async def read_recipe(files: Files, project: str) -> Recipe:
+    """The recipe of a commit; without a `lumper.toml`, the defaults.
+
+    Raises RecipeError, and SourceError where another try may help.
+    """
+    try:
+        content = await files.read(RECIPE_FILE, RECIPE_LIMIT)
+    except SourceError as exc:
+        if exc.temporary:
+            raise
+        raise RecipeError(RECIPE_FILE, (Problem(0, "", str(exc)),), hint=exc.hint) from exc
+    return Recipe() if content is None else parse_recipe(content, project)
+
+
+def parse_recipe(content: bytes, project: str) -> Recipe:
+    """Read the bytes of a `lumper.toml`. `project` names the service where the file does not. Raises RecipeError."""
+    text, values = _toml(content)
+    try:
+        file = RecipeFile.model_validate(values)
+    except ValidationError as exc:
+        problems = {_problem(error, text) for error in exc.errors(include_url=False)}
+        raise RecipeError(RECIPE_FILE, tuple(sorted(problems, key=lambda p: (p.line, p.where)))) from exc
+    build = file.build
+    return Recipe(
+        dockerfile=build.dockerfile,
+        context=build.context,
+        target=build.target,
+        args=build.args,
+        service=_service(file.deploy, project) if file.deploy is not None else None,
+    )
+
+
+def _toml(content: bytes) -> tuple[str, dict[str, Any]]:
+    try:
+        text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise RecipeError(RECIPE_FILE, (Problem(line, "", "this is not UTF-8"),)) from exc
+    try:
+        return text, tomllib.loads(text)
+    except ValueError as exc:  # also for numbers of too many digits
+        words = str(exc)
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", words)
+        line = int(place[1] or text.count("\n") + 1) if place else 0
+        raise RecipeError(RECIPE_FILE, (Problem(line, "", words[: place.start()] if place else words),)) from exc
+    except RecursionError as exc:
+        raise RecipeError(RECIPE_FILE, (Problem(0, "", "it is nested too deeply"),)) from exc
+
+
+def _service(table: DeployTable, project: str) -> Service:
+    health = table.health
+    port = health.port or next((port.container for port in table.ports if port.protocol == "tcp"), 0)
+    return Service(
+        name=table.name or service_name(project),
+        ports=table.ports,
+        env=table.env,
+        volumes=table.volumes,
+        command=table.command,
+        health=Health(
+            http=health.http,
+            port=port if health.http else 0,
+            command=health.command,
+            interval=health.interval,
+            timeout=health.timeout,
+            stable=health.stable,
+        ),
+        stop_timeout=table.stop_timeout,
+    )
+
+
+def service_name(project: str) -> str:
+    """A legal name for a service: the last part of the project's name.
+
+    >>> service_name("group/My App")
+    'my-app'
+    """
+    last = project.rstrip("/").rpartition("/")[2].lower()
+    return re.sub(r"[^a-z0-9_.-]+", "-", last).strip("-_.")[:63].strip("-_.") or "service"
+
+
+def _problem(error: Any, text: str) -> Problem:
+    keys = [str(part) for part in error["loc"] if part != "[key]"]
+    where = ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        words = _unknown(keys)
+    else:
+        words = _TYPES.get(error["type"], error["msg"].removeprefix("Value error, "))
+        words = words[:1].lower() + words[1:]
+    return Problem(locate(text, keys), where, words)
+
+
+def _unknown(keys: Sequence[str]) -> str:
+    """What to say of a key that nobody knows."""
+    *around, key = keys
+    known = _tables().get(".".join(around), {})
+    near = difflib.get_close_matches(key, list(known), n=1)
+    if near:
+        return f"there is no such key; did you mean `{near[0]}`?"
+    elsewhere = [f"[{table}]" for table, fields in _tables().items() if key in fields and table]
+    if elsewhere:
+        return f"there is no such key here; it belongs under {' or '.join(elsewhere)}"
+    return "there is no such key; known are " + ", ".join(f"`{name}`" for name in known)
+
+
+def _tables() -> dict[str, Mapping[str, object]]:
+    models: dict[str, type[BaseModel]] = {
+        "": RecipeFile,
+        "build": BuildTable,
+        "deploy": DeployTable,
+        "deploy.health": HealthTable,
+    }
+    return {name: model.model_fields for name, model in models.items()}
