@@ -36,7 +36,7 @@ def digest_of(data: bytes) -> str:
 
 @dataclass
 class LiveRegistry:
-    """A running registry. `tokens` has one API token for each role, and `admin` is a user with `PASSWORD`."""
+    """A running registry. `tokens` has one API token for each role; `admin`, if wanted, is a user with `PASSWORD`."""
 
     url: str
     data: Path
@@ -57,7 +57,12 @@ class LiveRegistry:
 
 @asynccontextmanager
 async def live_registry(
-    data: Path, *, port: int = 0, anonymous: Anonymous = "none", registry_folder: Path | None = None
+    data: Path,
+    *,
+    port: int = 0,
+    anonymous: Anonymous = "none",
+    registry_folder: Path | None = None,
+    with_user: bool = False,
 ) -> AsyncIterator[LiveRegistry]:
     """Serve the data folder until the block ends."""
     database = Database(f"sqlite+aiosqlite:///{data}/lumper.db")
@@ -73,7 +78,7 @@ async def live_registry(
     live = LiveRegistry(f"http://127.0.0.1:{runner.addresses[0][1]}", data, database, accounts, keys, registry)
     for role in Role:
         live.tokens[role] = await accounts.ensure_token(role.value, role, data / f"{role}.token")
-    if not await accounts.users():
+    if with_user:
         await accounts.create_user("admin", PASSWORD)
     try:
         yield live

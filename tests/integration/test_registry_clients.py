@@ -1,0 +1,233 @@
+"""Real clients against a registry with authentication on: the Docker Engine, skopeo and buildah."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import os
+import secrets
+import tarfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiodocker.exceptions import DockerError
+
+from lumper.model.people import Role
+from lumper.registry.documents import DOCKER_MANIFEST
+from parts.docker_engine import engine
+from parts.live_registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    PASSWORD,
+    LiveRegistry,
+    RegistryClient,
+    digest_of,
+    image_index,
+    live_registry,
+)
+
+Run = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
+    async with live_registry(tmp_path, with_user=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
+    async with aiohttp.ClientSession() as session:
+        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> Run:
+    """Run a program to its end; its standard output. It finds no configuration of the user's."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "BUILDAH_ISOLATION": "chroot"}
+
+    async def run(*command: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, f"{command}: {err.decode()}"
+        return out.decode()
+
+    return run
+
+
+def layer_of(*files: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def oci_layout(folder: Path, *layers: bytes) -> str:
+    """Write an image as an OCI layout; its digest. Source: OCI image-spec 1.1, image-layout.md."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def put(data: bytes, media_type: str, **more: Any) -> dict[str, Any]:
+        digest = digest_of(data)
+        (blobs / digest.partition(":")[2]).write_bytes(data)
+        return {"mediaType": media_type, "digest": digest, "size": len(data), **more}
+
+    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": put(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"),
+        "layers": [put(layer, "application/vnd.oci.image.layer.v1.tar") for layer in layers],
+    }
+    name = {"org.opencontainers.image.ref.name": "x"}
+    entry = put(json.dumps(manifest).encode(), OCI_MANIFEST, annotations=name)
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return str(entry["digest"])
+
+
+async def test_skopeo_pushes_copies_and_pulls_the_same_bytes(
+    live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
+) -> None:
+    digest = oci_layout(tmp_path / "image", os.urandom(5 << 20), layer_of(("hello", b"world")))
+    here, there = f"docker://{live.host}/team/app:1.0", f"docker://{live.host}/team/copy:1.0"
+    as_admin = ("--dest-tls-verify=false", f"--dest-creds=admin:{PASSWORD}")
+    from_admin = ("--src-tls-verify=false", f"--src-creds=admin:{PASSWORD}")
+
+    await run("skopeo", "copy", "--preserve-digests", *as_admin, f"oci:{tmp_path / 'image'}:x", here)
+    await run("skopeo", "copy", "--preserve-digests", *as_admin, *from_admin, here, there)
+    await run("skopeo", "copy", "--preserve-digests", *from_admin, there, f"oci:{tmp_path / 'back'}:x")
+
+    async with admin.request("HEAD", "/v2/team/copy/manifests/1.0") as response:
+        assert response.headers["Docker-Content-Digest"] == digest
+    assert {path.name for path in (tmp_path / "back" / "blobs" / "sha256").iterdir()} == {
+        path.name for path in (tmp_path / "image" / "blobs" / "sha256").iterdir()
+    }
+    listed = await run(
+        "skopeo", "list-tags", "--tls-verify=false", f"--creds=any:{live.tokens[Role.DEPLOYER]}", here[:-4]
+    )
+    assert json.loads(listed)["Tags"] == ["1.0"]
+
+
+async def test_skopeo_copies_all_images_of_an_index(
+    live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
+) -> None:
+    children = [await admin.push_image("multi", f"arch{n}", os.urandom(100)) for n in range(3)]
+    sizes = []
+    for child in children:
+        async with admin.request("GET", f"/v2/multi/manifests/{child}") as response:
+            sizes.append((child, len(await response.read())))
+    index = await admin.push_manifest("multi", "all", image_index(*sizes), OCI_INDEX)
+    creds = (f"--src-creds=admin:{PASSWORD}", f"--dest-creds=admin:{PASSWORD}")
+
+    await run(
+        *("skopeo", "copy", "--preserve-digests", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", *creds),
+        *(f"docker://{live.host}/multi:all", f"docker://{live.host}/other:all"),
+    )
+
+    async with admin.request("GET", "/v2/other/manifests/all") as response:
+        assert response.headers["Docker-Content-Digest"] == index
+        assert response.headers["Content-Type"] == OCI_INDEX
+
+
+async def test_a_deployer_cannot_push_and_a_worker_only_under_private_tags(
+    live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
+) -> None:
+    oci_layout(tmp_path / "image", layer_of(("hello", b"world")))
+
+    async def push(role: Role, tag: str) -> str:
+        return await run(
+            *(
+                "skopeo",
+                "copy",
+                "--preserve-digests",
+                "--dest-tls-verify=false",
+                f"--dest-creds=any:{live.tokens[role]}",
+            ),
+            *(f"oci:{tmp_path / 'image'}:x", f"docker://{live.host}/app:{tag}"),
+        )
+
+    await push(Role.WORKER, "_build-1-1")
+    with pytest.raises(AssertionError, match=r"denied|may not"):
+        await push(Role.WORKER, "latest")
+    with pytest.raises(AssertionError, match=r"denied|may not"):
+        await push(Role.DEPLOYER, "_build-1-1")
+
+    assert await admin.status("GET", "/v2/app/manifests/_build-1-1") == 200
+    assert await admin.status("GET", "/v2/app/manifests/latest") == 404
+
+
+async def test_buildah_pushes_and_pulls_an_image(
+    live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
+) -> None:
+    store = ("--storage-driver=vfs", f"--root={tmp_path / 'root'}", f"--runroot={tmp_path / 'run'}")
+    image = f"docker://{live.host}/built/app:1"
+    login = ("--tls-verify=false", f"--creds=admin:{PASSWORD}")
+    container = (await run("buildah", *store, "from", "scratch")).strip()
+    await asyncio.to_thread((tmp_path / "hello").write_text, "world")
+    await run("buildah", *store, "copy", container, str(tmp_path / "hello"), "/hello")
+    made = (await run("buildah", *store, "commit", "--rm", container, "built")).strip()
+
+    await run("buildah", *store, "push", *login, made, image)
+    await run("buildah", *store, "rmi", "--all")
+    pulled = (await run("buildah", *store, "pull", *login, image)).strip()
+
+    assert pulled == made
+    async with admin.request("HEAD", "/v2/built/app/manifests/1") as response:
+        assert response.headers["Content-Type"] in (OCI_MANIFEST, DOCKER_MANIFEST)
+
+
+def docker_archive(name: str, *layers: bytes) -> bytes:
+    """An image as `docker load` takes it. Source: Docker Image Specification v1.2, "Combined Image JSON"."""
+    diff_ids = [digest_of(layer) for layer in layers]
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    paths = [f"{number}/layer.tar" for number in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": paths}]
+    return layer_of(
+        ("config.json", json.dumps(config).encode()),
+        *zip(paths, layers, strict=True),
+        ("manifest.json", json.dumps(manifest).encode()),
+    )
+
+
+async def test_the_docker_engine_pushes_mounts_and_pulls_an_image(live: LiveRegistry, admin: RegistryClient) -> None:
+    name, other = f"{live.host}/docker/app", f"{live.host}/docker/other"
+    login = {"username": "admin", "password": PASSWORD, "serveraddress": live.host}
+    made = ""
+    layers = [layer_of((f"random{n}", secrets.token_bytes(1 << 20))) for n in range(3)]
+    async with engine() as docker:
+        try:
+            await docker.images.import_image(io.BytesIO(docker_archive(f"{name}:1", *layers)))
+            await docker.images.push(name, tag="1", auth=login)
+            await docker.images.tag(f"{name}:1", other, tag="1")
+            pushed = await docker.images.push(other, tag="1", auth=login)
+            made = (await docker.images.inspect(f"{name}:1"))["Id"]
+            for image in (f"{name}:1", f"{other}:1"):
+                await docker.images.delete(image, force=True)
+
+            async with admin.request("HEAD", "/v2/docker/other/manifests/1") as response:
+                digest = response.headers["Docker-Content-Digest"]
+            await docker.images.pull(f"{other}@{digest}", auth=login)
+
+            assert any("Mounted from docker/app" in line.get("status", "") for line in pushed)
+            assert (await docker.images.inspect(f"{other}@{digest}"))["Id"] == made
+            with pytest.raises(DockerError):
+                await docker.images.pull(f"{name}:1", auth={**login, "password": "wrong"})
+        finally:
+            for image in (f"{name}:1", f"{other}:1", made):
+                with contextlib.suppress(DockerError):
+                    await docker.images.delete(image, force=True)
