@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -166,3 +168,14 @@ def image_index(*children: tuple[str, int]) -> dict[str, Any]:
 
 def _descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest, "size": size}
+
+
+async def serve_for_ever(data: Path) -> None:
+    """Serve the folder until the process is killed; the first line of output is the address."""
+    async with live_registry(data) as live:
+        print(live.url, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_for_ever(Path(sys.argv[1])))
