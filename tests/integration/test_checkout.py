@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from parts.git_repository import Repository
-from parts.git_server import GitServer, git_server
 
 from lumper.build.checkout import CheckoutRequest, Limits, Mirrors
 from lumper.errors import (
@@ -23,6 +21,8 @@ from lumper.errors import (
     SourceRefused,
 )
 from lumper.model.source import Person
+from parts.git_repository import Repository
+from parts.git_server import GitServer, git_server
 
 
 @pytest.fixture

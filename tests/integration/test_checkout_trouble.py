@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
+import shutil
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from parts import checkout_process
-from parts.git_repository import Repository
-from parts.git_server import GitServer, git_server
 
 from lumper.build.checkout import CheckoutRequest, Limits, Mirrors
 from lumper.errors import CheckoutTooLarge, GitUnreachable, MirrorDamaged, StorageError
+from parts import checkout_process
+from parts.git_repository import Repository
+from parts.git_server import GitServer, git_server
 
 
 @pytest.fixture
@@ -45,13 +45,10 @@ async def check_out(mirrors: Mirrors, server: GitServer, commit: str = "") -> in
         return sum([len(chunk) async for chunk in checkout.archive()])
 
 
-async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition that nothing announces."""
     async with asyncio.timeout(20):
-        while True:
-            met = condition()
-            if met if isinstance(met, bool) else await met:
-                return
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -75,15 +72,14 @@ async def test_after_kill_9_in_the_middle_of_a_fetch_the_next_checkout_just_work
     setattr(server, how, True)
     commit = origin.git("rev-parse", "v1")
     arguments = [sys.executable, checkout_process.__file__, str(tmp_path / "mirrors"), server.url("owner/app.git")]
-    with subprocess.Popen([*arguments, commit], stdout=subprocess.PIPE) as victim:
-        pack = tmp_path / "mirrors/p1.git/objects/pack"
-        if how == "hang":
-            await asyncio.to_thread(server.arrived.wait, 20)
-        else:
-            await until(lambda: any(path.name.startswith("tmp_pack") for path in pack.glob("tmp_*")))
-        await until(lambda: len(git_processes(tmp_path / "mirrors/p1.git")) > 0)
-        victim.kill()
-        victim.wait()
+    victim = await asyncio.create_subprocess_exec(*arguments, commit)
+    pack = tmp_path / "mirrors/p1.git/objects/pack"
+    if how == "hang":
+        await asyncio.to_thread(server.arrived.wait, 20)
+    else:
+        await until(lambda: any(pack.glob("tmp_*")))
+    victim.kill()
+    await victim.wait()
     orphans = git_processes(tmp_path / "mirrors/p1.git")
     assert orphans
     setattr(server, how, False)
@@ -184,7 +180,7 @@ async def test_a_broken_mirror_is_fetched_anew(
         case "HEAD" | "config":
             (mirror / broken).write_bytes(b"\0garbage\n")
         case "objects/pack":
-            subprocess.run(["rm", "-r", str(mirror / broken)], check=True)
+            shutil.rmtree(mirror / broken)
         case "packs":
             for path in (mirror / "objects/pack").iterdir():
                 path.unlink()

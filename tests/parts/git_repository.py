@@ -43,7 +43,7 @@ class Repository:
 
     def commit(
         self,
-        files: Mapping[str | bytes, bytes | str],
+        files: Mapping[str, bytes | str],
         *,
         links: Mapping[str, str] | None = None,
         executables: tuple[str, ...] = (),
@@ -51,7 +51,7 @@ class Repository:
         message: str = "A commit",
         parent: str = "",
     ) -> str:
-        """Make a commit with exactly these files; its id."""
+        """Make a commit with exactly these files; its id. Bytes that are not UTF-8 are surrogates in names."""
         index = {"GIT_INDEX_FILE": str(self.path / "index.test")}
         lines = [b"100755" if name in executables else b"100644" for name in files]
         entries = [
@@ -80,4 +80,4 @@ class Repository:
 
 
 def _bytes(text: bytes | str) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")

@@ -62,7 +62,8 @@ _SIGNS = (
         r"(?:object|pack)\S* .*(?:corrupt|is empty|damaged)|bad object|inflate: data stream error"
         r"|does not point to a valid object|not a git repository: '|bad config|invalid index file|index file .* is too"
         r"|did not send all necessary objects|missing (?:blob|tree|commit) object"
-        r"|unable to (?:read|parse) (?:tree|object)|invalid sha1 pointer|is not a valid object|packfile .* cannot be accessed|unresolved deltas"
+        r"|unable to (?:read|parse) (?:tree|object)|invalid sha1 pointer|is not a valid object"
+        r"|packfile .* cannot be accessed|unresolved deltas"
         r"|cannot lock ref|unable to resolve reference|bad shallow (?:line|file)|Could not read [0-9a-f]{40}"
         r"|Failed to traverse parents",
     ),
