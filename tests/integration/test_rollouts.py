@@ -290,6 +290,14 @@ async def test_a_release_that_crashes_over_and_over_is_observed_as_such(site: Si
     assert seen.up
 
 
+async def test_a_host_port_that_another_program_has_fails_with_what_to_do(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", site.service.ports[0].host)):
+        result = await site.run(site.release(1))
+    assert result.state is RolloutState.FAILED
+    assert "choose another one" in result.hint
+    assert await site.containers() == []
+
+
 async def test_a_wrong_login_fails_the_rollout_with_a_reason(site: Site) -> None:
     async def credentials(image: str) -> Login | None:
         return Login("puller", "guessed")

@@ -152,15 +152,14 @@ def plan_rollback(observed: Sequence[Container], failed: Set[str] = frozenset())
     What was accepted and fails is kept if there is nothing to take its place.
     """
     scene = _Scene.of(observed)
-    failing = [c for c in scene.accepted if c.id in failed]
     good = [c for c in scene.accepted if c.id not in failed]
-    before = good[0] if good else None
-    steps: list[Step] = [Remove(c) for c in scene.new]
-    if before is None:
-        return Plan((*steps, *(Remove(c) for c in scene.trials)), before=scene.before)
-    steps += [Remove(c) for c in failing]
-    if not before.up and (scene.trials or failing):
-        steps += [Restart(before), Check(before, accepted=True)]
+    replaced = [c for c in scene.accepted if c.id in failed] if good else []
+    before = good[0] if good else scene.before
+    steps: list[Step] = [Remove(c) for c in (*scene.new, *replaced)]
+    if before is not None and not before.up and (scene.trials or replaced):
+        steps.append(Restart(before))
+        if good:
+            steps.append(Check(before, accepted=True))
     return Plan((*steps, *(Remove(c) for c in scene.trials)), before=before)
 
 

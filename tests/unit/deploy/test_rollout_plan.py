@@ -209,6 +209,13 @@ def test_back_from_an_accepted_release_that_broke_before_the_old_one_was_removed
     assert steps == (Remove(broken), Restart(old), Check(old, accepted=True))
 
 
+def test_back_to_a_release_that_was_broken_before_it_is_started_again_but_not_asked_for_its_health() -> None:
+    one = release(1, FIXED)
+    broken, left, new = stopped(one), trial(one), container(one, accepted=False)
+    plan = plan_rollback([broken, left, new], failed={broken.id})
+    assert plan.steps == (Remove(new), Restart(broken), Remove(left))
+
+
 def test_the_only_accepted_container_is_kept_even_when_it_fails() -> None:
     broken, new = container(release(1)), container(release(1), accepted=False)
     plan = plan_rollback([broken, new], failed={broken.id})

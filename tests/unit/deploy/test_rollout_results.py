@@ -154,14 +154,15 @@ async def test_a_running_release_that_is_broken_is_replaced_when_it_is_ordered_a
     assert any("is broken" in line for line in trial.lines)
 
 
-async def test_a_running_release_that_is_broken_stays_if_a_fresh_one_is_broken_too(trial: Trial) -> None:
+@pytest.mark.parametrize("fresh", [Image(http=500), Image(trials_only=True)])
+async def test_a_running_release_that_is_broken_stays_if_a_fresh_one_is_broken_too(trial: Trial, fresh: Image) -> None:
     await trial.run(first := trial.release(1))
     (broken,) = await trial.host.containers()
     trial.host.set_image(broken.id, Image(http=500))
-    trial.host.images[first.reference] = Image(http=500)
+    trial.host.images[first.reference] = fresh
     result = await trial.run(first)
     assert result.state is RolloutState.FAILED
-    assert [c.id for c in await trial.host.containers()] == [broken.id]
+    assert [(c.id, c.up) for c in await trial.host.containers()] == [(broken.id, True)]
 
 
 async def test_only_the_release_and_the_one_before_keep_their_images(trial: Trial) -> None:

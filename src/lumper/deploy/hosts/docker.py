@@ -197,12 +197,11 @@ class DockerHost:
     async def _has_image(self, release: Release) -> bool:
         async with self._asking() as docker:
             try:
-                await docker.images.inspect(release.reference)
+                return "Id" in await docker.images.inspect(release.reference)
             except DockerError as exc:
                 if exc.status == 404:
                     return False
                 raise
-            return True
 
     def _reach(self, container: Container, port: int) -> str:
         """Where `port` of the container is reached from here, as host:port."""
@@ -230,7 +229,7 @@ class DockerHost:
             raise (_refused(exc, self._name) if refusals else _answered(exc, self._name)) from exc
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             raise HostUnavailable(f"The Docker Engine of {self._name} does not answer at {self._address}.") from exc
-        except (ValueError, TypeError, KeyError) as exc:
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:  # another shape than the API has
             raise HostUnavailable(f"What answers at {self._address} is not a Docker Engine that Lumper knows.") from exc
 
     def _connected(self) -> aiodocker.Docker:
