@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
+from h2.exceptions import ProtocolError
 
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.api import ImageApi
@@ -22,6 +23,8 @@ from lumper.build.engines.buildkit.session import Upload, open_session
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
 from lumper.errors import EngineError, LumperError
 from lumper.model.build import StepState
+
+_BROKEN = (StreamTerminatedError, ProtocolError, OSError)  # how grpclib shows that a connection is no more
 
 FIRST_PUSH = 1001
 """Steps of pushes are numbered from here, apart from those of the build whose log they share."""
@@ -57,7 +60,7 @@ class BuildKitEngine:
                     await control.solve(solve_request(request, ref=ref, session=session, context=upload.url))
                 finally:
                     await _end(following)
-        except (GRPCError, StreamTerminatedError, OSError) as exc:
+        except (GRPCError, *_BROKEN) as exc:
             raise upload.failure or self._failure(exc, request, progress) from exc
         finally:
             progress.finish()
@@ -99,7 +102,7 @@ async def _end(following: asyncio.Task[None]) -> None:
     finally:
         following.cancel()
     await asyncio.wait((following,))
-    with suppress(GRPCError, StreamTerminatedError, OSError, asyncio.CancelledError):
+    with suppress(GRPCError, *_BROKEN, EngineError, asyncio.CancelledError):
         following.result()
 
 

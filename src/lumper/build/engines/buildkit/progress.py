@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog
+from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog, VertexWarning
 from lumper.model.build import Output, Progress, Step, StepState
 
 STDOUT, STDERR = 1, 2
@@ -46,20 +47,19 @@ class ProgressReader:
         """The steps that failed, the first one first, with BuildKit's own words as their `error`."""
 
     def receive(self, response: StatusResponse) -> None:
-        """Report what one message tells: what started, then what was printed, then what ended."""
+        """Report what one message tells, in the order of the engine's clock."""
+        events: list[tuple[float, int, Callable[[], None]]] = []
         for vertex in response.vertexes:
             known = self._known.setdefault(vertex.digest, _Known(vertex.name))
             if vertex.HasField("started") and not vertex.cached:
-                self._tell(known, StepState.RUNNING, seconds(vertex.started), anew=not vertex.HasField("completed"))
-        for log in response.logs:
-            self._print(log)
-        for warning in response.warnings:
-            if warned := self._known.get(warning.vertex):
-                text = warning.short.decode("utf-8", "replace")
-                self._line(warned, STDERR, warned.at, f"{text} ({warning.url})" if warning.url else text)
-        for vertex in response.vertexes:
+                events.append((seconds(vertex.started), 0, partial(self._start, known, vertex)))
             if vertex.HasField("completed"):
-                self._complete(self._known[vertex.digest], vertex)
+                events.append((seconds(vertex.completed), 2, partial(self._complete, known, vertex)))
+        events += [(seconds(log.timestamp), 1, partial(self._print, log)) for log in response.logs]
+        for _, _, happen in sorted(events, key=lambda event: event[:2]):
+            happen()
+        for warning in response.warnings:
+            self._warn(warning)
 
     def finish(self) -> None:
         """The engine tells nothing more: report what was held back, and what will never end."""
@@ -67,6 +67,10 @@ class ProgressReader:
             self._flush(known)
             if known.state is StepState.RUNNING:
                 self._tell(known, StepState.CANCELLED, known.at)
+
+    def _start(self, known: _Known, vertex: Vertex) -> None:
+        if known.state is None or not vertex.HasField("completed"):
+            self._tell(known, StepState.RUNNING, seconds(vertex.started))
 
     def _complete(self, known: _Known, vertex: Vertex) -> None:
         self._flush(known)
@@ -78,8 +82,8 @@ class ProgressReader:
         else:
             self._tell(known, StepState.CACHED if vertex.cached else StepState.DONE, at)
 
-    def _tell(self, known: _Known, state: StepState, at: float, *, error: str = "", anew: bool = True) -> None:
-        if known.state is state or (known.state is not None and not anew):
+    def _tell(self, known: _Known, state: StepState, at: float, *, error: str = "") -> None:
+        if known.state is state:
             return
         if not known.number:
             self._numbers += 1
@@ -90,15 +94,21 @@ class ProgressReader:
             self.failures.append(step)
         self._report(step)
 
+    def _warn(self, warning: VertexWarning) -> None:
+        known = self._known.get(warning.vertex)
+        if known is not None and known.number:
+            text = _text(warning.short)
+            self._line(known, STDERR, known.at, f"{text} ({warning.url})" if warning.url else text)
+
     def _print(self, log: VertexLog) -> None:
         at = seconds(log.timestamp)
         known = self._known.setdefault(log.vertex, _Known(log.vertex))
         if not known.number:
             self._tell(known, StepState.RUNNING, at)
         known.at = at
-        partial = known.partial.setdefault(log.stream, bytearray())
-        partial += log.msg
-        *lines, rest = partial.split(b"\n")
+        held = known.partial.setdefault(log.stream, bytearray())
+        held += log.msg
+        *lines, rest = held.split(b"\n")
         for line in lines:
             self._line(known, log.stream, at, _text(line.removesuffix(b"\r")))
         known.partial[log.stream] = self._pieces(known, log.stream, at, rest)
@@ -111,9 +121,9 @@ class ProgressReader:
         return rest
 
     def _flush(self, known: _Known) -> None:
-        for stream, partial in sorted(known.partial.items()):
-            if partial:
-                self._line(known, stream, known.at, _text(partial))
+        for stream, held in sorted(known.partial.items()):
+            if held:
+                self._line(known, stream, known.at, _text(held))
         known.partial.clear()
 
     def _line(self, known: _Known, stream: int, at: float, text: str) -> None:

@@ -1,0 +1,425 @@
+"""What every build engine keeps: run by BuildKit on this machine's Docker Engine, and by the dummy."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from lumper.build.engines.buildkit import BuildKitEngine
+from lumper.build.engines.dummy import DummyEngine
+from lumper.build.port import BuildRequest, Engine, Login, Pushed
+from lumper.errors import BuildFailed, DockerfileMissing, EngineUnavailable, PushFailed, SourceError
+from lumper.model.build import Output, Progress, Step, StepState
+from parts import docker_engine
+from parts.context import BASE, context_tar, stream
+from parts.eventually import eventually
+from parts.push_sink import push_sink
+
+
+@dataclass
+class Bench:
+    """An engine and what a test must know of its surroundings.
+
+    Images of the test begin with `prefix`, whose registry takes pushes; the one of `refusing` has no space. `manifests`
+    are what was pushed, by digest. `runs` tells whether a RUN with this text is being executed.
+    """
+
+    engine: Engine
+    down: Engine
+    prefix: str
+    refusing: str
+    manifests: Mapping[str, bytes]
+    labels: Callable[[str], asyncio.Future[Mapping[str, str]]]
+    runs: Callable[[str], bool]
+    told: list[Progress] = field(default_factory=list)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    def image(self, tag: str = "1") -> str:
+        return f"{self.prefix}app:{tag}"
+
+    async def build(
+        self,
+        dockerfile: str | None,
+        *,
+        files: Mapping[str, str] | None = None,
+        image: str = "",
+        name: str = "Dockerfile",
+        target: str = "",
+        args: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        no_cache: bool = False,
+    ) -> list[Progress]:
+        """Build from these files; what was reported, which is also in `told` as it comes."""
+        contents = dict(files or {}) | ({} if dockerfile is None else {name: dockerfile})
+        request = BuildRequest(
+            id=self.mark,
+            image=image or self.image(),
+            dockerfile=name,
+            target=target,
+            args=args or {},
+            labels=labels or {},
+            no_cache=no_cache,
+        )
+        self.told = []
+        await self.engine.build(request, stream(context_tar(contents)), self.told.append)
+        return self.told
+
+    def last_states(self) -> dict[str, StepState]:
+        """The instructions by their name, such as `[1/2] RUN make`, each with its last state."""
+        return {s.name: s.state for s in self.told if isinstance(s, Step) and s.name.startswith("[") and "/" in s.name}
+
+    def output(self) -> list[str]:
+        return [line.text for line in self.told if isinstance(line, Output)]
+
+
+@pytest.fixture(params=["buildkit", "dummy"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    make = _buildkit if request.param == "buildkit" else _dummy
+    async with make(tmp_path) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def _dummy(_: Path) -> AsyncIterator[Bench]:
+    engine = DummyEngine(refusals={"full.test": "no space left on device"})
+
+    async def labels(image: str) -> Mapping[str, str]:
+        return engine.labels(image)
+
+    yield Bench(
+        engine=engine,
+        down=DummyEngine(down=True),
+        prefix="registry.test/lumper/",
+        refusing="full.test/lumper/",
+        manifests=engine.pushed,
+        labels=lambda image: asyncio.ensure_future(labels(image)),
+        runs=lambda text: any(text in command for command in engine.running),
+    )
+    await engine.close()
+
+
+@asynccontextmanager
+async def _buildkit(folder: Path) -> AsyncIterator[Bench]:
+    engine = BuildKitEngine(docker_engine.ADDRESS)
+    down = BuildKitEngine(f"unix://{folder}/docker.sock")
+    path = f"lumper-test-{uuid.uuid4().hex[:8]}/"
+    async with push_sink() as registry, push_sink(refusal="no space left on device") as full:
+        try:
+            yield Bench(
+                engine=engine,
+                down=down,
+                prefix=f"{registry.address}/{path}",
+                refusing=f"{full.address}/{path}",
+                manifests=registry.manifests,
+                labels=lambda image: asyncio.ensure_future(_labels(image)),
+                runs=_is_running,
+            )
+        finally:
+            for host in (registry.address, full.address):
+                for name in await engine.images(f"{host}/"):
+                    await engine.remove(name)
+            await engine.close()
+            await down.close()
+
+
+async def _labels(image: str) -> Mapping[str, str]:
+    async with docker_engine.engine() as docker:
+        config = (await docker.images.inspect(image))["Config"]
+    return dict(config["Labels"] or {})
+
+
+def _is_running(text: str) -> bool:
+    """Whether a process has this text in its command line."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text.encode() in path.read_bytes():
+                return True
+        except OSError:  # it ended meanwhile
+            continue
+    return False
+
+
+async def test_the_engine_tells_what_it_is(bench: Bench) -> None:
+    info = await bench.engine.info()
+
+    assert info.name
+    assert info.version
+    assert info.platform.startswith("linux/")
+
+
+async def test_steps_and_their_output_are_told_in_order(bench: Bench) -> None:
+    told = await bench.build(f"{BASE}RUN echo one {bench.mark}; echo two\nRUN echo three >&2; echo done\n")
+
+    names = [step.name for step in told if isinstance(step, Step) and step.name.startswith("[")]
+    first_seen = list(dict.fromkeys(step.number for step in told if isinstance(step, Step)))
+    run = next(s for s in told if isinstance(s, Step) and "RUN echo one" in s.name)
+    of_run = [record for record in told if record.number == run.number]
+    assert first_seen == list(range(1, len(first_seen) + 1))
+    assert names.index(run.name) > names.index("[1/3] COPY busybox /bin/sh")
+    assert run.name.startswith("[2/3] RUN")
+    assert [r.state if isinstance(r, Step) else (r.stream, r.text) for r in of_run] == [
+        StepState.RUNNING,
+        (1, f"one {bench.mark}"),
+        (1, "two"),
+        StepState.DONE,
+    ]
+    assert {(r.stream, r.text) for r in told if isinstance(r, Output) and r.number > run.number} == {
+        (2, "three"),
+        (1, "done"),
+    }
+    assert all(earlier.at <= later.at for earlier, later in pairwise(of_run))
+
+
+async def test_the_same_content_is_cached_the_second_time(bench: Bench) -> None:
+    dockerfile = f"{BASE}RUN echo {bench.mark}\n"
+    await bench.build(dockerfile)
+    assert bench.last_states()[f"[2/2] RUN echo {bench.mark}"] is StepState.DONE
+
+    await bench.build(dockerfile)
+
+    assert set(bench.last_states().values()) >= {StepState.CACHED}
+    assert bench.last_states()[f"[2/2] RUN echo {bench.mark}"] is StepState.CACHED
+    assert bench.output() == []
+
+
+async def test_removing_the_image_keeps_the_cache(bench: Bench) -> None:
+    dockerfile = f"{BASE}RUN echo {bench.mark}\n"
+    await bench.build(dockerfile)
+    await bench.engine.remove(bench.image())
+
+    await bench.build(dockerfile)
+
+    assert bench.last_states()[f"[2/2] RUN echo {bench.mark}"] is StepState.CACHED
+
+
+async def test_changed_content_is_not_cached(bench: Bench) -> None:
+    dockerfile = f"{BASE}COPY page.html /\nRUN echo {bench.mark}\n"
+    await bench.build(dockerfile, files={"page.html": "old"})
+
+    await bench.build(dockerfile, files={"page.html": "new"})
+
+    assert bench.last_states()[f"[3/3] RUN echo {bench.mark}"] is StepState.DONE
+
+
+async def test_without_cache_everything_is_executed_again(bench: Bench) -> None:
+    dockerfile = f"{BASE}RUN echo {bench.mark}\n"
+    await bench.build(dockerfile)
+
+    await bench.build(dockerfile, no_cache=True)
+
+    assert bench.output() == [bench.mark]
+
+
+async def test_labels_arrive_in_the_image(bench: Bench) -> None:
+    wanted = {"org.opencontainers.image.version": "1.2.3", "org.opencontainers.image.title": 'a "b" = c, d'}
+
+    await bench.build(f"{BASE}LABEL own=yes\n", labels=wanted)
+
+    assert await bench.labels(bench.image()) == {**wanted, "own": "yes"}
+
+
+async def test_args_reach_the_steps(bench: Bench) -> None:
+    await bench.build(f"{BASE}ARG WHO=nobody\nRUN echo hello $WHO {bench.mark}\n", args={"WHO": "world"})
+
+    assert bench.output() == [f"hello world {bench.mark}"]
+
+
+async def test_only_what_the_target_needs_is_built(bench: Bench) -> None:
+    base = f"{BASE}RUN echo base {bench.mark}\n".replace("FROM scratch", "FROM scratch AS base")
+    dockerfile = f"{base}FROM base AS tests\nRUN echo tests\nFROM base AS app\nRUN echo app {bench.mark}\n"
+
+    await bench.build(dockerfile, target="app")
+
+    assert bench.output() == [f"base {bench.mark}", f"app {bench.mark}"]
+
+
+async def test_another_dockerfile_can_be_named(bench: Bench) -> None:
+    await bench.build(f"{BASE}RUN echo {bench.mark}\n", name="docker/app.Dockerfile")
+
+    assert bench.output() == [bench.mark]
+
+
+async def test_a_failing_step_is_named_with_its_exit_code(bench: Bench) -> None:
+    with pytest.raises(BuildFailed) as caught:
+        await bench.build(f"{BASE}RUN echo {bench.mark}; exit 42\nRUN echo never\n")
+
+    step = f"[2/3] RUN echo {bench.mark}; exit 42"
+    assert caught.value.step == step
+    assert caught.value.exit_code == 42
+    assert caught.value.message == f"Step `{step}` ended with exit code 42."
+    assert bench.last_states()[step] is StepState.FAILED
+    assert bench.output() == [bench.mark]
+    assert not await bench.engine.images(bench.image())
+
+
+async def test_a_missing_file_is_named(bench: Bench) -> None:
+    with pytest.raises(BuildFailed, match=r"\[2/2\] COPY nothing /.*nothing.* not found") as caught:
+        await bench.build(f"{BASE}COPY nothing /\n")
+
+    assert caught.value.exit_code is None
+
+
+async def test_a_missing_dockerfile_is_told_apart(bench: Bench) -> None:
+    with pytest.raises(DockerfileMissing, match=r"app\.Dockerfile"):
+        await bench.build(None, name="app.Dockerfile")
+
+
+async def test_a_broken_dockerfile_is_told_with_its_line(bench: Bench) -> None:
+    with pytest.raises(BuildFailed, match=r"Dockerfile, line 3: .*FOO") as caught:
+        await bench.build(f"{BASE}FOO bar\n")
+
+    assert caught.value.step == ""
+
+
+async def test_an_empty_dockerfile_fails(bench: Bench) -> None:
+    with pytest.raises(BuildFailed, match="empty"):
+        await bench.build("")
+
+
+async def test_an_unknown_target_fails(bench: Bench) -> None:
+    with pytest.raises(BuildFailed, match="nowhere"):
+        await bench.build(BASE, target="nowhere")
+
+
+async def test_a_base_image_that_cannot_be_fetched_is_named(bench: Bench) -> None:
+    with pytest.raises(BuildFailed, match=r"base image registry\.invalid/app:1 cannot be fetched"):
+        await bench.build("FROM registry.invalid/app:1\nRUN echo\n")
+
+
+async def test_cancelling_ends_the_program_before_it_returns(bench: Bench) -> None:
+    # The digits make the program findable among all processes of the machine.
+    sleep = f"sleep {int(bench.mark[:7], 16)}"
+    building = asyncio.create_task(bench.build(f"{BASE}RUN {sleep}\n"))
+
+    async def begun() -> bool:
+        return await asyncio.to_thread(bench.runs, sleep)
+
+    await eventually(begun, 30)
+    building.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await building
+
+    assert not bench.runs(sleep)
+    assert bench.last_states()[f"[2/2] RUN {sleep}"] is StepState.CANCELLED
+
+
+async def test_a_cancelled_build_leaves_the_engine_ready(bench: Bench) -> None:
+    sleep = f"sleep {int(bench.mark[:7], 16)}"
+    building = asyncio.create_task(bench.build(f"{BASE}RUN {sleep}\n"))
+
+    async def begun() -> bool:
+        return f"[2/2] RUN {sleep}" in bench.last_states()
+
+    await eventually(begun, 30)
+    building.cancel()
+    await asyncio.wait((building,))
+
+    await bench.build(f"{BASE}RUN echo {bench.mark}\n")
+
+    assert bench.output() == [bench.mark]
+
+
+async def test_an_error_of_the_context_is_what_the_build_ends_with(bench: Bench) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield context_tar({"Dockerfile": BASE})[:1024]
+        raise SourceError("git went away")
+
+    request = BuildRequest(bench.mark, bench.image())
+    with pytest.raises(SourceError, match="git went away"):
+        await bench.engine.build(request, broken(), bench.told.append)
+
+
+async def test_an_engine_that_is_not_there_is_unavailable(bench: Bench) -> None:
+    request = BuildRequest(bench.mark, bench.image())
+    context = context_tar({"Dockerfile": BASE})
+
+    for attempt in (
+        bench.down.info(),
+        bench.down.build(request, stream(context), bench.told.append),
+        bench.down.push(bench.image(), None, bench.told.append),
+        bench.down.remove(bench.image()),
+        bench.down.images(""),
+    ):
+        with pytest.raises(EngineUnavailable, match=r"The build engine at .+ cannot be reached"):
+            await attempt
+
+
+async def test_many_builds_run_at_once(bench: Bench) -> None:
+    async def one(number: int) -> list[str]:
+        lines: list[Progress] = []
+        context = context_tar({"Dockerfile": f"{BASE}RUN echo {bench.mark} {number}\n"})
+        request = BuildRequest(f"{bench.mark}-{number}", bench.image(str(number)))
+        await bench.engine.build(request, stream(context), lines.append)
+        return [line.text for line in lines if isinstance(line, Output)]
+
+    outputs = await asyncio.gather(*(one(number) for number in range(20)))
+
+    assert outputs == [[f"{bench.mark} {number}"] for number in range(20)]
+    assert len(await bench.engine.images(bench.prefix)) == 20
+
+
+async def test_a_push_ends_in_the_digest_of_the_manifest(bench: Bench) -> None:
+    await bench.build(f"{BASE}RUN echo {bench.mark}\n")
+    told: list[Progress] = []
+
+    pushed = await bench.engine.push(bench.image(), None, told.append)
+
+    manifest = bench.manifests[pushed.digest]
+    assert pushed == Pushed(f"sha256:{hashlib.sha256(manifest).hexdigest()}", len(manifest))
+    assert [step.state for step in told if isinstance(step, Step)] == [StepState.RUNNING, StepState.DONE]
+    assert {step.name for step in told if isinstance(step, Step)} == {f"push {bench.image()}"}
+    assert any("Pushed" in line.text for line in told if isinstance(line, Output))
+    assert {record.number for record in told}.isdisjoint(record.number for record in bench.told)
+
+
+async def test_a_push_that_is_refused_says_why(bench: Bench) -> None:
+    image = f"{bench.refusing}app:1"
+    await bench.build(f"{BASE}RUN echo {bench.mark}\n", image=image)
+    told: list[Progress] = []
+
+    with pytest.raises(PushFailed, match="no space left on device"):
+        await bench.engine.push(image, Login("worker", "secret"), told.append)
+
+    assert [step.state for step in told if isinstance(step, Step)] == [StepState.RUNNING, StepState.FAILED]
+
+
+async def test_an_image_that_is_not_there_cannot_be_pushed(bench: Bench) -> None:
+    with pytest.raises(PushFailed, match="app:1 was not pushed"):
+        await bench.engine.push(bench.image(), None, bench.told.append)
+
+
+async def test_images_are_listed_by_the_beginning_of_their_name(bench: Bench) -> None:
+    await bench.build(f"{BASE}RUN echo {bench.mark}\n", image=f"{bench.prefix}app:1")
+    await bench.build(f"{BASE}RUN echo {bench.mark}\n", image=f"{bench.prefix}app:2")
+    await bench.build(f"{BASE}RUN echo {bench.mark}\n", image=f"{bench.prefix}other:1")
+
+    assert await bench.engine.images(bench.prefix) == [
+        f"{bench.prefix}app:1",
+        f"{bench.prefix}app:2",
+        f"{bench.prefix}other:1",
+    ]
+    assert await bench.engine.images(f"{bench.prefix}app:") == [f"{bench.prefix}app:1", f"{bench.prefix}app:2"]
+
+
+async def test_removing_a_name_leaves_the_others_and_may_be_repeated(bench: Bench) -> None:
+    await bench.build(BASE, image=f"{bench.prefix}app:1")
+    await bench.build(BASE, image=f"{bench.prefix}app:2")
+
+    await bench.engine.remove(f"{bench.prefix}app:1")
+    await bench.engine.remove(f"{bench.prefix}app:1")
+
+    assert await bench.engine.images(bench.prefix) == [f"{bench.prefix}app:2"]
+
+
+async def test_closing_twice_is_fine(bench: Bench) -> None:
+    await bench.engine.close()
+    await bench.engine.close()

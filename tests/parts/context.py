@@ -1,0 +1,39 @@
+"""Build contexts that need nothing pulled: a tar with files and, for `FROM scratch`, Debian's static busybox."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import AsyncIterator, Mapping
+from functools import cache
+from pathlib import Path
+
+BUSYBOX = Path("/bin/busybox")  # package busybox-static
+
+BASE = "FROM scratch\nCOPY busybox /bin/sh\n"
+"""The beginning of a Dockerfile whose RUN lines are executed by busybox."""
+
+
+def context_tar(files: Mapping[str, bytes | str], busybox: bool = True) -> bytes:
+    """A tar archive with these files, the same bytes for the same files. `busybox` lies at its root."""
+    contents = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
+    if busybox:
+        contents["busybox"] = _busybox()
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        for name, data in sorted(contents.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o755 if name == "busybox" else 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return tar.getvalue()
+
+
+async def stream(data: bytes, chunk: int = 256 * 1024) -> AsyncIterator[bytes]:
+    """The bytes in pieces, as a checkout hands them over."""
+    for start in range(0, len(data), chunk):
+        yield data[start : start + chunk]
+
+
+@cache
+def _busybox() -> bytes:
+    return BUSYBOX.read_bytes()
