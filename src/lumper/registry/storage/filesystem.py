@@ -10,7 +10,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -265,7 +265,8 @@ def _append(descriptor: int, progress: _Progress, parts: list[bytes]) -> None:
         os.lseek(descriptor, progress.size, os.SEEK_SET)
         _write(descriptor, parts)
     except OSError:
-        os.ftruncate(descriptor, progress.size)
+        with suppress(OSError):  # the first error is the one to tell; `commit` compares the sizes
+            os.ftruncate(descriptor, progress.size)
         raise
     for part in parts:
         progress.sha256.update(part)

@@ -1,0 +1,70 @@
+"""What the database's metadata add to the contract: memory that never answers with the past."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lumper.history.database import Database
+from lumper.history.images import ImageHistory, move_tags
+from lumper.model.image import NewManifest
+
+A, B = (f"sha256:{letter * 64}" for letter in "ab")
+OCI = "application/vnd.oci.image.manifest.v1+json"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+    await opened.migrate()
+    yield opened
+    await opened.close()
+
+
+async def digest_of_tag(images: ImageHistory, name: str) -> str | None:
+    tag = await images.tag("one", name)
+    return tag.digest if tag else None
+
+
+async def test_all_histories_on_one_database_see_a_tag_move(database: Database) -> None:
+    writer, reader = ImageHistory(database), ImageHistory(database)
+    await writer.put_manifest("one", NewManifest(A, OCI, 1, ()), ["latest"])
+    await writer.put_manifest("one", NewManifest(B, OCI, 1, ()), [])
+    assert await digest_of_tag(reader, "latest") == A
+
+    async with database.write() as connection:
+        await move_tags(connection, "one", B, ["latest"], 7, datetime.now(UTC))
+        assert await digest_of_tag(reader, "latest") == A  # not before it is committed
+
+    assert await digest_of_tag(reader, "latest") == B
+
+
+async def test_a_transaction_that_failed_moves_nothing(database: Database) -> None:
+    images = ImageHistory(database)
+    await images.put_manifest("one", NewManifest(A, OCI, 1, ()), ["latest"])
+    await images.put_manifest("one", NewManifest(B, OCI, 1, ()), [])
+
+    with pytest.raises(ZeroDivisionError):
+        async with database.write() as connection:
+            await move_tags(connection, "one", B, ["latest"], 7, datetime.now(UTC))
+            raise ZeroDivisionError
+
+    assert await digest_of_tag(images, "latest") == A
+    manifest = await images.manifest("one", B)
+    assert manifest is not None
+    assert manifest.build_id is None
+
+
+async def test_everything_outlives_the_process(tmp_path: Path, database: Database) -> None:
+    await ImageHistory(database).put_manifest("one", NewManifest(A, OCI, 1, ()), ["latest"])
+    await ImageHistory(database).link_blob("one", B, 5)
+
+    other = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+    try:
+        assert await digest_of_tag(ImageHistory(other), "latest") == A
+        assert await ImageHistory(other).has_blob("one", B)
+    finally:
+        await other.close()

@@ -1,0 +1,101 @@
+"""What the folder adds to the storage contract: restarts, and the layout on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lumper.errors import StorageError, StorageFull
+from lumper.registry.storage.filesystem import FilesystemStorage
+
+
+def sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:
+    before = FilesystemStorage(tmp_path)
+    await before.begin("u")
+    await before.append("u", 0, pieces(b"before "))
+
+    after = FilesystemStorage(tmp_path)
+    assert await after.uploaded("u") == 7
+    assert await after.append("u", 7, pieces(b"after")) == 12
+    assert await after.commit("u", sha256(b"before after")) is not None
+
+
+async def test_bytes_that_reached_the_file_before_a_crash_are_counted_and_hashed(tmp_path: Path) -> None:
+    await FilesystemStorage(tmp_path).begin("u")
+    (tmp_path / "uploads" / "u").write_bytes(b"unacknowledged")
+
+    storage = FilesystemStorage(tmp_path)
+
+    assert await storage.uploaded("u") == 14
+    assert await storage.commit("u", sha256(b"unacknowledged")) is not None
+
+
+async def test_a_file_that_somebody_wrote_to_meanwhile_does_not_become_a_blob(tmp_path: Path) -> None:
+    storage = FilesystemStorage(tmp_path)
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(b"abc"))
+    (tmp_path / "uploads" / "u").write_bytes(b"abcd")
+
+    assert await storage.commit("u", sha256(b"abc")) is None
+    assert await storage.stat(sha256(b"abc")) is None
+
+
+async def test_the_layout_is_the_one_that_is_drawn(tmp_path: Path) -> None:
+    storage = FilesystemStorage(tmp_path)
+    digest = sha256(b"x")
+    await storage.put(digest, b"x")
+    await storage.begin("u-1")
+
+    encoded = digest.partition(":")[2]
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {f"blobs/sha256/{encoded[:2]}/{encoded}", "uploads/u-1"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a.b", "x" * 129, "é"])
+async def test_an_upload_with_another_name_is_refused(tmp_path: Path, name: str) -> None:
+    storage = FilesystemStorage(tmp_path)
+
+    for refused in (
+        storage.begin(name),
+        storage.uploaded(name),
+        storage.abort(name),
+        storage.commit(name, sha256(b"")),
+    ):
+        with pytest.raises(StorageError):
+            await refused
+
+
+async def test_the_errors_of_the_disk_are_translated(tmp_path: Path) -> None:
+    (tmp_path / "uploads").write_text("a file where a folder should be")
+    storage = FilesystemStorage(tmp_path)
+
+    with pytest.raises(StorageError, match="refused"):
+        await storage.begin("u")
+    with pytest.raises(StorageError, match="refused"):
+        await storage.put(sha256(b"x"), b"x")
+
+
+async def test_a_full_disk_has_an_error_of_its_own_and_leaves_no_half_chunk(tmp_path: Path) -> None:
+    storage = FilesystemStorage(tmp_path)
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(b"abc"))
+    (tmp_path / "uploads" / "u").unlink()
+    (tmp_path / "uploads" / "u").symlink_to("/dev/full")
+
+    with pytest.raises(StorageError) as caught:
+        await storage.append("u", 3, pieces(b"def"))
+
+    assert isinstance(caught.value, StorageFull)
+    assert await storage.uploaded("u") == 3

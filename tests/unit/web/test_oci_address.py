@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumper.errors import RegistryError
+from lumper.model.image import is_repository
+from lumper.web.oci_address import Address, Kind, parse_address, parse_content_range, parse_range
+
+PART = st.from_regex(r"[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}", fullmatch=True)
+AWKWARD = st.sampled_from(["manifests", "blobs", "uploads", "tags", "list", "referrers", "token"])
+NAME = st.lists(PART | AWKWARD, min_size=1, max_size=5).map("/".join)
+DIGEST = "sha256:" + "a" * 64
+
+
+def code(path: str) -> str:
+    with pytest.raises(RegistryError) as caught:
+        parse_address(path)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/v2", Kind.PING), ("/v2/", Kind.PING), ("/v2/token", Kind.TOKEN), ("/v2/_catalog", Kind.CATALOG)],
+)
+def test_paths_without_a_repository_are_read(path: str, kind: Kind) -> None:
+    assert parse_address(path) == Address(kind)
+
+
+@given(NAME)
+def test_every_legal_name_is_read_back_from_every_path(name: str) -> None:
+    assert is_repository(name)
+    assert parse_address(f"/v2/{name}/tags/list") == Address(Kind.TAGS, name)
+    assert parse_address(f"/v2/{name}/blobs/uploads/") == Address(Kind.UPLOADS, name)
+    assert parse_address(f"/v2/{name}/blobs/uploads") == Address(Kind.UPLOADS, name)
+    assert parse_address(f"/v2/{name}/blobs/uploads/u-1") == Address(Kind.UPLOAD, name, "u-1")
+    assert parse_address(f"/v2/{name}/blobs/{DIGEST}") == Address(Kind.BLOB, name, DIGEST)
+    assert parse_address(f"/v2/{name}/manifests/latest") == Address(Kind.MANIFEST, name, "latest")
+    assert parse_address(f"/v2/{name}/manifests/{quote(DIGEST, safe='')}") == Address(Kind.MANIFEST, name, DIGEST)
+    assert parse_address(f"/v2/{name}/referrers/{DIGEST}") == Address(Kind.REFERRERS, name, DIGEST)
+
+
+@given(st.text(max_size=60))
+def test_whatever_comes_is_an_address_with_a_legal_name_or_an_error_of_the_registry(text: str) -> None:
+    for path in (f"/v2/{text}", f"/v2/{quote(text, safe='', errors='replace')}/manifests/x", f"/v2/{text}/blobs/x"):
+        try:
+            address = parse_address(path)
+        except RegistryError as exc:
+            assert exc.code in ("NOT_FOUND", "NAME_INVALID", "DIGEST_INVALID")
+        else:
+            assert address.repository == "" or is_repository(address.repository)
+
+
+@pytest.mark.parametrize("name", ["A", "a//b", "../a", "%2e%2e", "a%2F..%2Fb", "a%00", "%ff", "", "a" * 256, "a_-b"])
+def test_an_illegal_name_is_refused(name: str) -> None:
+    assert code(f"/v2/{name}/manifests/x") == "NAME_INVALID"
+
+
+def test_a_slash_that_is_encoded_makes_no_other_path() -> None:
+    assert parse_address("/v2/a%2Fb/manifests/x") == Address(Kind.MANIFEST, "a/b", "x")
+    assert parse_address("/v2/a/manifests/x%2Fblobs%2Fy") == Address(Kind.MANIFEST, "a", "x/blobs/y")
+
+
+def test_a_digest_with_slashes_is_told_as_such() -> None:
+    assert code("/v2/a/blobs/sha256:../../x") == "DIGEST_INVALID"
+
+
+@pytest.mark.parametrize("path", ["/v2/a", "/v2/a/b/c", "/v2//", "/v2/tags"])
+def test_an_unknown_path_is_not_found(path: str) -> None:
+    assert code(path) == "NOT_FOUND"
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9))
+def test_a_content_range_that_fits_its_length_tells_the_first_byte(first: int, length: int) -> None:
+    for form in ("{}-{}", "bytes {}-{}/*", "bytes={}-{}", "bytes {}-{}/99"):
+        header = form.format(first, first + length - 1)
+        assert parse_content_range(header, length) == first
+        assert parse_content_range(header, None) == first
+        with pytest.raises(RegistryError):
+            parse_content_range(header, length + 1)
+
+
+@pytest.mark.parametrize("header", ["", "x", "1", "-5", "5-", "9-3", "0x1-2", "1-2-3", "¹-²", "1-" + "9" * 40])
+def test_a_content_range_that_is_none_is_refused(header: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        parse_content_range(header, None)
+    assert caught.value.code == "RANGE_INVALID"
+
+
+def test_no_content_range_says_nothing() -> None:
+    assert parse_content_range(None, 5) is None
+
+
+@given(st.text(alphabet="bytes=0123456789-, ", max_size=20), st.integers(0, 100))
+def test_a_range_lies_within_the_blob_or_is_passed_over_or_refused(header: str, size: int) -> None:
+    try:
+        part = parse_range(header, size)
+    except RegistryError as exc:
+        assert exc.code == "RANGE_INVALID"
+        return
+    if part is not None:
+        start, end = part
+        assert 0 <= start < end <= size
+
+
+@given(st.integers(1, 1000), st.data())
+def test_a_range_is_what_was_asked_for(size: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, size - 1))
+    last = data.draw(st.integers(start, size + 10))
+
+    assert parse_range(f"bytes={start}-{last}", size) == (start, min(last + 1, size))
+    assert parse_range(f"bytes={start}-", size) == (start, size)
+    assert parse_range(f"bytes=-{start + 1}", size) == (size - start - 1, size)
