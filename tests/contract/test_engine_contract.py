@@ -140,7 +140,7 @@ def _is_running(text: str) -> bool:
     """Whether a process has this text in its command line."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if text.encode() in path.read_bytes():
+            if text.encode() in path.read_bytes().replace(b"\0", b" "):
                 return True
         except OSError:  # it ended meanwhile
             continue
