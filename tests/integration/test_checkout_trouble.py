@@ -48,7 +48,7 @@ async def check_out(mirrors: Mirrors, server: GitServer, commit: str = "") -> in
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition that nothing announces."""
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (files and processes announce nothing)
             await asyncio.sleep(0.01)
 
 

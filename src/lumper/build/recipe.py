@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from lumper.build.objects import printable_path
 from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable, RecipeFile
 from lumper.errors import Problem, RecipeError, SourceError
 from lumper.model.deployment import Health, Service
@@ -21,6 +22,7 @@ from lumper.toml_lines import locate
 
 RECIPE_FILE = "lumper.toml"
 RECIPE_LIMIT = 64 << 10  # bytes
+_MOST = 50  # problems that are told; a hostile file could have thousands
 _TYPES = {
     "string_type": "give text in quotes",
     "int_type": "give a whole number",
@@ -76,8 +78,11 @@ def parse_recipe(content: bytes, project: str) -> Recipe:
     try:
         file = RecipeFile.model_validate(values)
     except ValidationError as exc:
-        problems = {_problem(error, text) for error in exc.errors(include_url=False)}
-        raise RecipeError(RECIPE_FILE, tuple(sorted(problems, key=lambda p: (p.line, p.where)))) from exc
+        found = {_problem(error, text) for error in exc.errors(include_url=False)}
+        problems = sorted(found, key=lambda problem: (problem.line, problem.where))
+        if len(problems) > _MOST:
+            problems[_MOST:] = [Problem(0, "", f"and {len(problems) - _MOST} more")]
+        raise RecipeError(RECIPE_FILE, tuple(problems)) from exc
     build = file.build
     return Recipe(
         dockerfile=build.dockerfile,
@@ -96,11 +101,12 @@ def _toml(content: bytes) -> tuple[str, dict[str, Any]]:
         raise RecipeError(RECIPE_FILE, (Problem(line, "", "this is not UTF-8"),)) from exc
     try:
         return text, tomllib.loads(text)
-    except ValueError as exc:  # also for numbers of too many digits
-        words = str(exc)
+    except ValueError as exc:
+        words = str(exc) if isinstance(exc, tomllib.TOMLDecodeError) else "a number has too many digits"
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", words)
-        line = int(place[1] or text.count("\n") + 1) if place else 0
-        raise RecipeError(RECIPE_FILE, (Problem(line, "", words[: place.start()] if place else words),)) from exc
+        line = int(place[1] or text.rstrip().count("\n") + 1) if place else 0
+        problem = Problem(line, "", printable_path(words[: place.start()] if place else words))
+        raise RecipeError(RECIPE_FILE, (problem,)) from exc
     except RecursionError as exc:
         raise RecipeError(RECIPE_FILE, (Problem(0, "", "it is nested too deeply"),)) from exc
 
@@ -138,13 +144,13 @@ def service_name(project: str) -> str:
 
 def _problem(error: Any, text: str) -> Problem:
     keys = [str(part) for part in error["loc"] if part != "[key]"]
-    where = ".".join(keys)
+    where = printable_path(".".join(keys))
     if error["type"] == "extra_forbidden":
         words = _unknown(keys)
     else:
         words = _TYPES.get(error["type"], error["msg"].removeprefix("Value error, "))
         words = words[:1].lower() + words[1:]
-    return Problem(locate(text, keys), where, words)
+    return Problem(locate(text, keys), where, printable_path(words))
 
 
 def _unknown(keys: Sequence[str]) -> str:

@@ -65,7 +65,7 @@ def test_what_git_said_is_printable_and_has_no_credentials() -> None:
 
 
 def test_the_last_words_are_those_that_say_what_went_wrong() -> None:
-    said = "remote: Not Found\nwarning: x\nfatal: repository 'x' not found\n\nPlease make sure\nand the repository exists.\n"
+    said = "remote: Not Found\nwarning: x\nfatal: repository 'x' not found\n\nPlease make sure\nand it exists.\n"
     assert last_words(said) == "remote: Not Found fatal: repository 'x' not found"
     assert last_words("") == "it said nothing"
 

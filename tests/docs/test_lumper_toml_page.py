@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from lumper.build.recipe import parse_recipe
+from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/lumper-toml.md").read_text("utf-8")
+
+
+def section(title: str) -> str:
+    """The text under a heading."""
+    return PAGE.split(f"## `{title}`\n", 1)[1].split("\n## ", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "table"), [("[build]", BuildTable), ("[deploy]", DeployTable), ("[deploy.health]", HealthTable)]
+)
+def test_the_page_explains_every_key_and_no_other(title: str, table: type[BaseModel]) -> None:
+    keys = set(table.model_fields) - ({"health"} if table is DeployTable else set())
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", section(title))) == keys
+
+
+def test_the_example_is_accepted_and_uses_every_key() -> None:
+    example = PAGE.split("```toml\n")[1].split("```")[0]
+    parse_recipe(example.encode(), "owner/app")
+    for table in (BuildTable, DeployTable, HealthTable):
+        for key in table.model_fields:
+            assert re.search(rf"(?m)^{key} = |^\[deploy\.{key}\]", example)
+
+
+def test_the_defaults_on_the_page_are_those_of_the_code() -> None:
+    for title, table in (("[build]", BuildTable), ("[deploy]", DeployTable), ("[deploy.health]", HealthTable)):
+        for key, default in re.findall(r"(?m)^\| `(\w+)` \| `([^`]*)` \|", section(title)):
+            assert str(table.model_fields[key].default).removesuffix(".0") == default.strip('"')

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from lumper.build.plan import build_request, plan_build, version
+from lumper.build.port import BuildRequest
+from lumper.build.recipe import Recipe
+from lumper.errors import DockerfileMissing
+from lumper.model.events import BuildJob
+
+JOB = BuildJob(
+    build_id=7,
+    attempt=2,
+    project_id="p1",
+    project="owner/app",
+    url="https://robot:s3cr3t@git.example.org/owner/app.git",
+    local=False,
+    ref="refs/tags/v1.2.3",
+    commit="",
+    image="owner/app",
+    push_tag="_build-7-2",
+)
+RECIPE = Recipe(dockerfile="app.Dockerfile", context="sub", target="prod", args={"A": "1"})
+MOMENT = datetime(2024, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+
+
+def test_a_request_has_the_recipe_and_says_where_the_image_comes_from() -> None:
+    assert build_request(JOB, RECIPE, "c" * 40, MOMENT, "127.0.0.1:5080") == BuildRequest(
+        id="7-2",
+        image="127.0.0.1:5080/owner/app:_build-7-2",
+        dockerfile="app.Dockerfile",
+        target="prod",
+        args={"A": "1"},
+        labels={
+            "org.opencontainers.image.created": "2024-01-02T03:04:05Z",
+            "org.opencontainers.image.revision": "c" * 40,
+            "org.opencontainers.image.source": "https://git.example.org/owner/app.git",
+            "org.opencontainers.image.title": "app",
+            "org.opencontainers.image.version": "1.2.3",
+        },
+    )
+
+
+def test_two_attempts_at_one_commit_ask_for_the_same_image() -> None:
+    first, second = (
+        build_request(job, RECIPE, "c" * 40, MOMENT, "r")
+        for job in (JOB, replace(JOB, attempt=3, push_tag="_build-7-3"))
+    )
+    assert (first.labels, first.args) == (second.labels, second.args)
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [
+        ("refs/tags/v1.2.3", "1.2.3"),
+        ("refs/tags/1.2.3", "1.2.3"),
+        ("refs/tags/v1.2.3-rc.1", "1.2.3-rc.1"),
+        ("refs/tags/v1.2.3+x", "1.2.3+x"),
+        ("refs/tags/vanilla", "vanilla"),
+        ("refs/tags/release/v1", "release/v1"),
+        ("refs/heads/main", "main"),
+    ],
+)
+def test_the_version_is_the_tag_without_its_v(ref: str, expected: str) -> None:
+    assert version(ref) == expected
+
+
+class Commit:
+    """A commit with one Dockerfile."""
+
+    commit = "c" * 40
+    committed_at = MOMENT.astimezone(UTC)
+
+    async def dockerfile(self, context: str, dockerfile: str) -> object:
+        """Only sub/app.Dockerfile is there."""
+        if (context, dockerfile) != ("sub", "app.Dockerfile"):
+            raise DockerfileMissing
+        return None
+
+
+async def test_the_dockerfile_is_looked_for_before_the_engine_is_asked() -> None:
+    assert (await plan_build(JOB, RECIPE, Commit(), "r")).dockerfile == "app.Dockerfile"
+    with pytest.raises(DockerfileMissing):
+        await plan_build(JOB, Recipe(), Commit(), "r")
