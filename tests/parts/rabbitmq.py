@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -71,6 +72,18 @@ class RabbitNode:
         except BaseException:
             self.kill()
             raise
+
+    def wait_until_kept(self, queue: str) -> None:
+        """Wait until a new queue survives `kill`: before 4.0, that takes half a second after its declaration.
+
+        https://github.com/rabbitmq/ra/pull/443
+        """
+        end = time.monotonic() + _START_TIMEOUT
+        entry = re.compile(re.escape(queue).encode() + rb"(?!\.)")  # a dead letter queue begins with its topic's name
+        while not any(entry.search(names.read_bytes()) for names in self._folder.glob("mnesia/*/quorum/*/names.dets")):
+            if time.monotonic() > end:
+                raise RuntimeError(f"RabbitMQ has not written down its queue {queue}")
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """End the node at once, as a power cut would."""

@@ -16,7 +16,7 @@ from aio_pika.exceptions import PublishError
 from lumper.errors import QueueUnavailable
 from lumper.queue.brokers import rabbitmq_topology as topology
 from lumper.queue.brokers.inbox import Inbox
-from lumper.queue.brokers.rabbitmq_link import TIMEOUT, Link, close_quietly, translated
+from lumper.queue.brokers.rabbitmq_link import Link, close_quietly, translated
 from lumper.queue.brokers.rabbitmq_topology import DELIVERY_LIMIT, Queue
 from lumper.queue.port import DeadLetter, Message
 
@@ -44,18 +44,21 @@ class RabbitBroker:
     """Topics as quorum queues (rabbitmq_topology.py). Implements queue.port.Broker.
 
     `url` is amqp[s]://user:password@host:port/virtual-host; `personal_expiry`, in seconds, is how long the queue of one
-    worker outlives it. Messages may be delivered twice, and an id is not looked at: the broker does not know it. The
-    depth counts what waits at the broker and what this process holds.
+    worker outlives it; `timeout`, in seconds, is how long the broker may take to answer.
+
+    Messages may be delivered twice, and an id is not looked at: the broker does not know it. The depth counts what
+    waits in the queue and what this process holds, but not what is delayed.
 
     A message may be held for a week where the broker lets consumers say so (`x-consumer-timeout`: quorum queues from
     4.3 on); otherwise its own `consumer_timeout` (30 minutes) gives it to somebody else.
     https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout
     """
 
-    def __init__(self, url: str, *, personal_expiry: float = 3600) -> None:
+    def __init__(self, url: str, *, personal_expiry: float = 3600, timeout: float = 8) -> None:
         self._publishing = Link(url, "publisher")
         self._consuming = Link(url, "consumer")  # apart: a broker short of space stops reading from publishers
         self._personal_expiry = personal_expiry
+        self._timeout = timeout
         self._publisher: AbstractChannel | None = None
         self._looker: AbstractChannel | None = None
         self._declared: set[str] = set()
@@ -71,7 +74,7 @@ class RabbitBroker:
     async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
         subscription = _Subscription(self, topic, self._consuming.place)
         with translated(self._consuming.place):
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(self._timeout):
                 queues = self._queues_of(topic)
                 self._declared.difference_update(queue.name for queue in queues)
                 await self._prepare(self._consuming, queues)
@@ -91,7 +94,7 @@ class RabbitBroker:
     async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
         async with self._look(self._dead_queue(topic)) as queue:
             # A quorum queue puts what is given back at its end: only taking all of them keeps the order.
-            found = [letter async for letter in _taken(queue, max(limit, _LOOKED_AT))]
+            found = [letter async for letter in _taken(queue, self._timeout, max(limit, _LOOKED_AT))]
             if found:
                 await found[-1].nack(multiple=True)
             return [_dead_letter(topic, letter) for letter in found[:limit]]
@@ -100,7 +103,7 @@ class RabbitBroker:
         revived: set[str] = set()
         count = 0
         async with self._look(self._dead_queue(topic)) as queue:
-            async for letter in _taken(queue):
+            async for letter in _taken(queue, self._timeout):
                 message = _message(topic, letter)
                 if message.id in revived:  # it was put aside again meanwhile
                     await letter.nack()
@@ -158,7 +161,7 @@ class RabbitBroker:
         """Publish, and wait until the broker has confirmed that it keeps every message."""
         with translated(self._publishing.place):
             try:
-                async with asyncio.timeout(TIMEOUT):
+                async with asyncio.timeout(self._timeout):
                     homeless = await self._publish_all(outgoing)
                     if homeless:  # the queue was deleted, or expired, since it was declared
                         self._declared.difference_update(one.queue.name for one in homeless)
@@ -220,7 +223,7 @@ class RabbitBroker:
         """
         with translated(self._consuming.place):
             async with self._looking:
-                async with asyncio.timeout(TIMEOUT):
+                async with asyncio.timeout(self._timeout):
                     if self._looker is None or self._looker.is_closed:
                         self._looker = await self._consuming.channel(confirms=False)
                     declared = await _declare(self._looker, queue)
@@ -329,10 +332,12 @@ async def _publish(channel: AbstractChannel, one: _Outgoing) -> None:
     await exchange.publish(message, one.routing_key, mandatory=True)
 
 
-async def _taken(queue: AbstractQueue, limit: int | None = None) -> AsyncIterator[AbstractIncomingMessage]:
+async def _taken(
+    queue: AbstractQueue, timeout: float, limit: int | None = None
+) -> AsyncIterator[AbstractIncomingMessage]:
     """Messages until the queue is empty, or until there are `limit`."""
     for _ in itertools.count() if limit is None else range(limit):
-        found = await queue.get(fail=False, timeout=TIMEOUT)
+        found = await queue.get(fail=False, timeout=timeout)
         if found is None:
             return
         yield found

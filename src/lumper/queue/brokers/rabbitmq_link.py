@@ -12,14 +12,14 @@ from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     AuthenticationError,
     ChannelPreconditionFailed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 from yarl import URL
 
 from lumper.errors import QueueError, QueueUnavailable
 
-TIMEOUT = 8.0  # seconds; a publisher is promised an answer within ten
-_CLOSE_TIMEOUT = 1.5
+_CLOSE_TIMEOUT = 1.5  # seconds; with the broker's own time-out of eight, a publisher hears within ten
 _HEARTBEAT = "20"  # seconds; a peer that is silent for twice that is gone
 
 
@@ -98,6 +98,11 @@ def translated(place: str) -> Iterator[None]:
         raise
     except (AuthenticationError, ProbableAuthenticationError) as exc:
         raise QueueUnavailable(f"RabbitMQ at {place} refuses the user or the password in [queue] url.") from exc
+    except InvalidFrameError as exc:  # all that the library says when the broker closes instead of opening
+        raise QueueUnavailable(
+            f"RabbitMQ at {place} does not open the virtual host that [queue] url names.",
+            hint="Is there one of this name, and may the user use it? `rabbitmqctl list_permissions -p NAME` tells.",
+        ) from exc
     except ChannelPreconditionFailed as exc:
         raise QueueError(
             f"RabbitMQ at {place} has a queue of this name with other settings: {_words(exc)}.",

@@ -10,6 +10,9 @@
 A queue lets go of expired messages only at its head, so that a long delay would hold up the shorter ones behind it.
 Delays of one queue differ by a factor of two at most: a message comes in time if it is alone, and after twice its delay
 at the latest. The queues come into being when they are first needed; there are fifteen at most, whatever the topics.
+
+Before RabbitMQ 4.0, a node that is killed within half a second after a queue was made for the first time forgets that
+queue and what is in it (https://github.com/rabbitmq/ra/pull/443).
 https://www.rabbitmq.com/docs/quorum-queues · https://www.rabbitmq.com/docs/ttl · https://www.rabbitmq.com/docs/dlx
 """
 

@@ -28,7 +28,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 _BUSY_TIMEOUT = 5.0  # seconds; a publisher is promised an answer within ten
 _JOURNAL_LIMIT = 16 << 20  # bytes that the write-ahead log keeps after a rush
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     topic TEXT NOT NULL,
@@ -152,7 +152,7 @@ class QueueFile:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA cache_size=-2000")
                 connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT}")
-                connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
+                connection.executescript("BEGIN IMMEDIATE;" + SCHEMA + "COMMIT;")
             except BaseException:
                 connection.close()
                 raise

@@ -1,0 +1,133 @@
+"""The queue file on disks that are full, missing, read-only or wrong; and what it costs while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lumper.errors import QueueError, QueueUnavailable
+from lumper.queue.brokers.sqlite import SqliteBroker
+from lumper.queue.port import Message
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system takes root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+async def test_a_full_disk_is_told_and_what_was_stored_is_still_there(small_disk: Path) -> None:
+    broker = SqliteBroker(small_disk / "queue.db")
+    stored = 0
+    with pytest.raises(QueueUnavailable, match="disk is full") as refused:
+        for _ in range(1000):
+            await broker.publish([Message(str(stored), "topic", os.urandom(20_000))])
+            stored += 1
+    assert "Free some space" in refused.value.sentence
+    assert stored > 0
+    assert await broker.depth("topic") == stored
+    await broker.close()
+
+
+async def test_it_goes_on_when_there_is_space_again(small_disk: Path) -> None:
+    broker = SqliteBroker(small_disk / "queue.db")
+    await broker.publish([Message("first", "topic", b"")])
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(QueueUnavailable, match="disk is full"):
+        await broker.publish([Message("second", "topic", bytes(200_000))])
+    filler.unlink()
+    await broker.publish([Message("second", "topic", bytes(200_000))])
+    async with broker.consume("topic", prefetch=2) as deliveries, asyncio.timeout(10):
+        assert [(await anext(deliveries)).message.id for _ in range(2)] == ["first", "second"]
+    await broker.close()
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    broker = SqliteBroker(tmp_path / "nowhere" / "queue.db")
+    with pytest.raises(QueueUnavailable, match=f"no folder {tmp_path / 'nowhere'}"):
+        await broker.publish([Message("one", "topic", b"")])
+    with pytest.raises(QueueUnavailable, match="nowhere"):
+        async with broker.consume("topic"):
+            raise AssertionError("subscribed to nothing")
+    await broker.close()
+
+
+async def test_a_file_that_is_no_queue_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "queue.db"
+    file.write_bytes(b"certainly not a database\n" * 100)
+    broker = SqliteBroker(file)
+    with pytest.raises(QueueError, match="damaged or is no queue") as refused:
+        await broker.publish([Message("one", "topic", b"")])
+    assert not refused.value.temporary
+    assert file.read_bytes().startswith(b"certainly")
+    await broker.close()
+
+
+async def test_one_message_that_cannot_be_stored_does_not_harm_others_of_that_moment(tmp_path: Path) -> None:
+    broker = SqliteBroker(tmp_path / "queue.db")
+    results = await asyncio.gather(
+        broker.publish([Message("one", "topic", b"")]),
+        broker.publish([Message("half a character: \ud800", "topic", b"")]),
+        broker.publish([Message("two", "topic", b"")]),
+        return_exceptions=True,
+    )
+    assert results[0] is None
+    assert isinstance(results[1], QueueError)
+    assert results[2] is None
+    assert await broker.depth("topic") == 2
+    await broker.close()
+
+
+async def test_a_publish_waits_for_another_process_that_writes(tmp_path: Path) -> None:
+    broker = SqliteBroker(tmp_path / "queue.db")
+    await broker.publish([Message("one", "topic", b"")])
+    other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    publishing = asyncio.create_task(broker.publish([Message("two", "topic", b"")]))
+    done, _ = await asyncio.wait([publishing], timeout=0.2)
+    assert not done
+    other.execute("ROLLBACK")
+    other.close()
+    await publishing
+    assert await broker.depth("topic") == 2
+    await broker.close()
+
+
+async def test_waiting_costs_next_to_nothing(tmp_path: Path) -> None:
+    broker = SqliteBroker(tmp_path / "queue.db")
+    async with broker.consume("a") as a, broker.consume("b") as b:
+        waiting = [asyncio.ensure_future(anext(each)) for each in (a, b)]
+        began = time.process_time()
+        await asyncio.wait(waiting, timeout=2)
+        used = time.process_time() - began
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+    assert used < 0.1  # 5 % of the time waited, on a machine that is busy with other tests
+    await broker.close()
+
+
+async def test_nothing_is_left_of_a_holder_that_ended_in_order(tmp_path: Path) -> None:
+    broker = SqliteBroker(tmp_path / "queue.db")
+    async with broker.consume("topic"):
+        assert len(list((tmp_path / "queue.db-holders").iterdir())) == 1
+    await broker.close()
+    assert list((tmp_path / "queue.db-holders").iterdir()) == []
