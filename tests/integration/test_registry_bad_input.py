@@ -181,15 +181,13 @@ BAD_MANIFESTS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("media_type", [OCI_MANIFEST, ""])
-@pytest.mark.parametrize("name", BAD_MANIFESTS)
-async def test_a_manifest_that_is_not_one_is_refused(admin: RegistryClient, name: str, media_type: str) -> None:
+async def test_a_manifest_that_is_not_one_is_refused(admin: RegistryClient) -> None:
     await admin.push_blob("a", CONFIG)
-    headers = {"Content-Type": media_type}
-
-    refused = await admin.refusal("PUT", "/v2/a/manifests/x", data=BAD_MANIFESTS[name], headers=headers)
-
-    assert refused == (400, "MANIFEST_INVALID")
+    for media_type in (OCI_MANIFEST, ""):
+        headers = {"Content-Type": media_type}
+        for name, body in BAD_MANIFESTS.items():
+            refused = await admin.refusal("PUT", "/v2/a/manifests/x", data=body, headers=headers)
+            assert refused == (400, "MANIFEST_INVALID"), name
     assert await admin.status("GET", "/v2/a/manifests/x") == 404
 
 

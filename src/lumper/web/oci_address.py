@@ -52,8 +52,8 @@ class Address(NamedTuple):
 def parse_address(raw_path: str) -> Address:
     """Read a path as it came, percent signs and all.
 
-    Raises RegistryError: NOT_FOUND, NAME_INVALID, DIGEST_INVALID. Parts are decoded after the path was cut at its slashes, so that no
-    `%2F` or `%2e%2e` makes another path of it.
+    Parts are decoded after the path was cut at its slashes, so that no `%2F` or `%2e%2e` makes another path of it.
+    Raises RegistryError: NOT_FOUND, NAME_INVALID, DIGEST_INVALID.
     """
     try:
         parts = [unquote(part, errors="strict") for part in raw_path.removeprefix("/v2").removeprefix("/").split("/")]
