@@ -188,10 +188,7 @@ class Accounts:
             return (await connection.execute(select(users).where(users.c.name == name))).first()
 
     async def _hashed(self, password: str) -> str:
-        if len(password) < _MINIMUM:
-            raise Invalid(f"A password has at least {_MINIMUM} characters.")
-        if password.startswith(TOKEN_PREFIX):
-            raise Invalid(f"A password does not begin with {TOKEN_PREFIX}: that is how API tokens are told from it.")
+        _check_password(password)
         async with self._hashing:
             return await asyncio.to_thread(self._hasher.hash, password.encode("utf-8", "surrogatepass"))
 
@@ -207,9 +204,22 @@ class Accounts:
             return False
 
 
+def check_new_user(name: str, password: str) -> None:
+    """Raise Invalid for a bad name or a short password, as `create_user` does."""
+    _check_name(name)
+    _check_password(password)
+
+
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Invalid(f"{name!r} is not a name: at most 64 letters, digits, and . _ @ -, a letter or digit first.")
+
+
+def _check_password(password: str) -> None:
+    if len(password) < _MINIMUM:
+        raise Invalid(f"A password has at least {_MINIMUM} characters.")
+    if password.startswith(TOKEN_PREFIX):
+        raise Invalid(f"A password does not begin with {TOKEN_PREFIX}: that is how API tokens are told from it.")
 
 
 def _token_hash(token: str) -> str:

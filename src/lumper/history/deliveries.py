@@ -71,8 +71,8 @@ class DeliveryHistory:
             )
         )
 
-    async def newest(self, limit: int = 100) -> list[StoredDelivery]:
-        """The newest deliveries first."""
+    async def newest(self, limit: int = 100, *, project_id: str = "") -> list[StoredDelivery]:
+        """The newest deliveries first, to one project or to all."""
         query = (
             select(
                 deliveries.c.id,
@@ -88,5 +88,7 @@ class DeliveryHistory:
             .order_by(deliveries.c.id.desc())
             .limit(limit)
         )
+        if project_id:
+            query = query.where(deliveries.c.project_id == project_id)
         async with self._database.read() as connection:
             return [StoredDelivery(*row[:6], Verdict(row[6]), row[7]) for row in await connection.execute(query)]

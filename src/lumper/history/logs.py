@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from lumper.errors import StorageError, StorageFull
@@ -62,7 +62,7 @@ class Logs:
                 raise StorageFull() from exc
             raise StorageError(f"The log {path} cannot be written: {exc.strerror}.") from exc
 
-    async def read(self, build_id: int, attempt: int, offset: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[bytes]:
         """Chunks of the log from `offset` to its present end."""
         path = self._path(build_id, attempt)
         try:

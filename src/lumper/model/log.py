@@ -37,9 +37,12 @@ def from_line(line: str | bytes) -> Progress:
         raise ValueError(f"not a line of a build log: {line!r:.80}") from exc
 
 
-def render(records: Iterable[Progress]) -> Iterator[str]:
-    """The log as plain text lines, as a terminal, a mail and a download show it."""
-    names: dict[int, str] = {}
+def render(records: Iterable[Progress], names: dict[int, str] | None = None) -> Iterator[str]:
+    """The log as plain text lines, as a terminal, a mail and a download show it.
+
+    A log that is rendered in parts passes the same dict of the steps' `names`, empty at first, with each part.
+    """
+    names = {} if names is None else names
     for record in records:
         clock = datetime.fromtimestamp(record.at, UTC).strftime("%H:%M:%S")
         if isinstance(record, Output):

@@ -1,0 +1,64 @@
+"""The lines of a build's log as pages show them: whole, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from lumper.history.logs import Logs
+from lumper.model.build import Output, Progress
+from lumper.model.log import from_line, render, to_line
+
+LONGEST = 256 * 1024  # bytes of one record; what is longer is cut for showing, never in the log itself
+_BATCH = 500  # lines rendered between two turns of the event loop
+_LONGEST_ESCAPE = 6  # characters of \u0000
+
+
+async def whole_lines(logs: Logs, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
+    """Each whole line from `offset` on, without its end, behind the offset at which the next one begins."""
+    held, dropped = b"", 0
+    async with aclosing(logs.read(build_id, attempt, offset)) as chunks:
+        async for chunk in chunks:
+            *ends, tail = chunk.split(b"\n")
+            for end in ends:
+                length = len(held) + dropped + len(end)
+                offset += length + 1
+                line = held + end[: max(0, LONGEST + 1 - len(held))]
+                yield offset, line if length <= LONGEST else _cut(line[:LONGEST], length)
+                held, dropped = b"", 0
+            room = max(0, LONGEST + 1 - len(held))
+            held, dropped = held + tail[:room], dropped + len(tail[room:])
+
+
+def _cut(head: bytes, length: int) -> bytes:
+    """A record that shows the beginning of a line of `length` bytes."""
+    for end in range(len(head), len(head) - _LONGEST_ESCAPE - 1, -1):  # an escape may not be cut in two
+        try:
+            fields: dict[str, Any] = json.loads(head[:end] + b'"}')
+            text = f"{fields['x']} … (a line of {length:,} bytes, cut here)"
+            return to_line(Output(fields["s"], fields["o"], fields.get("t", 0.0), text)).encode().rstrip()
+        except (ValueError, KeyError, TypeError):
+            continue
+    return to_line(Output(0, 0, 0.0, f"(a line of {length:,} bytes that is no record)")).encode().rstrip()
+
+
+async def text_of(logs: Logs, build_id: int, attempt: int) -> AsyncGenerator[bytes]:
+    """The log as plain text in UTF-8, in parts."""
+    names: dict[int, str] = {}
+    records: list[Progress] = []
+    async with aclosing(whole_lines(logs, build_id, attempt)) as lines:
+        async for _, line in lines:
+            try:
+                records.append(from_line(line))
+            except ValueError:  # half a line that a crash left; what it should say follows
+                continue
+            if len(records) >= _BATCH:
+                yield _text(records, names)
+                records.clear()
+    yield _text(records, names)
+
+
+def _text(records: list[Progress], names: dict[int, str]) -> bytes:
+    return "".join(f"{line}\n" for line in render(records, names)).encode("utf-8", "replace")

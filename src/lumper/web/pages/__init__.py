@@ -1,0 +1,52 @@
+"""The pages for people: what was built, what runs where, and why not.
+
+/  /builds/{id}          builds, and one with its live log
+/images  /images/{name}  the registry
+/services                what runs where
+/projects                what is built, and how a forge is told of it
+/mail                    mails that no mail server took
+/login  /logout  /setup  who asks
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from lumper.history.store import History
+from lumper.model.links import Links
+from lumper.notify.port import MailReader
+from lumper.web.assets import Assets
+from lumper.web.auth import Authenticator
+from lumper.web.pages.builds import BuildPages
+from lumper.web.pages.images import ImagePages
+from lumper.web.pages.mail import MailPages
+from lumper.web.pages.projects import ProjectPages
+from lumper.web.pages.services import ServicePages
+from lumper.web.pages.sign_in import SignIn
+from lumper.web.pages.site import Site
+from lumper.web.security import add_headers
+from lumper.web.sse import Streams
+
+__all__ = ["MailReader", "add_routes"]
+
+
+def add_routes(app: web.Application, history: History, auth: Authenticator, mail: MailReader, links: Links) -> None:
+    """Serve the pages."""
+    assets = Assets()
+    site = Site(auth, links, assets)
+    streams = Streams(app, history.database)
+    app.middlewares.append(site.lost)
+    app.on_response_prepare.append(add_headers)
+    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/static/{version}/{name:.+}", assets.serve)
+    app.router.add_get("/events", site.page(streams.changes))
+    SignIn(site, history.accounts).add_routes(app.router)
+    BuildPages(site, history, streams).add_routes(app.router)
+    ImagePages(site, history).add_routes(app.router)
+    ServicePages(site, history).add_routes(app.router)
+    ProjectPages(site, history).add_routes(app.router)
+    MailPages(site, mail).add_routes(app.router)
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    return web.Response(text="ok")

@@ -1,0 +1,127 @@
+"""Builds: the list, and one build with its live log."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from lumper.errors import Invalid, NotFound
+from lumper.history.store import History
+from lumper.model.build import Build, BuildState
+from lumper.web.log_lines import text_of
+from lumper.web.pages.formats import stations
+from lumper.web.pages.site import Site
+from lumper.web.sse import Streams, log_events
+
+_A_PAGE = 50
+
+
+class BuildPages:
+    """The handlers."""
+
+    def __init__(self, site: Site, history: History, streams: Streams) -> None:
+        self._site = site
+        self._history = history
+        self._streams = streams
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Serve them."""
+        page, one = self._site.page, r"/builds/{id:\d{1,18}}"
+        router.add_get("/", page(self.all))
+        router.add_get("/builds", page(self.to_all))
+        router.add_get(one, page(self.one))
+        router.add_post(one + "/cancel", page(self.cancel))
+        router.add_post(one + "/restart", page(self.restart))
+        router.add_get(one + "/log.txt", page(self.text))
+        router.add_get(one + "/log/stream", page(self.stream))
+
+    async def to_all(self, _request: web.Request) -> web.StreamResponse:
+        """The address that people guess."""
+        raise web.HTTPSeeOther("/")
+
+    async def all(self, request: web.Request) -> web.Response:
+        """The newest builds, of all projects or of one."""
+        project, before = request.query.get("project", ""), number(request, "before")
+        builds = await self._history.builds.newest(project=project, limit=_A_PAGE + 1, before=before)
+        projects = await self._history.projects.all()
+        return self._site.render(
+            request,
+            "builds.html",
+            builds=builds[:_A_PAGE],
+            older=builds[_A_PAGE - 1].id if len(builds) > _A_PAGE else None,
+            newer=before is not None,
+            running=sum(build.state is BuildState.RUNNING for build in builds),
+            waiting=sum(build.state is BuildState.QUEUED for build in builds),
+            project=project,
+            projects=projects,
+        )
+
+    async def one(self, request: web.Request) -> web.Response:
+        """One build."""
+        build = await self._build(request)
+        rollout = await self._history.rollouts.of_build(build.id)
+        return self._site.render(
+            request,
+            "build.html",
+            build=build,
+            rollout=rollout,
+            line=stations(build, rollout),
+            attempt=_attempt(request, build),
+        )
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        """Cancel the build and show it."""
+        build = await self._history.builds.cancel(_id(request))
+        await self._history.logs.wake()
+        raise web.HTTPSeeOther(f"/builds/{build.id}")
+
+    async def restart(self, request: web.Request) -> web.StreamResponse:
+        """Build the same commit again and show it."""
+        build = await self._history.builds.restart(_id(request))
+        raise web.HTTPSeeOther(f"/builds/{build.id}")
+
+    async def text(self, request: web.Request) -> web.StreamResponse:
+        """The log as plain text."""
+        build = await self._build(request)
+        attempt = _attempt(request, build)
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        await response.prepare(request)
+        async for part in text_of(self._history.logs, build.id, attempt):
+            await response.write(part)
+        await response.write_eof()
+        return response
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """The log as events, from the offset in Last-Event-ID or else in `from` on."""
+        build = await self._build(request)
+        attempt = _attempt(request, build)
+        offset = _digits("Last-Event-ID", request.headers.get("Last-Event-ID", "")) or number(request, "from") or 0
+        return await self._streams.send(request, log_events(self._history, build, attempt, offset))
+
+    async def _build(self, request: web.Request) -> Build:
+        return await self._history.builds.get(_id(request))
+
+
+def number(request: web.Request, name: str) -> int | None:
+    """A number in the query, or None. Raises Invalid."""
+    return _digits(name, request.query.get(name, ""))
+
+
+def _digits(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise Invalid(f"{name} must be a number.")
+    return int(text)
+
+
+def _id(request: web.Request) -> int:
+    return int(request.match_info["id"])
+
+
+def _attempt(request: web.Request, build: Build) -> int:
+    attempt = number(request, "attempt")
+    if attempt is None:
+        return build.attempt
+    if not 1 <= attempt <= build.attempt:
+        raise NotFound(f"Build {build.id} has no attempt {attempt}.")
+    return attempt

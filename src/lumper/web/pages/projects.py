@@ -1,0 +1,75 @@
+"""Projects: what is built, and how a forge is told to tell of it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from yarl import URL
+
+from lumper.errors import Conflict, SourceRefused
+from lumper.history.store import History
+from lumper.model.source import parse_git_url
+from lumper.web.pages.site import Site
+
+_RECENT = 20
+_FORGES = ("github", "gitea")
+
+
+class ProjectPages:
+    """The handlers."""
+
+    def __init__(self, site: Site, history: History) -> None:
+        self._site = site
+        self._history = history
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Serve them."""
+        router.add_get("/projects", self._site.page(self.all))
+        router.add_post("/projects", self._site.page(self.add))
+        router.add_get("/projects/{name:.+}", self._site.page(self.one))
+
+    async def all(self, request: web.Request) -> web.Response:
+        """All projects with their newest build, and the form to add one."""
+        return await self._list(request)
+
+    async def _list(self, request: web.Request, *, url: str = "", error: str = "", hint: str = "") -> web.Response:
+        projects = await self._history.projects.all()
+        newest = {}
+        for build in reversed(await self._history.builds.newest(limit=500)):
+            newest[build.project] = build
+        return self._site.render(
+            request,
+            "projects.html",
+            status=400 if error else 200,
+            projects=projects,
+            newest=newest,
+            url=url,
+            error=error,
+            hint=hint,
+        )
+
+    async def add(self, request: web.Request) -> web.StreamResponse:
+        """Add a project and show what to do at the forge."""
+        url = str((await request.post()).get("url", "")).strip()
+        try:
+            source = parse_git_url(url)
+            if source.local:
+                raise SourceRefused(
+                    "A path on the server is not taken from a page.",
+                    hint=f"On the server itself: lumper project add --allow-local {source.url}",
+                )
+            project = await self._history.projects.add(source)
+        except (SourceRefused, Conflict) as exc:
+            return await self._list(request, url=url, error=exc.message, hint=exc.hint)
+        raise web.HTTPSeeOther(URL.build(path=f"/projects/{project.name}"))
+
+    async def one(self, request: web.Request) -> web.Response:
+        """One project: its webhook, its deliveries, its builds."""
+        project = await self._history.projects.get(request.match_info["name"])
+        return self._site.render(
+            request,
+            "project.html",
+            project=project,
+            hooks={forge: self._site.links.hook(forge) for forge in _FORGES},
+            deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),
+            builds=await self._history.builds.newest(project=project.name, limit=_RECENT),
+        )

@@ -1,0 +1,157 @@
+"""What all pages share: templates, who may see them, and how errors look to people."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import structlog
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lumper.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    LumperError,
+    NotFound,
+    SourceRefused,
+    StorageFull,
+    TooManyAttempts,
+    Unauthorized,
+)
+from lumper.model.links import Links
+from lumper.model.people import Role
+from lumper.web.assets import Assets
+from lumper.web.auth import Authenticator, Identity
+from lumper.web.pages import formats
+from lumper.web.security import for_machines, require_same_origin
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PEOPLE = (Role.ADMIN, Role.OPERATOR)
+IDENTITY = "identity"
+_TEMPLATES = Path(__file__).parents[1] / "templates"
+_STATUS: dict[type[LumperError], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    Invalid: 400,
+    SourceRefused: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    TooManyAttempts: 429,
+    StorageFull: 507,
+}
+
+
+class Site:
+    """Renders templates, and guards handlers. Templates are read and compiled when they are first needed."""
+
+    def __init__(self, auth: Authenticator, links: Links, assets: Assets) -> None:
+        self.auth = auth
+        self.links = links
+        self._environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals |= {"asset": assets.url, "version": version("lumper"), "registry": links.registry}
+        self._environment.filters |= {
+            "bars": formats.stage_bars,
+            "moment": formats.moment,
+            "path": lambda text: quote(text, safe="/"),
+            "port": formats.shown_port,
+            "short": formats.short,
+            "size": formats.size,
+            "took": formats.took,
+        }
+
+    def render(self, request: web.Request, template: str, *, status: int = 200, **values: object) -> web.Response:
+        """The template as a page for whoever asks."""
+        now = datetime.now(UTC)
+        common = {"me": request.get(IDENTITY), "here": request.path, "ago": lambda then: formats.ago(then, now)}
+        text = self._environment.get_template(template).render(common, **values)
+        return web.Response(text=text, content_type="text/html", status=status)
+
+    def page(self, handler: Handler) -> Handler:
+        """`handler` for people who are signed in; the others are sent to sign in first."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            identity = await self._identity(request)
+            if identity is None:
+                return _to_login(request)
+            request[IDENTITY] = identity
+            if identity.role not in PEOPLE:
+                raise Forbidden(f"The pages are not for the role {identity.role.value}.", hint="Sign in as a person.")
+            if request.method not in ("GET", "HEAD"):
+                require_same_origin(request, self.links.public_url)
+            return await handler(request)
+
+        return self.public(guarded)
+
+    def public(self, handler: Handler) -> Handler:
+        """`handler` for everybody, with errors that people can read."""
+
+        async def shown(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except LumperError as exc:
+                return self._error(request, exc)
+            except web.HTTPException:
+                raise
+            except Exception:
+                log.exception("a page failed", action="page.error", path=request.path)
+                return self._trouble(request, 500, "Something went wrong in Lumper.", "The server's log tells more.")
+
+        return shown
+
+    async def _identity(self, request: web.Request) -> Identity | None:
+        try:
+            return await self.auth.identify(request)
+        except Unauthorized:
+            return None
+
+    def _error(self, request: web.Request, exc: LumperError) -> web.Response:
+        status = next((code for kind, code in _STATUS.items() if isinstance(exc, kind)), 503 if exc.temporary else 500)
+        if status >= 500:
+            log.error("a page failed", action="page.error", path=request.path, error=exc.sentence)
+        return self._trouble(request, status, exc.message, exc.hint)
+
+    def _trouble(self, request: web.Request, status: int, message: str, hint: str) -> web.Response:
+        before = urlsplit(request.headers.get("Referer", ""))
+        back = local_path(before.path) if before.netloc == request.host and before.path != request.path else "/"
+        return self.render(request, "error.html", status=status, code=status, message=message, hint=hint, back=back)
+
+    @web.middleware
+    async def lost(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Middleware: a browser that asks for what is not there gets a page that says so."""
+        try:
+            return await handler(request)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as exc:
+            if for_machines(request.path) or "text/html" not in request.headers.get("Accept", ""):
+                raise
+            return self._trouble(request, exc.status, "There is no such page.", "")
+
+
+def _to_login(request: web.Request) -> web.Response:
+    if request.method != "GET" or "text/event-stream" in request.headers.get("Accept", ""):
+        raise web.HTTPUnauthorized
+    after = "" if request.path == "/" else f"?next={quote(request.path_qs, safe='')}"
+    raise web.HTTPSeeOther(f"/login{after}")
+
+
+def local_path(text: str) -> str:
+    """Where to go after signing in: a path of ours, or "/".
+
+    Browsers read `//host` and `/\\host` as other hosts, and drop tabs and line ends from addresses.
+    """
+    odd = any(ord(c) < 33 or ord(c) == 127 for c in text)
+    return "/" if odd or not text.startswith("/") or text[1:2] in ("/", "\\") else text

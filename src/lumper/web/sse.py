@@ -1,0 +1,122 @@
+"""Server-sent events: news that pages should look again, and the log of a build while it grows.
+
+Source of the format: WHATWG HTML, section 9.2 "Server-sent events".
+
+    /events                     event `change` whenever something was committed
+    /builds/{id}/log/stream     events without a name: `id` is the offset behind the records, a `data` line is one;
+                                event `end` when nothing more will come: {"state": …, "attempt": …}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from lumper.history.database import Database
+from lumper.history.store import History
+from lumper.model.build import Build
+from lumper.web.log_lines import whole_lines
+
+QUIET_SECONDS = 15.0  # proxies cut connections on which nothing moves; a comment keeps them
+LONGEST_SECONDS = 600.0  # then the browser comes again, and its session is looked at again
+_AT_ONCE = 64 * 1024  # bytes of records in one event
+_PAUSE_SECONDS = 0.25  # between two `change`s: a busy moment is one piece of news
+
+
+class Streams:
+    """All open event streams of this process; they end before the server does."""
+
+    def __init__(self, app: web.Application, database: Database) -> None:
+        self._ending = asyncio.Event()
+        self._listeners: set[asyncio.Event] = set()
+        database.on_commit(self._changed)
+        app.on_shutdown.append(self._end)
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener.set()
+
+    async def _end(self, _app: web.Application) -> None:
+        self._ending.set()
+        self._changed()
+
+    async def changes(self, request: web.Request) -> web.StreamResponse:
+        """Say `change` after every commit, and for a start once."""
+        heard = asyncio.Event()
+        self._listeners.add(heard)
+        try:
+            return await self.send(request, self._news(heard))
+        finally:
+            self._listeners.discard(heard)
+
+    async def _news(self, heard: asyncio.Event) -> AsyncGenerator[bytes]:
+        yield b"event: change\ndata:\n\n"
+        while True:
+            try:
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await heard.wait()
+            except TimeoutError:
+                yield b":\n\n"
+                continue
+            heard.clear()
+            yield b"event: change\ndata:\n\n"
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def send(self, request: web.Request, events: AsyncGenerator[bytes]) -> web.StreamResponse:
+        """Answer with these events until they end, the browser leaves, the server ends, or for long enough."""
+        headers = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        await response.write(b"retry: 1000\n\n")
+        sending = asyncio.create_task(_write_all(response, events))
+        ending = asyncio.create_task(self._ending.wait())
+        try:
+            await asyncio.wait((sending, ending), timeout=LONGEST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            ending.cancel()
+            await asyncio.gather(sending, ending, return_exceptions=True)
+        return response
+
+
+async def _write_all(response: web.StreamResponse, events: AsyncGenerator[bytes]) -> None:
+    async with aclosing(events):
+        async for event in events:
+            await response.write(event)
+
+
+async def log_events(history: History, build: Build, attempt: int, offset: int) -> AsyncGenerator[bytes]:
+    """The log of an attempt from `offset` on, and what is added to it, as events."""
+    while True:
+        over = build.state.final or build.attempt != attempt  # looked at before the log: what ends it is in it then
+        seen = history.logs.size(build.id, attempt)
+        async with aclosing(_records(history, build.id, attempt, offset)) as events:
+            async for end, event in events:
+                offset = end
+                yield event
+        if over:
+            break
+        await history.logs.wait(build.id, attempt, max(seen, offset), QUIET_SECONDS)
+        build = await history.builds.get(build.id)
+        yield b":\n\n"
+    final = json.dumps({"state": build.state.value, "attempt": build.attempt})
+    yield b"event: end\ndata: %s\n\n" % final.encode()
+
+
+async def _records(history: History, build_id: int, attempt: int, offset: int) -> AsyncGenerator[tuple[int, bytes]]:
+    """The records that are there, packed into events, each behind the offset that follows it."""
+    data, size = [], 0
+    async with aclosing(whole_lines(history.logs, build_id, attempt, offset)) as lines:
+        async for end, line in lines:
+            offset = end
+            data.append(b"data: %s\n" % line.replace(b"\r", b""))
+            size += len(line)
+            if size > _AT_ONCE:
+                yield offset, b"id: %d\n%s\n" % (offset, b"".join(data))
+                data, size = [], 0
+    if data:
+        yield offset, b"id: %d\n%s\n" % (offset, b"".join(data))

@@ -1,0 +1,119 @@
+"""The pages on loopback, over a real database and folders of their own; builds live without workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from lumper.history.store import History, open_history
+from lumper.model import events
+from lumper.model.build import Build, BuildState, Output, Progress, Step, StepState
+from lumper.model.links import Links
+from lumper.model.log import to_line
+from lumper.model.people import Role
+from lumper.model.source import Person, Project, Push, parse_git_url
+from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
+from lumper.queue.codec import encode
+from lumper.web import pages
+from lumper.web.auth import Authenticator
+from lumper.web.tokens import Keys
+
+PASSWORD = "correct horse battery"
+COMMIT = "3f6c1a9be07d4c52b8e1f0a94d7726c5e1b0aa42"
+REGISTRY = "registry.example.org"
+
+
+@dataclass
+class LivePages:
+    """A running set of pages. `admin` is a user with `PASSWORD`; `worker_token` is for a program."""
+
+    url: str
+    history: History
+    mail: MaildirChannel
+    worker_token: str
+    offsets: dict[int, int] = field(default_factory=dict)
+
+    async def project(self, url: str = "https://git.example.org/acme/shop.git", **names: str) -> Project:
+        return await self.history.projects.add(parse_git_url(url), **names)
+
+    async def queued(
+        self, project: Project, tag: str = "v1.4.2", commit: str = COMMIT, pusher: Person | None = None
+    ) -> int:
+        push = Push(project.repository, f"refs/tags/{tag}", commit, pusher=pusher or Person("mara", "mara@example.org"))
+        async with self.history.database.write() as connection:
+            build_id, _ = await self.history.builds.queue(connection, project, push)
+        return build_id
+
+    async def running(self, project: Project, tag: str = "v1.4.2", commit: str = COMMIT) -> int:
+        build_id = await self.queued(project, tag, commit)
+        await self.taken(build_id)
+        return build_id
+
+    async def taken(self, build_id: int, attempt: int = 1) -> None:
+        await self.history.builds.take(
+            events.AttemptStarted(build_id, attempt, "claim", "builder-1", "boot", datetime.now(UTC))
+        )
+
+    async def ended(self, build_id: int, state: BuildState, **values: Any) -> Build:
+        async with self.history.database.write() as connection:
+            await self.history.builds.end(connection, build_id, state, **values)
+        await self.history.logs.wake()
+        return await self.history.builds.get(build_id)
+
+    async def say(self, build_id: int, records: Iterable[Progress], attempt: int = 1) -> None:
+        data = "".join(map(to_line, records)).encode()
+        offset = self.history.logs.size(build_id, attempt)
+        await self.history.logs.append(build_id, attempt, offset, data)
+
+    @asynccontextmanager
+    async def browser(self, *, signed_in: bool = True) -> AsyncIterator[aiohttp.ClientSession]:
+        """An HTTP client that keeps cookies and says where its forms come from, as browsers do."""
+        jar = aiohttp.CookieJar(unsafe=True)
+        headers = {"Accept": "text/html", "Origin": self.url}
+        async with aiohttp.ClientSession(self.url, cookie_jar=jar, headers=headers) as session:
+            if signed_in:
+                form = {"name": "admin", "password": PASSWORD}
+                async with session.post("/login", data=form, allow_redirects=False) as answer:
+                    assert answer.status == 303
+            yield session
+
+
+def step_lines(number: int, name: str, lines: Iterable[str], state: StepState = StepState.DONE) -> list[Progress]:
+    """All that a step says from its begin to its end."""
+    now = time.time()
+    said: list[Progress] = [Output(number, 1, now, line) for line in lines]
+    return [Step(number, name, StepState.RUNNING, now), *said, Step(number, name, state, now + 0.4)]
+
+
+@asynccontextmanager
+async def live_pages(data: Path) -> AsyncIterator[LivePages]:
+    app = web.Application()
+    runner = web.AppRunner(app, shutdown_timeout=2)
+    links = Links("http://lumper.example.org", REGISTRY, REGISTRY)
+    history = open_history(f"sqlite+aiosqlite:///{data}/lumper.db", data / "logs", links, encode)
+    try:
+        await history.database.migrate()
+        await history.accounts.create_user("admin", PASSWORD)
+        token = await history.accounts.create_token("builder-1", Role.WORKER)
+        auth = Authenticator(history.accounts, Keys(data / "key.pem"))
+        pages.add_routes(app, history, auth, MaildirReader(data / "mail"), links)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield LivePages(url, history, MaildirChannel(data / "mail", sender="lumper@example.org"), token)
+    finally:
+        await runner.cleanup()
+        await history.database.close()
+
+
+def long_ago(**units: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**units)
