@@ -52,13 +52,17 @@ class Address:
         return protocol
 
     def unavailable(self, reason: Exception | str) -> EngineUnavailable:
-        """The error that says that the engine cannot be reached, or no longer."""
+        """The error that says that the engine cannot be reached."""
         text = (isinstance(reason, OSError) and reason.strerror) or str(reason) or type(reason).__name__
         denied = isinstance(reason, OSError) and reason.errno in (errno.EACCES, errno.EPERM)
         return EngineUnavailable(
             f"The build engine at {self.text} cannot be reached: {text.rstrip('.')}.",
             hint="Let the user that runs the worker into the group `docker`." if denied else "",
         )
+
+    def lost(self, reason: str) -> EngineUnavailable:
+        """The error that says that the engine went away while it worked for us."""
+        return EngineUnavailable(f"The build engine at {self.text} gave the build up: {reason.rstrip('.')}.")
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from asyncio import BaseTransport
 from collections.abc import Callable
 
-from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.client import Channel, Handler, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.protocol import H2Protocol
+from h2.settings import SettingCodes
 
 from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.proto.control_pb2 import (
@@ -19,7 +21,18 @@ from lumper.build.engines.buildkit.upgrade import upgrade
 from lumper.build.port import BuildRequest
 
 _SERVICE = "/moby.buildkit.v1.Control"
+_MAX_HEADERS = 16 * 1024 * 1024  # bytes; an error of BuildKit carries the whole Dockerfile in a header
 _EXPORTER = "moby"  # puts the result among the images of the Engine
+
+
+class _Protocol(H2Protocol):
+    """HTTP/2 that takes long headers."""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        # grpclib has no option for it, and h2 drops the whole connection at 64 KiB.
+        self.connection._connection.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: _MAX_HEADERS})
+        self.connection.flush()
 
 
 class Control(Channel):
@@ -30,6 +43,9 @@ class Control(Channel):
         self._address = address
         self._solve = UnaryUnaryMethod(self, f"{_SERVICE}/Solve", SolveRequest, SolveResponse)
         self._status = UnaryStreamMethod(self, f"{_SERVICE}/Status", StatusRequest, StatusResponse)
+
+    def _protocol_factory(self) -> H2Protocol:
+        return _Protocol(Handler(), self._config, self._h2_config)
 
     async def _create_connection(self) -> H2Protocol:
         return await upgrade(self._address, "/grpc", (), self._protocol_factory())

@@ -67,11 +67,10 @@ class BuildKitEngine:
             await _close(context)
 
     def _failure(self, exc: Exception, request: BuildRequest, progress: ProgressReader) -> EngineError:
-        if not isinstance(exc, GRPCError):
-            return self._address.unavailable(f"the connection broke during the build ({exc})")
-        text = exc.message or ""
-        if exc.status is Status.UNAVAILABLE or (is_lost(text) and not progress.failures):
-            return self._address.unavailable(f"it gave the build up ({text})")
+        text = (exc.message or "") if isinstance(exc, GRPCError) else str(exc)
+        gone = not isinstance(exc, GRPCError) or exc.status is Status.UNAVAILABLE or is_lost(text)
+        if gone and not progress.failures:
+            return self._address.lost(text)
         return build_error(text, progress.failures, request.dockerfile)
 
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:

@@ -14,8 +14,9 @@ from lumper.model.build import Step
 
 _ROOMS = re.compile(
     r"^(?:failed to solve(?: with frontend [\w.-]+)?|rpc error: code = \w+ desc =|failed to create LLB definition"
-    r"|failed to build LLB|failed to (?:load|compute) cache key|failed to calculate checksum of ref \S+"
+    r"|failed to (?:build|load) LLB|failed to (?:load|compute) cache key|failed to calculate checksum of ref \S+"
     r"|failed to do request|failed to resolve source metadata for \S+|failed to authorize"
+    r"|executor failed running \[.*\]|process \".*\" did not complete successfully"
     r"|(?:Head|Get|Post|Put|Patch) \"[^\"]*\"|dial tcp):? ?(?<=[ :=])"
 )
 _MISSING = re.compile(r"failed to read dockerfile: .*(?:no such file or directory|not found)", re.DOTALL)

@@ -43,6 +43,7 @@ class ProgressReader:
         self._report = report
         self._known: dict[str, _Known] = {}
         self._numbers = 0
+        self._latest = 0.0
         self.failures: list[Step] = []
         """The steps that failed, the first one first, with BuildKit's own words as their `error`."""
 
@@ -75,12 +76,14 @@ class ProgressReader:
     def _complete(self, known: _Known, vertex: Vertex) -> None:
         self._flush(known)
         at = seconds(vertex.completed)
+        self._latest = max(self._latest, at)
         if _CANCELLED.search(vertex.error):
             self._tell(known, StepState.CANCELLED, at)
         elif vertex.error:
             self._tell(known, StepState.FAILED, at, error=vertex.error)
         else:
-            self._tell(known, StepState.CACHED if vertex.cached else StepState.DONE, at)
+            # Some engines tell of a cached step when it was executed, which can be long ago.
+            self._tell(known, *((StepState.CACHED, self._latest) if vertex.cached else (StepState.DONE, at)))
 
     def _tell(self, known: _Known, state: StepState, at: float, *, error: str = "") -> None:
         if known.state is state:
