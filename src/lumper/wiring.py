@@ -165,6 +165,7 @@ def _app(config: Config, folder: DataFolder, history: History, links: Links) -> 
         MaildirReader(folder.folder("mail")),
         links,
         allow_local=config.git.allow_local,
+        public_url=config.server.public_url,
     )
 
 
@@ -174,7 +175,7 @@ def _worker(
     ssh = folder.folder("ssh")
     mirrors = Mirrors(
         folder.folder("mirrors"),
-        limits=Limits(timeout=config.git.timeout, max_size=config.git.max_size),
+        limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
         ssh_key=config.git.ssh_key or ssh / "id_ed25519",
         known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
     )

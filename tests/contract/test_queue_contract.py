@@ -346,6 +346,35 @@ async def test_the_same_id_is_taken_once_while_its_message_waits_or_is_in_hand(b
     assert await broker.depth(topic) == 0
 
 
+async def test_what_is_taken_stays_in_hand_and_nothing_else_comes_with_it(broker: Broker, topic: str) -> None:
+    await broker.publish(messages(topic, 3))
+    async with asyncio.timeout(SOON):
+        first, second = await broker.take(topic), await broker.take(topic)
+    assert [first.message.body, second.message.body] == [b"body 0", b"body 1"]
+    async with broker.consume(topic, prefetch=3) as deliveries:
+        third = await following(deliveries)
+        assert (third.message.body, third.deliveries) == (b"body 2", 1)
+        assert await nothing_comes(deliveries)
+        await third.ack()
+        await second.retry(0.0, "again")
+        again = await following(deliveries)
+        assert (again.message.body, again.deliveries) == (b"body 1", 2)
+        await again.ack()
+    await first.ack()
+    assert await becomes(0, lambda: broker.depth(topic))
+
+
+async def test_a_cancelled_take_leaves_the_message_to_the_next(broker: Broker, topic: str) -> None:
+    waiting = asyncio.create_task(broker.take(topic))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await broker.publish(messages(topic, 1))
+    async with asyncio.timeout(SOON):
+        await (await broker.take(topic)).ack()
+    assert await becomes(0, lambda: broker.depth(topic))
+
+
 async def test_a_closed_broker_says_so(broker: Broker, topic: str) -> None:
     await broker.publish(messages(topic, 1))
     async with broker.consume(topic) as deliveries:

@@ -26,7 +26,8 @@ def images(repository: str = "", *, json: bool = False, target: Target = _HERE) 
         show_json(found)
     elif repository:
         rows = [
-            (t["name"], t["digest"], size(t["size"]), ago(t["updated_at"]), t["build_id"] or "") for t in found["tags"]
+            (t["name"], t["digest"], size(t["size"]), ago(t["updated_at"]), str(t["build_id"] or ""))
+            for t in found["tags"]
         ]
         table(("tag", "digest", "size", "pushed", "build"), rows, empty="No tags.")
         print(f"\ndocker pull {found['pull']}:TAG")

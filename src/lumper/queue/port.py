@@ -45,7 +45,10 @@ class Delivery(Protocol):
         """It is done: forget it. Raises QueueUnavailable."""
 
     async def retry(self, delay: float, reason: str) -> None:
-        """Hand it out again after `delay` seconds, to whomever. Raises QueueUnavailable."""
+        """Hand it out again after `delay` seconds, to whomever. Raises QueueUnavailable.
+
+        A broker may take up to twice as long, and may cut a delay of more than an hour to an hour.
+        """
 
     async def dead_letter(self, reason: str) -> None:
         """Put it aside for a person to look at. Raises QueueUnavailable."""
@@ -71,8 +74,17 @@ class Broker(Protocol):
         QueueUnavailable; the caller subscribes anew.
         """
 
+    async def take(self, topic: str) -> Delivery:
+        """Wait for one message and take it in hand; nothing else is handed to this caller.
+
+        For work that fills its consumer: it may be answered long after. Raises QueueUnavailable.
+        """
+
     async def depth(self, topic: str) -> int:
-        """How many messages wait in the topic, those in hand included. Raises QueueUnavailable."""
+        """How many messages wait in the topic, with those in hand or delayed that the broker can tell of.
+
+        Raises QueueUnavailable.
+        """
 
     async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
         """The oldest messages that were put aside from this topic, without removing them. Raises QueueUnavailable."""
@@ -81,4 +93,4 @@ class Broker(Protocol):
         """Publish everything that was put aside from this topic again; how many. Raises QueueUnavailable."""
 
     async def close(self) -> None:
-        """End all subscriptions and connections. Idempotent."""
+        """End all subscriptions and connections; whatever is asked afterwards raises QueueUnavailable. Idempotent."""

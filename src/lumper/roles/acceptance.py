@@ -108,15 +108,22 @@ class Acceptance:
         self, connection: AsyncConnection, row: Row[Any], result: Result, common: dict[str, Any]
     ) -> None:
         builds = self._history.builds
+        manifest = await self._history.images.manifest(row.image, result.digest)
         tags = moved_tags(row.ref.removeprefix("refs/tags/"), await builds.succeeded_tags(connection, row.image))
         try:
-            total = await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC))
+            await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC))
         except Conflict as exc:
             hint = "Restart the build; if it fails again, look at the registry."
             await builds.end(connection, row.id, BuildState.FAILED, **common, error=exc.message, hint=hint)
             return
         hint = await self._deployable(connection, row, result.service)
-        pushed = {"digest": result.digest, "size": total, "tags": list(tags), "error": "", "hint": hint}
+        pushed = {
+            "digest": result.digest,
+            "size": manifest.total if manifest else 0,
+            "tags": list(tags),
+            "error": "",
+            "hint": hint,
+        }
         await builds.end(connection, row.id, BuildState.SUCCEEDED, **common, **pushed)
         if result.service and not hint:
             changed = await builds.row(connection, row.id)

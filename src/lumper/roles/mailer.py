@@ -64,7 +64,7 @@ class Mailer:
         log_data = await self._read_log(build.id, build.attempt) if build and build.log_size else b""
         message = await asyncio.to_thread(message_for, payload, to=to, log_data=log_data)
         try:
-            await self._channel.send(message)
+            await (self._channel if to else self._fallback).send(message)
             log.info("a mail was sent", action="mail.sent", subject=message.subject, to=list(message.to))
         except MessageRefused as exc:
             log.error("a mail was refused", action="mail.refused", subject=message.subject, error=exc.sentence)

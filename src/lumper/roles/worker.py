@@ -86,9 +86,7 @@ class Worker:
                 await asyncio.sleep(_WAIT.delay(tries) or 10.0)
 
     async def _take_one(self, group: asyncio.TaskGroup) -> None:
-        async with self._broker.consume(events.BUILDS) as deliveries:
-            delivery = await anext(deliveries)
-        # The subscription is over, so nothing else is handed to this worker while it is busy.
+        delivery = await self._broker.take(events.BUILDS)
         try:
             job = decode(delivery.message.body)
             if not isinstance(job, events.BuildJob):

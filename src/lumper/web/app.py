@@ -27,12 +27,16 @@ def make_app(
     links: Links,
     *,
     allow_local: tuple[Path, ...],
+    public_url: str = "",
 ) -> web.Application:
-    """Webhooks, API, registry and pages."""
+    """Webhooks, API, registry and pages.
+
+    `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for.
+    """
     app = web.Application(client_max_size=1 << 20)
     auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
     hooks.add_routes(app, receiver, forges)
     api.add_routes(app, history, auth, links, allow_local=allow_local)
-    oci.add_routes(app, registry, auth)
+    oci.add_routes(app, registry, auth, public_url=public_url)
     pages.add_routes(app, history, auth, mail, links)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -122,7 +123,8 @@ class _Demo:
     def _subjects(self) -> list[str]:
         from lumper.notify.channels.maildir import MaildirReader
 
-        return [message.subject for message in MaildirReader(self._data / "mail").list_messages()]
+        mails = asyncio.run(MaildirReader(self._data / "mail").list_messages())
+        return [mail.subject for mail in mails]
 
     def _start_forge(self) -> int:
         folder = self._folder / "repositories"

@@ -69,6 +69,8 @@ class _Subscription:
         self.inbox: Inbox[_Delivery] = Inbox()
         self._prefetch = prefetch
         self._held: set[_Delivery] = set()
+        topic.subscriptions.append(self)
+        topic.hand_out()
 
     @property
     def has_room(self) -> bool:
@@ -83,7 +85,13 @@ class _Subscription:
         """Whether the delivery was still held; it is not any more."""
         held = delivery in self._held
         self._held.discard(delivery)
+        if held and self._prefetch == 0:
+            self.topic.subscriptions.remove(self)
         return held
+
+    def retire(self) -> None:
+        """Take nothing more; with the answer to what is in hand, this is over."""
+        self._prefetch = 0
 
     def close(self) -> None:
         for delivery in self.inbox.unread:
@@ -133,12 +141,20 @@ class MemoryBroker:
     @asynccontextmanager
     async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
         subscription = _Subscription(self._topic(topic), prefetch)
-        subscription.topic.subscriptions.append(subscription)
-        subscription.topic.hand_out()
         try:
             yield subscription.inbox
         finally:
             subscription.close()
+
+    async def take(self, topic: str) -> _Delivery:
+        subscription = _Subscription(self._topic(topic), 1)
+        try:
+            delivery = await anext(subscription.inbox)
+        except BaseException:
+            subscription.close()
+            raise
+        subscription.retire()
+        return delivery
 
     async def depth(self, topic: str) -> int:
         return len(self._topic(topic).alive)

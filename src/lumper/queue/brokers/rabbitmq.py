@@ -72,6 +72,23 @@ class RabbitBroker:
 
     @asynccontextmanager
     async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
+        subscription = await self._subscribe(topic, prefetch)
+        try:
+            yield subscription.inbox
+        finally:
+            await self.end(subscription)
+
+    async def take(self, topic: str) -> _Delivery:
+        subscription = await self._subscribe(topic, 1)
+        try:
+            delivery = await anext(subscription.inbox)
+            await subscription.retire(self._timeout)
+        except BaseException:
+            await self.end(subscription)
+            raise
+        return delivery
+
+    async def _subscribe(self, topic: str, prefetch: int) -> _Subscription:
         subscription = _Subscription(self, topic, self._consuming.place)
         with translated(self._consuming.place):
             async with asyncio.timeout(self._timeout):
@@ -80,11 +97,12 @@ class RabbitBroker:
                 await self._prepare(self._consuming, queues)
                 await subscription.begin(await self._consuming.channel(confirms=False), queues[-1].name, prefetch)
         self._subscriptions.add(subscription)
-        try:
-            yield subscription.inbox
-        finally:
-            self._subscriptions.discard(subscription)
-            await subscription.close()
+        return subscription
+
+    async def end(self, subscription: _Subscription) -> None:
+        """Give back what a subscription holds, and close it."""
+        self._subscriptions.discard(subscription)
+        await subscription.close()
 
     async def depth(self, topic: str) -> int:
         held = sum(len(subscription.held) for subscription in self._subscriptions if subscription.topic == topic)
@@ -206,12 +224,14 @@ class RabbitBroker:
         if wanted.keys() <= self._declared:
             return
         async with self._preparing:
+            missing = [queue for name, queue in wanted.items() if name not in self._declared]
+            if not missing:  # somebody else was faster
+                return
             channel = await link.channel(confirms=False)
             try:
-                for queue in wanted.values():
-                    if queue.name not in self._declared:
-                        await _declare(channel, queue)
-                        self._declared.add(queue.name)
+                for queue in missing:
+                    await _declare(channel, queue)
+                    self._declared.add(queue.name)
             finally:
                 await close_quietly(channel)
 
@@ -244,6 +264,7 @@ class _Subscription:
         self.inbox: Inbox[_Delivery] = Inbox()
         self.held: set[_Delivery] = set()
         self._channel: AbstractChannel | None = None
+        self._retired = False
 
     async def begin(self, channel: AbstractChannel, queue_name: str, prefetch: int) -> None:
         """Let the messages come."""
@@ -252,11 +273,24 @@ class _Subscription:
             channel.close_callbacks.add(self._on_close)
             (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._on_cancel)
             await channel.set_qos(prefetch)
-            queue = await channel.get_queue(queue_name, ensure=False)
-            await queue.consume(self._on_message, arguments={"x-consumer-timeout": _CONSUMER_TIMEOUT_MS})
+            self._queue = await channel.get_queue(queue_name, ensure=False)
+            limit = {"x-consumer-timeout": _CONSUMER_TIMEOUT_MS}
+            self._tag = await self._queue.consume(self._on_message, arguments=limit)
         except BaseException:
             await self.close()
             raise
+
+    async def retire(self, timeout: float) -> None:
+        """Let no more messages come; with the answer to what is in hand, this is over."""
+        with translated(self.place):
+            async with asyncio.timeout(timeout):
+                await self._queue.cancel(self._tag)
+        self._retired = True
+
+    async def finish(self) -> None:
+        """Close a retired subscription that holds nothing."""
+        if self._retired and not self.held:
+            await self.broker.end(self)
 
     async def close(self) -> None:
         """Give everything back. Idempotent."""
@@ -307,6 +341,7 @@ class _Delivery:
             self._subscription.held.discard(self)
             with suppress(QueueUnavailable), translated(self._subscription.place):
                 await self._incoming.ack()  # on a broken connection it has gone back already
+            await self._subscription.finish()
         finally:
             self._answering = False
 

@@ -47,6 +47,23 @@ class SqliteBroker:
 
     @asynccontextmanager
     async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
+        subscription = await self._subscribe(topic, prefetch)
+        try:
+            yield subscription.inbox
+        finally:
+            await self._unsubscribe(subscription)
+
+    async def take(self, topic: str) -> _Delivery:
+        subscription = await self._subscribe(topic, 1)
+        try:
+            delivery = await anext(subscription.inbox)
+            await subscription.stop()
+        except BaseException:
+            await self._unsubscribe(subscription)
+            raise
+        return delivery
+
+    async def _subscribe(self, topic: str, prefetch: int) -> _Subscription:
         if self._closed:
             raise QueueUnavailable("The queue was closed.", hint="Lumper is stopping.")
         await asyncio.to_thread(self._holder.begin)
@@ -54,10 +71,7 @@ class SqliteBroker:
         subscription = _Subscription(self, topic, prefetch)
         self._subscriptions.add(subscription)
         self._watch = self._watch or asyncio.create_task(self._watch_others())
-        try:
-            yield subscription.inbox
-        finally:
-            await self._unsubscribe(subscription)
+        return subscription
 
     async def depth(self, topic: str) -> int:
         return await self._file.read(lambda connection: work.depth(connection, topic))
@@ -82,20 +96,27 @@ class SqliteBroker:
         await self._file.close()
         await asyncio.to_thread(self._holder.end)
 
-    async def next_at(self, topic: str) -> float | None:
-        """When the next message of the topic is due."""
-        return await self._file.read(lambda connection: work.next_at(connection, topic))
-
     async def claim(self, topic: str, count: int) -> list[work.Claim]:
-        """Take up to `count` messages in hand."""
-        holder, lease = self._holder.name, self._lease
-        return await self._file.write(
-            lambda connection: work.claim(connection, topic, holder, count=count, now=time.time(), lease=lease)
+        """Take up to `count` messages in hand, if any is due."""
+        now, holder, lease = time.time(), self._holder.name, self._lease
+        claims = await self._file.write_if(
+            lambda connection: work.is_due(connection, topic, now),
+            lambda connection: work.claim(connection, topic, holder, count=count, now=now, lease=lease),
         )
+        return claims or []
+
+    async def seconds_until_next(self, topic: str) -> float | None:
+        """How long until the next message of the topic is due, or a lease on one ends; None if there is none."""
+        at = await self._file.read(lambda connection: work.next_at(connection, topic))
+        return None if at is None else max(at - time.time(), 0)
 
     async def answer(self, answer: Callable[[sqlite3.Connection, str], T]) -> T:
         """Run the answer to one delivery with the holder's name."""
         return await self._file.write(lambda connection: answer(connection, self._holder.name))
+
+    def finished(self, subscription: _Subscription) -> None:
+        """A subscription that takes nothing more has answered what it had."""
+        self._subscriptions.discard(subscription)
 
     def _wake(self, topics: set[str]) -> None:
         for subscription in self._subscriptions:
@@ -192,6 +213,8 @@ class _Subscription:
             await self._broker.answer(answer)
             self.held.pop(delivery.claimed.seq, None)
             self.wake()
+            if self._stopping:
+                self._broker.finished(self)
 
     async def _fill(self) -> None:
         try:
@@ -207,17 +230,14 @@ class _Subscription:
     async def _take(self) -> float | None:
         """Take what is there and what there is room for; how long to wait for more (None: until woken)."""
         while room := self._prefetch - len(self.held):
-            at = await self._broker.next_at(self.topic)
-            if at is None:
-                return None
-            if at > time.time():
-                return min(at - time.time(), _LONGEST_WAIT)
             claims = await self._broker.claim(self.topic, room)
             for claimed in claims:
                 delivery = self.held[claimed.seq] = _Delivery(self, claimed)
                 self.inbox.put(delivery)
-            if not claims:  # somebody was faster, or it is one of ours whose renewal is late
-                return _POLL
+            if not claims:
+                seconds = await self._broker.seconds_until_next(self.topic)
+                # Due, and yet not to be had: somebody was faster, or it is one of ours whose renewal is late.
+                return None if seconds is None else min(seconds or _POLL, _LONGEST_WAIT)
         return None
 
 

@@ -91,9 +91,11 @@ class QueueFile:
 
     async def read(self, work: Work[T]) -> T:
         """What `work` returns, without a lock."""
-        if self._closed:
-            raise QueueUnavailable("The queue was closed.", hint="Lumper is stopping.")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, work)
+        return await self._call(lambda: work(self._open()))
+
+    async def write_if(self, condition: Work[bool], work: Work[T]) -> T | None:
+        """What `work` returns, if `condition`, which is looked at without a lock, holds; else None."""
+        return await self._call(lambda: self._write_if(condition, work))
 
     async def close(self) -> None:
         """Finish what was asked for, then close the file. Idempotent."""
@@ -101,6 +103,14 @@ class QueueFile:
         if self._running is not None:
             await self._running
         await asyncio.to_thread(self._close)
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        if self._closed:
+            raise QueueUnavailable("The queue was closed.", hint="Lumper is stopping.")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except (sqlite3.Error, ValueError) as exc:
+            raise _error(self._path, exc) from exc
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -120,30 +130,32 @@ class QueueFile:
     def _transact(self, asked: list[_Asked]) -> list[Any]:
         """The results in order; a part that failed has its error in its place."""
         try:
-            return self._in_one_transaction(asked)
+            return self._in_one_transaction([part.work for part in asked], durable=any(part.durable for part in asked))
         except (sqlite3.Error, ValueError) as exc:
             if len(asked) == 1:
-                return [self._translated(exc)]
+                error = _error(self._path, exc)
+                error.__cause__ = exc
+                return [error]
         return [result for part in asked for result in self._transact([part])]
 
-    def _in_one_transaction(self, asked: list[_Asked]) -> list[Any]:
+    def _write_if(self, condition: Work[bool], work: Work[T]) -> T | None:
+        if not condition(self._open()):
+            return None
+        result: T = self._in_one_transaction([work], durable=False)[0]
+        return result
+
+    def _in_one_transaction(self, works: list[Work[Any]], *, durable: bool) -> list[Any]:
         connection = self._open()
-        self._synchronise("FULL" if any(part.durable for part in asked) else "NORMAL")
+        self._synchronise("FULL" if durable else "NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [part.work(connection) for part in asked]
+            results = [work(connection) for work in works]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         return results
-
-    def _read(self, work: Work[T]) -> T:
-        try:
-            return work(self._open())
-        except sqlite3.Error as exc:
-            raise self._translated(exc) from exc
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -169,11 +181,6 @@ class QueueFile:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _translated(self, exc: sqlite3.Error | ValueError) -> QueueError:
-        error = _error(self._path, exc)
-        error.__cause__ = exc
-        return error
 
 
 def _error(path: Path, exc: sqlite3.Error | ValueError) -> QueueError:

@@ -38,6 +38,12 @@ def next_at(connection: sqlite3.Connection, topic: str) -> float | None:
     return found
 
 
+def is_due(connection: sqlite3.Connection, topic: str, now: float) -> bool:
+    """Whether a message of the topic can be handed out."""
+    at = next_at(connection, topic)
+    return at is not None and at <= now
+
+
 def claim(
     connection: sqlite3.Connection, topic: str, holder: str, *, count: int, now: float, lease: float
 ) -> list[Claim]:
