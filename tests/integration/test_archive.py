@@ -86,6 +86,20 @@ async def test_attributes_of_the_repository_leave_nothing_out_and_change_nothing
     assert members["id"].size == len("$Format:%H$")
 
 
+@pytest.mark.parametrize("name", ["..", ".git", "."])
+async def test_a_tree_with_names_that_would_leave_it_is_refused_for_good(
+    name: str, origin: Repository, mirrors: Mirrors
+) -> None:
+    blob = origin.blob("x")
+    inner = origin.git("mktree", data=f"100644 blob {blob}\tf\n".encode())
+    raw = b"40000 " + name.encode() + b"\0" + bytes.fromhex(inner) + b"100644 Dockerfile\0" + bytes.fromhex(blob)
+    tree = origin.git("hash-object", "-t", "tree", "-w", "--stdin", "--literally", data=raw)
+    async with checked_out(origin, mirrors, origin.git("commit-tree", "-m", "x", tree)) as checkout:
+        with pytest.raises(SourceError, match="invalid path") as caught:
+            await anext(aiter(checkout.archive()))
+    assert not caught.value.temporary
+
+
 async def test_submodules_are_empty_folders_and_their_list_runs_nothing(origin: Repository, mirrors: Mirrors) -> None:
     modules = '[submodule "../../x"]\n\tpath = sub\n\turl = ext::sh -c id\n'
     members = await archive_of(origin, mirrors, {".gitmodules": modules}, submodules={"sub": "1" * 40})

@@ -118,7 +118,7 @@ async def test_a_server_that_never_answers_is_given_up(server: GitServer, tmp_pa
 async def test_a_fetch_that_does_not_come_to_its_end_is_given_up(server: GitServer, tmp_path: Path) -> None:
     server.drip = True
     with pytest.raises(CheckoutTooLarge, match="could not be fetched within"):
-        await check_out(mirrors_in(tmp_path, timeout=1.0), server)
+        await check_out(mirrors_in(tmp_path, timeout=3.0), server)
 
 
 async def test_a_repository_larger_than_allowed_is_refused_and_leaves_nothing(

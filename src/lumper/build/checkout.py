@@ -53,7 +53,10 @@ class CheckoutRequest:
 
 
 class Mirrors:
-    """The mirrors of all projects, in a folder of their own. Several Lumper processes may share it."""
+    """The mirrors of all projects, in a folder of their own. Several Lumper processes may share it.
+
+    The ssh settings are those of `lumper.build.git.Git`.
+    """
 
     def __init__(
         self,
@@ -62,10 +65,13 @@ class Mirrors:
         limits: Limits | None = None,
         ssh_key: Path | None = None,
         known_hosts: Path | None = None,
+        strict_host_keys: bool = False,
     ) -> None:
         self._folder = folder.absolute()
         self._limits = limits or Limits()
-        self._git = Git(self._folder / "home", ssh_key=ssh_key, known_hosts=known_hosts)
+        self._git = Git(
+            self._folder / "home", ssh_key=ssh_key, known_hosts=known_hosts, strict_host_keys=strict_host_keys
+        )
         self._prepared = False
 
     @asynccontextmanager
@@ -284,6 +290,9 @@ class Checkout:
             while chunk := await _filled(running.process.stdout):
                 yield chunk
             finished = await running.finished()
+        if "invalid path" in finished.words:
+            hint = "No file may be called `.git`, `.` or `..`."
+            raise SourceError(f"git refuses to build this commit: {last_words(finished.words)}.", hint=hint)
         if finished.code:
             await asyncio.to_thread(self._mirror.mark_damaged)
             raise MirrorDamaged(f"The commit {self.commit} cannot be read whole: {last_words(finished.words)}")

@@ -7,8 +7,7 @@ list, nor in a URL, which git writes into messages, nor on disk.
 
 `transfer.fsckObjects` stays off on purpose. It refuses many old and harmless histories (zero-padded modes, dates
 without a zone), and what it would find cannot do harm here: nothing is checked out, submodules are never followed,
-every object's hash is verified on arrival anyway, and an engine must withstand a hostile tar by itself, since any
-Dockerfile may `ADD` one.
+every object's hash is verified on arrival anyway, and `git archive` itself refuses names such as `..` and `.git`.
 """
 
 from __future__ import annotations
@@ -120,8 +119,11 @@ class Running:
         """End the whole process group, the transport programs included, and reap it."""
         if not self._end.done():
             self._signal(signal.SIGTERM)
-            await asyncio.wait([self._end, drain := asyncio.create_task(self._drain())], timeout=_GRACE)
-            self._signal(signal.SIGKILL)
+            drain = asyncio.create_task(self._drain())  # a full pipe would hide the end
+            try:
+                await asyncio.wait([self._end, drain], timeout=_GRACE)
+            finally:  # also if we are cancelled once more
+                self._signal(signal.SIGKILL)
             await asyncio.wait([self._end, drain])
 
     def _signal(self, number: signal.Signals) -> None:
@@ -147,14 +149,23 @@ class Running:
 class Git:
     """Starts git processes. `home` is a folder of ours that holds their settings.
 
-    `ssh_key` is the private key for ssh URLs; `known_hosts` the host keys that are trusted. Without the latter the
-    first key that a host shows is noted under `home` and must stay the same from then on.
+    `ssh_key` is the private key for ssh URLs; `known_hosts` the file of trusted host keys (default: one in `home`).
+    The first key that a host shows is noted there and must stay the same from then on; with `strict_host_keys` only
+    those count that are in the file already.
     """
 
-    def __init__(self, home: Path, *, ssh_key: Path | None = None, known_hosts: Path | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        ssh_key: Path | None = None,
+        known_hosts: Path | None = None,
+        strict_host_keys: bool = False,
+    ) -> None:
         self._home = home
         self._ssh_key = ssh_key
-        self._known_hosts = known_hosts
+        self._known_hosts = known_hosts or home / "known_hosts"
+        self._strict_host_keys = strict_host_keys
 
     def prepare(self) -> None:
         """Write the settings. Blocking."""
@@ -188,11 +199,10 @@ class Git:
         }
 
     def _ssh_command(self) -> str:
-        known = self._known_hosts or self._home / "known_hosts"
         options = {
             "BatchMode": "yes",
-            "StrictHostKeyChecking": "yes" if self._known_hosts else "accept-new",
-            "UserKnownHostsFile": '"' + str(known).replace("%", "%%") + '"',
+            "StrictHostKeyChecking": "yes" if self._strict_host_keys else "accept-new",
+            "UserKnownHostsFile": '"' + str(self._known_hosts).replace("%", "%%") + '"',
             "GlobalKnownHostsFile": "/dev/null",
             "IdentitiesOnly": "yes",
             "ConnectTimeout": "20",
@@ -285,6 +295,6 @@ def printable(text: bytes, secrets: tuple[str, ...] = ()) -> str:
 def last_words(words: str) -> str:
     """The lines that say what went wrong, in one: the last `fatal:` or `error:`, and what the server said."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    wrong = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "Host key", "Permission denied"))]
+    wrong = [line for line in lines if re.match(r"fatal:|error:|ssh:|Host key|(?:\S+: )?Permission denied", line)]
     told = [line for line in lines if line.startswith("remote:")][-3:]
     return " ".join(told + (wrong[-2:] or lines[-2:]))[:1000] or "it said nothing"

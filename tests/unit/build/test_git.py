@@ -51,7 +51,7 @@ def test_ssh_asks_nothing_reads_no_configuration_and_knows_only_our_hosts() -> N
     assert words[:3] == ["ssh", "-F", "/dev/null"]
     assert {"BatchMode=yes", "StrictHostKeyChecking=accept-new", "IdentitiesOnly=yes"} <= set(words)
     assert 'UserKnownHostsFile="/d a/h%%me/known_hosts"' in words
-    strict = Git(Path("/h"), ssh_key=Path("/keys/my key"), known_hosts=Path("/etc/known"))
+    strict = Git(Path("/h"), ssh_key=Path("/keys/my key"), known_hosts=Path("/etc/known"), strict_host_keys=True)
     words = shlex.split(strict.environment()["GIT_SSH_COMMAND"])
     assert {"StrictHostKeyChecking=yes", 'UserKnownHostsFile="/etc/known"'} <= set(words)
     assert words[-2:] == ["-i", "/keys/my key"]
@@ -67,6 +67,8 @@ def test_what_git_said_is_printable_and_has_no_credentials() -> None:
 def test_the_last_words_are_those_that_say_what_went_wrong() -> None:
     said = "remote: Not Found\nwarning: x\nfatal: repository 'x' not found\n\nPlease make sure\nand it exists.\n"
     assert last_words(said) == "remote: Not Found fatal: repository 'x' not found"
+    said = "git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.\n"
+    assert last_words(said).startswith("git@x: Permission denied (publickey). fatal:")
     assert last_words("") == "it said nothing"
 
 
