@@ -178,6 +178,7 @@ def _worker(
         limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
         ssh_key=config.git.ssh_key or ssh / "id_ed25519",
         known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
+        strict_host_keys=config.git.ssh_known_hosts is not None,
     )
     login = EngineLogin("worker", token)
     builder = Builder(
@@ -317,7 +318,7 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             listener = stack.enter_context(bind(own))
             links = addresses(config, config.listen[1]).links
             history = await stack.enter_async_context(_history(config, folder, links))
-            runner = web.AppRunner(_app(config, folder, history, links), access_log=None)
+            runner = web.AppRunner(_app(config, folder, history, links), access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, listener).start()

@@ -37,7 +37,13 @@ class Server:
     async def run(self) -> None:
         """Serve until cancelled; open streams end first, then requests have three seconds."""
         acceptance = Acceptance(self._history)
-        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False)
+        runner = web.AppRunner(
+            self._app,
+            access_log=None,
+            auto_decompress=False,  # a small body must not become a large one before it can be refused
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
         await runner.setup()
         try:
             await web.SockSite(runner, self._listener).start()
