@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
@@ -13,13 +13,14 @@ from lumper.build.plan import plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
 from lumper.build.recipe import Recipe, read_recipe
 from lumper.errors import BuildTimeout, EngineError, LumperError
-from lumper.model.build import Outcome, Output, Result, Step, StepState
+from lumper.model.build import Outcome, Output, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 """From a project's id to the user name and password for its git server."""
 
 CHECKOUT_STEP = 0  # the engine numbers its own steps from 1
+FAILURE_STEP = 9999  # tells an error that no step of the engine's told
 
 
 @dataclass(frozen=True)
@@ -35,68 +36,93 @@ class Builder:
 
     async def run(self, job: BuildJob, report: Report) -> Result:
         """Do the whole attempt; every error ends up in the result. Cancelling the task cancels the work."""
-        stages: dict[str, int] = {}
+        attempt = _Attempt(self, job, report)
         try:
             async with asyncio.timeout(self.timeout):
-                return await self._run(job, report, stages)
+                await attempt.run()
         except TimeoutError:
-            minutes = self.timeout / 60
-            error: LumperError = BuildTimeout(f"The build did not end within {minutes:g} minutes.")
+            attempt.fail(BuildTimeout(f"The build did not end within {self.timeout / 60:g} minutes."))
         except LumperError as exc:
-            error = exc
-        report(Output(CHECKOUT_STEP, 0, time.time(), f"ERROR: {error.sentence}"))
-        return Result(
-            Outcome.FAILED, error=error.message, hint=error.hint, temporary=error.temporary, stages=dict(stages)
+            attempt.fail(exc)
+        return replace(attempt.result, stages=attempt.stages)
+
+
+class _Attempt:
+    """The course of one attempt: its stages, what the log was told, and the result so far."""
+
+    def __init__(self, builder: Builder, job: BuildJob, report: Report) -> None:
+        self._builder = builder
+        self._job = job
+        self._tell = report
+        self._failure_told = False
+        self.stages: dict[str, int] = {}
+        self.result = Result(Outcome.FAILED)
+
+    async def run(self) -> None:
+        """All stages. Raises LumperError."""
+        name = f"checkout {self._job.ref.removeprefix('refs/tags/')} of {self._job.url}"
+        self._step(CHECKOUT_STEP, name, StepState.RUNNING)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                with self._stage("checkout"):
+                    checkout = await stack.enter_async_context(self._builder.mirrors.checkout(await self._source()))
+                    recipe, request = await self._plan(checkout)
+            except LumperError as exc:
+                self._step(CHECKOUT_STEP, name, StepState.FAILED, exc.sentence)
+                raise
+            self._step(CHECKOUT_STEP, name, StepState.DONE)
+            pushed = await self._build_and_push(request, recipe, checkout)
+        self.result = replace(
+            self.result, outcome=Outcome.SUCCEEDED, digest=pushed.digest, size=pushed.size, service=recipe.service
         )
 
-    async def _run(self, job: BuildJob, report: Report, stages: dict[str, int]) -> Result:
-        clock = time.monotonic()
+    def fail(self, error: LumperError) -> None:
+        """The attempt has failed, for a reason that the log must tell too."""
+        if not self._failure_told:
+            self._step(FAILURE_STEP, "the build failed", StepState.FAILED, error.sentence)
+        self.result = replace(self.result, error=error.message, hint=error.hint, temporary=error.temporary)
 
-        def lap(stage: str) -> None:
-            nonlocal clock
-            stages[stage] = round((time.monotonic() - clock) * 1000)
-            clock = time.monotonic()
-
-        name = f"checkout {job.ref.removeprefix('refs/tags/')} of {job.url}"
-        report(Step(CHECKOUT_STEP, name, StepState.RUNNING, time.time()))
-        source = CheckoutRequest(
+    async def _source(self) -> CheckoutRequest:
+        job = self._job
+        return CheckoutRequest(
             project_id=job.project_id,
             url=job.url,
             local=job.local,
             ref=job.ref,
             commit=job.commit,
-            credentials=await self.git_credentials(job.project_id),
+            credentials=await self._builder.git_credentials(job.project_id),
         )
-        async with self.mirrors.checkout(source) as checkout:
-            result = Result(Outcome.FAILED, commit=checkout.commit, author=checkout.author)
-            try:
-                recipe = await read_recipe(checkout, job.project)
-                request = await plan_build(job, recipe, checkout, self.registry)
-                report(Output(CHECKOUT_STEP, 0, time.time(), f"commit {checkout.commit} by {checkout.author}"))
-                report(Step(CHECKOUT_STEP, name, StepState.DONE, time.time()))
-                lap("checkout")
-                pushed = await self._build_and_push(request, recipe, checkout, report, lap)
-            except LumperError as exc:
-                report(Output(CHECKOUT_STEP, 0, time.time(), f"ERROR: {exc.sentence}"))
-                return replace(result, error=exc.message, hint=exc.hint, temporary=exc.temporary, stages=stages)
-            return replace(
-                result,
-                outcome=Outcome.SUCCEEDED,
-                digest=pushed.digest,
-                size=pushed.size,
-                service=recipe.service,
-                stages=stages,
-            )
 
-    async def _build_and_push(
-        self, request: BuildRequest, recipe: Recipe, checkout: Checkout, report: Report, lap: Callable[[str], None]
-    ) -> Pushed:
-        await self.engine.build(request, checkout.archive(recipe.context, request.dockerfile), report)
-        lap("build")
+    async def _plan(self, checkout: Checkout) -> tuple[Recipe, BuildRequest]:
+        self.result = replace(self.result, commit=checkout.commit, author=checkout.author)
+        self._report(Output(CHECKOUT_STEP, 0, time.time(), f"commit {checkout.commit} by {checkout.author}"))
+        recipe = await read_recipe(checkout, self._job.project)
+        return recipe, await plan_build(self._job, recipe, checkout, self._builder.registry)
+
+    async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
+        engine = self._builder.engine
+        with self._stage("build"):
+            await engine.build(request, checkout.archive(recipe.context, request.dockerfile), self._report)
         try:
-            pushed = await self.engine.push(request.image, self.login, report)
+            with self._stage("push"):
+                return await engine.push(request.image, self._builder.login, self._report)
         finally:
             with contextlib.suppress(EngineError):  # a name that stays is swept at the worker's next start
-                await self.engine.remove(request.image)
-        lap("push")
-        return pushed
+                await engine.remove(request.image)
+
+    def _report(self, record: Progress) -> None:
+        if isinstance(record, Step) and record.state is StepState.FAILED:
+            self._failure_told = True
+        self._tell(record)
+
+    def _step(self, number: int, name: str, state: StepState, error: str = "") -> None:
+        self._report(Step(number, name, state, time.time(), error))
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Measure a stage in milliseconds, however it ends."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = round((time.monotonic() - begun) * 1000)
