@@ -64,6 +64,7 @@ class BuildPages:
             "build.html",
             build=build,
             rollout=rollout,
+            manifest=await self._history.images.manifest(build.image, build.digest) if build.digest else None,
             line=stations(build, rollout),
             attempt=_attempt(request, build),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from markupsafe import Markup, escape
+
 from lumper.model.build import Build, BuildState
 from lumper.model.deployment import Port, Rollout, RolloutState
 
@@ -68,6 +70,18 @@ def shown_port(port: Port) -> str:
     address = f"[{port.address}]" if ":" in port.address else port.address
     outside = f"{address}:{port.host} → " if port.host else ""
     return f"{outside}{port.container}/{port.protocol}"
+
+
+def marked(text: str) -> Markup:
+    """A sentence for people in which `words in backticks` are code; everything else of it is only text.
+
+    >>> str(marked("See `<b>`."))
+    'See <code>&lt;b&gt;</code>.'
+    """
+    parts = [escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # one backtick too many: they mean nothing then
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 @dataclass(frozen=True)

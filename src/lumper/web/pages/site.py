@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PEOPLE = (Role.ADMIN, Role.OPERATOR)
-IDENTITY = "identity"
+IDENTITY = web.RequestKey("identity", Identity)
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _STATUS: dict[type[LumperError], int] = {
     NotFound: 404,
@@ -66,6 +66,7 @@ class Site:
         self._environment.globals |= {"asset": assets.url, "version": version("lumper"), "registry": links.registry}
         self._environment.filters |= {
             "bars": formats.stage_bars,
+            "marked": formats.marked,
             "moment": formats.moment,
             "path": lambda text: quote(text, safe="/"),
             "port": formats.shown_port,

@@ -230,9 +230,23 @@ function finish(state) {
     if (!step.touched && open) step.toggle(true);
     step.updateTime();
   }
-  following = false;
+  follow(false);
   find("follow").hidden = true;
+  showFailing(shown.at(-1));
   plan();
+}
+
+// The way to the end of the step that failed: mostly that is where the reason stands.
+function showFailing(step) {
+  const link = find("failing");
+  link.hidden = !step;
+  link.onclick = (event) => {
+    event.preventDefault();
+    step.touched = true;
+    step.toggle(true);
+    const last = step.body.error ?? (step.texts.length ? step.line(step.texts.length - 1) : step.button);
+    last.scrollIntoView({ block: "center" });
+  };
 }
 
 function tell() {
