@@ -13,7 +13,7 @@ from aiohttp import web
 
 @dataclass
 class PushSink:
-    """What came. `refusal` is the text with which blobs are refused, if set; `login` what Basic must carry, if set."""
+    """What came. `refusal` is the reason with which blobs are refused, if set; `login` what Basic must carry, if set."""
 
     address: str = ""
     refusal: str = ""
@@ -31,7 +31,7 @@ class PushSink:
         if "/manifests/" in request.path:
             return await self._manifest(request)
         if self.refusal and request.method == "POST":
-            return _error(403, "DENIED", self.refusal)
+            return web.json_response({}, status=507, reason=self.refusal)
         return await self._blob(request)
 
     async def _manifest(self, request: web.Request) -> web.Response:

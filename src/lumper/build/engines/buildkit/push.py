@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from lumper.build.engines.buildkit.errors import push_error
 from lumper.build.port import Pushed
 from lumper.model.build import Output, Progress, Step, StepState
 
+_PUSHED = re.compile(r": digest: (sha\d+:[0-9a-f]+) size: (\d+)$")
 _PASSING = ("Preparing", "Waiting", "Pushing", "Retrying")
 
 
@@ -32,6 +34,8 @@ class PushReader:
         if "Digest" in aux:
             self._pushed = Pushed(str(aux["Digest"]), int(aux.get("Size", 0)))
         status = str(message.get("status", ""))
+        if found := _PUSHED.search(status):  # all that an Engine with containerd's image store tells
+            self._pushed = Pushed(found[1], int(found[2]))
         if message.get("id") and status and not status.startswith(_PASSING):
             self._report(Output(self._number, 1, self._clock(), f"{message['id']}: {status}"))
 
