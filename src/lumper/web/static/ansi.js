@@ -3,7 +3,7 @@
 
 const SEQUENCES = new RegExp(
   "(?:\\u001b\\[|\\u009b)([0-?]*)[ -/]*([@-~])" + // CSI
-    "|(?:\\u001b[\\]PX^_]|[\\u009d\\u0090\\u0098\\u009e\\u009f])[^\\u0007\\u001b\\u009c]*(?:\\u0007|\\u001b\\\\|\\u009c|$)" + // OSC, DCS, SOS, PM, APC
+    "|(?:\\u001b[\\]PX^_]|[\\u009d\\u0090\\u0098\\u009e\\u009f])[^\\u0007\\u001b\\u009c]*(?:\\u0007|\\u001b\\\\|\\u009c|(?=\\u001b)|$)" + // OSC, DCS, SOS, PM, APC
     "|\\u001b[ -/]*[0-~]?" + // other escapes
     "|[\\u0000-\\u0008\\u000a-\\u001f\\u007f-\\u009f]", // lone controls; tabs stay
   "g",

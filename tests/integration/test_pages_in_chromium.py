@@ -1,0 +1,283 @@
+"""The pages in a real browser: what a person sees while a build runs, and that nothing is refused or goes wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from lumper.model.build import BuildState, Output, Step, StepState
+from parts.live_pages import PASSWORD, LivePages, live_pages, step_lines
+
+HOSTILE = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
+
+
+@dataclass
+class Sight:
+    """A page and everything that the browser complained of."""
+
+    live: LivePages
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    async def go(self, path: str) -> None:
+        await self.page.goto(self.live.url + path)
+
+    def step(self, number: int) -> Any:
+        return self.page.locator(f"#s{number}")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sight(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sight]:
+    async with live_pages(tmp_path_factory.mktemp("pages")) as live:
+        context = await chromium.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
+        await context.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error('refused: ' + e.violatedDirective))"
+        )
+        sight = Sight(live, await context.new_page())
+        sight.page.on("console", lambda m: sight.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        sight.page.on("pageerror", lambda error: sight.complaints.append(str(error)))
+        await sight.go("/login")
+        await sight.page.fill("#name", "admin")
+        await sight.page.fill("#password", PASSWORD)
+        await sight.page.click("text=Sign in >> nth=-1")
+        await expect(sight.page.locator("h1")).to_have_text("Builds")
+        yield sight
+        await context.close()
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(sight: Sight) -> Any:
+    sight.complaints.clear()
+    yield
+    assert sight.complaints == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def project(sight: Sight) -> Any:
+    return await sight.live.project()
+
+
+async def test_a_build_is_watched_from_the_queue_to_its_end(sight: Sight, project: Any) -> None:
+    live, page = sight.live, sight.page
+    await sight.go("/")
+    build_id = await live.queued(project, "v3.0.0")
+    row = page.locator(f"#build-{build_id}")
+    await expect(row.locator(".state")).to_have_text("queued")
+    await row.locator("a.row").click()
+    await expect(page.locator("h1")).to_have_text("acme/shop v3.0.0")
+    await expect(page.locator("[data-count]")).to_have_text("waiting for a worker")
+
+    await live.taken(build_id)
+    state = page.locator("#build .head .state")
+    await expect(state).to_have_text("running")
+    now = time.time()
+    await live.say(
+        build_id,
+        [*step_lines(0, "checkout v3.0.0", ["commit 3f6c"]), *step_lines(1, "FROM base", [], StepState.CACHED)],
+    )
+    await live.say(
+        build_id, [Step(2, f"RUN make {HOSTILE}", StepState.RUNNING, now), Output(2, 1, now, f"one {HOSTILE}")]
+    )
+    make = sight.step(2)
+    await expect(make.locator(".l")).to_have_count(1)
+    await expect(make.locator(".l")).to_have_text(f"one {HOSTILE}")
+    await expect(make.locator(".name")).to_have_text(f"RUN make {HOSTILE}")
+    await expect(sight.step(1).locator(".badge")).to_have_text("cached")
+    await live.say(
+        build_id,
+        [Output(2, 2, now, "\x1b[31;1mred\x1b[0m and \x1b]8;;javascript:alert(1)\x07link\x1b]8;;\x07 \x1b[2Jend")],
+    )
+    second = make.locator(".l").nth(1)
+    await expect(second).to_have_text("red and link end")
+    assert await second.locator("span").get_attribute("class") == "f1 b"
+    assert await second.locator("a").count() == 0
+
+    await live.say(build_id, [Output(2, 1, now, f"line {i}") for i in range(300)])
+    await live.say(build_id, [Step(2, "RUN make", StepState.FAILED, now + 2, "exit code: 2")])
+    await live.ended(build_id, BuildState.FAILED, error="RUN make ended with exit code 2.", hint="See `lumper log`.")
+    await expect(state).to_have_text("failed")
+    await expect(page.locator(".trouble code")).to_have_text("lumper log")
+    await expect(page.get_by_role("button", name="Build again")).to_be_visible()
+    await expect(make.locator(".error")).to_have_text("exit code: 2")
+    await expect(sight.step(0).locator(".body")).to_have_count(0)
+    await page.click("[data-failing]")
+    await expect(make.locator(".error")).to_be_in_viewport()
+    assert "failed" in await page.title()
+    assert await page.evaluate("window.owned") is None
+
+
+async def test_steps_open_and_close_by_mouse_and_keys_and_lines_have_addresses(sight: Sight, project: Any) -> None:
+    live, page = sight.live, sight.page
+    build_id = await live.running(project, "v3.1.0")
+    await live.say(build_id, step_lines(1, "RUN long", [f"line {i} of many" for i in range(1000)]))
+    await live.say(build_id, step_lines(2, "RUN short", ["hay", "needle", "hay"]))
+    await live.ended(build_id, BuildState.SUCCEEDED)
+    await sight.go(f"/builds/{build_id}")
+    await expect(page.locator("[data-count]")).to_have_text("1,003 lines")
+    await expect(page.locator(".body")).to_have_count(0)
+    await sight.step(1).locator("button").click()
+    await expect(sight.step(1).locator(".l").first).to_have_text("line 0 of many")
+    await sight.step(1).locator("button").click()
+    await expect(page.locator(".body")).to_have_count(0)
+
+    await page.keyboard.press("/")
+    await page.keyboard.type("NEEDLE")
+    await expect(page.locator("[data-hits]")).to_have_text("1 of 1")
+    await expect(page.locator(".hit mark")).to_have_text("needle")
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type("line 99")
+    await expect(page.locator("[data-hits]")).to_have_text("1 of 11")
+    await page.keyboard.press("Shift+Enter")
+    await expect(page.locator(".hit")).to_have_text("line 999 of many")
+    await expect(page.locator(".hit")).to_be_in_viewport()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("mark")).to_have_count(0)
+    await page.keyboard.press("e")
+    await expect(page.locator(".body")).to_have_count(0)
+
+    await sight.go(f"/builds/{build_id}#s1-l777")
+    await expect(page.locator(".aim")).to_have_text("line 776 of many")
+    await expect(page.locator(".aim")).to_be_in_viewport()
+
+
+async def test_a_hundred_thousand_lines_do_not_freeze_the_page(sight: Sight, project: Any) -> None:
+    live, page = sight.live, sight.page
+    build_id = await live.running(project, "v3.2.0")
+    lines = [f"\x1b[32mok\x1b[0m compiled object number {i} of a very large program" for i in range(100_000)]
+    await live.say(build_id, step_lines(1, "RUN huge", lines))
+    await live.ended(build_id, BuildState.SUCCEEDED)
+    await page.add_init_script("""
+        window.longest = 0;
+        const take = (list) => list.getEntries().forEach((task) => longest = Math.max(longest, task.duration));
+        new PerformanceObserver(take).observe({ type: "longtask" });
+    """)
+    await sight.go(f"/builds/{build_id}")
+    await expect(page.locator("[data-count]")).to_have_text("100,000 lines", timeout=20_000)
+    await sight.step(1).locator("button").click()
+    await expect(sight.step(1).locator(".l").first).to_be_visible()
+    await page.keyboard.press("End")
+    await expect(sight.step(1).locator(".l").last).to_have_text(
+        "ok compiled object number 99999 of a very large program"
+    )
+    assert await page.locator(".l").count() < 5_000
+    assert await page.evaluate("window.longest") < 1_000
+
+
+async def test_control_sequences_never_become_anything_but_text_and_classes(sight: Sight) -> None:
+    await sight.go("/")
+    show = """async (text) => {
+        const known = document.querySelector('script[type=module]').src;
+        const { paint, plain } = await import(known.replace('page.js', 'ansi.js'));
+        const element = document.createElement('div');
+        paint(element, text);
+        return [element.innerHTML, plain(text)];
+    }"""
+    esc = "\x1b"
+    for text, html, plain in [
+        ("plain\ttext", "plain\ttext", "plain\ttext"),
+        ("<b>&", "&lt;b&gt;&amp;", "<b>&"),
+        (f"{esc}[1;4;38;5;196mx{esc}[22;24;39my", '<span class="f1 b u">x</span>y', "xy"),
+        (f"{esc}[38;2;0;0;0mx{esc}[m{esc}[48:5:15my", '<span class="f0">x</span><span class="g15">y</span>', "xy"),
+        (f"{esc}[7;31mx", '<span class="f0 g1">x</span>', "x"),
+        (f"{esc}[38;5;999999mx{esc}[38mz", "xz", "xz"),
+        (f"{esc}[?25l{esc}[2K{esc}[1;1Hx{esc}[6n", "x", "x"),
+        (f"{esc}]0;title\x07a{esc}]8;;http://evil{esc}\\b{esc}P1;q{esc}\\c{esc}(Bd", "abcd", "abcd"),
+        (f"a{esc}]8;;never ended", "a", "a"),
+        ("\x9b31mred\x9b0m\x00\x08", '<span class="f1">red</span>', "red"),
+        ("10%\r50%\r100%\r", "100%", "100%"),
+        ("first\r\n", "first", "first"),
+        ("a\u202eb", "a\ufffdb", "a\ufffdb"),
+        (f"lonely {esc}", "lonely ", "lonely "),
+    ]:
+        assert await sight.page.evaluate(show, text) == [html, plain], repr(text)
+
+
+async def test_the_theme_follows_the_system_until_one_is_chosen(sight: Sight) -> None:
+    page = sight.page
+    ground = "getComputedStyle(document.body.parentElement).backgroundColor"
+    await sight.go("/")
+    light = await page.evaluate(ground)
+    await page.emulate_media(color_scheme="dark")
+    dark = await page.evaluate(ground)
+    assert light != dark
+    await page.click("[data-theme-toggle]")
+    assert await page.evaluate(ground) == light
+    await page.reload()
+    assert await page.evaluate(ground) == light
+    await page.keyboard.press("t")
+    assert await page.evaluate(ground) == dark
+    await page.evaluate("localStorage.clear()")
+    await page.emulate_media(color_scheme="light")
+
+
+async def test_no_page_is_wider_than_a_phone(sight: Sight, project: Any) -> None:
+    page = sight.page
+    build_id = await sight.live.running(project, "v3.3.0-with-quite-a-long-name-of-a-tag.20250304")
+    await sight.live.say(build_id, step_lines(1, "RUN wide " + "x" * 300, ["y" * 2000]))
+    await page.set_viewport_size({"width": 390, "height": 780})
+    for path in ("/", f"/builds/{build_id}", "/images", "/services", "/projects", "/projects/acme/shop", "/mail"):
+        await sight.go(path)
+        await expect(page.locator("h1")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    await page.set_viewport_size({"width": 1200, "height": 800})
+
+
+async def test_rows_are_walked_by_keys_and_opened_details_stay_open(sight: Sight, project: Any) -> None:
+    live, page = sight.live, sight.page
+    await live.queued(project, "v3.4.0")
+    await sight.go("/")
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await page.keyboard.press("k")
+    newest = await page.locator("a.row").first.get_attribute("href")
+    assert await page.evaluate("document.activeElement.getAttribute('href')") == newest
+    build_id = await live.queued(project, "v3.5.0")
+    await expect(page.locator(f"#build-{build_id}")).to_be_visible()
+    assert await page.evaluate("document.activeElement.getAttribute('href')") == newest
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text("acme/shop v3.4.0")
+
+
+async def test_a_running_build_is_cancelled_by_its_button(sight: Sight, project: Any) -> None:
+    live, page = sight.live, sight.page
+    build_id = await live.queued(project, "v3.6.0")
+    await sight.go(f"/builds/{build_id}")
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(page.locator("#build .head .state")).to_have_text("cancelled")
+    assert (await live.history.builds.get(build_id)).state is BuildState.CANCELLED
+
+
+async def test_a_new_attempt_takes_the_place_of_the_one_that_was_watched(sight: Sight, project: Any) -> None:
+    live, page = sight.live, sight.page
+    build_id = await live.running(project, "v3.7.0")
+    await live.say(
+        build_id, [Step(1, "RUN one", StepState.RUNNING, time.time()), Output(1, 1, time.time(), "of the first")]
+    )
+    await sight.go(f"/builds/{build_id}")
+    await expect(page.locator(".l")).to_have_text("of the first")
+    await live.history.builds.lose("builder-1", "another boot")
+    await live.history.logs.wake()
+    await expect(page.locator(".attempts")).to_contain_text("1 2")
+    await live.taken(build_id, attempt=2)
+    await live.say(build_id, step_lines(1, "RUN two", ["of the second"]), attempt=2)
+    await expect(page.locator("[data-count]")).to_have_text("1 line, live")
+    await page.get_by_role("link", name="1", exact=True).click()
+    await expect(page.locator(".l")).to_have_text("of the first")
