@@ -10,6 +10,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ from lumper.model.people import Role
 from lumper.notify.port import Channel
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
-from lumper.roles.base import run_until_signal
+from lumper.registry.registry import Registry
+from lumper.roles.base import run_until_signal, supervise
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.remote import RemoteServer
@@ -148,17 +150,22 @@ async def _history(config: Config, folder: DataFolder, links: Links) -> AsyncIte
         await history.database.close()
 
 
-def _app(config: Config, folder: DataFolder, history: History, links: Links) -> web.Application:
-    from lumper.notify.channels.maildir import MaildirReader
-    from lumper.registry.registry import Registry
+def open_registry(folder: DataFolder, history: History) -> Registry:
+    """The registry over its storage and its metadata."""
     from lumper.registry.storage.filesystem import FilesystemStorage
+
+    return Registry(FilesystemStorage(folder.folder("registry")), history.images)
+
+
+def _app(config: Config, folder: DataFolder, history: History, registry: Registry, links: Links) -> web.Application:
+    from lumper.notify.channels.maildir import MaildirReader
     from lumper.roles.receiver import HistoryReceiver
     from lumper.web.app import make_app
     from lumper.web.tokens import Keys
 
     return make_app(
         history,
-        Registry(FilesystemStorage(folder.folder("registry")), history.images),
+        registry,
         Keys(folder.folder("keys") / "registry.pem"),
         HistoryReceiver(history),
         open_forges(),
@@ -216,7 +223,9 @@ async def run_server(config: Config, announce: Announce, *, all_roles: bool) -> 
         history = await stack.enter_async_context(_history(config, folder, where.links))
         broker = await open_broker(config, folder)
         stack.push_async_callback(broker.close)
-        server = Server(_app(config, folder, history, where.links), listener, history, broker)
+        registry = open_registry(folder, history)
+        app = _app(config, folder, history, registry, where.links)
+        server = Server(app, listener, history, registry, broker)
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if all_roles:
 
@@ -227,10 +236,12 @@ async def run_server(config: Config, announce: Announce, *, all_roles: bool) -> 
             async def read_log(build_id: int, attempt: int) -> bytes:
                 return b"".join([chunk async for chunk in history.logs.read(build_id, attempt)])
 
-            parts.append(_worker(config, folder, broker, where.local, _token(folder, Role.WORKER), git).run())
-            parts.append(_mailer(config, folder, broker, read_log).run())
+            worker = _worker(config, folder, broker, where.local, _token(folder, Role.WORKER), git)
+            parts.append(supervise("worker", worker.run))
+            parts.append(supervise("mailer", _mailer(config, folder, broker, read_log).run))
         if all_roles or config.deploy.with_server:
-            parts.append(_deployer(config, broker, _token(folder, Role.DEPLOYER)).run())
+            deployer = _deployer(config, broker, _token(folder, Role.DEPLOYER))
+            parts.append(supervise("deployer", deployer.run))
         await run_until_signal(*parts)
 
 
@@ -260,30 +271,31 @@ def _token(folder: DataFolder, role: Role, file: Path | None = None) -> str:
 @contextlib.asynccontextmanager
 async def _remote_role(config: Config, role: Role) -> AsyncIterator[tuple[DataFolder, Broker, RemoteServer, str]]:
     """What a role on its own has: the queue, the server over HTTP, and its token."""
-    if not config.queue.url.get_secret_value():
+    folder = DataFolder(config.data)
+    if not config.queue.url.get_secret_value() and not folder.queue.exists():
         raise Invalid(
-            f"`lumper {role.value}` on its own needs a queue that several processes can reach.",
+            f"`lumper {role.value}` on its own needs a queue that it shares with the server.",
             hint="Set [queue] url to amqp://…, or run `lumper up`, which has all roles in one process.",
         )
-    folder = DataFolder(config.data)
     folder.prepare()
     token = _token(folder, role, config.connect.token_file)
     broker = await open_broker(config, folder)
     try:
-        async with RemoteServer(_server_url(config), token) as server:
+        async with RemoteServer(_server_url(config, folder), token) as server:
             yield folder, broker, server, token
     finally:
         await broker.close()
 
 
-def _server_url(config: Config) -> str:
-    return config.connect.server or f"http://{addresses(config, config.listen[1]).local}"
+def _server_url(config: Config, folder: DataFolder) -> str:
+    own = folder.server_url() or f"http://{addresses(config, config.listen[1]).local}"
+    return config.connect.server.rstrip("/") or own
 
 
 async def run_worker(config: Config) -> None:
     """`lumper worker`, until a signal comes."""
     async with _remote_role(config, Role.WORKER) as (folder, broker, server, token):
-        registry = _server_url(config).partition("://")[2].rstrip("/")
+        registry = _server_url(config, folder).partition("://")[2]
         await run_until_signal(_worker(config, folder, broker, registry, token, server.git_credentials).run())
 
 
@@ -308,7 +320,6 @@ def serve_in_thread(config: Config) -> Iterator[str]:
     folder = DataFolder(config.data)
     folder.prepare()
     ready: list[str] = []
-    failed: list[Exception] = []
     started, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
@@ -318,7 +329,8 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             listener = stack.enter_context(bind(own))
             links = addresses(config, config.listen[1]).links
             history = await stack.enter_async_context(_history(config, folder, links))
-            runner = web.AppRunner(_app(config, folder, history, links), access_log=None, auto_decompress=False)
+            app = _app(config, folder, history, open_registry(folder, history), links)
+            runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, listener).start()
@@ -326,21 +338,13 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             started.set()
             await asyncio.to_thread(stop.wait)
 
-    def run() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        serving = executor.submit(lambda: asyncio.run(serve()))
+        serving.add_done_callback(lambda _: started.set())
+        started.wait()
         try:
-            asyncio.run(serve())
-        except Exception as exc:  # handed to the thread that waits
-            failed.append(exc)
+            if not ready:
+                serving.result()  # raises what went wrong
+            yield ready[0]
         finally:
-            started.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    started.wait()
-    try:
-        if failed:
-            raise failed[0]
-        yield ready[0]
-    finally:
-        stop.set()
-        thread.join()
+            stop.set()

@@ -25,7 +25,7 @@ def images(repository: str = "", *, json: bool = False, target: Target = _HERE) 
     if json:
         show_json(found)
     elif repository:
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (t["name"], t["digest"], size(t["size"]), ago(t["updated_at"]), str(t["build_id"] or ""))
             for t in found["tags"]
         ]

@@ -111,16 +111,18 @@ def _verdict_on(push: Push) -> tuple[Verdict, str]:
 def candidates(parsed: Parsed, projects: Sequence[Project]) -> list[Project]:
     """The projects that a delivery may belong to; which one it is, if any, its signature decides.
 
-    Names count as a whole and in any case: `alice/app` is not `bob/app`. A local path may end in the name, and a
-    forge below a path of its host (`https://example.org/git/alice/app`) is known by the URL in the delivery. Those that
-    the delivery's URLs name come first.
+    Names count as a whole and in any case: `alice/app` is not `bob/app`. A forge below a path of its host
+    (`https://example.org/git/alice/app`) is known by the URL in the delivery; those that the delivery's URLs name come
+    first. The path of a local repository does not tell who owns it at the forge: where no other project has the name,
+    its last part is enough.
     """
     if not parsed.repository:
         return []
     urls = {address for url in parsed.urls if (address := _address(url))}
     by_url = [project for project in projects if _address(project.url) in urls and _ends_in(project, parsed.repository)]
     by_name = [project for project in projects if _same_name(project, parsed.repository) and project not in by_url]
-    return by_url + by_name
+    last = parsed.repository.rsplit("/", 1)[-1]
+    return by_url + by_name or [project for project in projects if _unnamed(project) and _ends_in(project, last)]
 
 
 def _ends_in(project: Project, repository: str) -> bool:
@@ -129,7 +131,13 @@ def _ends_in(project: Project, repository: str) -> bool:
 
 
 def _same_name(project: Project, repository: str) -> bool:
-    return project.repository.lower() == repository.lower() or (project.local and _ends_in(project, repository))
+    name = project.repository.lower()
+    return name == repository.lower() or (_unnamed(project) and _ends_in(project, repository))
+
+
+def _unnamed(project: Project) -> bool:
+    """Whether all that is known of the repository's name is its path on this machine."""
+    return project.local and project.url.strip("/").removesuffix(".git") == project.repository
 
 
 def _address(url: str) -> tuple[str, str] | None:

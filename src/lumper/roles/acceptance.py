@@ -78,7 +78,8 @@ class Acceptance:
                 log.warning("a result came too late", action="attempt.stale", build=event.build_id, claim=event.claim)
                 return
             await self._store(connection, row, event)
-            await drop_private_tag(connection, row.image, private_tag(row.id, row.attempt))
+            for attempt in range(1, row.attempt + 1):  # what earlier attempts pushed before they were lost
+                await drop_private_tag(connection, row.image, private_tag(row.id, attempt))
         await self._history.logs.wake()
 
     async def _store(self, connection: AsyncConnection, row: Row[Any], event: events.AttemptFinished) -> None:

@@ -25,7 +25,8 @@ async def consume(broker: Broker, topic: str, handler: Handler, policy: RetryPol
     """Hand every message of the topic to `handler`, one after the other, for ever.
 
     A handler that returns is done with the message. One that raises sees it again, as `policy` says, and in the end
-    the message is put aside as a dead letter. A broker that is away is waited for.
+    the message is put aside as a dead letter. One that is cancelled leaves the message to the broker, which hands it
+    out again. A broker that is away is waited for.
     """
     failures = 0
     while True:
@@ -50,9 +51,6 @@ async def _handle(delivery: Delivery, handler: Handler, policy: RetryPolicy) -> 
         return
     try:
         await handler(payload)
-    except asyncio.CancelledError:
-        await delivery.retry(0.0, "the role is ending")
-        raise
     except Exception as exc:  # whatever it is: the message is kept and the loop goes on
         reason = exc.sentence if isinstance(exc, LumperError) else repr(exc)
         delay = policy.delay(delivery.deliveries)
@@ -94,6 +92,22 @@ async def forever(name: str, period: float, action: Callable[[], Awaitable[objec
         except LumperError as exc:
             log.warning("a periodic task failed", action=name, error=exc.sentence)
         await asyncio.sleep(period)
+
+
+async def supervise(name: str, part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part for ever: an error that nobody foresaw is logged, and the part begins anew a moment later."""
+    failures = 0
+    while True:
+        begun = asyncio.get_running_loop().time()
+        try:
+            await part()
+            return
+        except Exception as exc:
+            steady = asyncio.get_running_loop().time() - begun > 60
+            failures = 1 if steady else failures + 1
+            delay = _RECONNECT.delay(failures) or 10.0
+            log.error("a part failed and begins anew", action="part.failed", part=name, delay=delay, exc_info=exc)
+            await asyncio.sleep(delay)
 
 
 async def run_until_signal(*parts: Coroutine[Any, Any, None]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from aiohttp import web
@@ -12,13 +14,16 @@ from lumper.history.store import History
 from lumper.model.events import EVENTS
 from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
+from lumper.registry.registry import Registry
 from lumper.roles.acceptance import Acceptance
-from lumper.roles.base import consume, forever
+from lumper.roles.base import consume, forever, supervise
 from lumper.roles.relay import relay
 
 log = structlog.get_logger(__name__)
 
 _EXPIRE_SECONDS = 5.0
+_UPLOADS_SECONDS = 600.0
+_UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 _SHUTDOWN_SECONDS = 3.0
 # A chunk of a log may come before the one in front of it: look again soon, and for long when the disk is full.
 _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
@@ -27,8 +32,11 @@ _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
 class Server:
     """Serves `app` on `listener` and handles events until cancelled."""
 
-    def __init__(self, app: web.Application, listener: socket.socket, history: History, broker: Broker) -> None:
+    def __init__(
+        self, app: web.Application, listener: socket.socket, history: History, registry: Registry, broker: Broker
+    ) -> None:
         self._app = app
+        self._registry = registry
         self._listener = listener
         self._history = history
         self._broker = broker
@@ -36,7 +44,6 @@ class Server:
 
     async def run(self) -> None:
         """Serve until cancelled; open streams end first, then requests have three seconds."""
-        acceptance = Acceptance(self._history)
         runner = web.AppRunner(
             self._app,
             access_log=None,
@@ -49,8 +56,21 @@ class Server:
             await web.SockSite(runner, self._listener).start()
             self.ready.set()
             async with asyncio.TaskGroup() as group:
-                group.create_task(relay(self._history.outbox, self._broker))
-                group.create_task(consume(self._broker, EVENTS, acceptance.handle, _EVENTS))
-                group.create_task(forever("builds.expire", _EXPIRE_SECONDS, acceptance.expire))
+                for name, part in self._parts().items():
+                    group.create_task(supervise(name, part))
         finally:
             await runner.cleanup()
+
+    def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        acceptance = Acceptance(self._history)
+        return {
+            "relay": lambda: relay(self._history.outbox, self._broker),
+            "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
+            "leases": lambda: forever("builds.expire", _EXPIRE_SECONDS, acceptance.expire),
+            "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
+        }
+
+    async def _expire_uploads(self) -> None:
+        expired = await self._registry.blobs.expire_uploads(datetime.now(UTC) - _UPLOAD_AGE)
+        if expired:
+            log.info("abandoned uploads were removed", action="uploads.expire", count=expired)

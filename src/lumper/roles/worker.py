@@ -92,27 +92,37 @@ class Worker:
             if not isinstance(job, events.BuildJob):
                 raise LumperError(f"{type(job).__name__} is not a job for a worker.")
         except LumperError as exc:
-            self._slots.release()
             await delivery.dead_letter(exc.sentence)
+            self._slots.release()
             return
         key = (job.build_id, job.attempt, secrets.token_hex(8))
         self._held[key] = None
         await self._say(events.AttemptStarted(*key, self._name, self._boot, datetime.now(UTC)))
-        await delivery.ack()
+        with contextlib.suppress(QueueUnavailable):  # then the job comes again, and its second claim is refused
+            await delivery.ack()
         group.create_task(self._attempt(job, key))
 
     async def _attempt(self, job: events.BuildJob, key: Key) -> None:
         try:
             log.info("a build begins", action="build.start", build=key[0], attempt=key[1], project=job.project)
-            shipper = LogShipper(self._broker, self._spool, *key)
-            async with shipper:
-                result = await self._result(job, key, shipper)
+            result, log_size = await self._carry_out(job, key)
             log.info("a build ends", action="build.end", build=key[0], attempt=key[1], outcome=result.outcome.value)
-            await self._say(events.AttemptFinished(*key, datetime.now(UTC), shipper.size, result))
+            await self._say(events.AttemptFinished(*key, datetime.now(UTC), log_size, result))
         finally:
             self._held.pop(key, None)
             self._stopped.discard(key)
             self._slots.release()
+
+    async def _carry_out(self, job: events.BuildJob, key: Key) -> tuple[Result, int]:
+        """The result and the size of the log; whatever goes wrong, the build ends and the worker goes on."""
+        try:
+            async with LogShipper(self._broker, self._spool, *key) as shipper:
+                result = await self._result(job, key, shipper)
+            return result, shipper.size
+        except Exception as exc:
+            log.error("the worker itself failed", action="build.broken", build=key[0], exc_info=exc)
+            error = f"The worker {self._name} itself failed: {exc!r}."
+            return Result(Outcome.FAILED, error=error, hint="Its own log tells more.", temporary=True), 0
 
     async def _result(self, job: events.BuildJob, key: Key, shipper: LogShipper) -> Result:
         cancelled = Result(Outcome.CANCELLED, error="Cancelled.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -173,8 +174,8 @@ class TestCandidates:
             ("https://github.com/alice/app", "", False),
             ("/srv/git/alice/app.git", "alice/app", True),
             ("/srv/git/alice/app.git", "Alice/App", True),
-            ("/srv/git/alice/app.git", "bob/app", False),
-            ("/srv/git/malice/app.git", "alice/app", False),
+            ("/srv/git/alice/app.git", "bob/app", True),
+            ("/srv/git/alice/app.git", "alice/app2", False),
             ("/srv/git/app.git", "git/app", True),
         ],
     )
@@ -183,6 +184,15 @@ class TestCandidates:
     ) -> None:
         project = _project(url)
         assert candidates(_parsed(repository), [project]) == ([project] if fits else [])
+
+    def test_a_local_path_stands_back_behind_a_project_that_has_the_name(self) -> None:
+        local, named = _project("/srv/git/alice/app.git"), _project("https://github.com/bob/app")
+        assert candidates(_parsed("bob/app"), [local, named]) == [named]
+
+    def test_a_local_repository_that_was_given_its_name_has_no_other(self) -> None:
+        project = replace(_project("/srv/git/alice/app.git"), repository="carol/app")
+        assert candidates(_parsed("carol/app"), [project]) == [project]
+        assert candidates(_parsed("bob/app"), [project]) == []
 
     def test_a_forge_below_a_path_of_its_host_is_known_by_the_delivery_s_url(self) -> None:
         project = _project("https://example.org/git/alice/app")
