@@ -113,9 +113,13 @@ async def test_publishing_goes_on_after_the_broker_refused_a_message(
     limit = ("set_policy", topic, f"^lumper.{topic}$", '{"max-length": 1}', "--apply-to", "queues")
     await asyncio.to_thread(rabbitmq.control, *limit)
     with pytest.raises(QueueUnavailable, match=f":{rabbitmq.port}"):
-        await broker.publish([Message(str(number), topic, b"") for number in range(100)])
+        async with asyncio.timeout(SOON):
+            while True:  # the queue hears of its limit a moment later
+                await broker.publish([Message(str(number), topic, b"") for number in range(100)])
     await asyncio.to_thread(rabbitmq.control, "clear_policy", topic)
-    await broker.publish([Message("last", topic, b"")])
+    async with asyncio.timeout(SOON):
+        while not await is_published(broker, Message("last", topic, b"")):
+            pass
 
 
 async def test_a_queue_with_other_settings_is_an_error_that_names_it(rabbitmq: RabbitNode, topic: str) -> None:
@@ -188,3 +192,27 @@ async def test_a_server_that_stays_silent_is_given_up_in_time(topic: str) -> Non
             with pytest.raises(QueueUnavailable, match=f"127.0.0.1:{port} does not answer"):
                 await broker.publish([Message("one", topic, b"")])
         await broker.close()
+
+
+async def test_a_taken_message_goes_back_when_the_connection_breaks(
+    broker: RabbitBroker, rabbitmq: RabbitNode, topic: str
+) -> None:
+    await broker.publish([Message("one", topic, b"")])
+    taken = await broker.take(topic)
+    await asyncio.to_thread(rabbitmq.control, "close_all_connections", "test")
+    async with asyncio.timeout(SOON):
+        while (again := await take_if_possible(broker, topic)) is None:
+            pass
+    assert again.deliveries == 2
+    await taken.ack()
+    await taken.dead_letter("too late")
+    await again.ack()
+    assert await broker.depth(topic) == 0
+    assert await broker.dead_letters(topic) == []
+
+
+async def take_if_possible(broker: RabbitBroker, topic: str) -> Delivery | None:
+    try:
+        return await broker.take(topic)
+    except QueueUnavailable:  # the broken connection is not noticed at once
+        return None

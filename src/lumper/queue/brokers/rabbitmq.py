@@ -101,8 +101,12 @@ class RabbitBroker:
 
     async def end(self, subscription: _Subscription) -> None:
         """Give back what a subscription holds, and close it."""
-        self._subscriptions.discard(subscription)
+        self.forget(subscription)
         await subscription.close()
+
+    def forget(self, subscription: _Subscription) -> None:
+        """The subscription holds nothing any more."""
+        self._subscriptions.discard(subscription)
 
     async def depth(self, topic: str) -> int:
         held = sum(len(subscription.held) for subscription in self._subscriptions if subscription.topic == topic)
@@ -274,8 +278,9 @@ class _Subscription:
             (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._on_cancel)
             await channel.set_qos(prefetch)
             self._queue = await channel.get_queue(queue_name, ensure=False)
-            limit = {"x-consumer-timeout": _CONSUMER_TIMEOUT_MS}
-            self._tag = await self._queue.consume(self._on_message, arguments=limit)
+            self._tag = await self._queue.consume(
+                self._on_message, arguments={"x-consumer-timeout": _CONSUMER_TIMEOUT_MS}
+            )
         except BaseException:
             await self.close()
             raise
@@ -305,6 +310,7 @@ class _Subscription:
 
     async def _on_close(self, _channel: Any, _reason: BaseException | None) -> None:
         self.held.clear()
+        self.broker.forget(self)
         self.inbox.fail(QueueUnavailable(f"The connection to RabbitMQ at {self.place} broke."))
 
     async def _on_cancel(self, _frame: Any) -> None:
