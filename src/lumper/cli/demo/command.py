@@ -19,9 +19,10 @@ from lumper.cli.client import Client, Target, connect
 from lumper.cli.demo import clean
 from lumper.cli.demo.repository import Repository
 from lumper.cli.demo.watch import Stopwatch, watch_build, watch_mail, watch_rollout
-from lumper.cli.output import warn
+from lumper.cli.output import plain, warn
 from lumper.errors import LumperError
 from lumper.layout import DataFolder
+from lumper.notify.port import MailReader
 
 _PREFIX = "lumper-demo-"
 
@@ -105,6 +106,9 @@ class _Demo:
         build = watch_build(client, tag, clock)
         _expect(build["state"], "failed", f"the build of {tag}")
         watch_mail(self._subjects, f"{tag} failed", clock)
+        print("\nThe mail:")
+        for line in self._mail_text(f"{tag} failed").splitlines():
+            print(f"  | {plain(line)}")
 
     def _push(self, tag: str, *, broken: bool = False) -> Stopwatch:
         print(f"\n$ git tag {tag} && git push --tags{'      (its Dockerfile fails)' if broken else ''}")
@@ -121,10 +125,18 @@ class _Demo:
             raise LumperError(f"The container should have answered with {tag}.")
 
     def _subjects(self) -> list[str]:
+        return [mail.subject for mail in asyncio.run(self._mails().list_messages())]
+
+    def _mail_text(self, wanted: str) -> str:
+        reader = self._mails()
+        key = next(mail.key for mail in asyncio.run(reader.list_messages()) if wanted in mail.subject)
+        mail = asyncio.run(reader.read_message(key))
+        return mail.text if mail else ""
+
+    def _mails(self) -> MailReader:
         from lumper.notify.channels.maildir import MaildirReader
 
-        mails = asyncio.run(MaildirReader(self._data / "mail").list_messages())
-        return [mail.subject for mail in mails]
+        return MaildirReader(self._data / "mail")
 
     def _start_forge(self) -> int:
         folder = self._folder / "repositories"
