@@ -84,7 +84,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Bytes of an attempt's log from `offset` on: whole lines of JSON, as model/log.py writes them."""
+    """Bytes of an attempt's log from `offset` on: a piece of the lines that model/log.py writes."""
 
     build_id: int
     attempt: int

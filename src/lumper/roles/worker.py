@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from lumper.build.run import Builder
-from lumper.errors import EngineError, LumperError, QueueUnavailable
+from lumper.errors import EngineError, LumperError, QueueError, QueueUnavailable
 from lumper.model import events
 from lumper.model.build import Outcome, Result
 from lumper.model.image import PRIVATE_PREFIX
@@ -43,14 +43,20 @@ class Worker:
         self._broker = broker
         self._builder = builder
         self._name = name
-        self._boot = secrets.token_hex(8)
-        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
         self._spool = spool
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new life, which holds nothing."""
+        self._boot = secrets.token_hex(8)
+        self._slots = asyncio.Semaphore(self._concurrency)
         self._held: dict[Key, asyncio.Task[Result] | None] = {}  # None: taken, and not begun yet
         self._stopped: set[Key] = set()
 
     async def run(self) -> None:
         """Work until cancelled; then running builds are stopped, and the server gives them to somebody else."""
+        self._begin()
         self._spool.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(_empty, self._spool)
         await self._say(events.WorkerOnline(self._name, self._boot))
@@ -76,31 +82,34 @@ class Worker:
         tries = 0
         while True:
             await self._slots.acquire()
+            begun = False
             try:
-                await self._take_one(group)
+                begun = await self._take_one(group)
                 tries = 0
             except QueueUnavailable as exc:
-                self._slots.release()
                 tries += 1
                 log.warning("the queue is away", action="worker.wait", error=exc.sentence)
                 await asyncio.sleep(_WAIT.delay(tries) or 10.0)
+            finally:
+                if not begun:
+                    self._slots.release()
 
-    async def _take_one(self, group: asyncio.TaskGroup) -> None:
+    async def _take_one(self, group: asyncio.TaskGroup) -> bool:
+        """Wait for a job and begin it; whether one was begun, which gives its slot back at its end."""
         delivery = await self._broker.take(events.BUILDS)
         try:
-            job = decode(delivery.message.body)
-            if not isinstance(job, events.BuildJob):
-                raise LumperError(f"{type(job).__name__} is not a job for a worker.")
-        except LumperError as exc:
+            job = _job(delivery.message.body)
+        except QueueError as exc:
+            log.error("not a job for a worker", action="worker.unknown", error=exc.sentence)
             await delivery.dead_letter(exc.sentence)
-            self._slots.release()
-            return
+            return False
         key = (job.build_id, job.attempt, secrets.token_hex(8))
         self._held[key] = None
         await self._say(events.AttemptStarted(*key, self._name, self._boot, datetime.now(UTC)))
         with contextlib.suppress(QueueUnavailable):  # then the job comes again, and its second claim is refused
             await delivery.ack()
         group.create_task(self._attempt(job, key))
+        return True
 
     async def _attempt(self, job: events.BuildJob, key: Key) -> None:
         try:
@@ -115,14 +124,19 @@ class Worker:
 
     async def _carry_out(self, job: events.BuildJob, key: Key) -> tuple[Result, int]:
         """The result and the size of the log; whatever goes wrong, the build ends and the worker goes on."""
+        shipper = None
         try:
             async with LogShipper(self._broker, self._spool, *key) as shipper:
                 result = await self._result(job, key, shipper)
-            return result, shipper.size
+            if shipper.failure is not None:
+                raise shipper.failure
+        except LumperError as exc:
+            result = Result(Outcome.FAILED, error=exc.message, hint=exc.hint, temporary=exc.temporary)
         except Exception as exc:
             log.error("the worker itself failed", action="build.broken", build=key[0], exc_info=exc)
             error = f"The worker {self._name} itself failed: {exc!r}."
-            return Result(Outcome.FAILED, error=error, hint="Its own log tells more.", temporary=True), 0
+            result = Result(Outcome.FAILED, error=error, hint="Its own log tells more.", temporary=True)
+        return result, shipper.size if shipper else 0
 
     async def _result(self, job: events.BuildJob, key: Key, shipper: LogShipper) -> Result:
         cancelled = Result(Outcome.CANCELLED, error="Cancelled.")
@@ -158,6 +172,13 @@ class Worker:
             for image in await self._builder.engine.images(f"{self._builder.registry}/"):
                 if f":{PRIVATE_PREFIX}" in image and not self._held:
                     await self._builder.engine.remove(image)
+
+
+def _job(body: bytes) -> events.BuildJob:
+    payload = decode(body)
+    if not isinstance(payload, events.BuildJob):
+        raise QueueError(f"{type(payload).__name__} is not a job for a worker.")
+    return payload
 
 
 def _empty(folder: Path) -> None:
