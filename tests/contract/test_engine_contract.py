@@ -304,10 +304,9 @@ async def test_cancelling_ends_the_program_before_it_returns(bench: Bench) -> No
 
     await eventually(begun, 30)
     building.cancel()
-    async with asyncio.timeout(10):
-        with pytest.raises(asyncio.CancelledError):
-            await building
+    await asyncio.wait((building,), timeout=10)
 
+    assert building.cancelled()
     assert not bench.runs(sleep)
     assert bench.last_states()[f"[2/2] RUN {sleep}"] is StepState.CANCELLED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
@@ -13,13 +14,18 @@ from aiohttp import web
 
 @dataclass
 class PushSink:
-    """What came. `refusal` is the reason with which blobs are refused, if set; `login` what Basic must carry, if set."""
+    """What came. `refusal` is the reason with which blobs are refused; `login` the Authorization that it wants.
+
+    While `open` is not set, requests for blobs wait; `asked` tells that one has come.
+    """
 
     address: str = ""
     refusal: str = ""
     login: str = ""
     manifests: dict[str, bytes] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     _uploads: dict[str, bytearray] = field(default_factory=dict)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -30,6 +36,8 @@ class PushSink:
             return web.json_response({})
         if "/manifests/" in request.path:
             return await self._manifest(request)
+        self.asked.set()
+        await self.open.wait()
         if self.refusal and request.method == "POST":
             return web.json_response({}, status=507, reason=self.refusal)
         return await self._blob(request)
@@ -70,9 +78,11 @@ class PushSink:
 
 
 @asynccontextmanager
-async def push_sink(*, refusal: str = "", login: str = "") -> AsyncIterator[PushSink]:
+async def push_sink(*, refusal: str = "", login: str = "", shut: bool = False) -> AsyncIterator[PushSink]:
     """A sink on a free port of 127.0.0.1, to which a Docker Engine pushes without TLS."""
     sink = PushSink(refusal=refusal, login=login)
+    if not shut:
+        sink.open.set()
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", sink.answer)
     runner = web.AppRunner(app, access_log=None)
@@ -82,6 +92,7 @@ async def push_sink(*, refusal: str = "", login: str = "") -> AsyncIterator[Push
         sink.address = "{}:{}".format(*runner.addresses[0][:2])
         yield sink
     finally:
+        sink.open.set()
         await runner.cleanup()
 
 

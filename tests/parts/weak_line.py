@@ -9,12 +9,17 @@ from pathlib import Path
 
 
 class WeakLine:
-    """Connections that pass through. `connections` counts those that were made."""
+    """Connections that pass through. `made` counts them."""
 
     def __init__(self, target: str) -> None:
         self._target = target
         self._writers: set[asyncio.StreamWriter] = set()
-        self.connections = 0
+        self.made = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a connection is there now."""
+        return bool(self._writers)
 
     def cut(self) -> None:
         """Break every connection at once, without a farewell."""
@@ -23,7 +28,7 @@ class WeakLine:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass bytes both ways until one side ends."""
-        self.connections += 1
+        self.made += 1
         there_reader, there = await asyncio.open_unix_connection(self._target)
         mine = {writer, there}
         self._writers |= mine

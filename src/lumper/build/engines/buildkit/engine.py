@@ -52,13 +52,15 @@ class BuildKitEngine:
         progress = ProgressReader(report)
         control = Control(self._address)
         try:
-            async with control, open_session(self._address, upload) as session:
+            async with control:
                 await control.connect()
+                session = await open_session(self._address, upload)
                 ref = uuid.uuid4().hex
                 following = asyncio.create_task(control.status(ref, progress.receive))
                 try:
-                    await control.solve(solve_request(request, ref=ref, session=session, context=upload.url))
+                    await control.solve(solve_request(request, ref=ref, session=session.id, context=upload.url))
                 finally:
+                    await session.close()  # first, or a cancelled build waits for the rest of its context
                     await _end(following)
         except (GRPCError, *_BROKEN) as exc:
             raise upload.failure or self._failure(exc, request, progress) from exc

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
 from grpclib.const import Cardinality, Handler, Status
@@ -85,9 +85,22 @@ class _SessionServer(Server):
         return self._protocol_factory()
 
 
-@asynccontextmanager
-async def open_session(address: Address, upload: Upload) -> AsyncIterator[str]:
-    """Offer the upload to the engine; yields the id of the session. Raises EngineUnavailable."""
+class Session:
+    """An open session. Close it."""
+
+    def __init__(self, session_id: str, protocol: H2Protocol) -> None:
+        self.id = session_id
+        self._protocol = protocol
+
+    async def close(self) -> None:
+        """End the connection, and with it whatever the engine still fetches. Idempotent."""
+        self._protocol.processor.close()
+        handler: Any = self._protocol.handler
+        await handler.wait_closed()
+
+
+async def open_session(address: Address, upload: Upload) -> Session:
+    """Offer the upload to the engine. Raises EngineUnavailable."""
     session_id = uuid.uuid4().hex
     headers = [
         ("X-Docker-Expose-Session-Uuid", session_id),
@@ -96,9 +109,4 @@ async def open_session(address: Address, upload: Upload) -> AsyncIterator[str]:
         *(("X-Docker-Expose-Session-Grpc-Method", method) for method in _METHODS),
     ]
     protocol = await upgrade(address, "/session", headers, _SessionServer([upload, Health()]).protocol())
-    try:
-        yield session_id
-    finally:
-        protocol.processor.close()
-        handler: Any = protocol.handler
-        await handler.wait_closed()
+    return Session(session_id, protocol)

@@ -1,0 +1,208 @@
+"""What the contract of engines does not reach: the ways in which a real engine, and the line to it, go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lumper.build.engines.buildkit import BuildKitEngine
+from lumper.build.port import BuildRequest, Login
+from lumper.errors import BuildFailed, EngineUnavailable, PushFailed
+from lumper.model.build import Output, Progress, Step, StepState
+from parts import docker_engine
+from parts.context import BASE, context_tar, stream
+from parts.eventually import eventually
+from parts.push_sink import push_sink
+from parts.weak_line import WeakLine, weak_line
+
+SOCKET = docker_engine.ADDRESS.removeprefix("unix://")
+
+
+@pytest.fixture
+def image() -> str:
+    return f"lumper-test-{uuid.uuid4().hex[:8]}:1"
+
+
+@pytest.fixture
+async def engine(image: str) -> AsyncIterator[BuildKitEngine]:
+    engine = BuildKitEngine(docker_engine.ADDRESS)
+    yield engine
+    await engine.remove(image)
+    await engine.close()
+
+
+@pytest.fixture
+async def line(tmp_path: Path) -> AsyncIterator[WeakLine]:
+    async with weak_line(tmp_path / "docker.sock", SOCKET) as line:
+        yield line
+
+
+async def build(engine: BuildKitEngine, image: str, dockerfile: str) -> list[Progress]:
+    told: list[Progress] = []
+    await engine.build(BuildRequest("1", image), stream(context_tar({"Dockerfile": dockerfile})), told.append)
+    return told
+
+
+def texts(told: list[Progress]) -> list[str]:
+    return [record.text for record in told if isinstance(record, Output)]
+
+
+async def test_an_engine_that_dies_during_a_build_is_unavailable(image: str, line: WeakLine, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    engine = BuildKitEngine(f"unix://{tmp_path}/docker.sock")
+    context = context_tar({"Dockerfile": f"{BASE}RUN echo {image}; sleep 60\n"})
+    building = asyncio.create_task(engine.build(BuildRequest("1", image), stream(context), told.append))
+
+    async def begun() -> bool:
+        return texts(told) == [image]
+
+    await eventually(begun, 30)
+    line.cut()
+    with pytest.raises(EngineUnavailable, match=r"docker\.sock gave the build up"):
+        await asyncio.wait_for(building, 5)
+
+    assert isinstance(told[-1], Step)
+    assert told[-1].state is StepState.CANCELLED
+
+
+async def test_an_engine_that_dies_during_a_push_is_unavailable(line: WeakLine, tmp_path: Path) -> None:
+    engine = BuildKitEngine(f"unix://{tmp_path}/docker.sock")
+    async with push_sink(shut=True) as registry:
+        name = f"{registry.address}/lumper-test:1"
+        await build(engine, name, BASE)
+        pushing = asyncio.create_task(engine.push(name, None, lambda _: None))
+        await registry.asked.wait()
+        line.cut()
+        with pytest.raises(EngineUnavailable, match=r"docker\.sock"):
+            await pushing
+        await engine.remove(name)
+    await engine.close()
+
+
+async def test_a_cancelled_push_is_told_as_such(engine: BuildKitEngine) -> None:
+    told: list[Progress] = []
+    async with push_sink(shut=True) as registry:
+        name = f"{registry.address}/lumper-test:1"
+        await build(engine, name, BASE)
+        pushing = asyncio.create_task(engine.push(name, None, told.append))
+        await registry.asked.wait()
+        pushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pushing
+        await engine.remove(name)
+
+    assert isinstance(told[-1], Step)
+    assert told[-1].state is StepState.CANCELLED
+    assert registry.manifests == {}
+
+
+async def test_connections_end_with_the_build(image: str, line: WeakLine, tmp_path: Path) -> None:
+    engine = BuildKitEngine(f"unix://{tmp_path}/docker.sock")
+    await build(engine, image, BASE)
+    with pytest.raises(BuildFailed):
+        await build(engine, image, f"{BASE}RUN exit 1\n")
+    await engine.remove(image)
+    await engine.close()
+
+    async def closed() -> bool:
+        return not line.open
+
+    await eventually(closed)
+    assert line.made == 5  # two for each build, one for the REST API
+
+
+async def test_cancelling_while_the_context_is_read_closes_the_context(engine: BuildKitEngine, image: str) -> None:
+    waits, closed = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            yield context_tar({"Dockerfile": BASE}) * 2
+            waits.set()
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    building = asyncio.create_task(engine.build(BuildRequest("1", image), endless(), lambda _: None))
+    await waits.wait()
+    building.cancel()
+    await asyncio.wait((building,), timeout=5)
+
+    assert building.cancelled()
+    assert closed.is_set()
+
+
+async def test_a_large_context_arrives_whole(engine: BuildKitEngine, image: str) -> None:
+    blob = uuid.uuid4().bytes * (1 << 20)  # 16 MiB
+    told: list[Progress] = []
+    context = context_tar({"Dockerfile": f"{BASE}COPY blob /\nRUN wc -c </blob\n", "blob": blob})
+    await engine.build(BuildRequest("1", image), stream(context, 100_001), told.append)
+
+    assert texts(told) == [str(16 << 20)]
+
+
+async def test_output_that_is_not_plain_text_passes(engine: BuildKitEngine, image: str) -> None:
+    command = r"""printf 'a\r\nb\rc\n\033[31mred\033[0m\n\377 <script>\nno end'"""
+
+    told = await build(engine, image, f"{BASE}RUN : {image}; {command}\n")
+
+    assert texts(told) == ["a", "b\rc", "\x1b[31mred\x1b[0m", "� <script>", "no end"]
+
+
+async def test_a_long_log_arrives_whole_or_says_that_it_was_clipped(engine: BuildKitEngine, image: str) -> None:
+    loop = "i=0; while [ $i -lt 20000 ]; do echo $i of a long log that goes on; i=$((i+1)); done"
+
+    printed = texts(await build(engine, image, f"{BASE}RUN : {image}; {loop}\n"))
+
+    whole = [f"{number} of a long log that goes on" for number in range(20000)]
+    assert printed == whole or (printed[:1000] == whole[:1000] and "output clipped" in printed[-1])
+
+
+async def test_a_syntax_image_out_of_reach_fails_soon_and_says_what_to_do(engine: BuildKitEngine, image: str) -> None:
+    async with asyncio.timeout(60):
+        with pytest.raises(BuildFailed, match=r"syntax image registry\.invalid/dockerfile:1 cannot be") as caught:
+            await build(engine, image, f"# syntax=registry.invalid/dockerfile:1\n{BASE}")
+
+    assert "Remove that line" in caught.value.hint
+
+
+async def test_cancelling_twice_does_not_leave_anything_behind(engine: BuildKitEngine, image: str) -> None:
+    told: list[Progress] = []
+    context = context_tar({"Dockerfile": f"{BASE}RUN echo {image}; sleep 61\n"})
+    building = asyncio.create_task(engine.build(BuildRequest("1", image), stream(context), told.append))
+
+    async def begun() -> bool:
+        return texts(told) == [image]
+
+    await eventually(begun, 30)
+    building.cancel()
+    await asyncio.sleep(0)
+    building.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await building
+
+
+async def test_the_login_reaches_the_registry(engine: BuildKitEngine) -> None:
+    basic = "Basic " + base64.b64encode(b"worker:s3cret").decode()
+    async with push_sink(login=basic) as registry:
+        name = f"{registry.address}/lumper-test:1"
+        await build(engine, name, BASE)
+        try:
+            pushed = await engine.push(name, Login("worker", "s3cret"), lambda _: None)
+        finally:
+            await engine.remove(name)
+
+    assert pushed.digest in registry.manifests
+
+
+async def test_numbers_of_pushes_go_on(engine: BuildKitEngine, image: str) -> None:
+    numbers: list[int] = []
+    for _ in range(2):
+        with pytest.raises(PushFailed):
+            await engine.push(image, None, lambda record: numbers.append(record.number))
+
+    assert numbers == [1001, 1001, 1002, 1002]

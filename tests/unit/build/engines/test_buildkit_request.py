@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumper.build.engines.buildkit.address import Address, parse_address
+from lumper.build.engines.buildkit.control import solve_request
+from lumper.build.engines.buildkit.session import messages
+from lumper.build.port import BuildRequest
+from lumper.errors import ConfigError
+
+
+def test_a_request_names_the_result_in_the_old_and_the_new_way() -> None:
+    request = BuildRequest(
+        "7", "registry.test/app:1", "docker/Dockerfile", "app", {"A": "1"}, {"org.test": "x=y"}, no_cache=True
+    )
+
+    message = solve_request(request, ref="ref", session="session", context="http://buildkit-session/up")
+
+    assert (message.Ref, message.Session, message.Frontend) == ("ref", "session", "dockerfile.v0")
+    assert dict(message.FrontendAttrs) == {
+        "context": "http://buildkit-session/up",
+        "filename": "docker/Dockerfile",
+        "target": "app",
+        "no-cache": "",
+        "build-arg:A": "1",
+        "label:org.test": "x=y",
+    }
+    assert (message.ExporterDeprecated, dict(message.ExporterAttrsDeprecated)) == (
+        "moby",
+        {"name": "registry.test/app:1"},
+    )
+    assert [(e.Type, dict(e.Attrs)) for e in message.Exporters] == [("moby", {"name": "registry.test/app:1"})]
+
+
+def test_a_plain_request_asks_for_nothing_more() -> None:
+    message = solve_request(BuildRequest("7", "app:1"), ref="r", session="s", context="http://buildkit-session/up")
+
+    assert set(message.FrontendAttrs) == {"context", "filename"}
+
+
+@given(st.lists(st.binary(max_size=50), max_size=10), st.integers(1, 40))
+async def test_a_context_is_sent_whole_in_equal_pieces(chunks: list[bytes], size: int) -> None:
+    async def context() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    pieces = [piece async for piece in messages(context(), size)]
+
+    assert b"".join(pieces) == b"".join(chunks)
+    assert all(len(piece) == size for piece in pieces[:-1])
+    assert all(0 < len(piece) <= size for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "url"),
+    [
+        ("unix:///var/run/docker.sock", Address("", path="/var/run/docker.sock"), "http://docker"),
+        ("tcp://build.test:2375", Address("", host="build.test", port=2375), "http://build.test:2375"),
+        ("tcp://[::1]:2375", Address("", host="::1", port=2375), "http://[::1]:2375"),
+    ],
+)
+def test_addresses_are_sockets_or_hosts_with_a_port(text: str, address: Address, url: str) -> None:
+    found = parse_address(text)
+
+    assert (found.path, found.host, found.port, found.url) == (address.path, address.host, address.port, url)
+    assert text in str(found.unavailable("gone"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unix://",
+        "unix:///",
+        "unix://relative/path",
+        "/var/run/docker.sock",
+        "docker.sock",
+        "tcp://host",
+        "tcp://:2375",
+        "tcp://host:port",
+        "tcp://host:99999",
+        "tcp://host:2375/path",
+        "ssh://host",
+        "http://host:80",
+    ],
+)
+def test_other_addresses_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="unix:///path nor tcp://host:port"):
+        parse_address(text)
+
+
+def test_a_socket_without_rights_says_how_to_get_them() -> None:
+    error = parse_address("unix:///run/docker.sock").unavailable(PermissionError(13, "Permission denied"))
+
+    assert error.message == "The build engine at unix:///run/docker.sock cannot be reached: Permission denied."
+    assert "group `docker`" in error.hint
