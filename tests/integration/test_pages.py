@@ -85,9 +85,13 @@ async def test_event_streams_are_refused_without_a_session(live: LivePages, path
 
 
 @pytest.mark.parametrize("path", ["/projects", "/builds/1/cancel", "/builds/1/restart"])
-async def test_forms_are_refused_without_a_session(live: LivePages, path: str) -> None:
+async def test_a_form_without_a_session_leads_to_signing_in(live: LivePages, path: str) -> None:
+    build_id = await live.queued(await live.project())
     async with live.browser(signed_in=False) as session:
-        assert (await posted(session, path))[0] == 401
+        form = {"url": "https://git.example.org/acme/other.git"}
+        assert (await posted(session, path, form))[:2] == (303, "/login")
+    assert (await live.history.builds.get(build_id)).state is BuildState.QUEUED
+    assert len(await live.history.projects.all()) == 1
 
 
 async def test_tokens_of_programs_do_not_open_the_pages(live: LivePages) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ class LivePages:
     history: History
     mail: MaildirChannel
     worker_token: str
-    offsets: dict[int, int] = field(default_factory=dict)
 
     async def project(self, url: str = "https://git.example.org/acme/shop.git", **names: str) -> Project:
         return await self.history.projects.add(parse_git_url(url), **names)
@@ -93,6 +92,22 @@ def step_lines(number: int, name: str, lines: Iterable[str], state: StepState = 
     return [Step(number, name, StepState.RUNNING, now), *said, Step(number, name, state, now + 0.4)]
 
 
+_prepared: list[tuple[bytes, str]] = []  # a new database with its people, and the worker's token: made once
+
+
+async def _prepare(data: Path, history: History) -> str:
+    """A database with the user and the token; the token."""
+    if not _prepared:
+        await history.database.migrate()
+        await history.accounts.create_user("admin", PASSWORD)
+        token = await history.accounts.create_token("builder-1", Role.WORKER)
+        await history.database.close()
+        _prepared.append(((data / "lumper.db").read_bytes(), token))
+    content, token = _prepared[0]
+    (data / "lumper.db").write_bytes(content)
+    return token
+
+
 @asynccontextmanager
 async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     app = web.Application()
@@ -100,9 +115,7 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     links = Links("http://lumper.example.org", REGISTRY, REGISTRY)
     history = open_history(f"sqlite+aiosqlite:///{data}/lumper.db", data / "logs", links, encode)
     try:
-        await history.database.migrate()
-        await history.accounts.create_user("admin", PASSWORD)
-        token = await history.accounts.create_token("builder-1", Role.WORKER)
+        token = await _prepare(data, history)
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
         pages.add_routes(app, history, auth, MaildirReader(data / "mail"), links)
         await runner.setup()
@@ -113,7 +126,3 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     finally:
         await runner.cleanup()
         await history.database.close()
-
-
-def long_ago(**units: float) -> datetime:
-    return datetime.now(UTC) - timedelta(**units)

@@ -39,7 +39,7 @@ def add_routes(app: web.Application, history: History, auth: Authenticator, mail
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/static/{version}/{name:.+}", assets.serve)
-    app.router.add_get("/events", site.page(streams.changes))
+    app.router.add_get("/events", site.page(streams.changes), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
     BuildPages(site, history, streams).add_routes(app.router)
     ImagePages(site, history).add_routes(app.router)

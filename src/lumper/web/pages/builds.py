@@ -32,7 +32,7 @@ class BuildPages:
         router.add_post(one + "/cancel", page(self.cancel))
         router.add_post(one + "/restart", page(self.restart))
         router.add_get(one + "/log.txt", page(self.text))
-        router.add_get(one + "/log/stream", page(self.stream))
+        router.add_get(one + "/log/stream", page(self.stream), allow_head=False)
 
     async def to_all(self, _request: web.Request) -> web.StreamResponse:
         """The address that people guess."""

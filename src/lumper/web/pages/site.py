@@ -143,9 +143,9 @@ class Site:
 
 
 def _to_login(request: web.Request) -> web.Response:
-    if request.method != "GET" or "text/event-stream" in request.headers.get("Accept", ""):
+    if "text/event-stream" in request.headers.get("Accept", ""):
         raise web.HTTPUnauthorized
-    after = "" if request.path == "/" else f"?next={quote(request.path_qs, safe='')}"
+    after = "" if request.path == "/" or request.method != "GET" else f"?next={quote(request.path_qs, safe='')}"
     raise web.HTTPSeeOther(f"/login{after}")
 
 

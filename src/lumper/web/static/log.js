@@ -111,7 +111,6 @@ class Step {
       if (!chunk) {
         chunk = make("div", "chunk");
         chunk.start = this.shown;
-        chunk.style.counterSet = `l ${this.shown}`;
         chunk.fill = () => this.fill(chunk);
         this.chunks.push(chunk);
         this.body.append(chunk);
@@ -141,6 +140,7 @@ class Step {
 
   makeLine(index) {
     const line = make("div", this.streams[index] === 2 ? "l e" : this.streams[index] === 0 ? "l o" : "l");
+    if (index % CHUNK === 0) line.style.counterSet = `l ${index + 1}`; // no number comes in from another chunk
     paint(line, this.texts[index]);
     return line;
   }
@@ -219,8 +219,8 @@ function openSpeaking() {
 function finish(state) {
   ended = true;
   live = false;
-  for (const step of steps.values()) if (step.state === "running" && state !== "succeeded") {
-    step.state = state === "failed" ? "failed" : "cancelled";
+  for (const step of steps.values()) if (step.state === "running") { // its end was never told
+    step.state = { succeeded: "done", failed: "failed" }[state] ?? "cancelled";
     dirty.add(step);
   }
   const failed = [...steps.values()].filter((step) => step.state === "failed");
