@@ -139,7 +139,16 @@ class Site:
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as exc:
             if for_machines(request.path) or "text/html" not in request.headers.get("Accept", ""):
                 raise
-            return self._trouble(request, exc.status, "There is no such page.", "")
+            status = exc.status
+        return await self.public(self._nowhere(status))(request)
+
+    def _nowhere(self, status: int) -> Handler:
+        async def nowhere(request: web.Request) -> web.StreamResponse:
+            if (identity := await self._identity(request)) is not None:  # the way back is there for who is signed in
+                request[IDENTITY] = identity
+            return self._trouble(request, status, "There is no such page.", "")
+
+        return nowhere
 
 
 def _to_login(request: web.Request) -> web.Response:
