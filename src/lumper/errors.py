@@ -5,6 +5,7 @@
     ├── RecipeError                 `lumper.toml` in the repository is wrong (likewise, with lines)
     ├── NotFound · Conflict · Invalid   what an API caller asked for
     ├── Unauthorized · Forbidden · TooManyAttempts   who asked
+    ├── ServerUnreachable           the command line or a role looks for the server (temporary)
     ├── SourceError                 the forge's git repository
     │   ├── GitUnreachable          (temporary)
     │   ├── MirrorDamaged           (temporary)
@@ -19,7 +20,8 @@
     │   ├── BuildFailed · DockerfileMissing · BuildTimeout
     │   └── PushFailed
     ├── StorageError                where blobs and logs are kept
-    │   └── StorageFull
+    │   ├── StorageFull
+    │   └── LogGap                  (temporary)
     ├── RegistryError               an answer of the OCI API (codes in registry/errors.py)
     ├── NotifyError
     │   ├── ChannelUnavailable      (temporary)
@@ -118,6 +120,13 @@ class TooManyAttempts(LumperError):
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
         super().__init__(hint=f"Wait {retry_after} s and try again.")
+
+
+class ServerUnreachable(LumperError):
+    """The Lumper server cannot be reached."""
+
+    temporary = True
+    default_hint = "Start it with `lumper up`, or say where it is with LUMPER_URL and LUMPER_TOKEN_FILE."
 
 
 class SourceError(LumperError):
@@ -249,6 +258,12 @@ class StorageFull(StorageError):
     """There is no space left where Lumper keeps its data."""
 
     default_hint = "Free some space under the data folder; nothing that was stored is lost."
+
+
+class LogGap(StorageError):
+    """A chunk of a log came before the one that belongs in front of it."""
+
+    temporary = True
 
 
 class RegistryError(LumperError):

@@ -151,13 +151,23 @@ class BuildHistory:
             return await self._holds(connection, build_id, attempt, claim)
 
     async def extend(self, event: events.Heartbeat) -> None:
-        """Extend the leases of a worker; attempts that it no longer holds are told to stop."""
+        """Extend the leases of a worker; attempts that it no longer holds are told to stop.
+
+        One that still waits for the news of its beginning is left alone.
+        """
         async with self._database.write() as connection:
             for build_id, attempt, claim in event.held:
                 extending = update(builds).where(*_held(build_id, attempt, claim)).values(lease_until=_lease())
-                if (await connection.execute(extending)).rowcount == 0:
-                    stop = events.CancelBuild(build_id, attempt, claim)
-                    await self._outbox.add(connection, events.worker_topic(event.worker), stop)
+                if (await connection.execute(extending)).rowcount or await self._waits(connection, build_id, attempt):
+                    continue
+                stop = events.CancelBuild(build_id, attempt, claim)
+                await self._outbox.add(connection, events.worker_topic(event.worker), stop)
+
+    async def _waits(self, connection: AsyncConnection, build_id: int, attempt: int) -> bool:
+        query = select(builds.c.id).where(
+            builds.c.id == build_id, builds.c.attempt == attempt, builds.c.state == BuildState.QUEUED.value
+        )
+        return (await connection.execute(query)).first() is not None
 
     async def lose(self, worker: str, boot: str) -> list[int]:
         """Queue again what an earlier life of this worker held; the builds."""
@@ -175,15 +185,19 @@ class BuildHistory:
         async with self._database.write() as connection:
             rows = (await connection.execute(query)).all()
             for row in rows:
-                decision = after_lost_attempt(row.attempt)
-                if row.cancel_requested:
-                    await self.end(connection, row.id, BuildState.CANCELLED)
-                elif isinstance(decision, TryAgain):
-                    await self.again(connection, row.id, decision)
-                else:
-                    failed = BuildState.FAILED
-                    await self.end(connection, row.id, failed, error=decision.error, hint=decision.hint)
+                await self.lost(connection, row)
         return [row.id for row in rows]
+
+    async def lost(self, connection: AsyncConnection, row: Row[Any]) -> None:
+        """The attempt of this row of `builds` will have no result: the next one, or the end of the build."""
+        decision = after_lost_attempt(row.attempt)
+        if row.cancel_requested:
+            await self.end(connection, row.id, BuildState.CANCELLED, error="Cancelled.")
+        elif isinstance(decision, TryAgain):
+            await self.again(connection, row.id, decision)
+        else:
+            failed = BuildState.FAILED
+            await self.end(connection, row.id, failed, error=decision.error, hint=decision.hint)
 
     async def again(self, connection: AsyncConnection, build_id: int, decision: TryAgain, failures: int = 0) -> None:
         """Queue the next attempt; `failures` more temporary failures are counted."""

@@ -13,15 +13,9 @@ import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from lumper.errors import StorageError, StorageFull
+from lumper.errors import LogGap, StorageError, StorageFull
 
 _CHUNK = 256 * 1024
-
-
-class LogGap(StorageError):
-    """A chunk of a log came before the one that belongs in front of it."""
-
-    temporary = True
 
 
 class Logs:

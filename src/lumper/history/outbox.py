@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumper.history.database import Database
+from lumper.history.database import Database, changed
 from lumper.history.tables import outbox
 from lumper.model.events import Payload
+
+_TOPIC = "outbox"
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,8 @@ class Outbox:
     def __init__(self, database: Database, encode: Callable[[Payload], bytes]) -> None:
         self._database = database
         self._encode = encode
-        self._added = 0
-        self._taken = 0
         self._wake = asyncio.Event()
-        database.on_commit(self._committed)
-
-    def _committed(self) -> None:
-        if self._added > self._taken:
-            self._wake.set()
+        database.on_change(_TOPIC, lambda _topic: self._wake.set())
 
     async def add(self, connection: AsyncConnection, topic: str, payload: Payload, *, delay: float = 0.0) -> None:
         """Put a message into the caller's transaction; it is published `delay` seconds after that at the earliest."""
@@ -51,7 +47,7 @@ class Outbox:
                 not_before=datetime.now(UTC) + timedelta(seconds=delay),
             )
         )
-        self._added += 1
+        changed(connection, _TOPIC, topic)
 
     async def due(self, limit: int = 100) -> list[Pending]:
         """The messages whose time has come, in the order in which they were added."""
@@ -68,7 +64,6 @@ class Outbox:
         """Remove messages that the broker has confirmed."""
         async with self._database.write() as connection:
             await connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
-        self._taken += len(ids)
 
     async def wait(self, longest: float) -> None:
         """Until a message was committed in this process, its time has come, or `longest` seconds have passed."""

@@ -9,10 +9,9 @@ import structlog
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumper.errors import Conflict
+from lumper.errors import Conflict, LogGap
 from lumper.history.builds import build_from_row
 from lumper.history.images import drop_private_tag, move_tags
-from lumper.history.logs import LogGap
 from lumper.history.store import History
 from lumper.model import events
 from lumper.model.build import BuildState, Outcome, Result
@@ -95,8 +94,10 @@ class Acceptance:
         match result.outcome:
             case Outcome.SUCCEEDED:
                 await self._succeeded(connection, row, result, common)
-            case Outcome.CANCELLED:
+            case Outcome.CANCELLED if row.cancel_requested:
                 await builds.end(connection, row.id, BuildState.CANCELLED, **common, error=result.error)
+            case Outcome.CANCELLED:  # nobody asked for that
+                await builds.lost(connection, row)
             case Outcome.FAILED:
                 decision = after_temporary_failure(row.failures + 1)
                 if result.temporary and isinstance(decision, TryAgain) and not row.cancel_requested:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import structlog
 
 from lumper.deploy.port import Credentials, Host
 from lumper.deploy.rollout import RolloutResult, observe, roll_out
-from lumper.errors import HostUnavailable
+from lumper.errors import HostUnavailable, QueueUnavailable
 from lumper.model import events
 from lumper.model.deployment import Container, Release, RolloutState
 from lumper.queue.codec import encode
@@ -49,7 +50,8 @@ class Deployer:
         journal = Journal(self._broker, payload.rollout_id)
         await journal.begin()
         result = await self._roll_out(release, journal)
-        await self._observe()
+        with contextlib.suppress(QueueUnavailable):  # what runs there is told again in two seconds
+            await self._observe()
         await journal.end(result.state, result.error, result.hint)
         log.info("a rollout ends", action="rollout.end", rollout=payload.rollout_id, state=result.state.value)
 
@@ -65,6 +67,12 @@ class Deployer:
                     return RolloutResult(RolloutState.FAILED, exc.message, exc.hint)
                 await journal.write(f"{exc.message} Trying again in {delay:g} s.")
                 await asyncio.sleep(delay)
+            except Exception as exc:
+                log.error(
+                    "the deployer itself failed", action="rollout.broken", service=release.service.name, exc_info=exc
+                )
+                error = f"The deployer itself failed: {exc!r}."
+                return RolloutResult(RolloutState.FAILED, error, "Its own log tells more.")
 
     async def _observe(self) -> None:
         try:

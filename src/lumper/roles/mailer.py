@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from lumper.errors import MessageRefused
+from lumper.errors import MessageRefused, NotFound
 from lumper.model import events
+from lumper.model.build import Build
 from lumper.model.source import Person
 from lumper.notify.message import message_for
 from lumper.notify.port import Channel
@@ -61,7 +62,7 @@ class Mailer:
             people=self._people,
             admin=self._admin,
         )
-        log_data = await self._read_log(build.id, build.attempt) if build and build.log_size else b""
+        log_data = await self._log_of(build) if build and build.log_size else b""
         message = await asyncio.to_thread(message_for, payload, to=to, log_data=log_data)
         try:
             await (self._channel if to else self._fallback).send(message)
@@ -69,3 +70,9 @@ class Mailer:
         except MessageRefused as exc:
             log.error("a mail was refused", action="mail.refused", subject=message.subject, error=exc.sentence)
             await self._fallback.send(message)
+
+    async def _log_of(self, build: Build) -> bytes:
+        try:
+            return await self._read_log(build.id, build.attempt)
+        except NotFound:  # its project was removed since
+            return b""

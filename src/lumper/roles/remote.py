@@ -7,18 +7,16 @@ from types import TracebackType
 
 import aiohttp
 
-from lumper.errors import LumperError
+from lumper.errors import NotFound, ServerUnreachable, Unauthorized
 
-
-class ServerAway(LumperError):
-    """The Lumper server cannot be reached."""
-
-    temporary = True
-    default_hint = "Is it running, and is [connect] server right?"
+_HINT = "Is it running, and is [connect] server right?"
 
 
 class RemoteServer:
-    """The server at `url`, asked with a role's token. An async context."""
+    """The server at `url`, asked with a role's token. An async context.
+
+    Its methods raise ServerUnreachable, Unauthorized (the token is not right), NotFound.
+    """
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url.rstrip("/") + "/api/v1"
@@ -34,19 +32,26 @@ class RemoteServer:
         await self._session.close()
 
     async def git_credentials(self, project_id: str) -> tuple[str, str] | None:
-        """User name and password for a project's git server, if it has any. Raises ServerAway."""
+        """User name and password for a project's git server, if it has any."""
         found = json.loads(await self._get(f"/projects/{project_id}/credentials"))
         return (found["username"], found["password"]) if found["username"] or found["password"] else None
 
     async def read_log(self, build_id: int, attempt: int) -> bytes:
-        """The log of an attempt. Raises ServerAway."""
+        """The log of an attempt."""
         return await self._get(f"/builds/{build_id}/log?attempt={attempt}")
 
     async def _get(self, path: str) -> bytes:
         try:
             async with self._session.get(self._url + path) as response:
-                if response.status != 200:
-                    raise ServerAway(f"The server answered {response.status} to {path}.")
-                return await response.read()
+                match response.status:
+                    case 200:
+                        return await response.read()
+                    case 401 | 403:
+                        hint = "Copy it anew from tokens/ in the server's data folder, and set [connect] token_file."
+                        raise Unauthorized(f"The server at {self._url} does not take this role's token.", hint=hint)
+                    case 404:
+                        raise NotFound(f"The server at {self._url} has no {path}.")
+                    case status:
+                        raise ServerUnreachable(f"The server at {self._url} answered {status} to {path}.", hint=_HINT)
         except (aiohttp.ClientError, TimeoutError) as exc:
-            raise ServerAway(f"The server at {self._url} does not answer: {exc}.") from exc
+            raise ServerUnreachable(f"The server at {self._url} does not answer: {exc}.", hint=_HINT) from exc

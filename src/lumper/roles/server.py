@@ -12,6 +12,7 @@ from aiohttp import web
 
 from lumper.history.store import History
 from lumper.model.events import EVENTS
+from lumper.model.lease import LEASE_SECONDS
 from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
 from lumper.registry.registry import Registry
@@ -66,9 +67,14 @@ class Server:
         return {
             "relay": lambda: relay(self._history.outbox, self._broker),
             "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
-            "leases": lambda: forever("builds.expire", _EXPIRE_SECONDS, acceptance.expire),
+            "leases": lambda: self._expire_leases(acceptance),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
+
+    async def _expire_leases(self, acceptance: Acceptance) -> None:
+        """Look for lost workers, once there was time to hear of those that live: the server may have been away."""
+        await asyncio.sleep(LEASE_SECONDS)
+        await forever("builds.expire", _EXPIRE_SECONDS, acceptance.expire)
 
     async def _expire_uploads(self) -> None:
         expired = await self._registry.blobs.expire_uploads(datetime.now(UTC) - _UPLOAD_AGE)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lumper.history.logs import LogGap, Logs
+from lumper.errors import LogGap
+from lumper.history.logs import Logs
 
 
 async def whole(logs: Logs, offset: int = 0) -> bytes:

@@ -64,7 +64,8 @@ class _Topic:
 
 
 class _Subscription:
-    def __init__(self, topic: _Topic, prefetch: int) -> None:
+    def __init__(self, broker: MemoryBroker, topic: _Topic, prefetch: int) -> None:
+        self.broker = broker
         self.topic = topic
         self.inbox: Inbox[_Delivery] = Inbox()
         self._prefetch = prefetch
@@ -94,9 +95,11 @@ class _Subscription:
         self._prefetch = 0
 
     def close(self) -> None:
+        """Give everything back. Idempotent."""
         for delivery in self.inbox.unread:
             delivery.entry.deliveries -= 1
-        self.topic.subscriptions.remove(self)
+        if self in self.topic.subscriptions:
+            self.topic.subscriptions.remove(self)
         held, self._held = self._held, set()
         for delivery in held:
             self.topic.make_ready(delivery.entry)
@@ -111,16 +114,19 @@ class _Delivery:
         self._topic = subscription.topic
 
     async def ack(self) -> None:
+        self._subscription.broker.check()
         if self._subscription.let_go(self):
             del self._topic.alive[self.message.id]
             self._topic.hand_out()
 
     async def retry(self, delay: float, reason: str) -> None:
+        self._subscription.broker.check()
         if self._subscription.let_go(self):
             asyncio.get_running_loop().call_later(delay, self._topic.make_ready, self.entry)
             self._topic.hand_out()
 
     async def dead_letter(self, reason: str) -> None:
+        self._subscription.broker.check()
         if self._subscription.let_go(self):
             del self._topic.alive[self.message.id]
             self._topic.dead.append(DeadLetter(self.message, reason, self.deliveries))
@@ -128,11 +134,15 @@ class _Delivery:
 
 
 class MemoryBroker:
-    """Topics in this process only. Implements queue.port.Broker."""
+    """Topics in this process only. Implements queue.port.Broker.
+
+    `interrupt` lets the broker be away, as if its connection broke, until `resume`.
+    """
 
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
         self._closed = False
+        self._away = False
 
     async def publish(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -140,14 +150,14 @@ class MemoryBroker:
 
     @asynccontextmanager
     async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
-        subscription = _Subscription(self._topic(topic), prefetch)
+        subscription = _Subscription(self, self._topic(topic), prefetch)
         try:
             yield subscription.inbox
         finally:
             subscription.close()
 
     async def take(self, topic: str) -> _Delivery:
-        subscription = _Subscription(self._topic(topic), 1)
+        subscription = _Subscription(self, self._topic(topic), 1)
         try:
             delivery = await anext(subscription.inbox)
         except BaseException:
@@ -171,15 +181,39 @@ class MemoryBroker:
 
     async def close(self) -> None:
         self._closed = True
+        self._break(_closed())
+
+    def interrupt(self) -> None:
+        """Break all subscriptions; whatever is asked or answered from now on raises QueueUnavailable."""
+        self._away = True
+        self._break(_away())
+
+    def resume(self) -> None:
+        """Be there again, with every message that was not answered."""
+        self._away = False
+
+    def check(self) -> None:
+        """Raise QueueUnavailable while the broker is away."""
+        if self._away:
+            raise _away()
+
+    def _break(self, error: QueueUnavailable) -> None:
         for topic in self._topics.values():
-            for subscription in topic.subscriptions:
-                subscription.inbox.fail(_closed())
+            broken, topic.subscriptions = topic.subscriptions, deque()
+            for subscription in broken:
+                subscription.inbox.fail(error)
+                subscription.close()
 
     def _topic(self, name: str) -> _Topic:
         if self._closed:
             raise _closed()
+        self.check()
         return self._topics.setdefault(name, _Topic())
 
 
 def _closed() -> QueueUnavailable:
     return QueueUnavailable("The queue was closed.", hint="Lumper is stopping.")
+
+
+def _away() -> QueueUnavailable:
+    return QueueUnavailable("The queue is away.")
