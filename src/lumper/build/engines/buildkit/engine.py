@@ -18,11 +18,12 @@ from lumper.build.engines.buildkit.api import ImageApi
 from lumper.build.engines.buildkit.control import Control, solve_request
 from lumper.build.engines.buildkit.errors import build_error, is_lost
 from lumper.build.engines.buildkit.progress import ProgressReader
+from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
 from lumper.build.engines.buildkit.push import PushReader
 from lumper.build.engines.buildkit.session import Upload, open_session
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
 from lumper.errors import EngineError, LumperError
-from lumper.model.build import StepState
+from lumper.model.build import Progress, Step, StepState
 
 _BROKEN = (StreamTerminatedError, ProtocolError, OSError)  # how grpclib shows that a connection is no more
 
@@ -31,6 +32,11 @@ FIRST_PUSH = 1001
 
 END_TIMEOUT = 10.0
 """How long, in seconds, the engine may take to end a cancelled step and to tell the rest of a build's progress."""
+
+
+START_TIME = 0.2
+"""How long, in seconds, a step must have been running before a cancellation is handed on, because Engine 26.1
+(BuildKit 0.13) never ends a program that is cancelled in the moment in which it is about to start."""
 
 
 class BuildKitEngine:
@@ -49,7 +55,8 @@ class BuildKitEngine:
 
     async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
         upload = Upload(context)
-        progress = ProgressReader(report)
+        starts = _Starts(report)
+        progress = ProgressReader(starts.report)
         control = Control(self._address)
         try:
             async with control:
@@ -58,7 +65,8 @@ class BuildKitEngine:
                 ref = uuid.uuid4().hex
                 following = asyncio.create_task(control.status(ref, progress.receive))
                 try:
-                    await control.solve(solve_request(request, ref=ref, session=session.id, context=upload.url))
+                    message = solve_request(request, ref=ref, session=session.id, context=upload.url)
+                    await _solve(control, message, starts)
                 finally:
                     await session.close()  # first, or a cancelled build waits for the rest of its context
                     await _end(following)
@@ -94,6 +102,41 @@ class BuildKitEngine:
 
     async def close(self) -> None:
         await self._api.close()
+
+
+class _Starts:
+    """Passes progress on and keeps in mind when a step began last."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._last = 0.0
+
+    def report(self, record: Progress) -> None:
+        if isinstance(record, Step) and record.state is StepState.RUNNING:
+            self._last = time.monotonic()
+        self._report(record)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the step that began last has been running long enough, at most START_TIME."""
+        return max(0.0, self._last + START_TIME - time.monotonic())
+
+
+async def _solve(control: Control, message: SolveRequest, starts: _Starts) -> None:
+    """Solve; being cancelled reaches the engine when no step is just about to start."""
+    solving = asyncio.create_task(control.solve(message))
+    try:
+        await asyncio.wait((solving,))
+    except asyncio.CancelledError:
+        while starts.left and not solving.done():
+            await asyncio.wait((solving,), timeout=starts.left)
+        raise
+    finally:
+        solving.cancel()
+        await asyncio.wait((solving,))
+        failure = None if solving.cancelled() else solving.exception()
+    if failure is not None:
+        raise failure
 
 
 async def _end(following: asyncio.Task[None]) -> None:
