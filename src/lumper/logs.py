@@ -30,4 +30,6 @@ def set_up(level: str, form: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    for library in ("aiormq", "aio_pika"):  # they print tracebacks of outages that the roles tell of in a line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(message)s")

@@ -30,6 +30,7 @@ app.command("lumper.cli.images:images", name="images", help="What the registry h
 app.command("lumper.cli.services:ps", name="ps", help="What runs where.")
 app.command("lumper.cli.services:rollouts", name="rollouts", help="List the newest rollouts.")
 app.command("lumper.cli.hooks:app", name="hooks", help="Deliveries of the forges' webhooks.")
+app.command("lumper.cli.queue:app", name="queue", help="Messages between the roles.")
 app.command("lumper.cli.tokens:app", name="token", help="API tokens.")
 app.command("lumper.cli.doctor:doctor", name="doctor", help="Check everything that Lumper needs.")
 app.command("lumper.cli.configuration:configuration", name="config", help="Every option and its default.")

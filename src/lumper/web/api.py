@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lumper.errors import (
     Conflict,
+    Forbidden,
     Invalid,
     LumperError,
     NotFound,
@@ -39,11 +40,12 @@ from lumper.model.build import Build
 from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.model.source import GitUrl, Project, parse_git_url
-from lumper.web.auth import Authenticator, Identity
+from lumper.web.auth import Authenticator, Identity, same_origin
 
 _STATUS = {
     Unauthorized: 401,
     TooManyAttempts: 429,
+    Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
     Invalid: 400,
@@ -51,6 +53,7 @@ _STATUS = {
     StorageFull: 507,
     QueueUnavailable: 503,
 }
+_IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
@@ -109,7 +112,9 @@ class Api:
                     return answer({"error": "Who are you?", "hint": "Send an API token as a bearer token."}, 401)
                 if identity.role not in roles:
                     return answer({"error": f"Not allowed for the role {identity.role.value}.", "hint": ""}, 403)
-                request["identity"] = identity
+                if request.method != "GET" and not same_origin(request):
+                    raise Forbidden("This change does not come from one of Lumper's own pages.")
+                request[_IDENTITY] = identity
                 return await handler(request)
             except LumperError as exc:
                 return error_response(exc)
@@ -131,7 +136,7 @@ class Api:
         new = await _body(request, NewProject)
         source = parse_git_url(new.url)
         if source.local:
-            self._check_local(source, request["identity"], allowed=new.allow_local)
+            self._check_local(source, request[_IDENTITY], allowed=new.allow_local)
         project = await self._history.projects.add(source, name=new.name, repository=new.repository, image=new.image)
         return answer(self._private(project), 201)
 

@@ -1,0 +1,57 @@
+"""`lumper queue`: what waits between the roles, and what was put aside."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from lumper.cli.client import Target, connect
+from lumper.cli.output import show_json, table
+
+app = App(name="queue", help="Messages between the roles.")
+
+_HERE = Target()
+
+
+@app.command
+def show(*, json: bool = False, target: Target = _HERE) -> None:
+    """Show how many messages wait, and those that were given up.
+
+    Example: lumper queue show --json
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        topics = client.get("queue")
+    if json:
+        show_json(topics)
+        return
+    table(("topic", "waiting", "given up"), [(t["topic"], t["waiting"], len(t["dead"])) for t in topics], empty="")
+    letters = [(t["topic"], letter["deliveries"], letter["reason"]) for t in topics for letter in t["dead"]]
+    if letters:
+        print()
+        table(("topic", "tries", "given up because"), letters, empty="")
+        print("\n`lumper queue revive TOPIC` tries them again.")
+
+
+@app.command
+def revive(topic: str, *, json: bool = False, target: Target = _HERE) -> None:
+    """Try the messages of a topic again that were given up.
+
+    Example: lumper queue revive notify
+
+    Parameters
+    ----------
+    topic
+        builds, events, notify or deploy.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        done = client.post(f"queue/{topic}/revive")
+    if json:
+        show_json(done)
+    else:
+        print(f"{done['revived']} messages of {topic} are tried again.")

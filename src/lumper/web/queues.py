@@ -1,0 +1,49 @@
+"""The API's view of the queue: what waits, what was put aside, and putting it back.
+
+GET  /api/v1/queue                     topics with their depth and dead letters
+POST /api/v1/queue/{topic}/revive      publish a topic's dead letters again
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from lumper.errors import NotFound
+from lumper.model.events import BUILDS, DEPLOY, EVENTS, NOTIFY
+from lumper.queue.port import Broker
+from lumper.web.api import PEOPLE, Api, answer
+
+_TOPICS = (BUILDS, EVENTS, NOTIFY, DEPLOY)
+_SHOWN = 20  # dead letters a topic
+
+
+class Queues:
+    """The handlers."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def show(self, _request: web.Request) -> web.Response:
+        """All topics that roles share."""
+        return answer([await self._topic(topic) for topic in _TOPICS])
+
+    async def _topic(self, topic: str) -> dict[str, object]:
+        letters = await self._broker.dead_letters(topic, _SHOWN)
+        dead = [
+            {"id": letter.message.id, "reason": letter.reason, "deliveries": letter.deliveries} for letter in letters
+        ]
+        return {"topic": topic, "waiting": await self._broker.depth(topic), "dead": dead}
+
+    async def revive(self, request: web.Request) -> web.Response:
+        """Give a topic's dead letters another chance."""
+        topic = request.match_info["topic"]
+        if topic not in _TOPICS:
+            raise NotFound(f"There is no topic {topic!r}.", hint=f"There are {', '.join(_TOPICS)}.")
+        return answer({"topic": topic, "revived": await self._broker.revive(topic)})
+
+
+def add_routes(app: web.Application, api: Api, broker: Broker) -> None:
+    """Serve the queue's part of the API."""
+    queues = Queues(broker)
+    app.router.add_get("/api/v1/queue", api.allowed(queues.show, *PEOPLE))
+    app.router.add_post("/api/v1/queue/{topic}/revive", api.allowed(queues.revive, *PEOPLE))
