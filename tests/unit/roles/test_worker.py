@@ -1,0 +1,305 @@
+"""A worker with the dummy engine and a real git repository: what it tells the server, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lumper.build.checkout import Mirrors
+from lumper.build.engines.dummy import DummyEngine
+from lumper.build.port import Login
+from lumper.build.run import Builder
+from lumper.model.build import Outcome
+from lumper.model.events import (
+    BUILDS,
+    EVENTS,
+    AttemptFinished,
+    AttemptStarted,
+    BuildJob,
+    CancelBuild,
+    Heartbeat,
+    LogChunk,
+    Payload,
+    WorkerOnline,
+    worker_topic,
+)
+from lumper.model.log import from_line, render
+from lumper.queue.brokers.memory import MemoryBroker
+from lumper.queue.port import Message
+from lumper.roles.worker import Worker
+from parts.eventually import eventually
+from parts.git_repository import Repository
+from parts.running import Ear, listening, message, running
+
+TOPIC = worker_topic("w")
+
+
+@dataclass
+class Bench:
+    """A worker, and everything around it."""
+
+    broker: MemoryBroker
+    engine: DummyEngine
+    builder: Builder
+    repository: Repository
+    folder: Path
+
+    def tag(self, name: str, dockerfile: str, toml: str = "") -> BuildJob:
+        """A tag with this Dockerfile, as the job to build it."""
+        files = {"Dockerfile": dockerfile} | ({"lumper.toml": toml} if toml else {})
+        commit = self.repository.commit(files)
+        self.repository.tag(name, commit)
+        number = int(name.rpartition(".")[2])
+        return BuildJob(
+            number, 1, "p1", "owner/app", str(self.repository.path), True, f"refs/tags/{name}", commit, "owner/app",
+            f"_build-{number}-1",
+        )  # fmt: skip
+
+    async def give(self, *jobs: BuildJob) -> None:
+        """Put the jobs into the queue."""
+        await self.broker.publish([message(job, BUILDS, number) for number, job in enumerate(jobs)])
+
+    async def tell(self, payload: Payload, number: int = 1) -> None:
+        """Tell the worker something."""
+        await self.broker.publish([message(payload, TOPIC, number)])
+
+    @asynccontextmanager
+    async def at_work(self, builder: Builder | None = None, *, concurrency: int = 1) -> AsyncIterator[Ear]:
+        """A worker at work, and an ear on what it says."""
+        worker = Worker(
+            self.broker, builder or self.builder, name="w", concurrency=concurrency, spool=self.folder / "spool"
+        )
+        async with listening(self.broker, EVENTS) as ear, running(worker.run()):
+            yield ear
+
+    async def runs(self, *commands: str) -> None:
+        """Wait until the engine runs exactly these commands."""
+
+        async def look() -> bool:
+            return sorted(self.engine.running) == sorted(commands)
+
+        await eventually(look)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    async def no_credentials(_: str) -> None:
+        return None
+
+    engine = DummyEngine()
+    mirrors = Mirrors(tmp_path / "mirrors")
+    builder = Builder(engine, mirrors, "registry.test", Login("worker", "t"), no_credentials, timeout=60)
+    return Bench(MemoryBroker(), engine, builder, Repository(tmp_path / "app.git"), tmp_path)
+
+
+def printed(ear: Ear, build: int) -> str:
+    """The log of a build as people read it."""
+    log = "".join(chunk.data for chunk in ear.of(LogChunk) if chunk.build_id == build)
+    return "\n".join(render(map(from_line, log.splitlines())))
+
+
+async def test_a_build_is_told_from_its_beginning_to_its_end(bench: Bench) -> None:
+    job = bench.tag("v1.0.1", "FROM scratch\nRUN echo hello\n", '[deploy]\nname = "app"\n')
+    await bench.give(job)
+    async with bench.at_work() as ear:
+        [finished] = await ear.until(AttemptFinished)
+    kinds = [type(payload) for payload in ear.heard if not isinstance(payload, Heartbeat)]
+    assert kinds[:2] == [WorkerOnline, AttemptStarted]
+    assert kinds[kinds.index(AttemptFinished) - 1] is LogChunk
+    [started] = ear.of(AttemptStarted)
+    assert (started.build_id, started.attempt, started.worker) == (1, 1, "w")
+    assert started.claim == finished.claim
+    result = finished.result
+    assert (result.outcome, result.commit) == (Outcome.SUCCEEDED, job.commit)
+    assert result.digest in bench.engine.pushed
+    assert (result.author.name, result.author.email) == ("Ada Lovelace", "ada@example.org")
+    assert result.service is not None
+    assert set(result.stages) == {"checkout", "build", "push"}
+    assert "#1 hello\n" in printed(ear, 1)
+    assert finished.log_size == sum(len(chunk.data) for chunk in ear.of(LogChunk))
+    assert await bench.broker.depth(BUILDS) == 0
+
+
+async def test_a_job_is_acknowledged_while_it_runs(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n"))
+    async with bench.at_work() as ear:
+        await ear.until(AttemptStarted)
+        await bench.runs("wait")
+        assert await bench.broker.depth(BUILDS) == 0
+        await ear.until(Heartbeat)
+
+
+async def test_what_fails_fails_with_its_reason_and_the_next_build_runs(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN exit 3\n"), bench.tag("v1.0.2", "FROM scratch\n"))
+    async with bench.at_work() as ear:
+        failed, succeeded = await ear.until(AttemptFinished, 2)
+    assert (failed.result.outcome, failed.result.temporary) == (Outcome.FAILED, False)
+    assert "exit code 3" in failed.result.error
+    assert "exit code: 3" in printed(ear, 1)
+    assert succeeded.result.outcome is Outcome.SUCCEEDED
+
+
+async def test_an_engine_that_is_away_is_a_temporary_failure_with_a_hint(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
+    async with bench.at_work(replace(bench.builder, engine=DummyEngine(down=True))) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert (finished.result.outcome, finished.result.temporary) == (Outcome.FAILED, True)
+    assert "doctor" in finished.result.hint
+
+
+async def test_a_running_build_is_cancelled(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n"))
+    async with bench.at_work() as ear:
+        [started] = await ear.until(AttemptStarted)
+        await bench.runs("wait")
+        await bench.tell(CancelBuild(1, 1, started.claim))
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.CANCELLED
+    assert bench.engine.running == []
+
+
+async def test_only_the_claim_that_is_named_is_cancelled(bench: Bench) -> None:
+    job = bench.tag("v1.0.1", "FROM scratch\nRUN wait\n")
+    await bench.give(job, job)  # the same job came twice
+    async with bench.at_work(concurrency=2) as ear:
+        first, second = await ear.until(AttemptStarted, 2)
+        await bench.runs("wait", "wait")
+        await bench.tell(CancelBuild(1, 1, "of somebody else"), 1)
+        await bench.tell(CancelBuild(1, 2, second.claim), 2)
+        await bench.tell(CancelBuild(1, 1, second.claim), 3)
+        [finished] = await ear.until(AttemptFinished)
+        assert (finished.claim, finished.result.outcome) == (second.claim, Outcome.CANCELLED)
+        assert bench.engine.running == ["wait"]
+        await bench.tell(CancelBuild(1, 1), 4)
+        _, other = await ear.until(AttemptFinished, 2)
+        assert other.claim == first.claim
+
+
+async def test_a_build_that_is_cancelled_before_it_begins_does_not_begin(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n"))
+    cancelled_at_start = Cancelling(bench)
+    async with bench.at_work(replace(bench.builder, mirrors=cancelled_at_start)) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.CANCELLED
+    assert bench.engine.running == []
+
+
+class Cancelling(Mirrors):
+    """Mirrors from which nothing comes before the build is cancelled."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench.folder / "mirrors")
+        self._bench = bench
+
+    @asynccontextmanager
+    async def checkout(self, request: object) -> AsyncIterator[None]:  # type: ignore[override]
+        await self._bench.tell(CancelBuild(1, 1))
+        await asyncio.Event().wait()
+        yield
+
+
+async def test_as_many_builds_run_as_there_are_slots(bench: Bench) -> None:
+    jobs = [bench.tag(f"v1.0.{n}", f"FROM scratch\nRUN echo {n}; wait\n") for n in (1, 2, 3)]
+    await bench.give(*jobs)
+    async with bench.at_work(concurrency=2) as ear:
+        await bench.runs("echo 1; wait", "echo 2; wait")
+        assert await bench.broker.depth(BUILDS) == 1
+        await bench.tell(CancelBuild(1, 1))
+        await bench.runs("echo 2; wait", "echo 3; wait")
+        assert len(ear.of(AttemptFinished)) == 1
+
+
+async def test_messages_that_are_no_jobs_are_put_aside_and_take_no_slot(bench: Bench) -> None:
+    await bench.broker.publish([message(CancelBuild(1, 1), BUILDS, 100), Message("x", BUILDS, b"{}")])
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
+    async with bench.at_work() as ear:
+        await ear.until(AttemptFinished)
+    assert len(await bench.broker.dead_letters(BUILDS)) == 2
+
+
+async def test_a_worker_that_ends_stops_its_builds_and_says_farewell(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n"))
+    async with listening(bench.broker, EVENTS) as outer:
+        async with bench.at_work():
+            await bench.runs("wait")
+        assert bench.engine.running == []
+        await bench.broker.publish([message(CancelBuild(0, 0), EVENTS)])
+        await outer.until(CancelBuild)
+    said = outer.heard
+    assert isinstance(said[-2], WorkerOnline)
+    assert not any(isinstance(payload, AttemptFinished) for payload in said)
+
+
+async def test_a_worker_ends_also_when_the_queue_is_away(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n"))
+    async with asyncio.timeout(10):
+        async with bench.at_work() as ear:
+            await ear.until(LogChunk)
+            await bench.runs("wait")
+            bench.broker.interrupt()
+        assert bench.engine.running == []
+
+
+async def test_a_build_goes_on_while_the_queue_is_away_and_nothing_it_says_is_lost(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN echo one\nRUN sleep 0.3\nRUN echo two\n"))
+    worker = Worker(bench.broker, bench.builder, name="w", concurrency=1, spool=bench.folder / "spool")
+    async with running(worker.run()):
+        await bench.runs("sleep 0.3")
+        bench.broker.interrupt()
+        await bench.runs()
+        bench.broker.resume()
+        async with listening(bench.broker, EVENTS) as ear:
+            [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED
+    said = printed(ear, 1)
+    assert 0 < said.index(" one\n") < said.index(" two\n")
+
+
+class Mistaken(DummyEngine):
+    """An engine with a mistake in it."""
+
+    async def build(self, *_: object) -> None:
+        raise KeyError("vertex")
+
+
+async def test_a_mistake_of_ours_fails_one_build_and_not_the_worker(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n"), bench.tag("v1.0.2", "FROM scratch\n"))
+    async with bench.at_work(replace(bench.builder, engine=Mistaken())) as ear:
+        first, second = await ear.until(AttemptFinished, 2)
+    assert "KeyError('vertex')" in first.result.error
+    assert first.result.hint
+    assert second.build_id == 2
+
+
+async def test_a_role_that_begins_anew_has_all_its_slots_and_holds_nothing(bench: Bench) -> None:
+    worker = Worker(bench.broker, bench.builder, name="w", concurrency=1, spool=bench.folder / "spool")
+    job = bench.tag("v1.0.1", "FROM scratch\nRUN wait\n")
+    await bench.give(job)
+    async with listening(bench.broker, EVENTS) as ear:
+        async with running(worker.run()):
+            await bench.runs("wait")
+        await bench.give(bench.tag("v1.0.2", "FROM scratch\n"))
+        async with running(worker.run()):
+            finished = await ear.until(AttemptFinished)
+    assert [each.build_id for each in finished] == [2]
+    boots = [each.boot for each in ear.of(WorkerOnline)]
+    assert len(set(boots)) == len(boots)
+
+
+async def test_a_spool_that_is_gone_fails_the_build_and_not_the_worker(bench: Bench) -> None:
+    async with bench.at_work() as ear:
+        await ear.until(WorkerOnline)
+        (bench.folder / "spool").rmdir()
+        await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
+        [finished] = await ear.until(AttemptFinished)
+        (bench.folder / "spool").mkdir()
+        await bench.broker.publish([message(bench.tag("v1.0.2", "FROM scratch\n"), BUILDS, 2)])
+        _, second = await ear.until(AttemptFinished, 2)
+    assert (finished.result.outcome, finished.log_size) == (Outcome.FAILED, 0)
+    assert "No such file or directory" in finished.result.error
+    assert second.result.outcome is Outcome.SUCCEEDED
