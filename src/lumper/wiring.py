@@ -157,7 +157,9 @@ def open_registry(folder: DataFolder, history: History) -> Registry:
     return Registry(FilesystemStorage(folder.folder("registry")), history.images)
 
 
-def _app(config: Config, folder: DataFolder, history: History, registry: Registry, links: Links) -> web.Application:
+def _app(
+    config: Config, folder: DataFolder, history: History, broker: Broker, registry: Registry, links: Links
+) -> web.Application:
     from lumper.notify.channels.maildir import MaildirReader
     from lumper.roles.receiver import HistoryReceiver
     from lumper.web.app import make_app
@@ -165,6 +167,7 @@ def _app(config: Config, folder: DataFolder, history: History, registry: Registr
 
     return make_app(
         history,
+        broker,
         registry,
         Keys(folder.folder("keys") / "registry.pem"),
         HistoryReceiver(history),
@@ -224,7 +227,7 @@ async def run_server(config: Config, announce: Announce, *, all_roles: bool) -> 
         broker = await open_broker(config, folder)
         stack.push_async_callback(broker.close)
         registry = open_registry(folder, history)
-        app = _app(config, folder, history, registry, where.links)
+        app = _app(config, folder, history, broker, registry, where.links)
         server = Server(app, listener, history, registry, broker)
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if all_roles:
@@ -329,7 +332,9 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             listener = stack.enter_context(bind(own))
             links = addresses(config, config.listen[1]).links
             history = await stack.enter_async_context(_history(config, folder, links))
-            app = _app(config, folder, history, open_registry(folder, history), links)
+            broker = await open_broker(config, folder)
+            stack.push_async_callback(broker.close)
+            app = _app(config, folder, history, broker, open_registry(folder, history), links)
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

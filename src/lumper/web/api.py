@@ -10,7 +10,8 @@ GET    /api/v1/builds/{id}/log?attempt=       JSON lines; with follow=1 until th
 GET    /api/v1/images                         /api/v1/images/{repository}
 GET    /api/v1/containers                     /api/v1/rollouts?service=&limit=
 GET    /api/v1/deliveries?limit=
-POST   /api/v1/tokens {name, role}            GET /api/v1/tokens
+POST   /api/v1/tokens {name, role}
+GET    /api/v1/queue                          in web/queues.py
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ _STATUS = {
     StorageFull: 507,
     QueueUnavailable: 503,
 }
+PEOPLE = (Role.ADMIN, Role.OPERATOR)
 _IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
@@ -272,31 +274,27 @@ def _number(request: web.Request, name: str, default: int) -> int:
     return int(text)
 
 
-def add_routes(
-    app: web.Application, history: History, auth: Authenticator, links: Links, *, allow_local: tuple[Path, ...]
-) -> None:
+def add_routes(app: web.Application, api: Api) -> None:
     """Serve the API."""
-    api = Api(history, auth, links, allow_local)
-    people = (Role.ADMIN, Role.OPERATOR)
-    readers = (*people, Role.MAILER, Role.WORKER, Role.DEPLOYER)
+    readers = (*PEOPLE, Role.MAILER, Role.WORKER, Role.DEPLOYER)
     table: list[tuple[str, str, Handler, tuple[Role, ...]]] = [
         ("GET", "/status", api.status, readers),
-        ("GET", "/projects", api.list_projects, people),
-        ("POST", "/projects", api.add_project, people),
-        ("GET", "/projects/{name:.+}/credentials", api.project_credentials, (*people, Role.WORKER)),
-        ("GET", "/projects/{name:.+}", api.show_project, people),
-        ("DELETE", "/projects/{name:.+}", api.remove_project, people),
-        ("GET", "/builds", api.list_builds, people),
-        (r"GET", r"/builds/{id:\d{1,18}}", api.show_build, people),
-        (r"POST", r"/builds/{id:\d{1,18}}/cancel", api.cancel_build, people),
-        (r"POST", r"/builds/{id:\d{1,18}}/restart", api.restart_build, people),
-        (r"GET", r"/builds/{id:\d{1,18}}/log", api.build_log, (*people, Role.MAILER)),
-        ("GET", "/images", api.list_images, people),
-        ("GET", "/images/{name:.+}", api.show_image, people),
-        ("GET", "/containers", api.list_containers, people),
-        ("GET", "/rollouts", api.list_rollouts, people),
-        ("GET", "/deliveries", api.list_deliveries, people),
-        ("POST", "/tokens", api.add_token, people),
+        ("GET", "/projects", api.list_projects, PEOPLE),
+        ("POST", "/projects", api.add_project, PEOPLE),
+        ("GET", "/projects/{name:.+}/credentials", api.project_credentials, (*PEOPLE, Role.WORKER)),
+        ("GET", "/projects/{name:.+}", api.show_project, PEOPLE),
+        ("DELETE", "/projects/{name:.+}", api.remove_project, PEOPLE),
+        ("GET", "/builds", api.list_builds, PEOPLE),
+        (r"GET", r"/builds/{id:\d{1,18}}", api.show_build, PEOPLE),
+        (r"POST", r"/builds/{id:\d{1,18}}/cancel", api.cancel_build, PEOPLE),
+        (r"POST", r"/builds/{id:\d{1,18}}/restart", api.restart_build, PEOPLE),
+        (r"GET", r"/builds/{id:\d{1,18}}/log", api.build_log, (*PEOPLE, Role.MAILER)),
+        ("GET", "/images", api.list_images, PEOPLE),
+        ("GET", "/images/{name:.+}", api.show_image, PEOPLE),
+        ("GET", "/containers", api.list_containers, PEOPLE),
+        ("GET", "/rollouts", api.list_rollouts, PEOPLE),
+        ("GET", "/deliveries", api.list_deliveries, PEOPLE),
+        ("POST", "/tokens", api.add_token, PEOPLE),
     ]
     for method, path, handler, roles in table:
         app.router.add_route(method, "/api/v1" + path, api.allowed(handler, *roles))

@@ -10,8 +10,9 @@ from aiohttp import web
 from lumper.history.store import History
 from lumper.hooks.port import Forge
 from lumper.model.links import Links
+from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
-from lumper.web import api, hooks, oci, pages
+from lumper.web import api, hooks, oci, pages, queues
 from lumper.web.auth import Authenticator
 from lumper.web.pages import MailReader
 from lumper.web.tokens import Keys
@@ -19,6 +20,7 @@ from lumper.web.tokens import Keys
 
 def make_app(
     history: History,
+    broker: Broker,
     registry: Registry,
     keys: Keys,
     receiver: hooks.Receiver,
@@ -36,7 +38,9 @@ def make_app(
     app = web.Application(client_max_size=1 << 20)
     auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
     hooks.add_routes(app, receiver, forges)
-    api.add_routes(app, history, auth, links, allow_local=allow_local)
+    endpoints = api.Api(history, auth, links, allow_local)
+    api.add_routes(app, endpoints)
+    queues.add_routes(app, endpoints, broker)
     oci.add_routes(app, registry, auth, public_url=public_url)
     pages.add_routes(app, history, auth, mail, links)
     return app
