@@ -1,0 +1,145 @@
+"""Lumper as a person runs it: `python -m lumper ROLE`, a process of its own that tests kill and start again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from lumper.cli.client import Client
+from parts.rabbitmq import free_ports
+from parts.waiting import wait_for
+
+_END = 20.0
+
+
+class LumperProcess:
+    """One role over a data folder. `settings` are options by their dotted keys, given in the environment.
+
+    A context that starts it, and at its end lets it end in order.
+    """
+
+    def __init__(self, role: str, data: Path, settings: dict[str, str], *arguments: str) -> None:
+        self.data = data
+        self._command = (sys.executable, "-m", "lumper", role, "--data", str(data), *arguments)
+        self._settings = settings
+        self._output = data.with_name(f"{data.name}.{role}.log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> LumperProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, in a session of its own."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("LUMPER_")}
+        environment |= {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in self._settings.items()}
+        self.data.mkdir(parents=True, exist_ok=True)
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        assert self._process is not None and self.running, self.said
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Start it again after `kill`."""
+        self.start()
+
+    def end(self) -> None:
+        """Ask it to end, as a service manager does; it must do so, and without an error."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            assert self._process.wait(_END) == 0, self.said
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            raise
+
+    @property
+    def said(self) -> str:
+        """All that it has printed and logged, over all its lives."""
+        return self._output.read_text(errors="replace") if self._output.exists() else ""
+
+    def wait_until_said(self, words: str, seconds: float = 30) -> None:
+        """Wait until these words are in its log."""
+        try:
+            wait_for(lambda: words in self.said, f"{words!r} in the log", seconds)
+        except TimeoutError as exc:
+            raise TimeoutError(f"{exc}:\n{self.said}") from None
+
+
+class LumperServer(LumperProcess):
+    """`lumper up` or `lumper server`, always on the same free port of loopback."""
+
+    def __init__(self, data: Path, settings: dict[str, str] | None = None, *, role: str = "up") -> None:
+        (self.port,) = free_ports(1)
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.address}"
+        super().__init__(role, data, settings or {}, "--listen", self.address)
+
+    def __enter__(self) -> LumperServer:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        super().start()
+        try:
+            wait_for(lambda: self._answers() or not self.running, "answer of the server", 30)
+            assert self.running, self.said
+        except BaseException:
+            self._end_at_once()
+            raise
+
+    @property
+    def client(self) -> Client:
+        """The API, with the token of whoever owns the data folder."""
+        return Client(self.url, (self.data / "tokens" / "operator").read_text().strip())
+
+    @property
+    def setup_link(self) -> str:
+        """The last one-time link for the first admin."""
+        return str(re.findall(r"http://\S+/setup\?token=\S+", self.said)[-1])
+
+    def restart(self) -> None:
+        """Start it again after `kill`; on return it answers. `back_at` is when that was, as seconds of the epoch."""
+        self.start()
+        self.back_at = time.time()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as response:
+                return bool(response.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def _end_at_once(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
