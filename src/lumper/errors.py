@@ -14,7 +14,8 @@
     ├── HookError                   a webhook request
     │   ├── HookUnauthorized · HookMalformed · HookTooLarge
     ├── QueueError
-    │   └── QueueUnavailable        (temporary)
+    │   ├── QueueUnavailable        (temporary)
+    │   └── OutOfTurn               (temporary)
     ├── EngineError                 what executes a Dockerfile
     │   ├── EngineUnavailable       (temporary)
     │   ├── BuildFailed · DockerfileMissing · BuildTimeout
@@ -210,6 +211,12 @@ class QueueUnavailable(QueueError):
 
     temporary = True
     default_hint = "Is the broker running, and is [queue] url right?"
+
+
+class OutOfTurn(QueueError):
+    """An event came before the one that belongs in front of it."""
+
+    temporary = True
 
 
 class EngineError(LumperError):

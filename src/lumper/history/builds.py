@@ -163,6 +163,11 @@ class BuildHistory:
                 stop = events.CancelBuild(build_id, attempt, claim)
                 await self._outbox.add(connection, events.worker_topic(event.worker), stop)
 
+    async def waits(self, build_id: int, attempt: int) -> bool:
+        """Whether nobody is known yet to have begun this attempt."""
+        async with self._database.read() as connection:
+            return await self._waits(connection, build_id, attempt)
+
     async def _waits(self, connection: AsyncConnection, build_id: int, attempt: int) -> bool:
         query = select(builds.c.id).where(
             builds.c.id == build_id, builds.c.attempt == attempt, builds.c.state == BuildState.QUEUED.value

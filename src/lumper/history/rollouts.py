@@ -120,9 +120,11 @@ class RolloutHistory:
         if row is None or RolloutState(row.state) in (RolloutState.SUCCEEDED, RolloutState.FAILED):
             return None
         ended = event.state in (RolloutState.SUCCEEDED, RolloutState.FAILED)
+        end = event.position + len(event.lines)
+        repeated = bool(event.lines) and row.journal[event.position : end] == list(event.lines)
         values = {
             "state": event.state.value,
-            "journal": [*row.journal[: event.position], *event.lines],
+            "journal": row.journal if repeated else [*row.journal[: event.position], *event.lines],
             "error": event.error,
             "hint": event.hint,
             "finished_at": event.at if ended else None,

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumper.errors import Conflict, LogGap
+from lumper.errors import Conflict, LogGap, OutOfTurn
 from lumper.history.builds import build_from_row
 from lumper.history.images import drop_private_tag, move_tags
 from lumper.history.store import History
@@ -63,13 +63,21 @@ class Acceptance:
             await self._history.logs.wake()
 
     async def _log_chunk(self, event: events.LogChunk) -> None:
-        if await self._history.builds.holds(event.build_id, event.attempt, event.claim):
+        if await self._counts(event):
             await self._history.logs.append(event.build_id, event.attempt, event.offset, event.data.encode("ascii"))
 
+    async def _counts(self, event: events.LogChunk | events.AttemptFinished) -> bool:
+        """Whether the event's claim holds the attempt. Raises OutOfTurn while its beginning is not known."""
+        builds = self._history.builds
+        if await builds.holds(event.build_id, event.attempt, event.claim):
+            return True
+        if await builds.waits(event.build_id, event.attempt):
+            raise OutOfTurn(f"Nobody is known to have begun attempt {event.attempt} of build {event.build_id}.")
+        return False
+
     async def _finished(self, event: events.AttemptFinished) -> None:
-        if self._history.logs.size(event.build_id, event.attempt) < event.log_size and await self._history.builds.holds(
-            event.build_id, event.attempt, event.claim
-        ):
+        whole = self._history.logs.size(event.build_id, event.attempt) >= event.log_size
+        if await self._counts(event) and not whole:
             raise LogGap(f"The log of build {event.build_id} is not whole yet.")
         async with self._history.database.write() as connection:
             row = await self._history.builds.row(connection, event.build_id)
