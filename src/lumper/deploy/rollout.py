@@ -113,9 +113,10 @@ class _Rollout:
         """Do the step; what was done, in words that "in 12 ms" can follow."""
         match step:
             case plans.Pull():
-                await self.host.pull(self.release, await self.credentials(self.release.image))
+                await self._pull()
                 return f"pulled {self.release.reference}"
             case plans.Start(slot):
+                await self._pull()  # quick when it is there; a build on the same engine may have dropped the name
                 self.started[slot] = await self.host.start(self.release, trial=slot is Slot.TRIAL)
                 return f"started {self._name(slot)}{_where(self.started[slot])}"
             case plans.Check(target, accepted):
@@ -136,6 +137,9 @@ class _Rollout:
                 return f"removed {len(removed)} old image{'s' * (len(removed) > 1)}" if removed else ""
             case _:
                 assert_never(step)
+
+    async def _pull(self) -> None:
+        await self.host.pull(self.release, await self.credentials(self.release.image))
 
     async def _check(self, container: Container, accepted: bool) -> str:
         service = self.release.service
