@@ -44,6 +44,10 @@ class Blobs:
                 return blob
         raise refuse("BLOB_UNKNOWN", detail=digest)
 
+    async def address(self, blob: StoredBlob) -> str | None:
+        """A URL at which the client can fetch this blob from `stat` without us; None: it has to be sent from here."""
+        return await self._storage.address(blob.digest)
+
     def read(self, digest: str, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes of a blob from `stat`, where it has no path to send."""
         return self._storage.read(digest, start, end)

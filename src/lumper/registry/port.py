@@ -31,6 +31,12 @@ class Storage(Protocol):
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
 
+    async def address(self, digest: str) -> str | None:
+        """A URL at which whoever has it can read this blob for some minutes, without us; None: read it here.
+
+        For a blob that `stat` has found.
+        """
+
     def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, without, `end`, in chunks of at most 1 MiB.
 

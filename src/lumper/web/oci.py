@@ -208,6 +208,11 @@ class _RegistryApi:
         headers = {**_digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes"}
         if _has_already(request, blob.digest):
             return web.Response(status=304, headers=headers)
+        elsewhere = await self._blobs.address(blob) if request.method == "GET" else None
+        if elsewhere is not None:  # the address is a secret for its minutes, and another one next time
+            return web.Response(
+                status=307, headers={**headers, hdrs.LOCATION: elsewhere, hdrs.CACHE_CONTROL: "no-store"}
+            )
         try:
             part = parse_range(request.headers.get(hdrs.RANGE), blob.size) if _range_counts(request, blob) else None
         except RegistryError as exc:

@@ -25,6 +25,10 @@ class MemoryStorage:
         data = self._blobs.get(_checked(digest))
         return None if data is None else StoredBlob(digest, len(data))
 
+    async def address(self, digest: str) -> str | None:
+        """None: nobody else can read this memory."""
+        return None
+
     async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, without, `end`."""
         data = self._blobs.get(_checked(digest))
