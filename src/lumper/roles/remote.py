@@ -33,8 +33,13 @@ class RemoteServer:
 
     async def git_credentials(self, project_id: str) -> tuple[str, str] | None:
         """User name and password for a project's git server, if it has any."""
-        found = json.loads(await self._get(f"/projects/{project_id}/credentials"))
-        return (found["username"], found["password"]) if found["username"] or found["password"] else None
+        answer = await self._get(f"/projects/{project_id}/credentials")
+        try:
+            found = json.loads(answer)
+            username, password = str(found["username"]), str(found["password"])
+        except (ValueError, KeyError, TypeError) as exc:
+            raise ServerUnreachable(f"What answers at {self._url} is not a Lumper server.", hint=_HINT) from exc
+        return (username, password) if username or password else None
 
     async def read_log(self, build_id: int, attempt: int) -> bytes:
         """The log of an attempt."""
