@@ -1,14 +1,9 @@
-"""`lumper builds`, `log`, `cancel`, `restart`: from a tag to an image."""
+"""`lumper builds`, `cancel`, `restart`: from a tag to an image."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-
-from lumper.cli.client import Client, Target, connect
-from lumper.cli.output import ago, duration, plain, show_json, table
-from lumper.model.build import Progress
-from lumper.model.log import from_line, render
+from lumper.cli.client import Target, connect
+from lumper.cli.output import ago, duration, show_json, table
 
 _HERE = Target()
 
@@ -39,52 +34,6 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
     ]  # fmt: skip
     columns = ("id", "state", "project", "tag", "commit", "who", "took", "when", "digest")
     table(columns, rows, empty="No builds yet: push a tag, `git tag v0.1.0 && git push --tags`.")
-
-
-def log(build: int, *, follow: bool = False, attempt: int = 0, json: bool = False, target: Target = _HERE) -> None:
-    """Print a build's log; the status is 1 if the build has failed.
-
-    Example: lumper log 7 --follow
-
-    Parameters
-    ----------
-    build
-        The build's number.
-    follow
-        Go on until the build has ended.
-    attempt
-        Which attempt; without it, the last.
-    json
-        Print the records as JSON lines.
-    """
-    with connect(target) as client:
-        lines = client.lines(f"builds/{build}/log", follow=int(follow), attempt=attempt)
-        if json:
-            for line in lines:
-                sys.stdout.write(line.decode("ascii"))
-                sys.stdout.flush()
-        else:
-            for text in render(_records(lines)):
-                print(plain(text), flush=True)
-        state = _state(client, build)
-    if follow and not json:
-        print(state["line"])
-    if state["state"] == "failed":
-        sys.exit(1)
-
-
-def _records(lines: Iterator[bytes]) -> Iterator[Progress]:
-    for line in lines:
-        try:
-            yield from_line(line)
-        except ValueError:  # a line that is still being written, or of a later version
-            continue
-
-
-def _state(client: Client, build: int) -> dict[str, str]:
-    found = client.get(f"builds/{build}")
-    ending = found["digest"] or f"{found['error']} {found['hint']}".strip()
-    return {"state": found["state"], "line": f"Build {build} {found['state']}: {ending}"}
 
 
 def cancel(build: int, *, json: bool = False, target: Target = _HERE) -> None:

@@ -6,25 +6,41 @@ import contextlib
 import http.client
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from cyclopts import Parameter
 
-from lumper.config import load
-from lumper.errors import Conflict, Invalid, LumperError, NotFound, QueueUnavailable
-from lumper.layout import DataFolder
+from lumper.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    LumperError,
+    NotFound,
+    QueueUnavailable,
+    ServerUnreachable,
+    StorageFull,
+    Unauthorized,
+)
+from lumper.layout import DataFolder, find_data
 
-_KINDS: dict[int, type[LumperError]] = {400: Invalid, 404: NotFound, 409: Conflict, 503: QueueUnavailable}
-
-
-class ServerUnreachable(LumperError):
-    """The Lumper server cannot be reached."""
-
-    default_hint = "Start it with `lumper up`, or say where it is with LUMPER_URL and LUMPER_TOKEN_FILE."
+_KINDS: dict[int, type[LumperError]] = {
+    400: Invalid,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: Invalid,
+    503: QueueUnavailable,
+    507: StorageFull,
+}
+_ANSWER_SECONDS = 60.0
+_PATIENCE = 10.0  # seconds for a server to begin that holds the data folder already
+_FINAL = ("succeeded", "failed", "cancelled")
 
 
 @Parameter(name="*")
@@ -40,14 +56,18 @@ class Target:
 
 
 class Client:
-    """One server. Methods give the decoded JSON of the answer and raise what errors.py has for its status."""
+    """One server. Methods give the decoded JSON of the answer and raise what errors.py has for its status.
+
+    Raises ServerUnreachable, also in the middle of a stream, and Invalid for a URL that is none.
+    """
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
+        self._parts = _http_url(self.url)
         self._token = token
 
     def get(self, path: str, **query: object) -> Any:
-        """GET /api/v1/path."""
+        """GET /api/v1/path. Values that are None or "" are left out of the query."""
         return self._json("GET", path, query=query)
 
     def post(self, path: str, body: object = None) -> Any:
@@ -60,8 +80,28 @@ class Client:
 
     def lines(self, path: str, **query: object) -> Iterator[bytes]:
         """GET /api/v1/path, line by line as they come."""
-        with self._request("GET", path, query=query) as response:
+        with self._request("GET", path, query=query, stream=True) as response:
             yield from response
+
+    def follow_log(self, build: int, attempt: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Every line of a build's log with the number of its attempt, until the build has ended.
+
+        Without `attempt`, a build that begins again is followed into its next attempts.
+        """
+        current, offset = attempt or self.get(f"builds/{build}")["attempt"], 0
+        while True:
+            begun = offset
+            for line in self.lines(f"builds/{build}/log", follow=1, attempt=current, offset=offset):
+                if line.endswith(b"\n"):  # or the server ended in the middle of it
+                    offset += len(line)
+                    yield current, line
+            found = self.get(f"builds/{build}")
+            if not attempt and found["attempt"] != current:
+                current, offset = found["attempt"], 0
+            elif found["state"] in _FINAL or found["attempt"] != current:
+                return
+            elif offset == begun:
+                time.sleep(0.2)
 
     def _json(self, method: str, path: str, *, query: dict[str, object] | None = None, body: object = None) -> Any:
         with self._request(method, path, query=query or {}, body=body) as response:
@@ -69,25 +109,45 @@ class Client:
 
     @contextlib.contextmanager
     def _request(
-        self, method: str, path: str, *, query: dict[str, object], body: object = None
+        self, method: str, path: str, *, query: dict[str, object], body: object = None, stream: bool = False
     ) -> Iterator[http.client.HTTPResponse]:
-        parts = urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        given = {key: value for key, value in query.items() if value not in (None, "", False)}
-        target = f"/api/v1/{quote(path)}" + (f"?{urlencode(given)}" if given else "")
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        connection = kind(parts.hostname or "", parts.port)
+        given = {key: value for key, value in query.items() if value is not None and value != ""}
+        target = f"{self._parts.path}/api/v1/{quote(path)}" + (f"?{urlencode(given)}" if given else "")
+        connection = self._connection()
         try:
-            try:
-                connection.request(method, target, json.dumps(body) if body is not None else None, headers)
-                response = connection.getresponse()
-            except (OSError, http.client.HTTPException) as exc:
-                raise ServerUnreachable(f"No Lumper server answers at {self.url}: {exc}.") from exc
+            connection.putrequest(method, target)
+            connection.putheader("Authorization", f"Bearer {self._token}".encode("latin-1", "replace"))
+            data = json.dumps(body).encode() if body is not None else b""
+            connection.putheader("Content-Type", "application/json")
+            connection.putheader("Content-Length", str(len(data)))
+            connection.endheaders(data)
+            response = connection.getresponse()
+            if stream and connection.sock:
+                connection.sock.settimeout(None)
             if response.status >= 400:
                 raise _error(response)
             yield response
+        except json.JSONDecodeError as exc:
+            raise ServerUnreachable(f"What answers at {self.url} is not a Lumper server.") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise ServerUnreachable(f"No Lumper server answers at {self.url}: {exc or type(exc).__name__}.") from exc
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        return kind(self._parts.hostname or "", self._parts.port, timeout=_ANSWER_SECONDS)
+
+
+def _http_url(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise Invalid(f"{url!r} is not the URL of a server.", hint="Give one such as https://lumper.example.org.")
+    return parts
 
 
 def _error(response: http.client.HTTPResponse) -> LumperError:
@@ -103,22 +163,39 @@ def _error(response: http.client.HTTPResponse) -> LumperError:
 def connect(target: Target) -> Iterator[Client]:
     """The server that the target names; without a running one, the data folder is opened for this command alone.
 
-    Raises ServerUnreachable.
+    Raises ServerUnreachable, Conflict (another program holds the folder and does not answer).
     """
     if target.url:
         token = os.environ.get("LUMPER_TOKEN", "") or _read_token(target.token_file)
         yield Client(target.url, token)
         return
-    config = load(overrides={"data": target.data})
-    folder = DataFolder(config.data)
-    url = folder.server_url()
-    if url:
+    folder = DataFolder(target.data or find_data(os.environ) or _checked_data())
+    with contextlib.ExitStack() as stack:
+        url = folder.server_url() or _opened(stack, folder)
         yield Client(url, _read_token(folder.token("operator")))
-        return
-    from lumper.wiring import serve_in_thread  # slow to import, and only needed when no server runs
 
-    with serve_in_thread(config) as own_url:
-        yield Client(own_url, _read_token(folder.token("operator")))
+
+def _checked_data() -> Path:
+    from lumper.config import load  # slow to import: only when something is wrong with the configuration
+
+    return load().data
+
+
+def _opened(stack: contextlib.ExitStack, folder: DataFolder) -> str:
+    """The URL of a server inside this process, or of one that begins in this moment."""
+    from lumper.config import load  # slow to import, and only needed when no server runs
+    from lumper.wiring import serve_in_thread
+
+    config = load(overrides={"data": folder.root})
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return stack.enter_context(serve_in_thread(config))
+        except Conflict:
+            if url := folder.server_url():
+                return url
+            if time.monotonic() > deadline:
+                raise
 
 
 def _read_token(file: Path | None) -> str:
@@ -126,5 +203,5 @@ def _read_token(file: Path | None) -> str:
         raise ServerUnreachable("There is no token to sign in with.", hint="Set LUMPER_TOKEN_FILE or LUMPER_TOKEN.")
     try:
         return file.read_text().strip()
-    except OSError as exc:
-        raise ServerUnreachable(f"The token file {file} cannot be read: {exc.strerror}.") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ServerUnreachable(f"The token file {file} cannot be read: {exc}.") from exc

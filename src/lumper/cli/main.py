@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 from cyclopts import App, Parameter
 
@@ -23,7 +24,7 @@ app.command("lumper.cli.serve:mailer", name="mailer", help="Run a mailer.")
 app.command("lumper.cli.serve:deployer", name="deployer", help="Run a deployer.")
 app.command("lumper.cli.project:app", name="project", help="The git repositories that are built.")
 app.command("lumper.cli.builds:builds", name="builds", help="List the newest builds.")
-app.command("lumper.cli.builds:log", name="log", help="Print a build's log.")
+app.command("lumper.cli.log:log", name="log", help="Print a build's log.")
 app.command("lumper.cli.builds:cancel", name="cancel", help="Cancel a build.")
 app.command("lumper.cli.builds:restart", name="restart", help="Build the same commit again.")
 app.command("lumper.cli.images:images", name="images", help="What the registry holds.")
@@ -39,6 +40,9 @@ app.command("lumper.cli.demo.command:demo", name="demo", help="Show the whole li
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; an error that Lumper knows ends with its sentence and status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     try:
         app(arguments)
     except LumperError as exc:

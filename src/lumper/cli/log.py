@@ -1,0 +1,76 @@
+"""`lumper log`: what a build said, or says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+
+from lumper.cli.client import Client, Target, connect
+from lumper.cli.output import plain, warn
+from lumper.model.build import Progress
+from lumper.model.log import from_line, render
+
+_HERE = Target()
+
+
+def log(build: int, *, follow: bool = False, attempt: int = 0, json: bool = False, target: Target = _HERE) -> None:
+    """Print a build's log; the status is 1 if the build has failed.
+
+    Example: lumper log 7 --follow
+
+    Parameters
+    ----------
+    build
+        The build's number.
+    follow
+        Go on until the build has ended.
+    attempt
+        Which attempt; without it, the last.
+    json
+        Print the records as JSON lines.
+    """
+    with connect(target) as client:
+        for number, group in groupby(_lines(client, build, attempt, follow), key=itemgetter(0)):
+            if not json and number > (attempt or 1):
+                warn(f"Attempt {number} begins.")
+            show = _show_json if json else _show_text
+            show(line for _, line in group)
+        state = _state(client, build)
+    if follow and not json:
+        print(state["line"])
+    if state["state"] == "failed":
+        sys.exit(1)
+
+
+def _lines(client: Client, build: int, attempt: int, follow: bool) -> Iterator[tuple[int, bytes]]:
+    """Lines with the number of their attempt, which is 0 where nobody needs it."""
+    if follow:
+        return client.follow_log(build, attempt)
+    return ((0, line) for line in client.lines(f"builds/{build}/log", attempt=attempt or None))
+
+
+def _show_json(lines: Iterator[bytes]) -> None:
+    for line in lines:
+        sys.stdout.write(line.decode("ascii", "replace"))
+        sys.stdout.flush()
+
+
+def _show_text(lines: Iterator[bytes]) -> None:
+    for text in render(_records(lines)):
+        print(plain(text), flush=True)
+
+
+def _records(lines: Iterator[bytes]) -> Iterator[Progress]:
+    for line in lines:
+        try:
+            yield from_line(line)
+        except ValueError:  # a line that is still being written, or of a later version
+            continue
+
+
+def _state(client: Client, build: int) -> dict[str, str]:
+    found = client.get(f"builds/{build}")
+    ending = found["digest"] or f"{found['error']} {found['hint']}".strip()
+    return {"state": found["state"], "line": f"Build {build} {found['state']}: {ending}"}
