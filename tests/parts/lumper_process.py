@@ -20,7 +20,7 @@ _END = 20.0
 
 
 class LumperProcess:
-    """One role over a data folder. `settings` are options by their dotted keys, given in the environment.
+    """One role over a data folder. `settings` are options by their dotted keys, given in the environment at each start.
 
     A context that starts it, and at its end lets it end in order.
     """
@@ -28,7 +28,8 @@ class LumperProcess:
     def __init__(self, role: str, data: Path, settings: dict[str, str], *arguments: str) -> None:
         self.data = data
         self._command = (sys.executable, "-m", "lumper", role, "--data", str(data), *arguments)
-        self._settings = settings
+        self.settings = dict(settings)
+        self.back_at = 0.0
         self._output = data.with_name(f"{data.name}.{role}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -47,7 +48,7 @@ class LumperProcess:
     def start(self) -> None:
         """Start it, in a session of its own."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LUMPER_")}
-        environment |= {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in self._settings.items()}
+        environment |= {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in self.settings.items()}
         self.data.mkdir(parents=True, exist_ok=True)
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -66,8 +67,9 @@ class LumperProcess:
         self._process.wait()
 
     def restart(self) -> None:
-        """Start it again after `kill`."""
+        """Start it again after `kill`. `back_at` is when that was done, as seconds of the epoch."""
         self.start()
+        self.back_at = time.time()
 
     def end(self) -> None:
         """Ask it to end, as a service manager does; it must do so, and without an error."""
@@ -126,11 +128,6 @@ class LumperServer(LumperProcess):
     def setup_link(self) -> str:
         """The last one-time link for the first admin."""
         return str(re.findall(r"http://\S+/setup\?token=\S+", self.said)[-1])
-
-    def restart(self) -> None:
-        """Start it again after `kill`; on return it answers. `back_at` is when that was, as seconds of the epoch."""
-        self.start()
-        self.back_at = time.time()
 
     def _answers(self) -> bool:
         try:
