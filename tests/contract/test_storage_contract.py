@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from lumper.errors import StorageError
 from lumper.registry.port import Storage
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.memory import MemoryStorage
+from parts.s3_service import S3Service, s3_service
 
 MIB = 1 << 20
 
@@ -37,18 +38,30 @@ async def content(storage: Storage, digest: str, start: int = 0, end: int | None
     return b"".join([chunk async for chunk in storage.read(digest, start, end)])
 
 
-def filesystem(folder: Path) -> Storage:
+def filesystem(request: pytest.FixtureRequest) -> Storage:
+    folder: Path = request.getfixturevalue("tmp_path")
     return FilesystemStorage(folder / "registry")
 
 
-def memory(_folder: Path) -> Storage:
+def memory(_request: pytest.FixtureRequest) -> Storage:
     return MemoryStorage()
 
 
-@pytest.fixture(params=[filesystem, memory], ids=lambda make: make.__name__)
-async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
-    make: Callable[[Path], Storage] = request.param
-    made = make(tmp_path)
+def s3(request: pytest.FixtureRequest) -> Storage:
+    service: S3Service = request.getfixturevalue("service")
+    return service.bucket().open()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[S3Service]:
+    with s3_service() as running:
+        yield running
+
+
+@pytest.fixture(params=[filesystem, memory, s3], ids=lambda make: make.__name__)
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
+    make: Callable[[pytest.FixtureRequest], Storage] = request.param
+    made = make(request)
     yield made
     await made.close()
 

@@ -1,0 +1,7 @@
+"""Blobs and uploads in an S3 bucket. The layout is drawn in keys.py."""
+
+from __future__ import annotations
+
+from lumper.registry.storage.s3.storage import S3Storage
+
+__all__ = ["S3Storage"]

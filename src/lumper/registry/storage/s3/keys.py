@@ -1,0 +1,127 @@
+"""What lies where in the bucket, under the prefix.
+
+    <prefix>/
+    ├── blobs/
+    │   └── sha256/                         (and sha512/)
+    │       └── 0f3c…9a/                    one folder a digest; its one listing tells place and size
+    │           ├── whole                   a blob of less than one part: its bytes
+    │           └── 73400320-5f0c…-1b…      empty: the bytes, as many as it says, are the object of this upload
+    ├── data/
+    │   └── 5f0c…-1b…                       the bytes of a large blob, under the name of the upload that brought them
+    └── uploads/
+        └── 5f0c…-1b…/                      an upload on its way
+            ├── 0000000008388608-3e…        what came so far, as many bytes as it says; the highest one counts
+            └── commit-sha256-0f3c…9a       its object may be whole already, for this digest
+
+S3 cannot rename, and fixes the name of an object before its first byte comes, when nobody knows the digest yet. So a
+large blob keeps the name of its upload, and a push ends by writing an empty object: the data are never copied.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+
+from lumper.errors import Invalid, StorageError
+from lumper.model.image import is_digest
+
+UPLOADS = "uploads"
+DATA = "data"
+WHOLE = "whole"
+
+_UPLOAD = re.compile(r"[A-Za-z0-9-]{1,128}")
+_URL = re.compile(r"s3://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)/?")
+_ELSEWHERE = re.compile(r"([0-9]+)-([A-Za-z0-9-]{1,128})")
+_STATE = re.compile(r"([0-9]{16})-[0-9a-f]{16}")
+_COMMIT = re.compile(r"commit-(sha256|sha512)-([0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A blob's object and its size. `pointer` is the empty object that says so, if there is one."""
+
+    key: str
+    size: int
+    pointer: str | None = None
+
+
+def parse_url(url: str) -> tuple[str, str]:
+    """Bucket and prefix of s3://BUCKET/PREFIX. Raises Invalid. Source: AWS, "General purpose bucket naming rules"."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise Invalid(
+            f"[registry] storage is {url!r}, which names no bucket.",
+            hint="Write s3://BUCKET or s3://BUCKET/PREFIX, with letters, digits, dots and dashes.",
+        )
+    return match[1], match[2].strip("/")
+
+
+def blob(digest: str) -> str:
+    """The folder of a blob. Raises StorageError for what is not a digest."""
+    if not is_digest(digest):
+        raise StorageError(f"{digest!r} is not a digest.")
+    algorithm, _, encoded = digest.partition(":")
+    return f"blobs/{algorithm}/{encoded}"
+
+
+def whole(digest: str) -> str:
+    """The object of a small blob."""
+    return f"{blob(digest)}/{WHOLE}"
+
+
+def elsewhere(digest: str, size: int, upload: str) -> str:
+    """The empty object that says that an upload's object is the blob."""
+    return f"{blob(digest)}/{size}-{upload}"
+
+
+def place(key: str, size: int) -> Place | None:
+    """Where an object of a blob's folder says that the bytes are; None for what does not belong there."""
+    name = key.rpartition("/")[2]
+    if name == WHOLE:
+        return Place(key, size)
+    match = _ELSEWHERE.fullmatch(name)
+    return Place(data(match[2]), int(match[1]), key) if match else None
+
+
+def data(upload: str) -> str:
+    """The object that an upload becomes."""
+    return f"{DATA}/{_checked(upload)}"
+
+
+def upload_of(key: str) -> str:
+    """The upload to which a key under data/ or uploads/ belongs."""
+    return key.split("/")[1] if "/" in key else ""
+
+
+def upload(name: str) -> str:
+    """The folder of an upload. Raises StorageError for other characters than letters, digits and dashes."""
+    return f"{UPLOADS}/{_checked(name)}"
+
+
+def state(name: str, size: int) -> str:
+    """A new name for what has come of an upload: no two writers ever have the same one."""
+    return f"{upload(name)}/{size:016d}-{secrets.token_hex(8)}"
+
+
+def state_size(key: str) -> int | None:
+    """How many bytes the upload has by this key; None if it is no state."""
+    match = _STATE.fullmatch(key.rpartition("/")[2])
+    return int(match[1]) if match else None
+
+
+def commit(name: str, digest: str) -> str:
+    """Says, before an upload's object is made, which blob it is going to be."""
+    return f"{upload(name)}/commit-{digest.replace(':', '-')}"
+
+
+def committed(key: str) -> str | None:
+    """The digest that a key from `commit` names; None for another key."""
+    match = _COMMIT.fullmatch(key.rpartition("/")[2])
+    return f"{match[1]}:{match[2]}" if match else None
+
+
+def _checked(name: str) -> str:
+    if not _UPLOAD.fullmatch(name):
+        raise StorageError(f"{name!r} is not the name of an upload.")
+    return name

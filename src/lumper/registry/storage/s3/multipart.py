@@ -1,0 +1,154 @@
+"""Multipart uploads that another process can continue, list and end. Source: Amazon S3 API Reference.
+
+obstore makes multipart uploads too, but keeps their ids to itself: after a restart they could be neither continued nor
+removed. So these five requests are made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from yarl import URL
+
+from lumper.errors import StorageError
+from lumper.registry.storage.s3.refusal import code_in, refusal, unreachable
+from lumper.registry.storage.s3.signature import Credentials, query_string, signed
+
+_PIECE = 256 << 10  # bytes given to the socket at a time; it copies what it cannot send at once
+_PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try
+_PASSING = {429, 500, 502, 503, 504}
+_PASSING_CODES = {"InternalError", "SlowDown"}
+_TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=120)  # joining many parts may take a minute
+
+Body = bytes | bytearray
+
+
+class Multipart:
+    """Multipart uploads of one bucket, under one prefix, with path-style addresses."""
+
+    def __init__(
+        self, endpoint: str, bucket: str, prefix: str, credentials: Credentials, ca_file: Path | None = None
+    ) -> None:
+        self._endpoint = URL(endpoint)
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._credentials = credentials
+        self._tls: ssl.SSLContext | bool = True
+        if ca_file is not None:
+            self._tls = ssl.create_default_context()
+            self._tls.load_verify_locations(ca_file)
+        self._session: ClientSession | None = None
+
+    async def create(self, key: str) -> str:
+        """Begin one; its id."""
+        _, answer = await self._send("POST", key, {"uploads": ""})
+        found = _parsed(answer).findtext("{*}UploadId")
+        if not found:
+            raise StorageError("The S3 service began a multipart upload without an id.")
+        return found
+
+    async def put_part(self, key: str, upload: str, number: int, body: Body) -> str:
+        """Write a part, counted from 1; its ETag. Raises Missing if the upload has ended."""
+        headers, _ = await self._send("PUT", key, {"partNumber": str(number), "uploadId": upload}, body)
+        return headers.get("ETag", "")
+
+    async def complete(self, key: str, upload: str, etags: Sequence[str]) -> None:
+        """Make the object of the parts. Raises Missing if the upload has ended."""
+        parts = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(etag)}</ETag></Part>"
+            for number, etag in enumerate(etags, 1)
+        )
+        body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+        _, answer = await self._send("POST", key, {"uploadId": upload}, body)
+        code = code_in(answer)
+        if code:  # the status was sent before it was known how it ends
+            raise refusal(code)
+
+    async def abort(self, key: str, upload: str) -> None:
+        """Drop one and its parts. Raises Missing if it has ended."""
+        await self._send("DELETE", key, {"uploadId": upload})
+
+    async def unfinished(self, under: str) -> AsyncIterator[tuple[str, str, datetime]]:
+        """Key, id and time of the beginning of all whose key begins with `under`."""
+        query = {"uploads": "", "prefix": self._prefix + under}
+        while True:
+            _, answer = await self._send("GET", None, query)
+            page = _parsed(answer)
+            for entry in page.iterfind("{*}Upload"):
+                key, upload = entry.findtext("{*}Key", ""), entry.findtext("{*}UploadId", "")
+                yield key.removeprefix(self._prefix), upload, _time(entry.findtext("{*}Initiated", ""))
+            if page.findtext("{*}IsTruncated") != "true":
+                return
+            query["key-marker"] = page.findtext("{*}NextKeyMarker", "")
+            query["upload-id-marker"] = page.findtext("{*}NextUploadIdMarker", "")
+
+    async def close(self) -> None:
+        """End the connections. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _send(
+        self, method: str, key: str | None, query: Mapping[str, str], body: Body = b""
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Make a request, again after what passes: every one of these may be repeated."""
+        path = f"/{self._bucket}" + ("" if key is None else "/" + quote(self._prefix + key))
+        digest = (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
+        for pause in (*_PAUSES, None):
+            try:
+                status, headers, answer = await self._try(method, path, query_string(query), body, digest)
+            except (ClientError, TimeoutError, OSError) as exc:
+                if pause is None:
+                    raise unreachable() from exc
+            else:
+                code = code_in(answer)
+                if status < HTTPStatus.MULTIPLE_CHOICES and code not in _PASSING_CODES:
+                    return headers, answer
+                if pause is None or not (status in _PASSING or code in _PASSING_CODES):
+                    raise refusal(code, status)
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    async def _try(
+        self, method: str, path: str, query: str, body: Body, digest: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        host = self._endpoint.raw_authority
+        headers = signed(self._credentials, method, host, path, query, digest, datetime.now(UTC))
+        headers["content-length"] = str(len(body))
+        url = URL(f"{self._endpoint.scheme}://{host}{path}?{query}", encoded=True)
+        if self._session is None:
+            self._session = ClientSession(timeout=_TIMEOUT, auto_decompress=False)
+        async with self._session.request(
+            method, url, headers=headers, data=_pieces(body) if body else None, ssl=self._tls, allow_redirects=False
+        ) as response:
+            return response.status, response.headers, await response.read()
+
+
+async def _pieces(body: Body) -> AsyncIterator[memoryview]:
+    view = memoryview(body)
+    for start in range(0, len(view), _PIECE):
+        yield view[start : start + _PIECE]
+
+
+def _parsed(answer: bytes) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(answer)  # noqa: S314 - from the service that was configured; expat limits entities
+    except ElementTree.ParseError as exc:
+        raise unreachable() from exc
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise unreachable() from exc

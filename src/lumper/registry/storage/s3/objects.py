@@ -1,0 +1,92 @@
+"""Whole objects of one bucket, under one prefix, by obstore: with path-style addresses, and errors of ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.store import S3Store
+
+from lumper.registry.storage.s3.refusal import Missing, translating
+from lumper.registry.storage.s3.signature import Credentials
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Credential
+
+_CHUNK = 1 << 20
+_ADDRESS_LASTS = timedelta(minutes=20)  # a client may begin to read until then; what has begun goes on
+
+
+class Objects:
+    """Put, get, list and delete."""
+
+    def __init__(
+        self, endpoint: str, bucket: str, prefix: str, credentials: Credentials, ca_file: Path | None = None
+    ) -> None:
+        def provide() -> S3Credential:  # else obstore would take a session token from the environment besides our key
+            return {
+                "access_key_id": credentials.access_key_id,
+                "secret_access_key": credentials.secret_access_key,
+                "token": None,
+                "expires_at": None,
+            }
+
+        options: ClientConfig = {"allow_http": True, "timeout": "1day", "connect_timeout": "10s", "read_timeout": "60s"}
+        if ca_file is not None:
+            options["root_certificate"] = ca_file.read_bytes()
+        self._store = S3Store(
+            bucket,
+            prefix=prefix or None,
+            config={"endpoint": endpoint, "region": credentials.region, "virtual_hosted_style_request": False},
+            client_options=options,
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
+            credential_provider=provide,
+        )
+
+    async def put(self, key: str, data: bytes | bytearray) -> None:
+        """Write an object whole."""
+        with translating():
+            await obstore.put_async(self._store, key, data, use_multipart=False)
+
+    async def get(self, key: str) -> bytes:
+        """A small object. Raises Missing."""
+        with translating():
+            return (await (await obstore.get_async(self._store, key)).bytes_async()).to_bytes()
+
+    async def size(self, key: str) -> int | None:
+        """The size of an object, or None if there is none."""
+        try:
+            with translating():
+                return (await obstore.head_async(self._store, key))["size"]
+        except Missing:
+            return None
+
+    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, without, `end`, which is behind it. Raises Missing."""
+        with translating():
+            found = await obstore.get_async(self._store, key, options={"range": (start, end)})
+            async for piece in found.stream(min_chunk_size=_CHUNK):
+                view = memoryview(piece)
+                for position in range(0, len(view), _CHUNK):
+                    yield bytes(view[position : position + _CHUNK])
+
+    async def listed(self, folder: str) -> AsyncIterator[tuple[str, int, datetime]]:
+        """Key, size and time of every object in a folder and below."""
+        with translating():
+            async for page in obstore.list(self._store, folder):
+                for entry in page:
+                    yield entry["path"], entry["size"], entry["last_modified"]
+
+    async def delete(self, *found: str) -> None:
+        """Remove objects, in this order. No error for those that are not there."""
+        for key in found:
+            with translating():
+                await obstore.delete_async(self._store, key)
+
+    async def address(self, key: str) -> str:
+        """A URL at which whoever has it can read the object for some minutes."""
+        with translating():
+            return await obstore.sign_async(self._store, "GET", key, _ADDRESS_LASTS)

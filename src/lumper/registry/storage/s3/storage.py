@@ -1,0 +1,169 @@
+"""The storage port over an S3 bucket: AWS, Ceph's RGW, and what else speaks S3."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+from lumper.errors import StorageError
+from lumper.registry.port import StoredBlob
+from lumper.registry.storage.s3 import keys
+from lumper.registry.storage.s3.multipart import Multipart
+from lumper.registry.storage.s3.objects import Objects
+from lumper.registry.storage.s3.progress import Progress
+from lumper.registry.storage.s3.signature import Credentials
+from lumper.registry.storage.s3.uploads import Uploads
+
+_REMEMBERED_BLOBS = 16_384
+_STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
+
+
+class S3Storage:
+    """A bucket, or a part of one, that several processes may use at once.
+
+    A blob becomes visible by one request that S3 does whole or not at all, after its bytes were hashed. They are hashed
+    as they come; after a restart, or when processes take turns at one upload, they are read once more for it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        endpoint: str,
+        region: str,
+        access_key_id: str,
+        secret_access_key: str,
+        ca_file: Path | None = None,
+        redirect: bool = True,
+    ) -> None:
+        """`url` is s3://BUCKET/PREFIX, `endpoint` is "" for AWS; Invalid is raised for another kind of URL."""
+        bucket, prefix = keys.parse_url(url)
+        endpoint = endpoint.rstrip("/") or f"https://s3.{region}.amazonaws.com"
+        credentials = Credentials(access_key_id, secret_access_key, region)
+        self._multipart = Multipart(endpoint, bucket, prefix, credentials, ca_file)
+        self._objects = Objects(endpoint, bucket, prefix, credentials, ca_file)
+        self._uploads = Uploads(self._objects, self._multipart)
+        self._redirect = redirect
+        self._seen: OrderedDict[str, tuple[keys.Place, float]] = OrderedDict()
+
+    async def stat(self, digest: str) -> StoredBlob | None:
+        """The blob, or None."""
+        place = await self._place(digest)
+        return None if place is None else StoredBlob(digest, place.size)
+
+    async def address(self, digest: str) -> str | None:
+        """A presigned URL, unless that is switched off."""
+        place = await self._place(digest) if self._redirect else None
+        return None if place is None else await self._objects.address(place.key)
+
+    async def _place(self, digest: str) -> keys.Place | None:
+        seen = self._seen.get(digest)
+        if seen is not None and time.monotonic() < seen[1]:
+            return seen[0]
+        place = next(iter(await self._places(digest)), None)
+        if place is not None:
+            self._remember(digest, place)
+        return place
+
+    async def _places(self, digest: str) -> list[keys.Place]:
+        """Where the blob is: more than once if it was pushed twice at the same time."""
+        listed = [keys.place(key, size) async for key, size, _ in self._objects.listed(keys.blob(digest))]
+        return [place for place in listed if place is not None]
+
+    def _remember(self, digest: str, place: keys.Place) -> None:
+        self._seen[digest] = (place, time.monotonic() + _STAT_SECONDS)
+        if len(self._seen) > _REMEMBERED_BLOBS:
+            self._seen.popitem(last=False)
+
+    async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, without, `end`."""
+        place = await self._place(digest)
+        if place is None:
+            raise StorageError(f"There is no blob {digest}.")
+        end = place.size if end is None else min(end, place.size)
+        if start < end:
+            async for chunk in self._objects.read(place.key, start, end):
+                yield chunk
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """Store a small blob whole."""
+        await self._objects.put(keys.whole(digest), data)
+
+    async def begin(self, upload: str) -> None:
+        """Make an empty upload of this name."""
+        await self._uploads.begin(upload)
+
+    async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
+        """Write at `offset`; the new size. What came before an error of `data` is kept."""
+        return await self._uploads.append(upload, offset, data)
+
+    async def uploaded(self, upload: str) -> int | None:
+        """The size of the upload, or None if there is none."""
+        return await self._uploads.size(upload)
+
+    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
+        """Make the upload the blob of this digest, or return None if its bytes have another one."""
+        keys.blob(digest)
+        progress = await self._uploads.load(upload)
+        if not progress.etags:
+            return await self._commit_small(progress, digest)
+        found = await progress.digest() if digest.startswith("sha256:") else None
+        if found is not None and found != digest:
+            await self._uploads.drop(upload)
+            return None
+        there = next(iter(await self._places(digest)), None) if found else None
+        if there is not None:  # the same layer, pushed before: its bytes need not lie here twice
+            await self._uploads.drop(upload)
+            return StoredBlob(digest, there.size)
+        await self._uploads.join(progress, digest)
+        if found is None and await self._hash(keys.data(upload), progress.size, digest) != digest:
+            await self._uploads.drop(upload)
+            return None
+        await self._objects.put(keys.elsewhere(digest, progress.size, upload), b"")
+        await self._uploads.forget(upload)
+        self._remember(digest, keys.Place(keys.data(upload), progress.size))
+        return StoredBlob(digest, progress.size)
+
+    async def _commit_small(self, progress: Progress, digest: str) -> StoredBlob | None:
+        """The bytes are all here: they become one object. Those written down before go with the upload."""
+        hashing = hashlib.new(digest.partition(":")[0])
+        await asyncio.to_thread(hashing.update, progress.tail)
+        if f"{hashing.name}:{hashing.hexdigest()}" != digest:
+            await self._uploads.drop(progress.name)
+            return None
+        await self._objects.put(keys.whole(digest), progress.tail)
+        await self._uploads.forget(progress.name)
+        self._remember(digest, keys.Place(keys.whole(digest), progress.size))
+        return StoredBlob(digest, progress.size)
+
+    async def _hash(self, key: str, size: int, digest: str) -> str:
+        algorithm = digest.partition(":")[0]
+        hashing = hashlib.new(algorithm)
+        async for chunk in self._objects.read(key, 0, size):
+            await asyncio.to_thread(hashing.update, chunk)
+        return f"{algorithm}:{hashing.hexdigest()}"
+
+    async def abort(self, upload: str) -> None:
+        """Forget the upload."""
+        await self._uploads.drop(upload)
+
+    async def uploads(self) -> list[tuple[str, datetime]]:
+        """All uploads with the time when bytes of them were last written down, which is at least every 256 MiB."""
+        return await self._uploads.all()
+
+    async def delete(self, digest: str) -> None:
+        """Remove the blob: first what leads to its bytes, then they."""
+        self._seen.pop(digest, None)
+        places = await self._places(digest)
+        await self._objects.delete(*(place.pointer for place in places if place.pointer))
+        await self._objects.delete(*(place.key for place in places))
+        self._seen.pop(digest, None)
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._multipart.close()

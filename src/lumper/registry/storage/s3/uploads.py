@@ -1,0 +1,150 @@
+"""Uploads in a bucket: any process can continue what another one began."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from lumper.errors import StorageError
+from lumper.registry.storage.s3 import keys
+from lumper.registry.storage.s3.multipart import Multipart
+from lumper.registry.storage.s3.objects import Objects
+from lumper.registry.storage.s3.progress import CHECKPOINT, Progress, Writer, decoded, whole
+from lumper.registry.storage.s3.refusal import Missing
+
+_REMEMBERED = 64  # uploads, each with up to 8 MiB
+_REMEMBERED_BYTES = 32 << 20
+
+
+class Uploads:
+    """Begin, continue, join and drop.
+
+    What has come of an upload is an object whose key nobody used before. The bucket's listing says which one counts;
+    what is remembered here, with the hash, is used only if it is the same, so several processes may take turns.
+    """
+
+    def __init__(self, objects: Objects, multipart: Multipart) -> None:
+        self._objects = objects
+        self._multipart = multipart
+        self._progress: OrderedDict[str, Progress] = OrderedDict()
+
+    async def begin(self, name: str) -> None:
+        """Make an empty one. Raises StorageError if it is there."""
+        if await self._keys(name):
+            raise StorageError(f"There is an upload {name} already.")
+        await self._save(Progress(name, sha256=hashlib.sha256()))
+
+    async def size(self, name: str) -> int | None:
+        """How many bytes came, or None if there is no such upload."""
+        state = _newest(await self._keys(name))
+        return None if state is None else keys.state_size(state)
+
+    async def append(self, name: str, offset: int, data: AsyncIterator[bytes]) -> int:
+        """Write at `offset`; the new size. What came before `data` broke is kept."""
+        progress = await self.load(name)
+        if progress.size != offset:
+            self._remember(progress)
+            raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
+        writer = Writer(self._multipart, progress)
+        written = len(progress.etags)
+        try:
+            async for piece in data:
+                await writer.write(piece)
+                if len(progress.etags) - written >= CHECKPOINT:
+                    await whole(self._keep(writer, progress))
+                    written = len(progress.etags)
+        finally:
+            await whole(self._keep(writer, progress))
+        return progress.size
+
+    async def _keep(self, writer: Writer, progress: Progress) -> None:
+        """Write down what came. After a failure of S3 what was written down before still counts."""
+        failed = writer.failed
+        await writer.settle()
+        if not failed:
+            await progress.digest()
+            await self._save(progress)
+
+    async def load(self, name: str) -> Progress:
+        """What came, for one writer: it is remembered again only when it is saved. Raises StorageError for none."""
+        state = _newest(await self._keys(name))
+        remembered = self._progress.pop(name, None)
+        if state is None:
+            raise StorageError(f"There is no upload {name}.")
+        if remembered is not None and remembered.state == state:
+            return remembered
+        return decoded(name, state, await self._objects.get(state))
+
+    async def _save(self, progress: Progress) -> None:
+        before = progress.state
+        progress.state = keys.state(progress.name, progress.size)
+        await self._objects.put(progress.state, progress.encoded())
+        if before:
+            await self._objects.delete(before)
+        self._remember(progress)
+
+    def _remember(self, progress: Progress) -> None:
+        self._progress[progress.name] = progress
+        while len(self._progress) > _REMEMBERED or (
+            len(self._progress) > 1 and sum(len(one.tail) for one in self._progress.values()) > _REMEMBERED_BYTES
+        ):
+            self._progress.popitem(last=False)
+
+    async def join(self, progress: Progress, digest: str) -> None:
+        """Make the object of an upload with parts; `digest` is what it is meant to be. May be repeated."""
+        key = keys.data(progress.name)
+        await self._objects.put(keys.commit(progress.name, digest), b"")
+        try:
+            etags = list(progress.etags)
+            if progress.tail:
+                number = len(etags) + 1
+                etags.append(await self._multipart.put_part(key, progress.multipart, number, progress.tail))
+            await self._multipart.complete(key, progress.multipart, etags)
+        except Missing:  # it was joined before, and the answer or the process was lost
+            if await self._objects.size(key) != progress.size:
+                raise
+
+    async def forget(self, name: str) -> None:
+        """Remove what is known of an upload whose bytes are a blob, or gone."""
+        self._progress.pop(name, None)
+        found = await self._keys(name)
+        await self._objects.delete(*sorted(found, key=lambda key: keys.committed(key) is not None))
+
+    async def drop(self, name: str) -> None:
+        """Remove an upload with its bytes, unless they are a blob already. No error if there is none."""
+        self._progress.pop(name, None)
+        key = keys.data(name)
+        async for found, upload, _ in self._multipart.unfinished(key):
+            if found == key:
+                with contextlib.suppress(Missing):  # it ended meanwhile
+                    await self._multipart.abort(key, upload)
+        meant = [digest for digest in map(keys.committed, await self._keys(name)) if digest]
+        if meant and not any([await self._is_blob(name, digest) for digest in meant]):
+            await self._objects.delete(key)
+        await self.forget(name)
+
+    async def _is_blob(self, name: str, digest: str) -> bool:
+        places = [keys.place(key, size) async for key, size, _ in self._objects.listed(keys.blob(digest))]
+        return any(place is not None and place.key == keys.data(name) for place in places)
+
+    async def all(self) -> list[tuple[str, datetime]]:
+        """All of them with the time when bytes were last written down; also what a crash left of one."""
+        times: dict[str, datetime] = {}
+        async for key, _, at in self._objects.listed(keys.UPLOADS):
+            name = keys.upload_of(key)
+            times[name] = max(at, times.get(name, at))
+        async for key, _, at in self._multipart.unfinished(f"{keys.DATA}/"):
+            name = keys.upload_of(key)
+            times[name] = max(at, times.get(name, at))
+        return sorted(times.items())
+
+    async def _keys(self, name: str) -> list[str]:
+        return [key async for key, _, _ in self._objects.listed(keys.upload(name))]
+
+
+def _newest(found: list[str]) -> str | None:
+    """The state that counts: of two writers, or after a crash between two steps, the one with more bytes."""
+    return max((key for key in found if keys.state_size(key) is not None), default=None)
