@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from sqlalchemy import Row, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from lumper.errors import Conflict, NotFound
+from lumper.errors import Conflict, Invalid, NotFound
 from lumper.history.database import Database
 from lumper.history.tables import projects
-from lumper.model.image import repository_name
+from lumper.model.image import is_repository, repository_name
 from lumper.model.source import GitUrl, Project
+
+_LONGEST = 200  # characters of a name
 
 
 def project_from_row(row: Row[tuple[object, ...]]) -> Project:
@@ -27,7 +29,10 @@ class ProjectHistory:
         self._database = database
 
     async def add(self, source: GitUrl, *, name: str = "", repository: str = "", image: str = "") -> Project:
-        """Store a project with a new webhook secret. Raises Conflict if its name or image is taken."""
+        """Store a project with a new webhook secret.
+
+        Raises Invalid for a name that is none, Conflict if its name or image is taken.
+        """
         path = source.path if not source.local else source.path.rsplit("/", 1)[-1]
         project = Project(
             id=secrets.token_hex(6),
@@ -41,6 +46,7 @@ class ProjectHistory:
             password=source.password,
             local=source.local,
         )
+        _check(project)
         async with self._database.write() as connection:
             try:
                 await connection.execute(projects.insert().values(**vars(project)))
@@ -81,3 +87,13 @@ class ProjectHistory:
         async with self._database.write() as connection:
             await connection.execute(delete(projects).where(projects.c.id == project.id))
         return project
+
+
+def _check(project: Project) -> None:
+    for what, name in (("name", project.name), ("repository", project.repository)):
+        if not name.isprintable() or name.strip(" /") != name or len(name) > _LONGEST:
+            hint = f"At most {_LONGEST} printable characters, without spaces or slashes at its ends."
+            raise Invalid(f"{name[:_LONGEST]!r} is not the {what} of a project.", hint=hint)
+    if not is_repository(project.image) or len(project.image) > _LONGEST:
+        hint = "Lower-case letters and digits, with . _ - and / between them, such as owner/app."
+        raise Invalid(f"{project.image[:_LONGEST]!r} is not the name of an image repository.", hint=hint)

@@ -6,12 +6,15 @@ GET    /api/v1/projects/{name}                DELETE
 GET    /api/v1/projects/{name}/credentials    for workers: user name and password of its git server
 GET    /api/v1/builds?project=&limit=&before=
 GET    /api/v1/builds/{id}                    POST …/cancel, …/restart
-GET    /api/v1/builds/{id}/log?attempt=       JSON lines; with follow=1 until the build has ended
+GET    /api/v1/builds/{id}/log?attempt=&offset=   JSON lines; with follow=1 until the attempt or the build has ended
 GET    /api/v1/images                         /api/v1/images/{repository}
 GET    /api/v1/containers                     /api/v1/rollouts?service=&limit=
 GET    /api/v1/deliveries?limit=
-POST   /api/v1/tokens {name, role}
+GET    /api/v1/tokens                         POST {name, role}
+DELETE /api/v1/tokens/{name}
 GET    /api/v1/queue                          in web/queues.py
+
+Errors are {"error": "…", "hint": "…"} with 400, 401, 403, 404, 409, 413, 429, 503 or 507.
 """
 
 from __future__ import annotations
@@ -54,6 +57,8 @@ _STATUS = {
     StorageFull: 507,
     QueueUnavailable: 503,
 }
+_BODY = 64 * 1024  # bytes
+_MOST = 1000  # entries of a listing in one answer
 PEOPLE = (Role.ADMIN, Role.OPERATOR)
 _IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)
@@ -89,7 +94,10 @@ def answer(value: object, status: int = 200) -> web.Response:
 def error_response(exc: LumperError) -> web.Response:
     """The error as JSON with its hint and the status that fits it."""
     status = next((code for kind, code in _STATUS.items() if isinstance(exc, kind)), 500)
-    return answer({"error": exc.message, "hint": exc.hint}, status)
+    response = answer({"error": exc.message, "hint": exc.hint}, status)
+    if isinstance(exc, TooManyAttempts):
+        response.headers["Retry-After"] = str(exc.retry_after)
+    return response
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -113,15 +121,22 @@ class Api:
                 if identity is None:
                     return answer({"error": "Who are you?", "hint": "Send an API token as a bearer token."}, 401)
                 if identity.role not in roles:
-                    return answer({"error": f"Not allowed for the role {identity.role.value}.", "hint": ""}, 403)
+                    hint = f"It takes a token with the role {' or '.join(role.value for role in roles)}."
+                    raise Forbidden(f"This is not for the role {identity.role.value}.", hint=hint)
                 if request.method != "GET" and not same_origin(request):
                     raise Forbidden("This change does not come from one of Lumper's own pages.")
                 request[_IDENTITY] = identity
                 return await handler(request)
+            except web.HTTPRequestEntityTooLarge:
+                return answer({"error": "The body is too large.", "hint": f"At most {_BODY} bytes are taken."}, 413)
             except LumperError as exc:
                 return error_response(exc)
 
         return guarded
+
+    async def nothing(self, request: web.Request) -> web.Response:
+        """What is not there."""
+        raise NotFound(f"There is no {request.method} {request.path}.", hint="web/api.py lists what there is.")
 
     async def status(self, _request: web.Request) -> web.Response:
         """What answers here."""
@@ -173,7 +188,7 @@ class Api:
         """The newest builds first."""
         before = _number(request, "before", 0)
         found = await self._history.builds.newest(
-            project=request.query.get("project", ""), limit=_number(request, "limit", 50), before=before or None
+            project=request.query.get("project", ""), limit=_limit(request), before=before or None
         )
         return answer([_build(build) for build in found])
 
@@ -194,9 +209,11 @@ class Api:
         """The log as JSON lines, from byte `offset` on; `follow=1` waits for more until the build has ended."""
         build = await self._history.builds.get(_id(request))
         attempt = _number(request, "attempt", build.attempt)
+        offset, follow = _number(request, "offset", 0), request.query.get("follow") == "1"
+        if not 1 <= attempt <= build.attempt:
+            raise NotFound(f"Build {build.id} has no attempt {attempt}.", hint=f"It has {build.attempt}.")
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         await response.prepare(request)
-        offset, follow = _number(request, "offset", 0), request.query.get("follow") == "1"
         while True:
             async for chunk in self._history.logs.read(build.id, attempt, offset):
                 offset += len(chunk)
@@ -230,18 +247,30 @@ class Api:
 
     async def list_rollouts(self, request: web.Request) -> web.Response:
         """The newest rollouts first."""
-        service, limit = request.query.get("service", ""), _number(request, "limit", 50)
+        service, limit = request.query.get("service", ""), _limit(request)
         return answer(await self._history.rollouts.newest(service=service, limit=limit))
 
     async def list_deliveries(self, request: web.Request) -> web.Response:
         """The newest deliveries first."""
-        return answer(await self._history.deliveries.newest(_number(request, "limit", 50)))
+        return answer(await self._history.deliveries.newest(_limit(request)))
 
     async def add_token(self, request: web.Request) -> web.Response:
         """Make an API token; it is shown this once."""
         new = await _body(request, NewToken)
+        if new.role is Role.ADMIN and request[_IDENTITY].role is not Role.ADMIN:
+            raise Forbidden("Only an admin makes admins.", hint="Choose another role, or ask as an admin.")
         token = await self._history.accounts.create_token(new.name, new.role)
         return answer({"name": new.name, "role": new.role, "token": token}, 201)
+
+    async def list_tokens(self, _request: web.Request) -> web.Response:
+        """All API tokens by name, without the tokens themselves."""
+        return answer(await self._history.accounts.tokens())
+
+    async def remove_token(self, request: web.Request) -> web.Response:
+        """Revoke an API token."""
+        name = request.match_info["token"]
+        await self._history.accounts.delete_token(name)
+        return answer({"name": name})
 
 
 def _public(project: Project) -> dict[str, Any]:
@@ -254,8 +283,13 @@ def _build(build: Build) -> dict[str, Any]:
 
 
 async def _body(request: web.Request, model: type[Model]) -> Model:
+    data = bytearray()
+    async for chunk in request.content.iter_any():
+        data += chunk
+        if len(data) > _BODY:
+            raise web.HTTPRequestEntityTooLarge(_BODY, len(data))
     try:
-        return model.model_validate_json(await request.content.read(64 * 1024))
+        return model.model_validate_json(bytes(data))
     except ValidationError as exc:
         words = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         raise Invalid(f"The body is not understood: {words}.") from exc
@@ -272,6 +306,13 @@ def _number(request: web.Request, name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise Invalid(f"{name} must be a number.")
     return int(text)
+
+
+def _limit(request: web.Request) -> int:
+    limit = _number(request, "limit", 50)
+    if not 1 <= limit <= _MOST:
+        raise Invalid(f"limit must be between 1 and {_MOST}.")
+    return limit
 
 
 def add_routes(app: web.Application, api: Api) -> None:
@@ -294,7 +335,10 @@ def add_routes(app: web.Application, api: Api) -> None:
         ("GET", "/containers", api.list_containers, PEOPLE),
         ("GET", "/rollouts", api.list_rollouts, PEOPLE),
         ("GET", "/deliveries", api.list_deliveries, PEOPLE),
+        ("GET", "/tokens", api.list_tokens, PEOPLE),
         ("POST", "/tokens", api.add_token, PEOPLE),
+        ("DELETE", "/tokens/{token}", api.remove_token, PEOPLE),
+        ("*", "/{anything:.*}", api.nothing, readers),
     ]
     for method, path, handler, roles in table:
         app.router.add_route(method, "/api/v1" + path, api.allowed(handler, *roles))

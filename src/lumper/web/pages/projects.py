@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from yarl import URL
 
-from lumper.errors import Conflict, SourceRefused
+from lumper.errors import Conflict, Invalid, SourceRefused
 from lumper.history.store import History
 from lumper.model.source import parse_git_url
 from lumper.web.pages.site import Site
@@ -58,7 +58,7 @@ class ProjectPages:
                     hint=f"On the server itself: lumper project add --allow-local {source.url}",
                 )
             project = await self._history.projects.add(source)
-        except (SourceRefused, Conflict) as exc:
+        except (SourceRefused, Invalid, Conflict) as exc:
             return await self._list(request, url=url, error=exc.message, hint=exc.hint)
         raise web.HTTPSeeOther(URL.build(path=f"/projects/{project.name}"))
 
