@@ -93,7 +93,9 @@ def s3_service() -> Iterator[S3Service]:
         return
     environment = {**os.environ, "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(64 << 10)}
     command = [sys.executable, "-W", "ignore", "-c", _SERVER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as server:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+    ) as server:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())

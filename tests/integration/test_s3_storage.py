@@ -1,0 +1,305 @@
+"""Images in a bucket: large ones, several processes, crashes, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lumper.errors import StorageError
+from lumper.registry.storage.s3 import S3Storage
+from parts.eventually import eventually
+from parts.s3_push_process import arguments
+from parts.s3_service import Bucket, S3Service, s3_service
+
+MIB = 1 << 20
+PARTS = Path(__file__).parents[1]
+LARGE = b"".join(number.to_bytes(4, "big") for number in range(5 * MIB)) + b"the end"  # two parts, and 4 MiB
+
+
+def sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+async def pieces(data: bytes, size: int = 300_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def content(storage: S3Storage, digest: str) -> bytes:
+    return b"".join([chunk async for chunk in storage.read(digest)])
+
+
+async def push(storage: S3Storage, name: str, data: bytes) -> None:
+    await storage.begin(name)
+    await storage.append(name, 0, pieces(data))
+    assert await storage.commit(name, sha256(data)) is not None
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[S3Service]:
+    with s3_service() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(service: S3Service) -> Bucket:
+    return service.bucket()
+
+
+@pytest.fixture
+async def storage(bucket: Bucket) -> AsyncIterator[S3Storage]:
+    opened = bucket.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def other(bucket: Bucket) -> AsyncIterator[S3Storage]:
+    """The same bucket as another process sees it, or the same one after a restart."""
+    opened = bucket.open()
+    yield opened
+    await opened.close()
+
+
+async def test_a_large_blob_is_read_back_and_its_bytes_lie_there_once(storage: S3Storage, bucket: Bucket) -> None:
+    await push(storage, "u", LARGE)
+
+    assert await content(storage, sha256(LARGE)) == LARGE
+    hexadecimal = sha256(LARGE).removeprefix("sha256:")
+    assert sorted(bucket.objects()) == [
+        f"images/here/blobs/sha256/{hexadecimal}/{len(LARGE)}-u",
+        "images/here/data/u",
+    ]
+    assert bucket.unfinished() == 0
+
+
+async def test_a_blob_of_exactly_two_parts_is_read_back(storage: S3Storage) -> None:
+    data = LARGE[: 16 * MIB]
+
+    await push(storage, "u", data)
+
+    assert await content(storage, sha256(data)) == data
+
+
+async def test_the_same_large_blob_again_takes_no_space(storage: S3Storage, bucket: Bucket) -> None:
+    await push(storage, "first", LARGE)
+    before = bucket.objects()
+
+    await push(storage, "second", LARGE)
+
+    assert bucket.objects() == before
+    assert bucket.unfinished() == 0
+
+
+async def test_a_large_blob_that_was_pushed_twice_at_once_is_deleted_whole(
+    storage: S3Storage, other: S3Storage, bucket: Bucket
+) -> None:
+    await asyncio.gather(push(storage, "first", LARGE), push(other, "second", LARGE))
+    assert await content(storage, sha256(LARGE)) == LARGE
+
+    await storage.delete(sha256(LARGE))
+
+    assert await storage.stat(sha256(LARGE)) is None
+    assert bucket.objects() == []
+
+
+async def test_large_bytes_with_another_digest_leave_nothing(storage: S3Storage, bucket: Bucket) -> None:
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(LARGE))
+
+    assert await storage.commit("u", sha256(b"another")) is None
+
+    assert bucket.objects() == []
+    assert bucket.unfinished() == 0
+
+
+async def test_processes_take_turns_at_one_upload(storage: S3Storage, other: S3Storage) -> None:
+    await storage.begin("u")
+    size = 0
+    for number, end in enumerate([5, MIB, 9 * MIB, 9 * MIB + 1, 17 * MIB, len(LARGE)]):
+        writer = (storage, other)[number % 2]
+        assert await writer.uploaded("u") == size
+        size = await writer.append("u", size, pieces(LARGE[size:end]))
+
+    assert await storage.commit("u", sha256(LARGE)) is not None
+
+    assert await content(other, sha256(LARGE)) == LARGE
+
+
+async def test_after_a_restart_wrong_bytes_are_still_found_out(
+    storage: S3Storage, other: S3Storage, bucket: Bucket
+) -> None:
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(LARGE))
+
+    assert await other.commit("u", sha256(b"another")) is None
+
+    assert await other.stat(sha256(b"another")) is None
+    assert bucket.objects() == []
+
+
+async def test_a_large_blob_may_have_a_sha512_digest(storage: S3Storage) -> None:
+    digest = f"sha512:{hashlib.sha512(LARGE).hexdigest()}"
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(LARGE))
+
+    assert await storage.commit("u", digest) is not None
+
+    assert await content(storage, digest) == LARGE
+
+
+async def test_an_upload_that_was_cut_off_goes_on_after_a_restart(storage: S3Storage, other: S3Storage) -> None:
+    async def cut_off() -> AsyncIterator[bytes]:
+        async for piece in pieces(LARGE[: 13 * MIB]):
+            yield piece
+        raise ConnectionResetError
+
+    await storage.begin("u")
+    with pytest.raises(ConnectionResetError):
+        await storage.append("u", 0, cut_off())
+
+    assert await other.uploaded("u") == 13 * MIB
+    await other.append("u", 13 * MIB, pieces(LARGE[13 * MIB :]))
+    assert await other.commit("u", sha256(LARGE)) is not None
+    assert await content(other, sha256(LARGE)) == LARGE
+
+
+async def test_a_commit_that_was_cut_off_after_any_of_its_requests_can_be_repeated(
+    storage: S3Storage, other: S3Storage, bucket: Bucket
+) -> None:
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(LARGE))
+    for loops in range(40):  # each time a little further
+        commit = asyncio.create_task(storage.commit("u", sha256(LARGE)))
+        await asyncio.wait([commit], timeout=loops / 500)
+        commit.cancel()
+        await asyncio.wait([commit])
+        if not commit.cancelled():
+            break
+
+    if await other.uploaded("u") is not None:
+        assert await other.commit("u", sha256(LARGE)) is not None
+
+    assert await content(other, sha256(LARGE)) == LARGE
+    await other.abort("u")  # the sweep comes after all
+    assert await content(other, sha256(LARGE)) == LARGE
+    assert len(bucket.objects()) == 2
+    assert bucket.unfinished() == 0
+
+
+async def test_an_upload_that_was_joined_but_never_became_a_blob_is_removed_with_its_bytes(
+    storage: S3Storage, other: S3Storage, bucket: Bucket
+) -> None:
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(LARGE))
+    progress = await storage._uploads.load("u")
+    await storage._uploads.join(progress, sha256(LARGE))
+    assert await other.stat(sha256(LARGE)) is None
+
+    await other.abort("u")
+
+    assert bucket.objects() == []
+
+
+async def test_a_process_that_is_killed_while_it_pushes_leaves_nothing_after_the_sweep(
+    other: S3Storage, bucket: Bucket
+) -> None:
+    pushing = await asyncio.create_subprocess_exec(*arguments("endless", bucket), cwd=PARTS)
+
+    async def has_begun() -> bool:
+        return await asyncio.to_thread(bucket.unfinished) > 0
+
+    await eventually(has_begun, 30)
+    pushing.kill()
+    await pushing.wait()
+
+    assert [name for name, _ in await other.uploads()] == ["killed"]
+    await other.abort("killed")
+    assert await other.uploads() == []
+    assert bucket.objects() == []
+    assert bucket.unfinished() == 0
+
+
+async def test_parts_of_an_upload_that_nobody_knows_any_more_are_found_and_removed(
+    storage: S3Storage, bucket: Bucket
+) -> None:
+    await storage._multipart.create("data/orphan")
+
+    assert [name for name, _ in await storage.uploads()] == ["orphan"]
+    await storage.abort("orphan")
+
+    assert bucket.unfinished() == 0
+
+
+def test_memory_stays_flat_while_512_mebibytes_are_pushed(bucket: Bucket) -> None:
+    done = subprocess.run(
+        arguments("memory", bucket), cwd=PARTS, stdout=subprocess.PIPE, check=True, timeout=120, env={**os.environ}
+    )
+
+    assert int(done.stdout) < 64 * MIB
+
+
+async def test_a_blob_has_an_address_that_needs_no_key(storage: S3Storage) -> None:
+    await push(storage, "u", LARGE)
+    await storage.put(sha256(b"small"), b"small")
+
+    async with aiohttp.ClientSession() as client:
+        for data in (LARGE, b"small"):
+            address = await storage.address(sha256(data))
+            assert address is not None
+            async with client.get(address, headers={"Range": "bytes=1-3"}) as answer:
+                assert (answer.status, await answer.read()) == (206, data[1:4])
+
+
+async def test_no_address_is_given_where_that_is_switched_off(bucket: Bucket) -> None:
+    storage = bucket.open(redirect=False)
+    await storage.put(sha256(b"x"), b"x")
+
+    assert await storage.address(sha256(b"x")) is None
+    await storage.close()
+
+
+async def test_a_bucket_that_is_not_there_is_told_with_what_to_do(service: S3Service) -> None:
+    storage = Bucket(service.endpoint, "no-such-bucket", service.access_key_id, service.secret_access_key).open()
+
+    with pytest.raises(StorageError, match="NoSuchBucket") as refused:
+        await storage.begin("u")
+    assert "bucket" in refused.value.hint
+    with pytest.raises(StorageError, match="NoSuchBucket"):
+        await storage.uploads()
+    with pytest.raises(StorageError):
+        await storage._multipart.create("data/u")
+    await storage.close()
+
+
+async def test_a_service_that_does_not_answer_is_told_without_the_key() -> None:
+    storage = Bucket("http://127.0.0.1:9", "bucket", "key", "a-secret").open()
+
+    for request in (storage.stat(sha256(b"x")), storage.put(sha256(b"x"), b"x"), storage.uploads()):
+        with pytest.raises(StorageError, match="does not answer") as refused:
+            await request
+        assert "a-secret" not in repr(refused.value)
+    await storage.close()
+
+
+async def test_a_part_that_s3_refuses_fails_the_push_and_what_was_written_down_before_still_counts(
+    storage: S3Storage, bucket: Bucket
+) -> None:
+    await storage.begin("u")
+    assert await storage.append("u", 0, pieces(LARGE[: 9 * MIB])) == 9 * MIB
+    progress = await storage._uploads.load("u")
+    await storage._multipart.abort("data/u", progress.multipart)
+
+    with pytest.raises(StorageError):
+        await storage.append("u", 9 * MIB, pieces(LARGE[9 * MIB :]))
+
+    assert await storage.uploaded("u") == 9 * MIB
+    await storage.abort("u")
+    assert bucket.objects() == []
