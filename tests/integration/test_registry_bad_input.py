@@ -114,6 +114,7 @@ async def test_a_path_that_leads_out_is_refused(live: LiveRegistry, tmp_path: Pa
 )
 async def test_an_illegal_digest_is_refused_on_every_route(live: LiveRegistry, digest: str) -> None:
     requests = [("GET", f"blobs/{digest}"), ("DELETE", f"blobs/{digest}"), ("POST", f"blobs/uploads/?digest={digest}")]
+    requests += [("GET", f"referrers/{digest}")]
     if ":" in digest:
         requests += [(method, f"manifests/{digest}") for method in ("GET", "PUT", "DELETE")]
     for method, rest in requests:
@@ -176,6 +177,8 @@ BAD_MANIFESTS: dict[str, bytes] = {
     "mediaType as object": json.dumps({**good(), "mediaType": {"a": 1}}).encode(),
     "subject as text": json.dumps({**good(), "subject": "x"}).encode(),
     "artifactType as list": json.dumps({**good(), "artifactType": [1]}).encode(),
+    "annotation as number": json.dumps({**good(), "annotations": {"a": 1}}).encode(),
+    "annotations as list": json.dumps({**good(), "annotations": []}).encode(),
     "artifactType with newline": json.dumps({**good(), "artifactType": "a\nb"}).encode(),
     "artifactType with lone surrogate": json.dumps({**good(), "artifactType": "\ud800"}).encode(),
 }
@@ -211,10 +214,8 @@ async def test_an_index_with_layers_is_refused(admin: RegistryClient) -> None:
 
 
 async def test_an_unknown_address_or_method_is_told_in_json(admin: RegistryClient) -> None:
-    digest = digest_of(b"x")
     assert await admin.refusal("GET", "/v2/a/b/c") == (404, "NOT_FOUND")
-    assert await admin.refusal("GET", f"/v2/a/referrers/{digest}") == (404, "NOT_FOUND")
     async with admin.request("POST", "/v2/a/manifests/x") as response:
         assert response.status == 405
         assert response.headers["Allow"] == "DELETE, GET, HEAD, PUT"
-    assert await admin.status("POST", "/v2/token") == 405
+    assert await admin.status("PUT", "/v2/token") == 405

@@ -24,7 +24,7 @@ from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.web import oci
 from lumper.web.auth import Authenticator
-from lumper.web.oci_rights import Anonymous
+from lumper.web.oci.rights import Anonymous
 from lumper.web.tokens import Keys
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

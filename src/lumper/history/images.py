@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lumper.errors import Conflict
 from lumper.history.database import Database, changed
 from lumper.history.tables import manifest_links, manifests, repositories, repository_blobs, tags
-from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Tag
+from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
 TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
 _REMEMBERED = 16_384
@@ -66,6 +66,12 @@ class ImageHistory:
             self._blobs.keep(repository, digest, True)
         return found
 
+    async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
+        """At most `limit` names of repositories that may serve this blob, in lexical order."""
+        query = select(repositories.c.name).join(repository_blobs).where(repository_blobs.c.digest == digest)
+        async with self._database.read() as connection:
+            return list((await connection.execute(query.order_by(repositories.c.name).limit(limit))).scalars())
+
     async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
         """Those of the links that `repository` may not serve."""
         unknown = [link for link in links if not self._has(repository, link)]
@@ -94,6 +100,7 @@ class ImageHistory:
                 "total": manifest.size + await _total(connection, identity, links),
                 "subject": manifest.subject,
                 "artifact_type": manifest.artifact_type,
+                "annotations": dict(manifest.annotations),
                 "created_at": now,
             }
             await connection.execute(
@@ -168,6 +175,31 @@ class ImageHistory:
             rows = (await connection.execute(query)).all()
         return [_image_from_row(row) for row in rows]
 
+    async def referrers(
+        self,
+        repository: str,
+        subject: str,
+        *,
+        artifact_types: Sequence[str] = (),
+        last: str = "",
+        limit: int = 100,
+        most_bytes: int = 4 << 20,
+    ) -> tuple[list[Referrer], bool]:
+        """Manifests with this subject, whose digest comes after `last` in lexical order, and whether more follow."""
+        table = manifests.c
+        mine = [table.repository_id == _id_of(repository), table.subject == subject, table.digest > last]
+        if artifact_types:
+            mine.append(table.artifact_type.in_(artifact_types))
+        async with self._database.read() as connection:
+            query = select(table.digest, table.size).where(*mine).order_by(table.digest).limit(limit + 1)
+            there = (await connection.execute(query)).all()
+            count = fitting((row.size for row in there[:limit]), most_bytes)
+            if count == 0:
+                return [], bool(there)
+            whole = select(manifests).where(*mine, table.digest <= there[count - 1].digest).order_by(table.digest)
+            rows = (await connection.execute(whole)).all()
+        return [referrer_from_row(row) for row in rows], count < len(there)
+
     async def delete_tag(self, repository: str, name: str) -> bool:
         """Remove a tag; whether it was there."""
         async with self._database.write() as connection:
@@ -230,6 +262,11 @@ def manifest_from_row(row: Row[Any]) -> Manifest:
 def tag_from_row(row: Row[Any]) -> Tag:
     """A row of `tags` as a value."""
     return Tag(row.name, row.digest, row.updated_at, row.build_id)
+
+
+def referrer_from_row(row: Row[Any]) -> Referrer:
+    """A row of `manifests` as a value."""
+    return Referrer(row.digest, row.media_type, row.size, row.artifact_type, row.annotations)
 
 
 def _image_from_row(row: Any) -> Image:

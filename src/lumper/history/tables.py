@@ -182,8 +182,10 @@ manifests = Table(
     Column("total", Integer, nullable=False),
     Column("subject", String(160), nullable=False, default=""),
     Column("artifact_type", String(255), nullable=False, default=""),
+    Column("annotations", JSON, nullable=False, default=dict),
     Column("created_at", Time, nullable=False),
     Column("build_id", Integer),
+    Index("manifests_subject", "repository_id", "subject", "digest"),
 )
 
 manifest_links = Table(

@@ -6,8 +6,8 @@ Source of the grammars: OCI distribution-spec 1.1, "Pulling manifests".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 LATEST = "latest"
@@ -99,6 +99,21 @@ def moved_tags(git_tag: str, built_before: Iterable[str]) -> tuple[str, ...]:
     return tuple(moved)
 
 
+def fitting(sizes: Iterable[int], most: int) -> int:
+    """How many of these sizes, from the first on, add up to at most `most`; at least one, if there is one.
+
+    >>> fitting([3, 4, 5], 8)
+    2
+    """
+    count = total = 0
+    for size in sizes:
+        total += size
+        if count and total > most:
+            break
+        count += 1
+    return count
+
+
 def private_tag(build_id: int, attempt: int) -> str:
     """The tag under which a worker pushes before the server has accepted the build."""
     return f"{PRIVATE_PREFIX}{build_id}-{attempt}"
@@ -147,7 +162,10 @@ class Link:
 
 @dataclass(frozen=True)
 class NewManifest:
-    """A manifest that was checked and is about to be known. `subject` is the digest it refers to, or ""."""
+    """A manifest that was checked and is about to be known.
+
+    `subject` is the digest it refers to, or ""; only with one are there `annotations`, for the list of referrers.
+    """
 
     digest: str
     media_type: str
@@ -155,3 +173,15 @@ class NewManifest:
     links: tuple[Link, ...]
     subject: str = ""
     artifact_type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """A manifest that refers to another one as its subject: a signature, an SBOM. `size` in bytes."""
+
+    digest: str
+    media_type: str
+    size: int
+    artifact_type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)

@@ -69,6 +69,11 @@ class Blobs:
         await self._metadata.link_blob(repository, digest, blob.size)
         return True
 
+    async def repositories_with(self, digest: str) -> list[str]:
+        """Some repositories that may serve the blob. Raises RegistryError DIGEST_INVALID."""
+        check_digest(digest)
+        return await self._metadata.repositories_with(digest)
+
     async def begin(self, repository: str, owner: str) -> Session:
         """Begin an upload."""
         nonce = secrets.token_hex(16)

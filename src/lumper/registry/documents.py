@@ -43,6 +43,7 @@ def read_manifest(body: bytes, media_type: str, digest: str) -> NewManifest:
     else:
         _refuse(f"{_shown(kind)} is not a media type of a manifest.")
     subject = document.get("subject")
+    annotations = _annotations(document.get("annotations"))
     return NewManifest(
         digest=digest,
         media_type=kind,
@@ -50,6 +51,7 @@ def read_manifest(body: bytes, media_type: str, digest: str) -> NewManifest:
         links=tuple(links),
         subject=_link(subject, "subject").digest if subject is not None else "",
         artifact_type=_artifact_type(document),
+        annotations=annotations if subject is not None else {},
     )
 
 
@@ -110,6 +112,14 @@ def _artifact_type(document: dict[str, Any]) -> str:
     found = document.get("artifactType") or (config.get("mediaType") if isinstance(config, dict) else "") or ""
     if not isinstance(found, str) or len(found) > 255 or not found.isprintable():
         _refuse("artifactType is not a media type.")
+    return found
+
+
+def _annotations(value: Any) -> dict[str, str]:
+    """image-spec, annotations.md: a map of strings to strings."""
+    found = {} if value is None else _object(value, "annotations")
+    if not all(isinstance(text, str) for text in found.values()):
+        _refuse("An annotation is not a string.")
     return found
 
 

@@ -32,6 +32,7 @@ CODES: dict[str, _Row] = {
     "TOOMANYREQUESTS": _Row("There were too many failed sign-ins.", 429),
     "MANIFEST_TOO_LARGE": _Row("The manifest is larger than 4 MiB.", 413),  # *
     "PAGE_INVALID": _Row("`n` is not a whole number from 0 on.", 400),  # * PAGINATION_NUMBER_INVALID at Docker's
+    "REQUEST_INVALID": _Row("The request is not understood.", 400),  # *
     "RANGE_INVALID": _Row("The range is not the next one of the upload.", 416),  # *
     "ENCODING_UNSUPPORTED": _Row("Send the body without Content-Encoding.", 415),  # *
     "NOT_FOUND": _Row("There is nothing at this address.", 404),  # *

@@ -48,12 +48,16 @@ class Manifests:
             self._keep(manifest.digest, body)
         return body
 
-    async def put(self, repository: str, reference: str, media_type: str, body: bytes) -> NewManifest:
-        """Keep a manifest, and let the tag point at it if `reference` is one.
+    async def put(
+        self, repository: str, reference: str, media_type: str, body: bytes, tags: Sequence[str] = ()
+    ) -> NewManifest:
+        """Keep a manifest, and let `tags` point at it, or `reference` if that is a tag: all at once, or none.
 
         Raises RegistryError: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, MANIFEST_TOO_LARGE.
         """
         check_reference(reference)
+        for tag in tags:
+            check_tag(tag)
         if len(body) > MAX_BYTES:
             raise refuse("MANIFEST_TOO_LARGE")
         algorithm = reference.partition(":")[0] if is_digest(reference) else "sha256"
@@ -66,7 +70,7 @@ class Manifests:
             manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
         _complain(await self._metadata.missing(repository, manifest.links))
         await self._storage.put(digest, body)
-        await self._metadata.put_manifest(repository, manifest, [] if is_digest(reference) else [reference])
+        await self._metadata.put_manifest(repository, manifest, tags if is_digest(reference) else [reference])
         self._keep(digest, body)
         return manifest
 
@@ -93,7 +97,13 @@ def check_reference(reference: str) -> None:
     """Raise RegistryError for what cannot name a manifest that is pushed: MANIFEST_INVALID, DIGEST_INVALID."""
     if ":" in reference:
         check_digest(reference)
-    elif not is_tag(reference):
+    else:
+        check_tag(reference)
+
+
+def check_tag(name: str) -> None:
+    """Raise RegistryError MANIFEST_INVALID for what is not a tag."""
+    if not is_tag(name):
         raise refuse(
             "MANIFEST_INVALID", "A tag has at most 128 letters, digits, and . _ -, and begins with none of . -"
         )

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from lumper.model.image import Image, Link, Manifest, NewManifest, Tag
+from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ class Metadata(Protocol):
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether `repository` may serve this blob."""
 
+    async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
+        """At most `limit` names of repositories that may serve this blob, in lexical order."""
+
     async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
         """Those of the links that `repository` may not serve."""
 
@@ -103,6 +106,22 @@ class Metadata(Protocol):
 
     async def images(self) -> list[Image]:
         """All repositories with the number of tags and the bytes that they hold."""
+
+    async def referrers(
+        self,
+        repository: str,
+        subject: str,
+        *,
+        artifact_types: Sequence[str] = (),
+        last: str = "",
+        limit: int = 100,
+        most_bytes: int = 4 << 20,
+    ) -> tuple[list[Referrer], bool]:
+        """Manifests with this subject, whose digest comes after `last` in lexical order, and whether more follow.
+
+        With `artifact_types` only those of one of these types. At most `limit`, and after the first one only as many
+        as have `most_bytes` together, for each may have annotations of megabytes.
+        """
 
     async def delete_tag(self, repository: str, name: str) -> bool:
         """Remove a tag; whether it was there."""

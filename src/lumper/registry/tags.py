@@ -1,9 +1,12 @@
-"""Listings: the tags of a repository and the catalogue of repositories, page by page."""
+"""Listings: the tags of a repository, the referrers of a manifest, the catalogue of repositories; page by page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lumper.model.image import Referrer
+from lumper.registry.blobs import check_digest
 from lumper.registry.errors import refuse
 from lumper.registry.port import Metadata
 
@@ -35,14 +38,33 @@ class Listings:
 
     async def tags(self, repository: str, last: str, size: int) -> Page:
         """The tags after `last`. Raises RegistryError NAME_UNKNOWN."""
-        found = await self._metadata.tags(repository, last=last, limit=size + 1)
+        found = await self._metadata.tags(repository, last=_legal(last), limit=size + 1)
         if found is None:
             raise refuse("NAME_UNKNOWN", detail=repository)
         return _page([tag.name for tag in found], size)
 
     async def repositories(self, last: str, size: int) -> Page:
         """The repositories after `last`."""
-        return _page(await self._metadata.repositories(last=last, limit=size + 1), size)
+        return _page(await self._metadata.repositories(last=_legal(last), limit=size + 1), size)
+
+    async def referrers(
+        self, repository: str, subject: str, artifact_types: Sequence[str], last: str, size: int
+    ) -> tuple[list[Referrer], bool]:
+        """The referrers of `subject` after the digest `last`, and whether more follow. A page has about 4 MiB at most.
+
+        With `artifact_types` only those of one of these types. Raises RegistryError DIGEST_INVALID.
+        """
+        check_digest(subject)
+        types = [_legal(one) for one in artifact_types]
+        found, more = await self._metadata.referrers(
+            repository, subject, artifact_types=types, last=_legal(last), limit=size
+        )
+        return found, more and size > 0
+
+
+def _legal(text: str) -> str:
+    """What comes before a NUL character, which databases do not take and no name has."""
+    return text.partition("\0")[0]
 
 
 def _page(names: list[str], size: int) -> Page:

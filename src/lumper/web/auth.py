@@ -24,8 +24,10 @@ from lumper.web.tokens import Keys
 SESSION_COOKIE = "lumper_session"
 SESSION_SECONDS = 7 * 24 * 3600
 REGISTRY_SECONDS = 300
+REFRESH_SECONDS = 30 * 24 * 3600
 
 _SESSION_AUDIENCE = "lumper-session"
+_REFRESH_AUDIENCE = "lumper-refresh"
 _REMEMBERED = 4096
 _LANES = 256  # attempts with one address and name go one after the other
 _TRUSTED_SECONDS = 60.0  # how long a verified password or API token is not looked up again
@@ -174,6 +176,23 @@ class Authenticator:
         }
         return self._keys.sign(self.service, claims, REGISTRY_SECONDS)
 
+    async def refresh_token(self, identity: Identity, password: str) -> str:
+        """What `refresh` takes in place of the password: an API token is that itself, a password gets a signed one."""
+        if password.startswith(TOKEN_PREFIX):
+            return password
+        known = await self._accounts.user(identity.name)
+        claims = {"sub": identity.name, "role": identity.role, "pwd": known[1] if known else ""}
+        return self._keys.sign(_REFRESH_AUDIENCE, claims, REFRESH_SECONDS)
+
+    async def refresh(self, token: str) -> Identity:
+        """Whose refresh token or API token this is. It ends with the user's password. Raises Unauthorized."""
+        if token.startswith(TOKEN_PREFIX):
+            return await self._api_token(token)
+        identity = await self._signed(_REFRESH_AUDIENCE, token)
+        if identity is None:
+            raise Unauthorized("The refresh token is not valid, or has expired.")
+        return identity
+
     async def _basic(self, value: str, address: str) -> Identity:
         try:
             name, colon, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
@@ -211,11 +230,15 @@ class Authenticator:
         return grant
 
     async def _session(self, cookie: str) -> Identity | None:
-        key = self._key("session", cookie)
+        return await self._signed(_SESSION_AUDIENCE, cookie)
+
+    async def _signed(self, audience: str, token: str) -> Identity | None:
+        """Whose token this is, if the password is still the one that it was signed with."""
+        key = self._key(audience, token)
         if (known := self._recall(key, Identity)) is not None:
             return known
         version = self._accounts.version
-        claims = self._keys.verify(_SESSION_AUDIENCE, cookie)
+        claims = self._keys.verify(audience, token)
         identity = _identity_from_claims(claims) if claims is not None else None
         if claims is None or identity is None:
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from lumper.errors import Conflict
-from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Tag
+from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
 
 @dataclass
@@ -15,6 +15,7 @@ class _Repository:
     created_at: datetime
     blobs: dict[str, int] = field(default_factory=dict)
     manifests: dict[str, Manifest] = field(default_factory=dict)
+    pushed: dict[str, NewManifest] = field(default_factory=dict)
     tags: dict[str, Tag] = field(default_factory=dict)
 
     @property
@@ -36,6 +37,10 @@ class MemoryMetadata:
         """Whether `repository` may serve this blob."""
         return digest in self._known(repository).blobs
 
+    async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
+        """At most `limit` names of repositories that may serve this blob, in lexical order."""
+        return sorted(name for name, known in self._repositories.items() if digest in known.blobs)[:limit]
+
     async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
         """Those of the links that `repository` may not serve."""
         known = self._known(repository)
@@ -55,6 +60,7 @@ class MemoryMetadata:
             created_at=before.created_at if before else now,
             build_id=before.build_id if before else None,
         )
+        known.pushed[manifest.digest] = manifest
         for tag in tags:
             known.tags[tag] = Tag(tag, manifest.digest, now)
 
@@ -88,6 +94,27 @@ class MemoryMetadata:
             for name, known in sorted(self._repositories.items())
         ]
 
+    async def referrers(
+        self,
+        repository: str,
+        subject: str,
+        *,
+        artifact_types: Sequence[str] = (),
+        last: str = "",
+        limit: int = 100,
+        most_bytes: int = 4 << 20,
+    ) -> tuple[list[Referrer], bool]:
+        """Manifests with this subject, whose digest comes after `last` in lexical order, and whether more follow."""
+        found = [
+            Referrer(pushed.digest, pushed.media_type, pushed.size, pushed.artifact_type, pushed.annotations)
+            for digest, pushed in sorted(self._known(repository).pushed.items())
+            if pushed.subject == subject
+            and digest > last
+            and (not artifact_types or pushed.artifact_type in artifact_types)
+        ]
+        count = fitting((one.size for one in found[:limit]), most_bytes)
+        return found[:count], count < len(found)
+
     async def delete_tag(self, repository: str, name: str) -> bool:
         """Remove a tag; whether it was there."""
         return self._known(repository).tags.pop(name, None) is not None
@@ -96,6 +123,7 @@ class MemoryMetadata:
         """Remove a manifest and the tags that point at it; whether it was there."""
         known = self._known(repository)
         known.tags = {name: tag for name, tag in known.tags.items() if tag.digest != digest}
+        known.pushed.pop(digest, None)
         return known.manifests.pop(digest, None) is not None
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:

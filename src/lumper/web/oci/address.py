@@ -15,16 +15,12 @@ Source: OCI distribution-spec 1.1, "Endpoints". A name has slashes of its own, s
 
 from __future__ import annotations
 
-import re
 from enum import Enum, auto
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from lumper.model.image import is_repository
 from lumper.registry.errors import refuse
-
-_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\*|\d{1,18}))?")
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 class Kind(Enum):
@@ -88,40 +84,3 @@ def _named(kind: Kind, name: list[str], item: str) -> Address:
     if not is_repository(repository):
         raise refuse("NAME_INVALID", "A name has parts of lower-case letters, digits and single . _ - between slashes.")
     return Address(kind, repository, item)
-
-
-def parse_content_range(header: str | None, length: int | None) -> int | None:
-    """Where the bytes of an upload's request begin; None if it does not say.
-
-    `length` is the request's Content-Length, if it has one. Raises RegistryError RANGE_INVALID for what is not
-    `<first>-<last>` or does not fit the length. Source: OCI distribution-spec 1.1, "Pushing a blob in chunks".
-    """
-    if header is None:
-        return None
-    match = _CONTENT_RANGE.fullmatch(header.strip())
-    if match is None:
-        raise refuse("RANGE_INVALID", "Content-Range is not <first byte>-<last byte>.")
-    first, last = int(match[1]), int(match[2])
-    if last < first - 1 or (length is not None and length != last - first + 1 and not (length == 0 and last == first)):
-        raise refuse("RANGE_INVALID", "Content-Range does not fit Content-Length.")
-    return first
-
-
-def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The part of a blob that is asked for, as start and end (exclusive); None for all of it.
-
-    What is not one range of bytes is passed over, as RFC 9110, section 14.2, has it. Raises RegistryError RANGE_INVALID
-    if no byte of the blob is in the range.
-    """
-    match = _RANGE.fullmatch(header.strip()) if header else None
-    if match is None or not (match[1] or match[2]):
-        return None
-    if not match[1]:
-        start, end = max(0, size - int(match[2])), size
-    else:
-        start, end = int(match[1]), min(size, int(match[2]) + 1) if match[2] else size
-        if match[2] and int(match[2]) < start:
-            return None
-    if start >= end:
-        raise refuse("RANGE_INVALID", f"The blob has {size} bytes.")
-    return start, end

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,9 +14,12 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from lumper.registry.errors import refuse
+from lumper.web.oci.ranges import Span
 
 IDLE_SECONDS = 60.0  # without a byte, then the upload is given up; its bytes are kept
 _LARGE = 1 << 20
+
+Piece = Span | bytes  # a part of a blob, or bytes of the answer itself
 
 
 async def expect_later(request: web.Request) -> None:
@@ -58,8 +61,8 @@ async def incoming_whole(request: web.Request, most: int) -> bytes:
     return b"".join(pieces)
 
 
-async def send_file(request: web.Request, response: web.StreamResponse, path: Path, start: int, end: int) -> None:
-    """Send a part of a file by sendfile(2), so that Python never touches its bytes.
+async def send_file(request: web.Request, response: web.StreamResponse, path: Path, pieces: Sequence[Piece]) -> None:
+    """Send parts of a file by sendfile(2), so that Python never touches their bytes, and what stands between them.
 
     Raises FileNotFoundError before anything is sent; if the client goes away, that is the end of it.
     """
@@ -70,9 +73,14 @@ async def send_file(request: web.Request, response: web.StreamResponse, path: Pa
             transport = request.transport
             if transport is None:
                 return
-            if end - start >= _LARGE:
+            if any(isinstance(piece, Span) and piece.size >= _LARGE for piece in pieces):
                 _unpace_loopback(transport)
-            await asyncio.get_running_loop().sendfile(transport, file, start, end - start)
+            for piece in pieces:
+                if isinstance(piece, Span):
+                    if piece.size:  # sendfile(2) of nothing is an error to asyncio
+                        await asyncio.get_running_loop().sendfile(transport, file, piece.start, piece.size)
+                else:
+                    await response.write(piece)
             await response.write_eof()
     finally:
         file.close()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lumper.errors import RegistryError
 from lumper.model.image import is_repository
-from lumper.web.oci_address import Address, Kind, parse_address, parse_content_range, parse_range
+from lumper.web.oci.address import Address, Kind, parse_address
 
 PART = st.from_regex(r"[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}", fullmatch=True)
 AWKWARD = st.sampled_from(["manifests", "blobs", "uploads", "tags", "list", "referrers", "token"])
@@ -71,46 +71,3 @@ def test_a_digest_with_slashes_is_told_as_such() -> None:
 @pytest.mark.parametrize("path", ["/v2/a", "/v2/a/b/c", "/v2//", "/v2/tags"])
 def test_an_unknown_path_is_not_found(path: str) -> None:
     assert code(path) == "NOT_FOUND"
-
-
-@given(st.integers(0, 10**9), st.integers(1, 10**9))
-def test_a_content_range_that_fits_its_length_tells_the_first_byte(first: int, length: int) -> None:
-    for form in ("{}-{}", "bytes {}-{}/*", "bytes={}-{}", "bytes {}-{}/99"):
-        header = form.format(first, first + length - 1)
-        assert parse_content_range(header, length) == first
-        assert parse_content_range(header, None) == first
-        with pytest.raises(RegistryError):
-            parse_content_range(header, length + 1)
-
-
-@pytest.mark.parametrize("header", ["", "x", "1", "-5", "5-", "9-3", "0x1-2", "1-2-3", "¹-²", "1-" + "9" * 40])
-def test_a_content_range_that_is_none_is_refused(header: str) -> None:
-    with pytest.raises(RegistryError) as caught:
-        parse_content_range(header, None)
-    assert caught.value.code == "RANGE_INVALID"
-
-
-def test_no_content_range_says_nothing() -> None:
-    assert parse_content_range(None, 5) is None
-
-
-@given(st.text(alphabet="bytes=0123456789-, ", max_size=20), st.integers(0, 100))
-def test_a_range_lies_within_the_blob_or_is_passed_over_or_refused(header: str, size: int) -> None:
-    try:
-        part = parse_range(header, size)
-    except RegistryError as exc:
-        assert exc.code == "RANGE_INVALID"
-        return
-    if part is not None:
-        start, end = part
-        assert 0 <= start < end <= size
-
-
-@given(st.integers(1, 1000), st.data())
-def test_a_range_is_what_was_asked_for(size: int, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, size - 1))
-    last = data.draw(st.integers(start, size + 10))
-
-    assert parse_range(f"bytes={start}-{last}", size) == (start, min(last + 1, size))
-    assert parse_range(f"bytes={start}-", size) == (start, size)
-    assert parse_range(f"bytes=-{start + 1}", size) == (size - start - 1, size)

@@ -60,14 +60,20 @@ class Caller:
         """Whether this is allowed with the credentials that came."""
         return action in self._allowed() and self.grant.reaches(f"repository:{repository}", action)
 
-    def check(self, repository: str, action: str) -> None:
-        """Raise Challenge if other credentials may help, RegistryError DENIED if none will."""
+    def limited_to(self) -> list[str] | None:
+        """The repositories that the credentials themselves name; None if they name none and reach everywhere."""
+        if self.grant.access is None:
+            return None
+        return [resource.removeprefix("repository:") for resource in self.grant.access if resource != CATALOG]
+
+    def check(self, repository: str, action: str, scope: str) -> None:
+        """Raise Challenge, for `scope`, if other credentials may help, RegistryError DENIED if none will."""
         if action not in self._allowed():
             if self.grant.identity is None:
-                raise Challenge(scope_of(repository, action))
+                raise Challenge(scope)
             raise refuse("DENIED", f"The role {self._role} may not {action} in the registry.")
         if not self.may(repository, action):
-            raise Challenge(scope_of(repository, action), "insufficient_scope")
+            raise Challenge(scope, "insufficient_scope")
 
     def check_catalog(self) -> None:
         """Like `check`, for the list of all repositories."""
@@ -105,9 +111,9 @@ def scope_of(repository: str, action: str) -> str:
     return f"repository:{repository}:{'pull,push' if action == PUSH else action}"
 
 
-def asked_scopes(request: web.Request) -> list[str]:
+def asked_scopes(parameters: list[str]) -> list[str]:
     """The scopes of a token request: the parameter may come more than once and hold several, by spaces."""
-    return " ".join(request.query.getall("scope", [])).split()[:_MOST_SCOPES]
+    return " ".join(parameters).split()[:_MOST_SCOPES]
 
 
 def bearer_challenge(request: web.Request, authenticator: Authenticator, public_url: str, challenge: Challenge) -> str:

@@ -1,0 +1,44 @@
+"""What several answers of the registry have in common: errors, digests, pages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+
+from lumper.errors import RegistryError
+from lumper.registry.errors import status_of
+from lumper.web.oci.address import Address, Kind
+
+Handler = Callable[[web.Request, Address], Awaitable[web.StreamResponse]]
+Routes = dict[tuple[Kind, str], Handler]
+
+DIGEST = "Docker-Content-Digest"
+
+
+def error_answer(refused: RegistryError, headers: Mapping[str, str] | None = None, **more: str) -> web.Response:
+    """The error as the specification has it. `more` stands beside the list of errors."""
+    entry = {"code": refused.code, "message": refused.message}
+    if refused.detail:
+        entry["detail"] = refused.detail
+    return web.json_response({"errors": [entry], **more}, status=status_of(refused.code), headers=headers)
+
+
+def digest_headers(digest: str) -> dict[str, str]:
+    """What tells which content this is."""
+    return {DIGEST: digest, hdrs.ETAG: f'"{digest}"'}
+
+
+def has_already(request: web.Request, digest: str) -> bool:
+    """If-None-Match, RFC 9110, section 13.1.2: weak comparison, and what a digest names never changes."""
+    asked = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, []))
+    tags = [tag.strip() for tag in asked.split(",")]
+    return "*" in tags or digest in [tag.removeprefix("W/").strip('"') for tag in tags]
+
+
+def next_page(request: web.Request, size: int, last: str, **query: list[str]) -> dict[str, str]:
+    """The Link header that leads to what comes after `last`. Source: RFC 8288."""
+    fields = [("n", str(size)), ("last", last), *((name, value) for name, values in query.items() for value in values)]
+    asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in fields)
+    return {hdrs.LINK: f'<{request.rel_url.raw_path}?{asked}>; rel="next"'}

@@ -1,0 +1,102 @@
+"""The registry's HTTP API: every request under `/v2/` finds its handler, every error its answer."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import hdrs, web
+
+from lumper.errors import RegistryError, StorageError, StorageFull, TooManyAttempts
+from lumper.registry.errors import refuse
+from lumper.registry.registry import Registry
+from lumper.web.auth import Authenticator
+from lumper.web.oci.address import Address, Kind, parse_address
+from lumper.web.oci.answers import Routes, error_answer
+from lumper.web.oci.blobs import BlobRoutes
+from lumper.web.oci.body import expect_later
+from lumper.web.oci.door import Door
+from lumper.web.oci.listings import ListingRoutes
+from lumper.web.oci.manifests import ManifestRoutes
+from lumper.web.oci.rights import Anonymous, Challenge
+from lumper.web.oci.token import TokenRoutes
+from lumper.web.oci.uploads import UploadRoutes
+
+log = structlog.get_logger(__name__)
+
+
+def add_routes(
+    app: web.Application,
+    registry: Registry,
+    authenticator: Authenticator,
+    *,
+    public_url: str = "",
+    anonymous: Anonymous = "none",
+) -> None:
+    """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
+    api = _RegistryApi(registry, Door(authenticator, public_url, anonymous))
+    app.router.add_route("*", "/v2", api.handle)
+    app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
+
+
+class _RegistryApi:
+    def __init__(self, registry: Registry, door: Door) -> None:
+        self._door = door
+        self._handlers: Routes = {
+            (Kind.PING, "GET"): self._ping,
+            **TokenRoutes(door).routes(),
+            **ListingRoutes(registry.listings, door).routes(),
+            **ManifestRoutes(registry.manifests, door).routes(),
+            **BlobRoutes(registry.blobs, door).routes(),
+            **UploadRoutes(registry.blobs, door).routes(),
+        }
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer any request under `/v2/`: an error is always JSON as the specification has it."""
+        response = await self._answered(request)
+        if not response.prepared:
+            response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+            if not request.content.is_eof():  # the rest of the body is not wanted
+                response.force_close()
+        return response
+
+    async def _answered(self, request: web.Request) -> web.StreamResponse:
+        try:
+            address = parse_address(request.rel_url.raw_path)
+            handler = self._handlers.get((address.kind, "GET" if request.method == "HEAD" else request.method))
+            if handler is None:
+                return self._unhandled(address)
+            if request.can_read_body and request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+                raise refuse("ENCODING_UNSUPPORTED")
+            return await handler(request, address)
+        except RegistryError as exc:
+            return error_answer(exc)
+        except Challenge as exc:
+            header = self._door.challenge(request, exc)
+            return error_answer(refuse("UNAUTHORIZED", exc.message), {hdrs.WWW_AUTHENTICATE: header})
+        except TooManyAttempts as exc:
+            return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), {hdrs.RETRY_AFTER: str(exc.retry_after)})
+        except StorageFull as exc:
+            log.error("The registry has no space left.", action="registry_full", path=request.path)
+            return error_answer(refuse("STORAGE_FULL", exc.sentence))
+        except StorageError as exc:
+            log.error("The registry's storage failed.", action="registry_storage", path=request.path, error=str(exc))
+            return error_answer(refuse("UNAVAILABLE"))
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception:
+            log.exception("The registry failed.", action="registry_failed", path=request.path)
+            return error_answer(refuse("UNKNOWN"))
+
+    def _unhandled(self, address: Address) -> web.Response:
+        methods = [method for kind, method in self._handlers if kind is address.kind]
+        if not methods:
+            raise refuse("NOT_FOUND")
+        if "GET" in methods:
+            methods.append("HEAD")
+        return error_answer(refuse("UNSUPPORTED"), {hdrs.ALLOW: ", ".join(sorted(methods))})
+
+    async def _ping(self, request: web.Request, _address: Address) -> web.Response:
+        """Without credentials the answer is the challenge, also where anyone may pull: clients learn of it here."""
+        caller = await self._door.caller(request)
+        if caller.grant.identity is None and caller.grant.access is None:
+            raise Challenge("")
+        return web.json_response({})

@@ -1,0 +1,115 @@
+"""Blobs: whole, in parts, and deleted."""
+
+from __future__ import annotations
+
+import secrets
+
+from aiohttp import hdrs, web
+
+from lumper.errors import LumperError, RegistryError
+from lumper.registry.access import DELETE, PULL
+from lumper.registry.blobs import Blobs
+from lumper.registry.errors import refuse
+from lumper.registry.port import StoredBlob
+from lumper.web.oci.address import Address, Kind
+from lumper.web.oci.answers import Routes, digest_headers, error_answer, has_already
+from lumper.web.oci.body import Piece, send_file
+from lumper.web.oci.door import Door
+from lumper.web.oci.ranges import Span, parse_range
+
+_TYPE = "application/octet-stream"
+
+
+class BlobRoutes:
+    """Answers what is asked of blobs."""
+
+    def __init__(self, blobs: Blobs, door: Door) -> None:
+        self._blobs = blobs
+        self._door = door
+
+    def routes(self) -> Routes:
+        """What is answered here."""
+        return {(Kind.BLOB, "GET"): self._get, (Kind.BLOB, "DELETE"): self._delete}
+
+    async def _delete(self, request: web.Request, address: Address) -> web.Response:
+        await self._door.allowed(request, address, DELETE)
+        await self._blobs.delete(address.repository, address.item)
+        return web.Response(status=202)
+
+    async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
+        await self._door.allowed(request, address, PULL)
+        blob = await self._blobs.stat(address.repository, address.item)
+        headers = {**digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes"}
+        if has_already(request, blob.digest):
+            return web.Response(status=304, headers=headers)
+        elsewhere = await self._blobs.address(blob) if request.method == "GET" else None
+        if elsewhere is not None:  # the address is a secret for its minutes, and another one next time
+            headers |= {hdrs.LOCATION: elsewhere, hdrs.CACHE_CONTROL: "no-store"}
+            return web.Response(status=307, headers=headers)
+        try:
+            parts = parse_range(request.headers.get(hdrs.RANGE), blob.size) if _range_counts(request, blob) else None
+        except RegistryError as exc:
+            return error_answer(exc, {hdrs.CONTENT_RANGE: f"bytes */{blob.size}"})
+        response = web.StreamResponse(status=206 if parts else 200, headers=headers)
+        pieces = _laid_out(response, blob, parts)
+        if request.method != "HEAD":
+            await self._send(request, response, blob, pieces)
+        return response
+
+    async def _send(
+        self, request: web.Request, response: web.StreamResponse, blob: StoredBlob, pieces: list[Piece]
+    ) -> None:
+        try:
+            if blob.path is not None:
+                await send_file(request, response, blob.path, pieces)
+            else:
+                await self._copy(request, response, blob, pieces)
+        except FileNotFoundError as exc:
+            raise refuse("BLOB_UNKNOWN", detail=blob.digest) from exc
+        except (LumperError, OSError) as exc:
+            if not response.prepared or request.transport is None:
+                raise
+            request.transport.abort()  # another answer in the middle of this one would be taken for a part of the blob
+            raise ConnectionAbortedError from exc
+
+    async def _copy(
+        self, request: web.Request, response: web.StreamResponse, blob: StoredBlob, pieces: list[Piece]
+    ) -> None:
+        await response.prepare(request)
+        for piece in pieces:
+            if isinstance(piece, Span):
+                async for chunk in self._blobs.read(blob.digest, piece.start, piece.end):
+                    await response.write(chunk)
+            else:
+                await response.write(piece)
+        await response.write_eof()
+
+
+def _range_counts(request: web.Request, blob: StoredBlob) -> bool:
+    """If-Range, RFC 9110, section 13.1.5: with another version in mind the client gets all of this one."""
+    asked = request.headers.get(hdrs.IF_RANGE)
+    return asked is None or asked.strip() == f'"{blob.digest}"'
+
+
+def _laid_out(response: web.StreamResponse, blob: StoredBlob, parts: list[Span] | None) -> list[Piece]:
+    """The pieces of the body, with the headers that describe them."""
+    if parts is None or len(parts) == 1:
+        whole = parts[0] if parts else Span(0, blob.size)
+        if parts:
+            response.headers[hdrs.CONTENT_RANGE] = _place(whole, blob)
+        response.content_type = _TYPE
+        response.content_length = whole.size
+        return [whole]
+    boundary = secrets.token_hex(16)
+    pieces: list[Piece] = []
+    for part in parts:
+        head = f"\r\n--{boundary}\r\nContent-Type: {_TYPE}\r\nContent-Range: {_place(part, blob)}\r\n\r\n"
+        pieces += [head.encode("ascii"), part]
+    pieces.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
+    response.headers[hdrs.CONTENT_TYPE] = f"multipart/byteranges; boundary={boundary}"
+    response.content_length = sum(piece.size if isinstance(piece, Span) else len(piece) for piece in pieces)
+    return pieces
+
+
+def _place(part: Span, blob: StoredBlob) -> str:
+    return f"bytes {part.start}-{part.end - 1}/{blob.size}"

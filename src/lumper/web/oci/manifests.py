@@ -1,0 +1,67 @@
+"""Manifests by tag and by digest: pulled, pushed, deleted."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from lumper.model.image import is_digest
+from lumper.registry.access import DELETE, PULL, PUSH
+from lumper.registry.manifests import MAX_BYTES, Manifests, check_reference, check_tag
+from lumper.web.oci.address import Address, Kind
+from lumper.web.oci.answers import DIGEST, Routes, digest_headers, has_already
+from lumper.web.oci.body import incoming_whole
+from lumper.web.oci.door import Door
+
+
+class ManifestRoutes:
+    """Answers what is asked of manifests and tags."""
+
+    def __init__(self, manifests: Manifests, door: Door) -> None:
+        self._manifests = manifests
+        self._door = door
+
+    def routes(self) -> Routes:
+        """What is answered here."""
+        return {
+            (Kind.MANIFEST, "GET"): self._get,
+            (Kind.MANIFEST, "PUT"): self._put,
+            (Kind.MANIFEST, "DELETE"): self._delete,
+        }
+
+    async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
+        await self._door.allowed(request, address, PULL)
+        manifest = await self._manifests.find(address.repository, address.item)
+        headers = digest_headers(manifest.digest)
+        if has_already(request, manifest.digest):
+            return web.Response(status=304, headers=headers)
+        headers[hdrs.CONTENT_TYPE] = manifest.media_type
+        if request.method == "HEAD":
+            headers[hdrs.CONTENT_LENGTH] = str(manifest.size)
+            return web.Response(headers=headers)
+        return web.Response(body=await self._manifests.content(manifest), headers=headers)
+
+    async def _put(self, request: web.Request, address: Address) -> web.Response:
+        """A push by digest may name tags: distribution-spec main, "Pushing Manifests" (end-7b)."""
+        caller = await self._door.allowed(request, address, PUSH)
+        by_digest = is_digest(address.item)
+        asked = list(dict.fromkeys(request.query.getall("tag", []))) if by_digest else []
+        check_reference(address.item)
+        for tag in asked if by_digest else [address.item]:
+            check_tag(tag)
+            caller.check_tag(tag)
+        media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
+        body = await incoming_whole(request, MAX_BYTES)
+        manifest = await self._manifests.put(address.repository, address.item, media_type, body, asked)
+        headers = {hdrs.LOCATION: f"/v2/{address.repository}/manifests/{manifest.digest}", DIGEST: manifest.digest}
+        if manifest.subject:
+            headers["OCI-Subject"] = manifest.subject
+        if asked:
+            headers["OCI-Tag"] = ", ".join(asked)
+        return web.Response(status=201, headers=headers)
+
+    async def _delete(self, request: web.Request, address: Address) -> web.Response:
+        caller = await self._door.allowed(request, address, DELETE)
+        if not is_digest(address.item):
+            caller.check_tag(address.item)
+        await self._manifests.delete(address.repository, address.item)
+        return web.Response(status=202)
