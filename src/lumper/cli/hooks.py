@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, show_json, table
@@ -41,7 +42,9 @@ def list_(*, limit: int = 30, json: bool = False, target: Target = _HERE) -> Non
 
 
 @app.command
-def explain(payload: Path, *, forge: str, headers: Path | None = None) -> None:
+def explain(
+    payload: Annotated[Path, Parameter(allow_leading_hyphen=True)], *, forge: str, headers: Path | None = None
+) -> None:
     """Print as JSON what a delivery would do, without doing it and without checking its signature.
 
     Example: lumper hooks explain --forge github --headers headers.json payload.json

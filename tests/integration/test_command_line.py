@@ -1,0 +1,376 @@
+"""`lumper` on a real command line: against a running `lumper up`, without one, and with everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from parts import deliveries
+from parts.command_line import Ran, environment, lumper, start_lumper
+from parts.forge import ForgeProject, serve_forge
+from parts.lumper_process import LumperServer
+from parts.waiting import wait_for
+
+NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
+
+
+@dataclass
+class Running:
+    """A `lumper up`, with a project at a forge and builds of two tags, both failed for their lumper.toml."""
+
+    server: LumperServer
+    project: ForgeProject
+    builds: tuple[int, int]
+
+    def lumper(self, *arguments: object) -> Ran:
+        """Run a command against it."""
+        return lumper(*arguments, "--data", self.server.data)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("command-line")
+    with serve_forge(folder / "forge") as forge, LumperServer(folder / "data", NO_ENGINE) as server:
+        project = forge.project()
+        project.connect(server.client)
+        wrong = {"lumper.toml": "[build]\ncolour = 1\n\n[deploy]\nname = 7\n"}
+        builds = (project.release("v1.0.0", wrong), project.release("v1.0.1", wrong))
+        wait_for(lambda: {server.client.get(f"builds/{build}")["state"] for build in builds} == {"failed"}, "end")
+        yield Running(server, project, builds)
+
+
+# Projects
+
+
+def test_a_project_is_added_before_the_server_starts_and_it_sees_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    added = lumper("project", "add", "https://git.example.org/owner/app.git", "--data", data, "--json").json
+    assert added["name"] == "owner/app"
+    assert len(added["secret"]) >= 32
+    assert [p["name"] for p in lumper("project", "list", "--data", data, "--json").json] == ["owner/app"]
+    with LumperServer(data, NO_ENGINE) as server:
+        assert server.client.get("projects/owner/app")["secret"] == added["secret"]
+        assert [p["name"] for p in lumper("project", "list", "--data", data, "--json").json] == ["owner/app"]
+    assert lumper("project", "remove", "owner/app", "--data", data).status == 0
+
+
+def test_commands_at_the_same_time_without_a_server_all_succeed(tmp_path: Path) -> None:
+    def add(number: int) -> Ran:
+        return lumper("project", "add", f"https://git.example.org/owner/app{number}", "--data", tmp_path, "--json")
+
+    with ThreadPoolExecutor(3) as threads:
+        assert len({ran.json["name"] for ran in threads.map(add, range(3))}) == 3
+
+
+def test_projects_are_added_listed_shown_and_removed(up: Running, tmp_path: Path) -> None:
+    added = up.lumper("project", "add", "https://git.example.org/owner/one.git", "--name", "one")
+    assert added.status == 0
+    assert f"{up.server.url}/hooks/github" in added.out
+    secret = up.lumper("project", "show", "one", "--json").json["secret"]
+    assert secret in added.out
+    assert secret in up.lumper("project", "show", "one", "--secret").out
+    for text in (up.lumper("project", "show", "one").out, up.lumper("project", "list").out):
+        assert "https://git.example.org/owner/one.git" in text
+        assert secret not in text
+    assert "already" in up.lumper("project", "add", "https://git.example.org/x/y", "--name", "one").trouble
+    assert up.lumper("project", "remove", "one", "--json").json["name"] == "one"
+    assert "no project 'one'" in up.lumper("project", "remove", "one").trouble
+    assert "no project 'one'" in up.lumper("project", "show", "one").trouble
+
+
+def test_a_local_repository_is_added_only_when_that_is_allowed(up: Running, tmp_path: Path) -> None:
+    (tmp_path / "app.git").mkdir()
+    refused = up.lumper("project", "add", tmp_path / "app.git").trouble
+    assert "--allow-local" in refused
+    added = up.lumper("project", "add", tmp_path / "app.git", "--allow-local", "--json").json
+    assert (added["url"], added["local"]) == (str(tmp_path / "app.git"), True)
+    assert up.lumper("project", "remove", added["name"]).status == 0
+
+
+@pytest.mark.parametrize("url", ["file:///etc", "ext::sh -c id", "https://u:hunter2@h/..", "nonsense"])
+def test_urls_that_are_not_fetched_are_refused(up: Running, url: str) -> None:
+    trouble = up.lumper("project", "add", url).trouble
+    assert "hunter2" not in trouble
+
+
+# Builds
+
+
+def test_builds_are_listed_newest_first(up: Running) -> None:
+    first, second = up.builds
+    builds = up.lumper("builds", "--json").json
+    assert [build["id"] for build in builds] == [second, first]
+    assert [build["id"] for build in up.lumper("builds", "--limit", 1, "--json").json] == [second]
+    assert up.lumper("builds", "--project", "no/such", "--json").json == []
+    lines = up.lumper("builds").out.splitlines()
+    assert lines[0].split()[:4] == ["ID", "STATE", "PROJECT", "TAG"]
+    assert "failed" in lines[1]
+    assert "between 1 and" in up.lumper("builds", "--limit", 0).err
+
+
+def test_the_log_of_a_failed_build_ends_with_its_reason_and_status_1(up: Running) -> None:
+    first, _ = up.builds
+    for follow in ((), ("--follow",)):
+        ran = up.lumper("log", first, *follow)
+        assert (ran.status, ran.err) == (1, "")
+        assert "line 2: build.colour" in ran.out
+        assert "line 5: deploy.name" in ran.out
+    assert f"Build {first} failed: " in ran.out
+    records = up.lumper("log", first, "--json").out.splitlines()
+    assert all(isinstance(json.loads(record), dict) for record in records)
+    assert "no attempt 9" in up.lumper("log", first, "--attempt", 9).trouble
+    assert "no build 999" in up.lumper("log", 999).trouble
+
+
+def test_a_build_that_has_ended_cannot_be_cancelled_and_can_be_restarted(up: Running) -> None:
+    _, second = up.builds
+    trouble = up.lumper("cancel", second)
+    assert (trouble.status, "has ended already" in trouble.err) == (1, True)
+    assert up.lumper("restart", second).out == f"Build {second} is queued.\n"
+    followed = up.lumper("log", second, "--follow")
+    assert (followed.status, f"Build {second} failed" in followed.out) == (1, True)
+    assert up.lumper("builds", "--limit", 1, "--json").json[0]["attempt"] == 2
+
+
+# Listings
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("project", "list"),
+        ("builds",),
+        ("images",),
+        ("ps",),
+        ("rollouts",),
+        ("hooks", "list"),
+        ("token", "list"),
+        ("queue", "show"),
+    ],
+)
+def test_every_listing_can_be_json_and_text(up: Running, command: tuple[str, ...]) -> None:
+    assert isinstance(up.lumper(*command, "--json").json, list)
+    text = up.lumper(*command)
+    assert (text.status, text.err) == (0, "")
+    assert text.out.strip()
+
+
+def test_deliveries_are_listed_with_their_verdicts(up: Running) -> None:
+    newest, *_ = up.lumper("hooks", "list", "--json").json
+    assert (newest["forge"], newest["verdict"], newest["project"]) == ("gitea", "build", up.project.name_at_lumper)
+
+
+def test_an_image_that_is_not_there_is_told(up: Running) -> None:
+    assert "no image 'no/such'" in up.lumper("images", "no/such").trouble
+
+
+def test_tokens_are_made_once_and_revoked(up: Running) -> None:
+    made = up.lumper("token", "create", "builder-2", "--role", "worker")
+    token = made.out.strip()
+    assert token.startswith("lmp_")
+    assert "already" in up.lumper("token", "create", "builder-2").err
+    assert token not in up.lumper("token", "list").out
+    assert up.lumper("token", "remove", "builder-2").status == 0
+    refused = up.lumper("token", "create", "root", "--role", "admin").trouble
+    assert "Only an admin makes admins" in refused
+
+
+def test_a_role_that_is_none_is_a_mistake_on_the_command_line(up: Running) -> None:
+    ran = up.lumper("token", "create", "x", "--role", "king")
+    assert ran.status != 0
+    assert "Traceback" not in ran.out + ran.err
+
+
+# Which server
+
+
+def test_a_server_elsewhere_is_named_by_url_and_token(up: Running, tmp_path: Path) -> None:
+    made = up.lumper("token", "create", "laptop", "--json").json
+    (tmp_path / "token").write_text(made["token"] + "\n")
+    settings = {"LUMPER_URL": up.server.url, "LUMPER_TOKEN_FILE": str(tmp_path / "token")}
+    assert len(lumper("builds", "--json", settings=settings).json) == 2
+    assert len(lumper("builds", "--json", "--url", up.server.url, settings={"LUMPER_TOKEN": made["token"]}).json) == 2
+    assert up.lumper("token", "remove", "laptop").status == 0
+    revoked = lumper("builds", settings=settings)
+    assert (revoked.status, "not known" in revoked.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:9", "No Lumper server answers"),
+        ("http://127.0.0.1:99999", "not the URL of a server"),
+        ("nonsense", "not the URL of a server"),
+        ("ftp://h/", "not the URL of a server"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_told_with_what_to_do(url: str, words: str) -> None:
+    assert words in lumper("builds", settings={"LUMPER_URL": url, "LUMPER_TOKEN": "lmp_x"}).trouble
+
+
+def test_a_server_elsewhere_needs_a_token(tmp_path: Path) -> None:
+    settings = {"LUMPER_URL": "http://127.0.0.1:9"}
+    assert "LUMPER_TOKEN_FILE" in lumper("builds", settings=settings).trouble
+    missing = lumper("builds", "--token-file", tmp_path / "nothing", settings=settings).trouble
+    assert "cannot be read" in missing
+
+
+def test_the_data_folder_is_found_by_the_environment_and_the_file(up: Running, tmp_path: Path) -> None:
+    (tmp_path / "lumper.toml").write_text(f'data = "{up.server.data}"\n[worker]\nconcurrency = 3\n')
+    for settings in {"LUMPER_DATA": str(up.server.data)}, {"LUMPER_CONFIG": str(tmp_path / "lumper.toml")}:
+        assert len(lumper("builds", "--json", settings=settings).json) == 2
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "--data DIR" in lumper("builds", "--data", tmp_path / "file" / "data").trouble
+
+
+# What a delivery would do
+
+
+def explain(forge: str, name: str, folder: Path) -> Ran:
+    request = deliveries.fixture(f"{forge}/{name}")
+    (folder / "payload.json").write_bytes(request.body)
+    (folder / "headers.json").write_text(json.dumps({key.title(): value for key, value in request.headers.items()}))
+    return lumper("hooks", "explain", "--forge", forge, "--headers", folder / "headers.json", folder / "payload.json")
+
+
+@pytest.mark.parametrize(
+    ("forge", "name", "verdict", "pushes"),
+    [
+        ("github", "push_lightweight_tag", "build", 1),
+        ("github", "push_branch", "ignored", 0),
+        ("github", "push_deleted_tag", "ignored", 0),
+        ("gitea", "push_tag", "build", 1),
+        ("gitea", "push_deleted_tag", "ignored", 0),
+    ],
+)
+def test_a_delivery_is_explained(tmp_path: Path, forge: str, name: str, verdict: str, pushes: int) -> None:
+    told = explain(forge, name, tmp_path).json
+    assert set(told) == {"verdict", "reason", "pushes"}
+    assert (told["verdict"], len(told["pushes"])) == (verdict, pushes)
+    assert told["reason"].endswith(".")
+    for push in told["pushes"]:
+        assert set(push) == {"repository", "ref", "commit"}
+        assert (push["repository"], push["ref"], len(push["commit"])) == ("Demo/hello", "refs/tags/v1.2.3", 40)
+
+
+def test_a_payload_may_come_from_standard_input_and_be_nonsense() -> None:
+    told = lumper("hooks", "explain", "--forge", "github", "-", given="not json").json
+    assert (told["verdict"], told["pushes"]) == ("refused", [])
+
+
+def test_what_cannot_be_explained_is_told(tmp_path: Path) -> None:
+    (tmp_path / "payload.json").write_text("{}")
+    (tmp_path / "headers.json").write_text("[]")
+    payload = tmp_path / "payload.json"
+    assert "gitea, github" in lumper("hooks", "explain", "--forge", "svnhub", payload).trouble
+    assert "cannot be read" in lumper("hooks", "explain", "--forge", "github", tmp_path / "nothing").err
+    headers = ("--headers", tmp_path / "headers.json")
+    assert "JSON object" in lumper("hooks", "explain", "--forge", "github", payload, *headers).trouble
+
+
+# Configuration and health
+
+
+def test_the_configuration_is_printed_as_a_file_that_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "lumper.toml").write_text(lumper("config").out)
+    shown = lumper("config", "--config", tmp_path / "lumper.toml", "--json").json
+    assert shown["server"]["listen"] == "127.0.0.1:5080"
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    settings = {
+        "LUMPER_QUEUE_URL": "amqp://u:hunter2@mq/",
+        "LUMPER_MAIL_PASSWORD": "hunter2",
+        "LUMPER_DATABASE_URL": "postgresql+psycopg://u:hunter2@db/lumper",
+    }
+    ran = lumper("config", "--json", settings=settings)
+    assert json.loads(ran.out)["mail"]["port"] == 587
+    assert "hunter2" not in ran.out
+
+
+def test_everything_that_is_wrong_in_the_configuration_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "lumper.toml").write_text('[server]\nlisten = "nowhere"\ncolour = "red"\n\n[mail]\nport = 99999\n')
+    for command in ("up", "server", "worker", "mailer", "deployer", "doctor"):
+        trouble = lumper(command, "--config", tmp_path / "lumper.toml", "--data", tmp_path / "data").trouble
+        for words in ("line 2: server.listen", "line 3: server.colour", "line 6: mail.port", "`lumper config`"):
+            assert words in trouble
+
+
+def test_the_doctor_names_what_is_missing(tmp_path: Path) -> None:
+    settings = {"LUMPER_WORKER_ENGINE": "unix:///nonexistent/docker.sock"}
+    ran = lumper("doctor", "--data", tmp_path, settings=settings)
+    assert (ran.status, ran.err) == (1, "")
+    [failed] = [line for line in ran.out.splitlines() if line.startswith("FAILED")]
+    assert "/nonexistent/docker.sock" in failed
+    assert "systemctl start docker" in failed
+    checks = json.loads(lumper("doctor", "--data", tmp_path, "--json", settings=settings).out)
+    assert {check["name"]: check["well"] for check in checks}["engine"] is False
+    assert all(set(check) == {"name", "well", "found", "hint"} for check in checks)
+
+
+def test_the_doctor_finds_the_running_server(up: Running) -> None:
+    checks = {check["name"]: check for check in json.loads(up.lumper("doctor", "--json").out)}
+    assert checks["server"]["found"] == f"runs at {up.server.url}"
+
+
+# Starting
+
+
+def test_a_second_server_on_one_data_folder_is_refused(up: Running) -> None:
+    trouble = lumper("up", "--listen", "127.0.0.1:0", "--data", up.server.data).trouble
+    assert "runs already" in trouble
+    assert len(up.lumper("builds", "--json").json) == 2
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        trouble = lumper("up", "--listen", address, "--data", tmp_path).trouble
+    assert address in trouble
+    assert "--listen HOST:PORT" in trouble
+
+
+@pytest.mark.parametrize("role", ["worker", "mailer", "deployer"])
+def test_a_role_on_its_own_needs_a_queue_that_it_shares_with_the_server(tmp_path: Path, role: str) -> None:
+    assert "[queue] url" in lumper(role, "--data", tmp_path).trouble
+
+
+def test_the_server_ends_at_once_when_it_is_asked_to(tmp_path: Path) -> None:
+    process = start_lumper("up", "--listen", "127.0.0.1:0", "--data", tmp_path, settings=_as_environment(NO_ENGINE))
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Lumper answers at http://127.0.0.1:")
+    assert "/setup?token=" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert not (tmp_path / "server.json").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error(up: Running) -> None:
+    process = subprocess.Popen(
+        f"{sys.executable} -m lumper log {up.builds[0]} --data {up.server.data} | head -n 1",
+        shell=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    out, err = process.communicate(timeout=30)
+    assert (out.count("\n"), err) == (1, "")
+
+
+def _as_environment(settings: dict[str, str]) -> dict[str, str]:
+    return {f"LUMPER_{key.upper().replace('.', '_')}": value for key, value in settings.items()}

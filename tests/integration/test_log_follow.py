@@ -1,0 +1,168 @@
+"""`lumper log --follow`: line by line, to the end of the build, through all its attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lumper.model.build import BuildState, Output, Progress, Result, Step, StepState
+from lumper.model.build import Outcome as How
+from lumper.model.events import AttemptFinished
+from lumper.model.log import to_line
+from lumper.model.people import Role
+from lumper.roles.acceptance import Acceptance
+from parts.command_line import environment
+from parts.live_api import Api, live_api
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with live_api(tmp_path) as served:
+        await served.project()
+        yield served
+
+
+@asynccontextmanager
+async def followed(api: Api, build: int, *arguments: str) -> AsyncIterator[Process]:
+    """`lumper log BUILD --follow` at work."""
+    settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR]}
+    command = (sys.executable, "-m", "lumper", "log", str(build), "--follow", *arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment(settings))
+    try:
+        async with asyncio.timeout(20):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def said(process: Process) -> str:
+    """The next line, without its time."""
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().rstrip("\n")[10:]
+
+
+async def say(api: Api, build: int, attempt: int, *texts: str) -> None:
+    """The build prints lines, in a step of its own."""
+    size = api.history.logs.size(build, attempt)
+    records: list[Progress] = [] if size else [Step(1, "RUN make", StepState.RUNNING, 1732440000.0)]
+    records += [Output(1, 1, 1732440000.0, text) for text in texts]
+    await api.history.logs.append(build, attempt, size, "".join(map(to_line, records)).encode())
+
+
+async def end(api: Api, build: int, attempt: int, result: Result) -> None:
+    """The worker tells the result of the attempt."""
+    size = api.history.logs.size(build, attempt)
+    finished = AttemptFinished(build, attempt, "c", datetime.now(UTC), size, result)
+    await Acceptance(api.history).handle(finished)
+
+
+FAILED = Result(How.FAILED, error="Step 1 failed.", hint="Look at it.")
+AWAY = Result(How.FAILED, error="The engine is away.", temporary=True)
+
+
+async def test_lines_come_one_by_one_and_the_command_ends_with_the_build(api: Api) -> None:
+    build = await api.build()
+    async with followed(api, build) as process:
+        await api.start(build)
+        await say(api, build, 1, "one")
+        assert await said(process) == "#1 RUN make"
+        assert await said(process) == "#1 one"
+        await say(api, build, 1, "two", "three")
+        assert [await said(process), await said(process)] == ["#1 two", "#1 three"]
+        await end(api, build, 1, FAILED)
+        out, err = await process.communicate()
+        assert out.decode() == f"Build {build} failed: Step 1 failed. Look at it.\n"
+        assert (process.returncode, err) == (1, b"")
+
+
+async def test_a_build_that_begins_again_is_followed_into_its_next_attempt(api: Api) -> None:
+    build = await api.build()
+    async with followed(api, build) as process:
+        for attempt in (1, 2, 3):
+            await api.start(build, attempt)
+            await say(api, build, attempt, f"attempt {attempt}")
+            assert [await said(process), await said(process)] == ["#1 RUN make", f"#1 attempt {attempt}"]
+            await end(api, build, attempt, AWAY)
+        out, err = await process.communicate()
+        assert out.decode() == f"Build {build} failed: The engine is away.\n"
+        assert err.decode() == "Attempt 2 begins.\nAttempt 3 begins.\n"
+
+
+async def test_one_attempt_alone_is_followed_to_its_own_end(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    async with followed(api, build, "--attempt", "1") as process:
+        await say(api, build, 1, "one")
+        assert [await said(process), await said(process)] == ["#1 RUN make", "#1 one"]
+        await end(api, build, 1, AWAY)
+        out, _ = await process.communicate()
+        assert out.decode().startswith(f"Build {build} queued")
+        assert process.returncode == 0
+
+
+async def test_a_build_that_is_cancelled_while_it_waits_ends_the_command(api: Api) -> None:
+    build = await api.build()
+    async with followed(api, build) as process:
+        await api.history.builds.cancel(build)
+        await api.history.logs.wake()
+        out, _ = await process.communicate()
+        assert out.decode() == f"Build {build} cancelled: Cancelled before it began.\n"
+        assert process.returncode == 0
+
+
+async def test_a_hundred_thousand_lines_pass(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, *(f"line {number} of a long log" for number in range(100_000)))
+    async with api.history.database.write() as connection:
+        await api.history.builds.end(connection, build, BuildState.SUCCEEDED, digest="sha256:" + "a" * 64)
+    async with followed(api, build) as process:
+        out, _ = await process.communicate()
+    lines = out.decode().splitlines()
+    assert len(lines) == 100_002
+    assert lines[-2].endswith("line 99999 of a long log")
+
+
+async def test_what_a_terminal_would_obey_is_not_printed(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, "\x1b]8;;javascript:alert(1)\x07 \x1b[2J \r \0")
+    await end(api, build, 1, FAILED)
+    async with followed(api, build) as process:
+        out, _ = await process.communicate()
+    assert not set("\x1b\x07\r\0") & set(out.decode())
+
+
+async def test_ctrl_c_ends_it_quietly(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    async with followed(api, build) as process:
+        await say(api, build, 1, "one")
+        await said(process)
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        assert (process.returncode, err) == (130, b"")
+
+
+async def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
+    async with live_api(tmp_path) as served:
+        await served.project()
+        build = await served.build()
+        await served.start(build)
+        await say(served, build, 1, "one")
+        async with followed(served, build) as process:
+            assert await said(process) == "#1 RUN make"
+            await served.runner.cleanup()
+            _, err = await process.communicate()
+            assert (process.returncode, b"Traceback" in err) == (1, False)
+            assert b"No Lumper server answers" in err

@@ -1,0 +1,128 @@
+"""The API of a whole application on loopback, over a real database; builds live without workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from lumper.history.store import History, open_history
+from lumper.hooks.forges.gitea import Gitea
+from lumper.hooks.forges.github import GitHub
+from lumper.model.events import AttemptStarted
+from lumper.model.links import Links
+from lumper.model.people import Role
+from lumper.model.source import Push
+from lumper.notify.channels.maildir import MaildirReader
+from lumper.queue.brokers.memory import MemoryBroker
+from lumper.queue.codec import encode
+from lumper.registry.registry import Registry
+from lumper.registry.storage.filesystem import FilesystemStorage
+from lumper.roles.receiver import HistoryReceiver
+from lumper.web.app import make_app
+from lumper.web.tokens import Keys
+
+
+@dataclass
+class Answer:
+    """An answer of the API."""
+
+    status: int
+    headers: Any
+    body: Any
+
+    @property
+    def error(self) -> str:
+        """What is wrong, of an answer that has the shape of an error."""
+        assert set(self.body) == {"error", "hint"}, self.body
+        return str(self.body["error"])
+
+
+@dataclass
+class Api:
+    """The API of an application that is served on loopback."""
+
+    url: str
+    history: History
+    tokens: dict[Role, str]
+    session: aiohttp.ClientSession
+    folder: Path
+    app: web.Application
+    runner: web.AppRunner
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        role: Role | None = Role.OPERATOR,
+        data: bytes | AsyncIterator[bytes] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """One request, with the token of a role."""
+        headers = options.pop("headers", {})
+        if role is not None:
+            headers = {"Authorization": f"Bearer {self.tokens[role]}", **headers}
+        sent = data if data is not None else json.dumps(body).encode() if body is not None else None
+        url = f"{self.url}/api/v1{path}"
+        async with self.session.request(method, url, data=sent, headers=headers, **options) as response:
+            text = await response.text()
+            as_json = response.content_type == "application/json"
+            return Answer(response.status, response.headers, json.loads(text) if as_json else text)
+
+    async def project(self, url: str = "https://bot:hunter2@git.example.org/owner/app.git") -> Any:
+        """Add a project."""
+        answer = await self.ask("POST", "/projects", {"url": url})
+        assert answer.status == 201, answer.body
+        return answer.body
+
+    async def build(self, tag: str = "v1.0.0") -> int:
+        """Queue a build of the project owner/app."""
+        project = await self.history.projects.get("owner/app")
+        async with self.history.database.write() as connection:
+            push = Push("owner/app", f"refs/tags/{tag}", "a" * 40)
+            build_id, _ = await self.history.builds.queue(connection, project, push)
+        return build_id
+
+    async def start(self, build_id: int, attempt: int = 1) -> None:
+        """A worker takes the build."""
+        now = datetime.now(UTC)
+        assert await self.history.builds.take(AttemptStarted(build_id, attempt, "c", "w", "b", now))
+
+
+@asynccontextmanager
+async def live_api(tmp_path: Path) -> AsyncIterator[Api]:
+    """Serve the API while the block runs. Repositories under `allowed` in the folder may be named by their path."""
+    links = Links("http://lumper.example.org", "lumper.example.org", "127.0.0.1:5080")
+    history = open_history(f"sqlite+aiosqlite:///{tmp_path}/lumper.db", tmp_path / "logs", links, encode)
+    (tmp_path / "allowed").mkdir()
+    app = make_app(
+        history=history,
+        broker=MemoryBroker(),
+        registry=Registry(FilesystemStorage(tmp_path / "registry"), history.images),
+        keys=Keys(tmp_path / "key.pem"),
+        receiver=HistoryReceiver(history),
+        forges=[GitHub(), Gitea()],
+        mail=MaildirReader(tmp_path / "mail"),
+        links=links,
+        allow_local=(tmp_path / "allowed",),
+    )
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    try:
+        await history.database.migrate()
+        tokens = {role: await history.accounts.create_token(role.value, role) for role in Role}
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession() as session:
+            yield Api(f"http://127.0.0.1:{runner.addresses[0][1]}", history, tokens, session, tmp_path, app, runner)
+    finally:
+        await runner.cleanup()
+        await history.database.close()
