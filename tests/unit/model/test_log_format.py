@@ -7,7 +7,7 @@ import pytest
 from lumper.model.build import Output, Step, StepState
 from lumper.model.log import from_line, render, to_line
 
-RECORDS = [
+RECORDS: list[Step | Output] = [
     Step(1, "[1/2] FROM scratch", StepState.CACHED, 0.0),
     Step(2, "[2/2] RUN make", StepState.RUNNING, 1.0),
     Output(2, 1, 1.5, "hällo \x1b[31mred\ud800"),
