@@ -36,26 +36,30 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
     table(columns, rows, empty="No builds yet: push a tag, `git tag v0.1.0 && git push --tags`.")
 
 
-def cancel(build: int, *, json: bool = False, target: Target = _HERE) -> None:
+def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None:
     """Cancel a build that waits or runs.
 
     Example: lumper cancel 7
 
     Parameters
     ----------
+    build
+        The build's number.
     json
         Print JSON.
     """
     _change(build, "cancel", json, target)
 
 
-def restart(build: int, *, json: bool = False, target: Target = _HERE) -> None:
+def restart(build: int, /, *, json: bool = False, target: Target = _HERE) -> None:
     """Build the same commit again.
 
     Example: lumper restart 7
 
     Parameters
     ----------
+    build
+        The build's number.
     json
         Print JSON.
     """

@@ -43,7 +43,7 @@ def list_(*, limit: int = 30, json: bool = False, target: Target = _HERE) -> Non
 
 @app.command
 def explain(
-    payload: Annotated[Path, Parameter(allow_leading_hyphen=True)], *, forge: str, headers: Path | None = None
+    payload: Annotated[Path, Parameter(allow_leading_hyphen=True)], /, *, forge: str, headers: Path | None = None
 ) -> None:
     """Print as JSON what a delivery would do, without doing it and without checking its signature.
 

@@ -8,7 +8,7 @@ from lumper.cli.output import ago, show_json, size, table
 _HERE = Target()
 
 
-def images(repository: str = "", *, json: bool = False, target: Target = _HERE) -> None:
+def images(repository: str = "", /, *, json: bool = False, target: Target = _HERE) -> None:
     """List the repositories of the registry, or the tags of one.
 
     Example: lumper images owner/app

@@ -15,7 +15,7 @@ from lumper.model.log import from_line, render
 _HERE = Target()
 
 
-def log(build: int, *, follow: bool = False, attempt: int = 0, json: bool = False, target: Target = _HERE) -> None:
+def log(build: int, /, *, follow: bool = False, attempt: int = 0, json: bool = False, target: Target = _HERE) -> None:
     """Print a build's log; the status is 1 if the build has failed.
 
     Example: lumper log 7 --follow

@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     try:
+        _explain_whole(arguments)
         app(arguments)
     except LumperError as exc:
         warn(f"lumper: {exc.message}")
@@ -55,3 +56,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _explain_whole(arguments: list[str] | None) -> None:
+    """Let the help of the command that was chosen be its own docstring, not its line in the list of all commands."""
+    _, chosen, _ = app.parse_commands(arguments)
+    for command in chosen[1:]:
+        if command.default_command is not None:
+            command.help = None

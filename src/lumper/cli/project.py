@@ -18,6 +18,7 @@ _HERE = Target()
 @app.command
 def add(
     url: str,
+    /,
     *,
     name: str = "",
     repository: str = "",
@@ -79,6 +80,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 @app.command
 def show(
     name: str,
+    /,
     *,
     secret: bool = False,
     json: bool = False,
@@ -90,6 +92,8 @@ def show(
 
     Parameters
     ----------
+    name
+        The project's name.
     secret
         Show the webhook secret too.
     json
@@ -104,13 +108,15 @@ def show(
 
 
 @app.command
-def remove(name: str, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     """Forget a project with its builds and deliveries. Its images and what runs stay.
 
     Example: lumper project remove owner/app
 
     Parameters
     ----------
+    name
+        The project's name.
     json
         Print JSON.
     """

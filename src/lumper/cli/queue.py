@@ -37,7 +37,7 @@ def show(*, json: bool = False, target: Target = _HERE) -> None:
 
 
 @app.command
-def revive(topic: str, *, json: bool = False, target: Target = _HERE) -> None:
+def revive(topic: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     """Try the messages of a topic again that were given up.
 
     Example: lumper queue revive notify

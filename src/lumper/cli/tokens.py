@@ -14,7 +14,7 @@ _HERE = Target()
 
 
 @app.command
-def create(name: str, *, role: Role = Role.OPERATOR, json: bool = False, target: Target = _HERE) -> None:
+def create(name: str, /, *, role: Role = Role.OPERATOR, json: bool = False, target: Target = _HERE) -> None:
     """Make an API token. It is shown this once.
 
     Example: lumper token create builder-2 --role worker
@@ -57,13 +57,15 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 
 
 @app.command
-def remove(name: str, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     """Revoke an API token: from now on it lets nobody in.
 
     Example: lumper token remove builder-2
 
     Parameters
     ----------
+    name
+        The token's name.
     json
         Print JSON.
     """
