@@ -194,6 +194,30 @@ async def test_a_commit_that_was_cut_off_after_any_of_its_requests_can_be_repeat
     assert bucket.unfinished() == 0
 
 
+async def test_a_blob_that_was_deleted_by_another_process_cannot_be_read(storage: S3Storage, other: S3Storage) -> None:
+    await storage.put(sha256(b"x"), b"x")
+    assert await storage.stat(sha256(b"x")) is not None
+    await other.delete(sha256(b"x"))
+
+    with pytest.raises(StorageError, match="NoSuchKey"):
+        await content(storage, sha256(b"x"))
+
+
+async def test_bytes_that_another_process_has_joined_are_not_believed(
+    storage: S3Storage, other: S3Storage, bucket: Bucket
+) -> None:
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(LARGE))
+    wrong = await other._uploads.load("u")
+    wrong.tail[-1] ^= 1
+    await other._uploads.join(wrong, sha256(LARGE))
+
+    assert await storage.commit("u", sha256(LARGE)) is None
+
+    assert await storage.stat(sha256(LARGE)) is None
+    assert bucket.objects() == []
+
+
 async def test_an_upload_that_was_joined_but_never_became_a_blob_is_removed_with_its_bytes(
     storage: S3Storage, other: S3Storage, bucket: Bucket
 ) -> None:

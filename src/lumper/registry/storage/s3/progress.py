@@ -29,6 +29,7 @@ class Progress:
     """What has come of an upload. `state` is the key that says so in the bucket.
 
     `sha256` is the hash of all bytes but the last `unhashed`; None after a restart, for S3 does not show parts.
+    `joining`: somebody has tried before to make an object of the parts.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Progress:
     tail: bytearray = field(default_factory=bytearray)
     sha256: _Hash | None = None
     unhashed: int = 0
+    joining: bool = False
 
     @property
     def size(self) -> int:

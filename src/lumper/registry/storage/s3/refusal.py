@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 
 from lumper.errors import StorageError, StorageFull
 
@@ -49,8 +49,10 @@ def translating() -> Iterator[None]:
     """Turn obstore's exceptions into ours. Its texts quote whole answers: only the code of the error is told."""
     try:
         yield
-    except NotFoundError as exc:
+    except (FileNotFoundError, NotFoundError) as exc:  # obstore raises either
         raise refusal(code_in(str(exc)) or "NoSuchKey") from exc
+    except (PermissionDeniedError, UnauthenticatedError) as exc:
+        raise refusal(code_in(str(exc)) or "AccessDenied") from exc
     except BaseError as exc:
         code = code_in(str(exc))
         if code:

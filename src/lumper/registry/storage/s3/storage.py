@@ -120,8 +120,8 @@ class S3Storage:
         if there is not None:  # the same layer, pushed before: its bytes need not lie here twice
             await self._uploads.drop(upload)
             return StoredBlob(digest, there.size)
-        await self._uploads.join(progress, digest)
-        if found is None and await self._hash(keys.data(upload), progress.size, digest) != digest:
+        fresh = await self._uploads.join(progress, digest)
+        if not (found and fresh) and await self._hash(keys.data(upload), progress.size, digest) != digest:
             await self._uploads.drop(upload)
             return None
         await self._objects.put(keys.elsewhere(digest, progress.size, upload), b"")

@@ -70,13 +70,15 @@ class Uploads:
 
     async def load(self, name: str) -> Progress:
         """What came, for one writer: it is remembered again only when it is saved. Raises StorageError for none."""
-        state = _newest(await self._keys(name))
+        found = await self._keys(name)
+        state = _newest(found)
         remembered = self._progress.pop(name, None)
         if state is None:
             raise StorageError(f"There is no upload {name}.")
-        if remembered is not None and remembered.state == state:
-            return remembered
-        return decoded(name, state, await self._objects.get(state))
+        if remembered is None or remembered.state != state:
+            remembered = decoded(name, state, await self._objects.get(state))
+        remembered.joining = any(keys.committed(key) for key in found)
+        return remembered
 
     async def _save(self, progress: Progress) -> None:
         before = progress.state
@@ -93,9 +95,14 @@ class Uploads:
         ):
             self._progress.popitem(last=False)
 
-    async def join(self, progress: Progress, digest: str) -> None:
-        """Make the object of an upload with parts; `digest` is what it is meant to be. May be repeated."""
+    async def join(self, progress: Progress, digest: str) -> bool:
+        """Make the object of an upload with parts; `digest` is what it is meant to be. May be repeated.
+
+        Returns False if it was made before: perhaps by another process, which may have got other bytes.
+        """
         key = keys.data(progress.name)
+        if progress.joining and await self._objects.size(key) == progress.size:
+            return False
         await self._objects.put(keys.commit(progress.name, digest), b"")
         try:
             etags = list(progress.etags)
@@ -103,9 +110,11 @@ class Uploads:
                 number = len(etags) + 1
                 etags.append(await self._multipart.put_part(key, progress.multipart, number, progress.tail))
             await self._multipart.complete(key, progress.multipart, etags)
-        except Missing:  # it was joined before, and the answer or the process was lost
+        except Missing:  # it was joined, and the answer was lost
             if await self._objects.size(key) != progress.size:
                 raise
+            return False
+        return True
 
     async def forget(self, name: str) -> None:
         """Remove what is known of an upload whose bytes are a blob, or gone."""
