@@ -7,13 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lumper.errors import Conflict
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory, drop_private_tag, move_tags
-from lumper.model.image import Link, NewManifest
+from lumper.model.image import Link, NewManifest, Referrer
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
 
@@ -272,3 +273,72 @@ async def test_a_push_by_hand_takes_the_tag_from_the_build(known: Known) -> None
     tag = await known.metadata.tag("one", "latest")
     assert tag is not None
     assert (tag.digest, tag.build_id) == (B, None)
+
+
+async def test_the_repositories_that_have_a_blob_are_known(metadata: Metadata) -> None:
+    for name in ("b", "a", "c"):
+        await metadata.link_blob(name, A, 5)
+    await metadata.link_blob("d", B, 5)
+
+    assert await metadata.repositories_with(A) == ["a", "b", "c"]
+    assert await metadata.repositories_with(A, limit=2) == ["a", "b"]
+    assert await metadata.repositories_with(C) == []
+
+
+def referring(digest: str, kind: str, size: int = 10) -> NewManifest:
+    return NewManifest(digest, OCI, size, (), subject=A, artifact_type=kind, annotations={"of": kind})
+
+
+async def referrers(metadata: Metadata, **more: Any) -> list[str]:
+    return [one.digest for one in (await metadata.referrers("one", A, **more))[0]]
+
+
+async def test_referrers_are_found_by_their_subject_which_need_not_be_there(metadata: Metadata) -> None:
+    await metadata.put_manifest("one", referring(C, "sbom"), [])
+    await metadata.put_manifest("one", referring(B, "signature"), ["x"])
+    await metadata.put_manifest("one", image(D), [])
+    await metadata.put_manifest("two", referring(D, "sbom"), [])
+
+    assert await metadata.referrers("one", A) == (
+        [
+            Referrer(B, OCI, 10, "signature", {"of": "signature"}),
+            Referrer(C, OCI, 10, "sbom", {"of": "sbom"}),
+        ],
+        False,
+    )
+    assert await metadata.referrers("one", B) == ([], False)
+    assert await metadata.referrers("three", A) == ([], False)
+
+
+async def test_a_deleted_referrer_is_no_longer_listed_and_one_put_again_is_listed_once(metadata: Metadata) -> None:
+    for digest in (B, C, C):
+        await metadata.put_manifest("one", referring(digest, "sbom"), [])
+    assert await referrers(metadata) == [B, C]
+
+    await metadata.delete_manifest("one", B)
+
+    assert await referrers(metadata) == [C]
+
+
+async def test_referrers_are_filtered_by_the_types_asked_for(metadata: Metadata) -> None:
+    for digest, kind in ((B, "sbom"), (C, "signature"), (D, "")):
+        await metadata.put_manifest("one", referring(digest, kind), [])
+
+    assert await referrers(metadata, artifact_types=["sbom"]) == [B]
+    assert await referrers(metadata, artifact_types=["sbom", "signature"]) == [B, C]
+    assert await referrers(metadata, artifact_types=["other"]) == []
+
+
+async def test_referrers_come_in_pages_of_so_many_and_so_many_bytes(metadata: Metadata) -> None:
+    for digest, size in ((B, 60), (C, 60), (D, 500)):
+        await metadata.put_manifest("one", referring(digest, "sbom", size), [])
+
+    first, more = await metadata.referrers("one", A, limit=2)
+    assert ([one.digest for one in first], more) == ([B, C], True)
+    rest, more = await metadata.referrers("one", A, last=C, limit=2)
+    assert ([one.digest for one in rest], more) == ([D], False)
+    assert await referrers(metadata, most_bytes=100) == [B]
+    assert await referrers(metadata, most_bytes=120) == [B, C]
+    large, more = await metadata.referrers("one", A, last=C, most_bytes=100)
+    assert ([one.digest for one in large], more) == ([D], False)
+    assert await metadata.referrers("one", A, limit=0) == ([], True)

@@ -71,6 +71,8 @@ async def test_without_credentials_everything_is_a_challenge(
         ("PUT", "/v2/a/manifests/x", "repository:a:pull,push"),
         ("DELETE", "/v2/a/manifests/x", "repository:a:delete"),
         ("POST", "/v2/a/blobs/uploads/", "repository:a:pull,push"),
+        ("POST", "/v2/a/blobs/uploads/?mount=x&from=b", "repository:a:pull,push repository:b:pull"),
+        ("GET", f"/v2/a/referrers/{digest_of(b'layer')}", "repository:a:pull"),
         ("GET", f"/v2/a/blobs/{digest_of(b'layer')}", "repository:a:pull"),
     ):
         async with anyone.request(method, path) as response:
@@ -171,6 +173,7 @@ async def test_a_registry_token_reaches_as_far_as_its_scopes(
     assert await client.status("POST", "/v2/b/c/blobs/uploads/") == 202
     for method, path, scope in (
         ("POST", "/v2/a/blobs/uploads/", "repository:a:pull,push"),
+        ("POST", "/v2/a/blobs/uploads/?mount=x&from=b", "repository:a:pull,push repository:b:pull"),
         ("DELETE", "/v2/b/c/manifests/x", "repository:b/c:delete"),
         ("GET", "/v2/d/tags/list", "repository:d:pull"),
         ("GET", "/v2/_catalog", "registry:catalog:*"),
@@ -204,7 +207,11 @@ async def test_a_token_for_one_repository_cannot_mount_from_another(
     await public.begin("public", f"?mount={digest}&from=private")
     assert await public.status("GET", f"/v2/public/blobs/{digest}") == 404
 
+    await public.begin("public", f"?mount={digest}")
+    assert await public.status("GET", f"/v2/public/blobs/{digest}") == 404
+
     both = await with_scopes(session, live, Role.ADMIN, "repository:public:pull,push", "repository:private:pull")
+    assert await both.status("POST", f"/v2/public/blobs/uploads/?mount={digest}") == 201
     assert await both.status("POST", f"/v2/public/blobs/uploads/?mount={digest}&from=private") == 201
 
 

@@ -198,3 +198,99 @@ async def test_a_compressed_body_is_refused(admin: RegistryClient) -> None:
     refused = await admin.refusal("PATCH", location, data=b"x", headers={"Content-Encoding": "gzip"})
 
     assert refused == (415, "ENCODING_UNSUPPORTED")
+
+
+async def test_a_push_by_digest_takes_tags_along(admin: RegistryClient) -> None:
+    config = await admin.push_blob("a", b"{}")
+    body = json.dumps(image_manifest((config, 2))).encode()
+    tags = [f"t{number}" for number in range(20)]
+    path = f"/v2/a/manifests/{digest_of(body)}?" + "&".join(f"tag={tag}" for tag in [*tags, "t0"])
+
+    async with admin.request("PUT", path, data=body, headers={"Content-Type": OCI_MANIFEST}) as response:
+        assert response.status == 201
+        assert response.headers["OCI-Tag"].split(", ") == tags
+
+    async with admin.request("GET", "/v2/a/tags/list") as response:
+        assert (await response.json())["tags"] == sorted(tags)
+
+
+@pytest.mark.parametrize(
+    ("tag", "refusal"),
+    [("a%20b", (400, "MANIFEST_INVALID")), (NOWHERE, (400, "MANIFEST_INVALID")), ("", (400, "MANIFEST_INVALID"))],
+)
+async def test_a_push_with_one_tag_that_is_none_moves_no_tag(
+    admin: RegistryClient, tag: str, refusal: tuple[int, str]
+) -> None:
+    config = await admin.push_blob("a", b"{}")
+    body = json.dumps(image_manifest((config, 2))).encode()
+    path = f"/v2/a/manifests/{digest_of(body)}?tag=good&tag={tag}"
+
+    assert await admin.refusal("PUT", path, data=body, headers={"Content-Type": OCI_MANIFEST}) == refusal
+    assert await admin.status("GET", "/v2/a/manifests/good") == 404
+    assert await admin.status("GET", f"/v2/a/manifests/{digest_of(body)}") == 404
+
+
+async def test_a_push_by_tag_takes_no_other_tags_along(admin: RegistryClient) -> None:
+    config = await admin.push_blob("a", b"{}")
+    body, headers = json.dumps(image_manifest((config, 2))), {"Content-Type": OCI_MANIFEST}
+
+    async with admin.request("PUT", "/v2/a/manifests/x?tag=y", data=body, headers=headers) as response:
+        assert response.status == 201
+        assert "OCI-Tag" not in response.headers
+    assert await admin.status("GET", "/v2/a/manifests/y") == 404
+
+
+async def test_private_tags_cannot_be_taken_along_by_people(
+    live: LiveRegistry, session: aiohttp.ClientSession, admin: RegistryClient
+) -> None:
+    config = await admin.push_blob("a", b"{}")
+    body, headers = json.dumps(image_manifest((config, 2))).encode(), {"Content-Type": OCI_MANIFEST}
+    for role, tag in ((Role.OPERATOR, "_build-1-1"), (Role.WORKER, "latest")):
+        client = RegistryClient(session, live.url, live.tokens[role])
+        path = f"/v2/a/manifests/{digest_of(body)}?tag={tag}"
+        assert await client.refusal("PUT", path, data=body, headers=headers) == (403, "DENIED")
+
+
+DOCKER = "application/vnd.docker.distribution.manifest"
+
+
+async def test_docker_manifests_and_lists_are_kept_byte_by_byte(admin: RegistryClient) -> None:
+    config = await admin.push_blob("a", b"{}")
+    image = {**image_manifest((config, 2)), "mediaType": f"{DOCKER}.v2+json"}
+    child = await admin.push_manifest("a", "amd64", image, f"{DOCKER}.v2+json")
+    listed = {**image_index((child, 300)), "mediaType": f"{DOCKER}.list.v2+json"}
+    body = json.dumps(listed, indent=3).encode()
+
+    headers = {"Content-Type": f"{DOCKER}.list.v2+json; charset=utf-8"}
+    assert await admin.status("PUT", "/v2/a/manifests/all", data=body, headers=headers) == 201
+
+    async with admin.request("GET", "/v2/a/manifests/all") as response:
+        assert response.headers["Content-Type"] == f"{DOCKER}.list.v2+json"
+        assert await response.read() == body
+
+
+async def test_every_get_has_a_head_with_the_same_headers_and_no_body(admin: RegistryClient) -> None:
+    digest = await admin.push_image("a", "x")
+    upload = await admin.begin("a")
+    for path in (
+        "/v2/",
+        "/v2/_catalog",
+        "/v2/a/tags/list",
+        "/v2/a/manifests/x",
+        f"/v2/a/blobs/{digest_of(b'layer')}",
+        f"/v2/a/referrers/{digest}",
+        upload,
+    ):
+        async with admin.request("GET", path) as response:
+            expected = (response.status, {k: v for k, v in response.headers.items() if k != "Date"})
+        async with admin.request("HEAD", path) as response:
+            assert (response.status, {k: v for k, v in response.headers.items() if k != "Date"}) == expected, path
+            assert await response.read() == b""
+
+
+@pytest.mark.parametrize("path", ["/v2/_catalog", "/v2/a/tags/list", f"/v2/a/referrers/{NOWHERE}"])
+async def test_a_page_may_begin_after_whatever_comes(admin: RegistryClient, path: str) -> None:
+    await admin.push_image("a", "x")
+
+    for last in ("", "%00", "x%00", "%ff", "%ed%a0%80", "'", "a" * 4000):
+        assert await admin.status("GET", f"{path}?last={last}") == 200

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 from collections.abc import AsyncIterator
+from email import message_from_bytes
 from pathlib import Path
 
 import aiohttp
@@ -12,9 +15,11 @@ import pytest
 
 from lumper.model.people import Role
 from parts.live_registry import (
+    OCI_MANIFEST,
     LiveRegistry,
     RegistryClient,
     digest_of,
+    image_manifest,
     live_registry,
 )
 
@@ -268,3 +273,123 @@ async def test_naming_the_digest_of_anothers_blob_gives_no_access_to_it(admin: R
 async def test_an_empty_blob_can_be_pushed(admin: RegistryClient) -> None:
     assert await admin.status("POST", f"/v2/a/blobs/uploads/?digest={digest_of(b'')}") == 201
     assert await admin.status("GET", f"/v2/a/blobs/{digest_of(b'')}") == 200
+
+
+async def test_several_parts_of_a_blob_come_in_one_answer(admin: RegistryClient) -> None:
+    digest = await admin.push_blob("a", b"0123456789")
+
+    asked = {"Range": "bytes=8-, 0-1,99-,4-5"}
+    async with admin.request("GET", f"/v2/a/blobs/{digest}", headers=asked) as response:
+        assert response.status == 206
+        raw = await response.read()
+        assert len(raw) == int(response.headers["Content-Length"])
+        head = f"Content-Type: {response.headers['Content-Type']}\r\n\r\n".encode()
+    parts = message_from_bytes(head + raw).get_payload()
+    assert isinstance(parts, list)
+    assert [(part["Content-Range"], part.get_payload()) for part in parts] == [
+        ("bytes 8-9/10", "89"),
+        ("bytes 0-1/10", "01"),
+        ("bytes 4-5/10", "45"),
+    ]
+    async with admin.request("HEAD", f"/v2/a/blobs/{digest}", headers=asked) as response:
+        assert (response.status, response.headers["Content-Length"]) == (206, str(len(raw)))
+
+
+@pytest.mark.parametrize("asked", ["bytes=4-2", "bytes=x-y", "bytes=-0", "bytes=10-,11-"])
+async def test_a_range_without_bytes_is_416(admin: RegistryClient, asked: str) -> None:
+    digest = await admin.push_blob("a", b"0123456789")
+
+    refused = await admin.refusal("GET", f"/v2/a/blobs/{digest}", headers={"Range": asked})
+
+    assert refused == (416, "RANGE_INVALID")
+
+
+async def test_a_range_of_another_version_gets_the_whole_blob(admin: RegistryClient) -> None:
+    digest = await admin.push_blob("a", b"0123456789")
+    for version, status in ((f'"{digest}"', 206), ('"other"', 200)):
+        headers = {"Range": "bytes=0-1", "If-Range": version}
+        assert await admin.status("GET", f"/v2/a/blobs/{digest}", headers=headers) == status
+
+
+async def test_a_blob_that_the_client_has_is_not_sent_again(admin: RegistryClient) -> None:
+    digest = await admin.push_blob("a", b"0123456789")
+    for seen in ("*", f'"x", W/"{digest}"', f'"{digest}"'):
+        assert await admin.status("GET", f"/v2/a/blobs/{digest}", headers={"If-None-Match": seen}) == 304
+    assert await admin.status("GET", f"/v2/a/blobs/{digest}", headers={"If-None-Match": '"x"'}) == 200
+    assert await admin.status("GET", f"/v2/a/blobs/{NOWHERE}", headers={"If-None-Match": "*"}) == 404
+
+
+async def test_an_empty_blob_is_pulled_and_the_connection_goes_on(admin: RegistryClient) -> None:
+    empty = digest_of(b"")
+    assert await admin.status("POST", f"/v2/a/blobs/uploads/?digest={empty}") == 201
+
+    for _ in range(3):
+        async with admin.request("GET", f"/v2/a/blobs/{empty}") as response:
+            assert (response.status, await response.read()) == (200, b"")
+        assert await admin.refusal("GET", f"/v2/a/blobs/{empty}", headers={"Range": "bytes=0-"}) == (
+            416,
+            "RANGE_INVALID",
+        )
+
+
+async def test_a_file_that_shrank_ends_the_connection_and_is_never_filled_up(
+    admin: RegistryClient, live: LiveRegistry
+) -> None:
+    digest = await admin.push_blob("a", b"x" * MIB)
+    (file,) = [path for path in live.files if path.name == digest.partition(":")[2]]
+    await asyncio.to_thread(os.truncate, file, 10)
+
+    async with admin.request("GET", f"/v2/a/blobs/{digest}") as response:
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+
+
+async def test_content_is_known_by_sha512_too(admin: RegistryClient) -> None:
+    def sha512(data: bytes) -> str:
+        return f"sha512:{hashlib.sha512(data).hexdigest()}"
+
+    config = sha512(b"{}")
+    location = await admin.begin("a", "?digest-algorithm=sha512")
+    async with admin.request("PUT", f"{location}?digest={config}", data=b"{}") as response:
+        assert (response.status, response.headers["Docker-Content-Digest"]) == (201, config)
+    body = json.dumps(image_manifest((config, 2))).encode()
+    headers = {"Content-Type": OCI_MANIFEST}
+    async with admin.request("PUT", f"/v2/a/manifests/{sha512(body)}?tag=x", data=body, headers=headers) as response:
+        assert (response.status, response.headers["Docker-Content-Digest"]) == (201, sha512(body))
+
+    for path in (f"blobs/{config}", f"manifests/{sha512(body)}", "manifests/x"):
+        async with admin.request("GET", f"/v2/a/{path}") as response:
+            assert sha512(await response.read()) == response.headers["Docker-Content-Digest"]
+    assert await admin.status("DELETE", f"/v2/a/manifests/{sha512(body)}") == 202
+    assert await admin.refusal("POST", "/v2/a/blobs/uploads/?digest-algorithm=md5") == (400, "DIGEST_INVALID")
+
+
+async def test_a_wrong_last_chunk_is_told_where_to_go_on(admin: RegistryClient) -> None:
+    location = await admin.begin("a")
+    await admin.status("PATCH", location, data=b"abc")
+
+    path = f"{location}?digest={digest_of(b'abcdef')}"
+    async with admin.request("PUT", path, data=b"def", headers={"Content-Range": "9-11"}) as response:
+        assert response.status == 416
+        assert (response.headers["Location"], response.headers["Range"]) == (location, "0-2")
+    assert await admin.status("PUT", path, data=b"def", headers={"Content-Range": "3-5"}) == 201
+
+
+async def test_a_chunk_that_is_not_as_long_as_it_says_is_refused(admin: RegistryClient) -> None:
+    async def short() -> AsyncIterator[bytes]:
+        yield b"abc"
+
+    location = await admin.begin("a")
+    async with admin.request("PATCH", location, data=short(), headers={"Content-Range": "0-9"}) as response:
+        assert response.status == 400
+        assert json.loads(await response.read())["errors"][0]["code"] == "SIZE_INVALID"
+        assert response.headers["Range"] == "0-2"
+
+
+async def test_a_mount_without_a_source_finds_the_blob_where_it_is(admin: RegistryClient) -> None:
+    digest = await admin.push_blob("somewhere", b"shared")
+
+    async with admin.request("POST", f"/v2/b/blobs/uploads/?mount={digest}") as response:
+        assert response.status == 201
+        assert response.headers["Docker-Content-Digest"] == digest
+    assert await admin.status("GET", f"/v2/b/blobs/{digest}") == 200

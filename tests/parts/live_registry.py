@@ -133,7 +133,7 @@ class RegistryClient:
         """Push a manifest; its digest."""
         body = json.dumps(manifest).encode()
         path = f"/v2/{repository}/manifests/{reference}"
-        async with self.request("PUT", path, data=body, headers={"Content-Type": media_type}) as response:
+        async with self.request("PUT", path, data=io.BytesIO(body), headers={"Content-Type": media_type}) as response:
             assert response.status == 201, await response.text()
             return str(response.headers["Docker-Content-Digest"])
 

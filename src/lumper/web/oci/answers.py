@@ -15,6 +15,7 @@ Handler = Callable[[web.Request, Address], Awaitable[web.StreamResponse]]
 Routes = dict[tuple[Kind, str], Handler]
 
 DIGEST = "Docker-Content-Digest"
+VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}  # on every answer; older clients look for it
 
 
 def error_answer(refused: RegistryError, headers: Mapping[str, str] | None = None, **more: str) -> web.Response:

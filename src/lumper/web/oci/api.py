@@ -10,7 +10,7 @@ from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
 from lumper.web.auth import Authenticator
 from lumper.web.oci.address import Address, Kind, parse_address
-from lumper.web.oci.answers import Routes, error_answer
+from lumper.web.oci.answers import VERSION, Routes, error_answer
 from lumper.web.oci.blobs import BlobRoutes
 from lumper.web.oci.body import expect_later
 from lumper.web.oci.door import Door
@@ -19,6 +19,10 @@ from lumper.web.oci.manifests import ManifestRoutes
 from lumper.web.oci.rights import Anonymous, Challenge
 from lumper.web.oci.token import TokenRoutes
 from lumper.web.oci.uploads import UploadRoutes
+
+# The words by which the Docker Engine knows that trying again is of no use; otherwise it does so for 50 seconds.
+# Source: moby/moby, distribution/errors.go, retryOnError
+_FULL = "no space left on device"
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +57,7 @@ class _RegistryApi:
         """Answer any request under `/v2/`: an error is always JSON as the specification has it."""
         response = await self._answered(request)
         if not response.prepared:
-            response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+            response.headers.update(VERSION)
             if not request.content.is_eof():  # the rest of the body is not wanted
                 response.force_close()
         return response
@@ -76,7 +80,9 @@ class _RegistryApi:
             return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), {hdrs.RETRY_AFTER: str(exc.retry_after)})
         except StorageFull as exc:
             log.error("The registry has no space left.", action="registry_full", path=request.path)
-            return error_answer(refuse("STORAGE_FULL", exc.sentence))
+            answer = error_answer(refuse("STORAGE_FULL", exc.sentence))
+            answer.set_status(answer.status, _FULL)
+            return answer
         except StorageError as exc:
             log.error("The registry's storage failed.", action="registry_storage", path=request.path, error=str(exc))
             return error_answer(refuse("UNAVAILABLE"))

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from lumper.errors import StorageError
 from lumper.registry.errors import refuse
 from lumper.web.oci.ranges import Span
 
@@ -64,7 +65,8 @@ async def incoming_whole(request: web.Request, most: int) -> bytes:
 async def send_file(request: web.Request, response: web.StreamResponse, path: Path, pieces: Sequence[Piece]) -> None:
     """Send parts of a file by sendfile(2), so that Python never touches their bytes, and what stands between them.
 
-    Raises FileNotFoundError before anything is sent; if the client goes away, that is the end of it.
+    Raises FileNotFoundError before anything is sent, StorageError in the middle; if the client goes away, that is the
+    end of it.
     """
     file = await asyncio.to_thread(_opened, path)
     try:
@@ -77,13 +79,19 @@ async def send_file(request: web.Request, response: web.StreamResponse, path: Pa
                 _unpace_loopback(transport)
             for piece in pieces:
                 if isinstance(piece, Span):
-                    if piece.size:  # sendfile(2) of nothing is an error to asyncio
-                        await asyncio.get_running_loop().sendfile(transport, file, piece.start, piece.size)
+                    await _send_span(transport, file, piece)
                 else:
                     await response.write(piece)
             await response.write_eof()
     finally:
         file.close()
+
+
+async def _send_span(transport: asyncio.WriteTransport, file: BinaryIO, span: Span) -> None:
+    if span.size == 0:  # an error to asyncio
+        return
+    if await asyncio.get_running_loop().sendfile(transport, file, span.start, span.size) != span.size:
+        raise StorageError("The blob's file is shorter than it was.")
 
 
 def _opened(path: Path) -> BinaryIO:

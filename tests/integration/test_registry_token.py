@@ -1,0 +1,149 @@
+"""The token flow of OAuth 2, which containerd and BuildKit try before Docker's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from lumper.model.people import Role
+from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient, live_registry
+
+SCOPE = "repository:a:pull,push"
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
+    async with live_registry(tmp_path, with_user=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def anyone(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
+    return RegistryClient(session, live.url)
+
+
+def password_form(**more: str) -> dict[str, str]:
+    return {
+        "grant_type": "password",
+        "service": "lumper",
+        "client_id": "test",
+        "username": "admin",
+        "password": PASSWORD,
+        "scope": SCOPE,
+        **more,
+    }
+
+
+async def ask(anyone: RegistryClient, form: Any) -> tuple[int, dict[str, Any]]:
+    async with anyone.request("POST", "/v2/token", data=form) as response:
+        if response.status == 200:
+            assert response.headers["Cache-Control"] == "no-store"
+        return response.status, await response.json()
+
+
+async def test_a_password_in_a_form_buys_a_token_that_reaches_as_far_as_asked(
+    live: LiveRegistry, session: aiohttp.ClientSession, anyone: RegistryClient
+) -> None:
+    status, answer = await ask(anyone, password_form())
+
+    assert status == 200
+    assert answer["scope"] == SCOPE
+    assert answer["token_type"] == "Bearer"
+    assert answer["expires_in"] >= 60
+    assert "refresh_token" not in answer
+    client = RegistryClient(session, live.url, answer["access_token"])
+    await client.begin("a")
+    assert await client.refusal("POST", "/v2/b/blobs/uploads/") == (401, "UNAUTHORIZED")
+
+
+async def test_an_api_token_is_taken_in_place_of_the_password_and_of_the_refresh_token(
+    live: LiveRegistry, anyone: RegistryClient
+) -> None:
+    token = live.tokens[Role.DEPLOYER]
+    status, answer = await ask(anyone, password_form(username="any", password=token, access_type="offline"))
+    assert (status, answer["scope"], answer["refresh_token"]) == (200, "repository:a:pull", token)
+
+    status, answer = await ask(anyone, {"grant_type": "refresh_token", "refresh_token": token, "scope": SCOPE})
+    assert (status, answer["scope"]) == (200, "repository:a:pull")
+
+
+async def test_several_scopes_come_in_one_field_or_in_several(anyone: RegistryClient) -> None:
+    form = [*password_form(scope=f"{SCOPE} repository:b:pull").items(), ("scope", "registry:catalog:*")]
+
+    _, answer = await ask(anyone, form)
+
+    assert answer["scope"] == "repository:a:pull,push repository:b:pull registry:catalog:*"
+
+
+async def test_a_refresh_token_takes_the_place_of_the_password_until_that_changes(
+    live: LiveRegistry, anyone: RegistryClient
+) -> None:
+    _, first = await ask(anyone, password_form(access_type="offline"))
+    refresh = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"], "scope": SCOPE}
+    status, answer = await ask(anyone, refresh)
+    assert (status, answer["scope"], answer["refresh_token"]) == (200, SCOPE, first["refresh_token"])
+
+    await live.accounts.set_password("admin", "another password")
+
+    status, answer = await ask(anyone, refresh)
+    assert (status, answer["error"], answer["errors"][0]["code"]) == (401, "invalid_grant", "UNAUTHORIZED")
+
+
+async def test_no_other_token_is_a_refresh_token_nor_that_one_anything_else(
+    live: LiveRegistry, session: aiohttp.ClientSession, anyone: RegistryClient
+) -> None:
+    _, first = await ask(anyone, password_form(access_type="offline"))
+    claims = {"sub": "admin", "role": "admin", "pwd": ""}
+    for wrong in (
+        first["access_token"],
+        live.keys.sign("lumper-session", claims, 300),
+        live.keys.sign("lumper-refresh", claims, 300),
+        live.keys.sign("lumper-refresh", {**claims, "sub": "nobody"}, -1),
+        "x",
+        "",
+    ):
+        status, _ = await ask(anyone, {"grant_type": "refresh_token", "refresh_token": wrong})
+        assert status == 401, wrong
+    bearer = RegistryClient(session, live.url, first["refresh_token"])
+    assert await bearer.refusal("GET", "/v2/") == (401, "UNAUTHORIZED")
+
+
+async def test_a_wrong_password_is_refused_and_guessing_slowed_down(anyone: RegistryClient) -> None:
+    statuses = [(await ask(anyone, password_form(password=f"guess {n}")))[0] for n in range(6)]
+
+    assert statuses == [401] * 5 + [429]
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        (password_form(grant_type="authorization_code"), "unsupported_grant_type"),
+        ({"service": "lumper"}, "unsupported_grant_type"),
+        (password_form(service="other"), "invalid_request"),
+    ],
+)
+async def test_what_is_not_understood_is_told_in_the_words_of_oauth(
+    anyone: RegistryClient, form: dict[str, str], error: str
+) -> None:
+    status, answer = await ask(anyone, form)
+
+    assert status == 400
+    assert answer.get("error") == error
+    assert answer["errors"][0]["code"] == "REQUEST_INVALID"
+
+
+@pytest.mark.parametrize("body", [b"x" * 70_000, b"a=%ff", b"&".join([b"a=1"] * 200)])
+async def test_a_form_that_is_none_is_refused(anyone: RegistryClient, body: bytes) -> None:
+    for media_type in ("application/x-www-form-urlencoded", "application/json"):
+        refused = await anyone.refusal("POST", "/v2/token", data=body, headers={"Content-Type": media_type})
+        assert refused == (400, "REQUEST_INVALID")
