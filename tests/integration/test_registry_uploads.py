@@ -284,8 +284,7 @@ async def test_several_parts_of_a_blob_come_in_one_answer(admin: RegistryClient)
         raw = await response.read()
         assert len(raw) == int(response.headers["Content-Length"])
         head = f"Content-Type: {response.headers['Content-Type']}\r\n\r\n".encode()
-    parts = message_from_bytes(head + raw).get_payload()
-    assert isinstance(parts, list)
+    parts = [part for part in message_from_bytes(head + raw).walk() if not part.is_multipart()]
     assert [(part["Content-Range"], part.get_payload()) for part in parts] == [
         ("bytes 8-9/10", "89"),
         ("bytes 0-1/10", "01"),
