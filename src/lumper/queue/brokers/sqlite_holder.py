@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,11 +26,15 @@ class Holder:
         self.name = secrets.token_hex(8)
         self._folder = queue.with_name(queue.name + "-holders")
         self._lock: int | None = None
+        self._beginning = threading.Lock()
 
     def begin(self) -> None:
-        """Make known that this process lives. Raises QueueUnavailable."""
-        if self._lock is not None:
-            return
+        """Make known that this process lives; from any thread. Raises QueueUnavailable."""
+        with self._beginning:
+            if self._lock is None:
+                self._lock = self._locked()
+
+    def _locked(self) -> int:
         # Locked before it gets its name: others find it either not at all or locked.
         unfinished = self._folder / f".{self.name}"
         try:
@@ -39,7 +44,7 @@ class Holder:
             unfinished.rename(self._folder / self.name)
         except OSError as exc:
             raise QueueUnavailable(f"{self._folder} cannot be used: {exc}.", hint=StorageFull.default_hint) from exc
-        self._lock = lock
+        return lock
 
     def end(self) -> None:
         """Nothing is held any more. Idempotent."""
