@@ -123,14 +123,20 @@ class FilesystemStorage:
         path.touch(exist_ok=False)
 
     async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
-        """Write at `offset`; the new size. What came before an error is kept."""
+        """Write at `offset`; the new size. What came before an error is kept, but not on a full disk."""
         progress = await self._resume(upload)
         if progress.size != offset:
             raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
         with _translating():
             file = await asyncio.to_thread(paths.upload(self._root, upload).open, "r+b", 0)
+        before = _Progress(progress.size, progress.sha256.copy())
         try:
             await _pump(file.fileno(), progress, data)
+        except StorageFull:  # most clients begin anew, and everybody needs the space
+            with suppress(OSError):  # the first error is the one to tell
+                os.ftruncate(file.fileno(), offset)
+            progress = before
+            raise
         finally:
             file.close()
             self._keep(upload, progress)
