@@ -75,6 +75,19 @@ class QueueConfig(Section):
     url: SecretStr = SecretStr("")
 
 
+class RegistryConfig(Section):
+    """`[registry]`: where images lie, and who may pull them. Without a storage they lie in the data folder."""
+
+    storage: str = ""
+    endpoint: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
+    region: str = Field(default="us-east-1", pattern=r"^[A-Za-z0-9-]{1,64}$")
+    access_key_id: str = ""
+    secret_access_key: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    redirect: bool = True
+    anonymous: Literal["none", "pull"] = "none"
+
+
 class ConnectConfig(Section):
     """`[connect]`: how a role that runs on its own reaches the server."""
 
@@ -146,6 +159,7 @@ class Config(Section):
     server: ServerConfig = ServerConfig()
     database: DatabaseConfig = DatabaseConfig()
     queue: QueueConfig = QueueConfig()
+    registry: RegistryConfig = RegistryConfig()
     connect: ConnectConfig = ConnectConfig()
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
     git: GitConfig = GitConfig()

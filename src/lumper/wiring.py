@@ -33,6 +33,7 @@ from lumper.model.people import Role
 from lumper.notify.port import Channel
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
+from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.roles.base import run_until_signal, supervise
 from lumper.roles.deployer import Deployer
@@ -150,11 +151,45 @@ async def _history(config: Config, folder: DataFolder, links: Links) -> AsyncIte
         await history.database.close()
 
 
-def open_registry(folder: DataFolder, history: History) -> Registry:
-    """The registry over its storage and its metadata."""
-    from lumper.registry.storage.filesystem import FilesystemStorage
+def open_storage(config: Config, folder: DataFolder) -> Storage:
+    """Where images lie, as [registry] storage says. Raises Invalid for what is not known, or not whole."""
+    registry = config.registry
+    match registry.storage.partition(":")[0]:
+        case "":
+            from lumper.registry.storage.filesystem import FilesystemStorage
 
-    return Registry(FilesystemStorage(folder.folder("registry")), history.images)
+            return FilesystemStorage(folder.folder("registry"))
+        case "s3":
+            secret = registry.secret_access_key.get_secret_value()
+            if not registry.access_key_id or not secret:
+                raise Invalid(
+                    "[registry] storage is an S3 bucket, and there is no key for it.",
+                    hint="Set [registry] access_key_id and LUMPER_REGISTRY_SECRET_ACCESS_KEY_FILE.",
+                )
+            try:
+                from lumper.registry.storage.s3 import S3Storage
+            except ModuleNotFoundError as exc:
+                hint = "Install it with pip install 'lumper[s3]'."
+                raise Invalid("An S3 bucket needs the Python package obstore.", hint=hint) from exc
+            return S3Storage(
+                registry.storage,
+                endpoint=registry.endpoint,
+                region=registry.region,
+                access_key_id=registry.access_key_id,
+                secret_access_key=secret,
+                ca_file=registry.ca_file,
+                redirect=registry.redirect,
+            )
+        case other:
+            raise Invalid(
+                f"[registry] storage begins with {other}:, and no such storage is known.",
+                hint="Use s3://BUCKET/PREFIX or leave it empty.",
+            )
+
+
+def open_registry(storage: Storage, history: History) -> Registry:
+    """The registry over its storage and its metadata."""
+    return Registry(storage, history.images)
 
 
 def _app(
@@ -176,6 +211,7 @@ def _app(
         links,
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
+        anonymous=config.registry.anonymous,
     )
 
 
@@ -226,7 +262,9 @@ async def run_server(config: Config, announce: Announce, *, all_roles: bool) -> 
         history = await stack.enter_async_context(_history(config, folder, where.links))
         broker = await open_broker(config, folder)
         stack.push_async_callback(broker.close)
-        registry = open_registry(folder, history)
+        storage = open_storage(config, folder)
+        stack.push_async_callback(storage.close)
+        registry = open_registry(storage, history)
         app = _app(config, folder, history, broker, registry, where.links)
         server = Server(app, listener, history, registry, broker)
         parts = [server.run(), _announced(server, folder, history, where, announce)]
@@ -334,7 +372,9 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             history = await stack.enter_async_context(_history(config, folder, links))
             broker = await open_broker(config, folder)
             stack.push_async_callback(broker.close)
-            app = _app(config, folder, history, broker, open_registry(folder, history), links)
+            storage = open_storage(config, folder)
+            stack.push_async_callback(storage.close)
+            app = _app(config, folder, history, broker, open_registry(storage, history), links)
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

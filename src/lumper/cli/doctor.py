@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -59,6 +60,7 @@ def _checks(config: Config) -> Iterator[Check]:
     yield _data(config)
     yield _server(config)
     yield _queue(config)
+    yield _storage(config)
     yield from _engine(config)
     yield _mail(config)
 
@@ -113,6 +115,29 @@ async def _depth(config: Config) -> int:
         return await broker.depth("builds")
     finally:
         await broker.close()
+
+
+def _storage(config: Config) -> Check:
+    if not config.registry.storage:
+        return Check("images", True, "lie in the data folder")
+    try:
+        asyncio.run(_upload(config))
+    except LumperError as exc:
+        return Check("images", False, exc.message, exc.hint)
+    return Check("images", True, f"lie in {config.registry.storage}, which can be read and written")
+
+
+async def _upload(config: Config) -> None:
+    from lumper.wiring import open_storage
+
+    storage = open_storage(config, DataFolder(config.data))
+    name = f"doctor-{secrets.token_hex(8)}"
+    try:
+        await storage.begin(name)
+        await storage.abort(name)
+        await storage.uploads()
+    finally:
+        await storage.close()
 
 
 def _engine(config: Config) -> Iterator[Check]:

@@ -14,6 +14,7 @@ from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
 from lumper.web import api, hooks, oci, pages, queues
 from lumper.web.auth import Authenticator
+from lumper.web.oci.rights import Anonymous
 from lumper.web.pages import MailReader
 from lumper.web.tokens import Keys
 
@@ -30,10 +31,12 @@ def make_app(
     *,
     allow_local: tuple[Path, ...],
     public_url: str = "",
+    anonymous: Anonymous = "none",
 ) -> web.Application:
     """Webhooks, API, registry and pages.
 
-    `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for.
+    `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for;
+    `anonymous` is what it allows to who has no account.
     """
     app = web.Application(client_max_size=1 << 20)
     auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
@@ -41,6 +44,6 @@ def make_app(
     endpoints = api.Api(history, auth, links, allow_local)
     api.add_routes(app, endpoints)
     queues.add_routes(app, endpoints, broker)
-    oci.add_routes(app, registry, auth, public_url=public_url)
+    oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous)
     pages.add_routes(app, history, auth, mail, links)
     return app

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 
-from lumper.errors import StorageError
+from obstore.exceptions import BaseError
+
+from lumper.errors import Invalid, StorageError
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
@@ -41,12 +43,16 @@ class S3Storage:
         ca_file: Path | None = None,
         redirect: bool = True,
     ) -> None:
-        """`url` is s3://BUCKET/PREFIX, `endpoint` is "" for AWS; Invalid is raised for another kind of URL."""
+        """`url` is s3://BUCKET/PREFIX, `endpoint` is "" for AWS. Raises Invalid for what cannot be used."""
         bucket, prefix = keys.parse_url(url)
         endpoint = endpoint.rstrip("/") or f"https://s3.{region}.amazonaws.com"
         credentials = Credentials(access_key_id, secret_access_key, region)
-        self._multipart = Multipart(endpoint, bucket, prefix, credentials, ca_file)
-        self._objects = Objects(endpoint, bucket, prefix, credentials, ca_file)
+        try:
+            self._multipart = Multipart(endpoint, bucket, prefix, credentials, ca_file)
+            self._objects = Objects(endpoint, bucket, prefix, credentials, ca_file)
+        except (OSError, ValueError, BaseError) as exc:  # ssl.SSLError is an OSError
+            hint = "Check [registry] endpoint, and that ca_file holds certificates as PEM."
+            raise Invalid(f"The S3 service at {endpoint} cannot be used with these settings.", hint=hint) from exc
         self._uploads = Uploads(self._objects, self._multipart)
         self._redirect = redirect
         self._seen: OrderedDict[str, tuple[keys.Place, float]] = OrderedDict()
