@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from sqlalchemy import Row, ScalarSelect, Table, delete, func, insert, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,13 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict
 from lumper.history.database import Database, changed
+from lumper.history.grouping import Grouped
+from lumper.history.recent import Recent
 from lumper.history.tables import manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
 TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
-_REMEMBERED = 16_384
-
-_V = TypeVar("_V")
 
 
 class ImageHistory:
@@ -32,9 +31,10 @@ class ImageHistory:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._changes = 0
-        self._blobs: _Recent[bool] = _Recent()
-        self._manifests: _Recent[Manifest] = _Recent()
-        self._tags: _Recent[Tag] = _Recent()
+        self._blobs: Recent[bool] = Recent()
+        self._manifests: Recent[Manifest] = Recent()
+        self._tags: Recent[Tag] = Recent()
+        self._links = Grouped(self._link)
         database.on_change(TOPIC, self._forget)
 
     def _forget(self, repository: str) -> None:
@@ -45,12 +45,27 @@ class ImageHistory:
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
         changes = self._changes
-        async with self._database.write() as connection:
-            identity = await _repository_made(connection, repository)
-            row = {"repository_id": identity, "digest": digest, "size": size, "linked_at": datetime.now(UTC)}
-            await connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), row)
+        await self._links.add((repository, digest, size))
         if changes == self._changes:
             self._blobs.keep(repository, digest, True)
+
+    async def _link(self, links: Sequence[tuple[str, str, int]]) -> None:
+        """Many blobs in one transaction, each of which may come more than once."""
+        now = datetime.now(UTC)
+        async with self._database.write() as connection:
+            identities = {
+                name: await _repository_made(connection, name) for name in sorted({name for name, _, _ in links})
+            }
+            rows = {
+                (name, digest): {
+                    "repository_id": identities[name],
+                    "digest": digest,
+                    "size": size,
+                    "linked_at": now,
+                }
+                for name, digest, size in links
+            }
+            await connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), [*rows.values()])
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether `repository` may serve this blob."""
@@ -348,29 +363,12 @@ def _of(table: Table, what: Any, repository_id: Any, *conditions: Any) -> Scalar
 
 def _upsert(connection: AsyncConnection, table: Table, *keys: str, keep: Sequence[str] = ()) -> Any:
     """An INSERT that overwrites what it meets, except the columns in `keep`."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return _upsert_of(connection.dialect.name, table, keys, tuple(keep))
+
+
+@functools.cache  # building one takes longer than executing it
+def _upsert_of(dialect_name: str, table: Table, keys: tuple[str, ...], keep: tuple[str, ...]) -> Any:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
     statement = dialect.insert(table)
     changing = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in (*keys, *keep)}
     return statement.on_conflict_do_update(index_elements=keys, set_=changing)
-
-
-class _Recent(Generic[_V]):
-    """The answers given last, by repository and what was asked of it; the oldest are forgotten first."""
-
-    def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[str, str], _V] = OrderedDict()
-        self._asked: dict[str, set[str]] = {}
-
-    def get(self, repository: str, asked: str) -> _V | None:
-        return self._answers.get((repository, asked))
-
-    def keep(self, repository: str, asked: str, answer: _V) -> None:
-        self._answers[repository, asked] = answer
-        self._asked.setdefault(repository, set()).add(asked)
-        if len(self._answers) > _REMEMBERED:
-            (oldest, what), _ = self._answers.popitem(last=False)
-            self._asked[oldest].discard(what)
-
-    def forget(self, repository: str) -> None:
-        for asked in self._asked.pop(repository, ()):
-            self._answers.pop((repository, asked), None)
