@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from lumper.errors import ConfigError, Problem
+from lumper.layout import CONFIG_FILE, default_data
 from lumper.toml_lines import locate
 
-DEFAULT_FILE = Path("/etc/lumper/lumper.toml")
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -66,7 +66,7 @@ class ServerConfig(Section):
 class DatabaseConfig(Section):
     """`[database]`: where history is kept. Empty: SQLite in the data folder."""
 
-    url: str = ""
+    url: SecretStr = SecretStr("")
 
 
 class QueueConfig(Section):
@@ -146,16 +146,10 @@ class LogConfig(Section):
     format: Literal["console", "json"] = "console"
 
 
-def _default_data() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/lib/lumper")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "lumper"
-
-
 class Config(Section):
     """Everything that can be set. `data` is the folder under which all that Lumper keeps lies."""
 
-    data: Path = Field(default_factory=_default_data)
+    data: Path = Field(default_factory=default_data)
     server: ServerConfig = ServerConfig()
     database: DatabaseConfig = DatabaseConfig()
     queue: QueueConfig = QueueConfig()
@@ -187,8 +181,8 @@ def load(
     """
     environment = os.environ if environment is None else environment
     file = file or (Path(environment["LUMPER_CONFIG"]) if environment.get("LUMPER_CONFIG") else None)
-    text = _read(file or DEFAULT_FILE, must_exist=file is not None)
-    name = str(file or DEFAULT_FILE)
+    text = _read(file or CONFIG_FILE, must_exist=file is not None)
+    name = str(file or CONFIG_FILE)
     try:
         values: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:

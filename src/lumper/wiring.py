@@ -141,7 +141,8 @@ def bind(config: Config) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def _history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
-    history = open_history(config.database.url or folder.database_url, folder.folder("logs"), links, encode)
+    url = config.database.url.get_secret_value() or folder.database_url
+    history = open_history(url, folder.folder("logs"), links, encode)
     try:
         await history.database.migrate()
         for role in (Role.OPERATOR, Role.WORKER, Role.MAILER, Role.DEPLOYER):

@@ -1,0 +1,58 @@
+"""Every command of the command line, as its function states it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cyclopts import App
+
+from lumper.cli.main import app
+
+_FLAGS = ("--help", "-h", "--version")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command such as `lumper project add`. `arguments` are as a person types them: `URL`, `--name`."""
+
+    path: str
+    function: Callable[..., Any]
+
+    @property
+    def doc(self) -> str:
+        """Its docstring."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def example(self) -> str:
+        """The line that the docstring gives as an example."""
+        return next((line[9:] for line in self.doc.splitlines() if line.startswith("Example: ")), "")
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The parameters of the function, without the one that says which server is meant."""
+        found = inspect.signature(self.function).parameters
+        return {name: parameter for name, parameter in found.items() if name != "target"}
+
+    @property
+    def arguments(self) -> list[str]:
+        """What can be typed behind it."""
+        return [
+            f"--{name.replace('_', '-')}" if parameter.kind is parameter.KEYWORD_ONLY else name.upper()
+            for name, parameter in self.parameters.items()
+        ]
+
+
+def commands(of: App = app, path: str = "lumper") -> Iterator[Command]:
+    """All of them."""
+    for name in of:
+        if name in _FLAGS:
+            continue
+        found = of[name]
+        if found.default_command is not None:
+            yield Command(f"{path} {name}", found.default_command)
+        else:
+            yield from commands(found, f"{path} {name}")
