@@ -1,0 +1,42 @@
+"""The wheel has everything that runs, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names in a wheel that was built from the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    command += ["--disable-pip-version-check", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, timeout=120)
+    [file] = folder.glob("lumper-*.whl")
+    with ZipFile(file) as archive:
+        return set(archive.namelist())
+
+
+def test_every_file_of_the_package_is_in_the_wheel(wheel: set[str]) -> None:
+    package = ROOT / "src/lumper"
+    found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = {str(path.relative_to(ROOT / "src")) for path in found}
+    assert len(files) > 100
+    assert files - wheel == set()
+    assert {name for name in wheel if not name.startswith("lumper-")} - files == set()
+
+
+@pytest.mark.parametrize("kind", [".html", ".css", ".js", ".woff2", ".j2", ".toml", "py.typed", "migrations/env.py"])
+def test_what_is_no_module_is_there_too(wheel: set[str], kind: str) -> None:
+    assert any(name.endswith(kind) for name in wheel)
+
+
+def test_the_command_is_installed(wheel: set[str]) -> None:
+    assert any(name.endswith("entry_points.txt") for name in wheel)
