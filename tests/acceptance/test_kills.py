@@ -89,7 +89,7 @@ def test_killed_during_the_build(line: Line, told: Told) -> None:
     build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
     line.wait_until_logged(build_id, SAYS)
     line.lumper.kill()
-    wait_for(lambda: not gate.somebody_waits, "end of the program that nobody waits for", 20)
+    gate.wait_until_nobody_waits()
     line.lumper.restart()
     gate.let_through()
     line.check_that_it_ended_once(build_id, TAGS)
@@ -236,6 +236,7 @@ def test_killed_again_and_again_the_build_is_done_in_the_end(line: Line) -> None
         wait_for(lambda attempt=attempt: line.build(build_id)["attempt"] == attempt, f"attempt {attempt}")  # type: ignore[misc]
         line.wait_until_logged(build_id, SAYS)
         line.lumper.kill()
+        gate.wait_until_nobody_waits()
         line.lumper.restart()
     gate.let_through()
     line.check_that_it_ended_once(build_id, TAGS)

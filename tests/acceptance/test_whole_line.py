@@ -12,7 +12,6 @@ from parts.forge import Forge, serve_forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of
 from parts.lumper_process import LumperServer
-from parts.waiting import wait_for
 
 DEPLOY = """\
 [deploy]
@@ -174,7 +173,7 @@ def test_a_cancelled_build_ends_at_once_with_its_program_and_can_be_restarted(li
     cancelled_at = time.monotonic()
     line.lumper.client.post(f"builds/{build_id}/cancel")
     assert line.ended(build_id)["state"] == "cancelled"
-    wait_for(lambda: not gate.somebody_waits, "end of the cancelled program", 5)
+    gate.wait_until_nobody_waits()
     assert time.monotonic() - cancelled_at < 5
     assert line.tags() == {}
 

@@ -51,6 +51,10 @@ class Gate:
             with suppress(OSError):
                 (process / "root" / self._file).touch()
 
+    def wait_until_nobody_waits(self) -> None:
+        """Wait until the engine has ended the program of a step that nobody wants any more."""
+        wait_for(lambda: not self.somebody_waits, "end of the program at the gate", PATIENCE / 2)
+
     def _waiting(self) -> list[Path]:
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -22,17 +22,21 @@ from parts.docker_engine import engine, remove_service
 from parts.forge import Forge, ForgeProject
 from parts.lumper_process import LumperServer
 from parts.registry_reader import RegistryReader, wrong_blobs
+from parts.smtp import Mailbox
 from parts.waiting import wait_for
+
+_parser = BytesParser(policy=default)
 
 ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass
 class Line:
-    """One project at one Lumper."""
+    """One project at one Lumper. `inbox` is where its mails arrive, if that is not the maildir in the data folder."""
 
     lumper: LumperServer
     project: ForgeProject
+    inbox: Mailbox | None = None
 
     def build(self, build_id: int) -> dict[str, Any]:
         """A build with its rollout."""
@@ -82,8 +86,12 @@ class Line:
         wait_for(lambda: words in self.text(build_id), f"{words!r} in the log of build {build_id}")
 
     def mails(self, words: str) -> list[EmailMessage]:
-        """All mails in the maildir with these words in their subject."""
-        return [mail for mail in mails_in(self.lumper.data / "mail") if words in mail["Subject"]]
+        """All mails with these words in their subject."""
+        if self.inbox is None:
+            mails = mails_in(self.lumper.data / "mail")
+        else:
+            mails = [_parser.parsebytes(each.data) for each in tuple(self.inbox.received)]
+        return [mail for mail in mails if words in mail["Subject"]]
 
     def mail(self, words: str) -> EmailMessage:
         """The one mail with these words in its subject, as soon as it is there."""
@@ -150,8 +158,7 @@ class Line:
     def _nothing_waits(self) -> bool:
         with closing(self.database()) as connection:
             waiting = connection.execute("SELECT count(*) FROM outbox").fetchone()[0]
-        with closing(sqlite3.connect(self.lumper.data / "queue.db", timeout=30)) as connection:
-            waiting += connection.execute("SELECT count(*) FROM message").fetchone()[0]
+        waiting += sum(topic["waiting"] + len(topic["dead"]) for topic in self.lumper.client.get("queue"))
         return bool(waiting == 0)
 
     def names_in_engine(self) -> list[str]:
@@ -168,12 +175,14 @@ class Line:
 
 
 @contextmanager
-def line_of(lumper: LumperServer, forge: Forge, name: str = "shop", *, url: str = "") -> Iterator[Line]:
+def line_of(
+    lumper: LumperServer, forge: Forge, name: str = "shop", *, url: str = "", inbox: Mailbox | None = None
+) -> Iterator[Line]:
     """A new project at a running Lumper; at the end, nothing of it is left in the engine."""
     project = forge.project(name)
     project.connect(lumper.client, url)
     try:
-        yield Line(lumper, project)
+        yield Line(lumper, project, inbox)
     finally:
         asyncio.run(remove_service(project.name, f"{lumper.address}/{project.image}"))
 
@@ -182,9 +191,8 @@ def mails_in(folder: Path) -> list[EmailMessage]:
     """All mails of a maildir, whichever client wrote it."""
     if not folder.is_dir():
         return []
-    parser = BytesParser(policy=default)
     box = mailbox.Maildir(folder, create=False)
-    return [parser.parsebytes(box.get_bytes(key)) for key in box.iterkeys()]
+    return [_parser.parsebytes(box.get_bytes(key)) for key in box.iterkeys()]
 
 
 def body_of(mail: EmailMessage) -> str:

@@ -101,7 +101,7 @@ def _authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism:
 
 @asynccontextmanager
 async def smtp_server(
-    certificate: tuple[Path, Path] | None, *, tls: bool = False, auth: bool = True
+    certificate: tuple[Path, Path] | None, *, tls: bool = False, auth: bool = True, port: int = 0
 ) -> AsyncIterator[Mailbox]:
     """A server that offers STARTTLS, or speaks TLS from the first byte, or neither without a certificate."""
     mailbox = Mailbox()
@@ -125,7 +125,7 @@ async def smtp_server(
                 loop=asyncio.get_running_loop(),
             )
 
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=context if tls else None)
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port, ssl=context if tls else None)
     mailbox.port = server.sockets[0].getsockname()[1]
     try:
         yield mailbox

@@ -1,0 +1,223 @@
+"""Whatever is wrong at a station: people are told what it is and what to do, and nothing is lost."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import random
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from parts.background import in_background
+from parts.docker_engine import ADDRESS
+from parts.forge import Forge, serve_forge
+from parts.line import Line, body_of, line_of, mails_in
+from parts.lumper_process import LumperServer
+from parts.rabbitmq import free_ports
+from parts.registry_reader import wrong_blobs
+from parts.smtp import smtp_server
+from parts.waiting import wait_for
+
+TAGS = ("1.0.0", "1.0", "1", "latest")
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lumper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LumperServer]:
+    with LumperServer(tmp_path_factory.mktemp("lumper") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def line(lumper: LumperServer, forge: Forge) -> Iterator[Line]:
+    with line_of(lumper, forge) as made:
+        yield made
+
+
+def mailed(line: Line, words: str) -> str:
+    """The text of the mail about a failure."""
+    return " ".join(body_of(line.mail(f"{line.project.name_at_lumper} {words}")).split())
+
+
+# the git server
+
+
+@pytest.fixture(scope="module")
+def away(lumper: LumperServer, forge: Forge) -> Iterator[tuple[Line, int]]:
+    """A project whose git server does not answer, and its build, begun early because it is tried three times."""
+    (port,) = free_ports(1)
+    with line_of(lumper, forge, url=f"http://127.0.0.1:{port}/acme/away.git") as line:
+        yield line, line.project.release("v1.0.0")
+
+
+# The test of this build's end is the last of this group: others need not wait for it.
+@pytest.mark.usefixtures("away")
+def test_a_repository_without_a_dockerfile(line: Line) -> None:
+    commit = line.project.repository.commit({"README": "nothing to build"})
+    line.project.repository.tag("v1.0.0", commit)
+    (build_id,) = line.project.deliver("refs/tags/v1.0.0", commit).builds
+    build = line.failed(build_id)
+    assert build["error"] == f"There is no Dockerfile at commit {commit[:12]}."
+    assert "Add a Dockerfile at the root" in build["hint"]
+    assert build["attempt"] == 1
+    mail = mailed(line, "v1.0.0 failed")
+    assert build["error"] in mail
+    assert "Add a Dockerfile at the root" in mail
+    assert build["error"] in line.text(build_id)
+    line.succeeded(line.project.release("v1.0.1"))
+
+
+def test_a_broken_recipe_is_told_with_all_its_errors_and_their_lines(line: Line) -> None:
+    recipe = '[build]\ndockerfil = "x"\ncontext = "../.."\n\n[deploy]\nports = ["eighty"]\nstop_timeout = "long"\n'
+    build_id = line.project.release("v1.0.0", {"lumper.toml": recipe})
+    build = line.failed(build_id)
+    problems = (
+        "lumper.toml has 4 problems:",
+        "line 2: build.dockerfil: there is no such key; did you mean `dockerfile`?",
+        "line 3: build.context: ",
+        "line 6: deploy.ports",
+        "line 7: deploy.stop_timeout: give a number",
+    )
+    mail = mailed(line, "v1.0.0 failed")
+    for problem in problems:
+        assert problem in build["error"]
+        assert problem in mail
+        assert problem in line.text(build_id)
+    assert line.tags() == {}
+
+
+def test_a_tag_that_was_deleted_before_it_could_be_fetched(line: Line) -> None:
+    commit = line.project.commit()
+    line.project.repository.git("update-ref", "-d", "refs/heads/main")
+    line.project.repository.git("gc", "-q", "--prune=now")
+    (build_id,) = line.project.deliver("refs/tags/v1.0.0", commit).builds
+    build = line.failed(build_id)
+    assert build["error"] == f"{line.project.url} has no v1.0.0."
+    assert "push it again" in build["hint"]
+
+
+def test_a_git_server_that_is_away_is_tried_again_and_then_told(away: tuple[Line, int]) -> None:
+    line, build_id = away
+    build = line.failed(build_id)
+    assert build["attempt"] == 3
+    assert "cannot be fetched" in build["error"]
+    assert "Connection refused" in build["error"] or "Failed to connect" in build["error"]
+    assert "Check the URL" in build["hint"]
+    mail = mailed(line, "v1.0.0 failed")
+    assert "cannot be fetched" in mail
+    assert "Check the URL" in mail
+    assert "cannot be fetched" in line.text(build_id, attempt=1)
+
+
+# the build engine
+
+
+def test_an_engine_that_is_gone_is_told_and_the_build_succeeds_when_it_is_back(tmp_path: Path, forge: Forge) -> None:
+    socket = tmp_path / "docker.sock"
+    lumper = LumperServer(tmp_path / "data", {"worker.engine": f"unix://{socket}"})
+    with lumper, line_of(lumper, forge) as line:
+        build_id = line.project.release("v1.0.0")
+        build = line.failed(build_id)
+        assert build["attempt"] == 3
+        assert build["error"] == f"The build engine at unix://{socket} cannot be reached: No such file or directory."
+        assert "[worker] engine" in build["hint"]
+        assert "cannot be reached" in mailed(line, "v1.0.0 failed")
+
+        waiting = line.project.release("v1.0.1")
+        wait_for(lambda: line.build(waiting)["attempt"] == 2, "second attempt")
+        socket.symlink_to(ADDRESS.removeprefix("unix://"))
+        assert line.succeeded(waiting)["tags"] == ["1.0.1", "1.0", "1", "latest"]
+        lumper.client.post(f"builds/{build_id}/restart")
+        build = line.succeeded(build_id)
+        assert (build["tags"], build["error"], build["hint"]) == (["1.0.0"], "", "")
+
+
+# the registry
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    """A file system of its own at `place`."""
+    place.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(place)]
+    mounted = subprocess.run(command, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system takes root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_registry_is_told_and_the_build_succeeds_when_there_is_space(tmp_path: Path, forge: Forge) -> None:
+    registry = tmp_path / "data" / "registry"
+    dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY big /\n"
+    lumper = LumperServer(tmp_path / "data")
+    with small_disk(registry, "4m"), lumper, line_of(lumper, forge) as line:
+        first = line.succeeded(line.project.release("v1.0.0"))
+        files: dict[str, bytes | str] = {"Dockerfile": dockerfile, "big": random.randbytes(6 << 20)}
+        build_id = line.project.release("v1.0.1", files)
+        build = line.failed(build_id)
+        assert "no space" in build["error"].lower()
+        assert "free some there, then build again" in build["hint"]
+        assert "free some there" in mailed(line, "v1.0.1 failed")
+        assert set(line.tags().values()) == {first["digest"]}
+        line.image().pull("latest")
+        assert [path for path in (registry / "uploads").iterdir() if path.stat().st_size] == []
+
+        subprocess.run(["mount", "-o", "remount,size=64m", str(registry)], check=True)
+        lumper.client.post(f"builds/{build_id}/restart")
+        build = line.succeeded(build_id)
+        assert line.image().digest("latest") == build["digest"]
+        line.image().pull("latest")
+        assert wrong_blobs(lumper.data) == []
+
+
+# the mail server
+
+
+def pages(lumper: LumperServer) -> urllib.request.OpenerDirector:
+    """A browser that has used the one-time link."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+    link = urllib.parse.urlsplit(lumper.setup_link)
+    form = {"token": urllib.parse.parse_qs(link.query)["token"][0], "name": "ada", "password": "correct horse battery"}
+    request = urllib.request.Request(f"{lumper.url}/setup", urllib.parse.urlencode(form).encode())
+    request.add_header("Origin", lumper.url)
+    with browser.open(request, timeout=10) as response:
+        assert response.status == 200
+    return browser
+
+
+def test_a_mail_server_that_is_away_gets_the_mail_later_and_what_it_refuses_is_kept(
+    tmp_path: Path, forge: Forge
+) -> None:
+    (port,) = free_ports(1)
+    settings = {"mail.host": "127.0.0.1", "mail.port": str(port), "mail.security": "none"}
+    lumper = LumperServer(tmp_path / "data", settings)
+    with lumper, line_of(lumper, forge) as line:
+        line.succeeded(line.project.release("v1.0.0"))
+        lumper.wait_until_said("queue.retry")
+        assert "127.0.0.1" in lumper.said
+        with in_background(smtp_server(None, auth=False, port=port)) as mailbox:
+            wait_for(lambda: mailbox.received, "mail")
+            assert mailbox.received[0].recipients == ["ada@example.org"]
+            assert mails_in(lumper.data / "mail") == []
+
+            mailbox.answer_to_rcpt["ada@example.org"] = "550 5.1.1 no such user here"
+            line.succeeded(line.project.release("v1.0.1"))
+            mail = line.mail(f"{line.project.name} v1.0.1 built")
+            assert mail["To"] == "ada@example.org"
+            assert len(mailbox.received) == 1
+        assert "no such user here" in lumper.said
+        with pages(lumper).open(f"{lumper.url}/mail", timeout=10) as response:
+            assert f"{line.project.name} v1.0.1 built" in response.read().decode()
