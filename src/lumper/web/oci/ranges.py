@@ -9,7 +9,7 @@ from lumper.registry.errors import refuse
 
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\*|\d{1,18}))?")
 _PART = re.compile(r"(\d{0,18})-(\d{0,18})")
-_MOST_PARTS = 128  # of one answer; RFC 9110, section 17.15: many small ranges are a way to wear a server out
+MOST_PARTS = 128  # of one answer; RFC 9110, section 17.15: many small ranges are a way to wear a server out
 
 
 class Span(NamedTuple):
@@ -54,7 +54,7 @@ def parse_range(header: str | None, size: int) -> list[Span] | None:
     if unit.strip().lower() != "bytes" or not equals:
         return None
     asked = [part.strip() for part in rest.split(",") if part.strip()]
-    if not 0 < len(asked) <= _MOST_PARTS:
+    if not 0 < len(asked) <= MOST_PARTS:
         return None
     spans: list[Span] = []
     for part in asked:
