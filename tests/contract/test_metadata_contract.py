@@ -140,6 +140,18 @@ async def test_an_index_counts_what_its_children_hold(metadata: Metadata) -> Non
     assert manifest.total == 5 + 110 + 1010
 
 
+async def test_sizes_that_cannot_be_true_are_no_obstacle(metadata: Metadata) -> None:
+    links = [Link(f"sha256:{n:064x}", 1 << 62) for n in range(4)]
+    for digest in (A, B):
+        await metadata.put_manifest("one", image(digest, *links), [])
+    await metadata.put_manifest("one", image(C, Link(A, 1, manifest=True), Link(B, 1, manifest=True)), ["x"])
+
+    manifest = await metadata.manifest("one", C)
+
+    assert manifest is not None
+    assert manifest.total >= 1 << 44
+
+
 async def test_a_manifest_put_again_keeps_its_first_time_and_its_build(known: Known) -> None:
     await known.metadata.put_manifest("one", image(A, Link(B, 1)), ["x"])
     await known.moved("one", A, ["y"], 7)

@@ -18,6 +18,7 @@ from lumper.history.recent import Recent
 from lumper.history.tables import manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
+_MOST_BYTES = 1 << 44
 TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
 
 
@@ -286,7 +287,7 @@ def referrer_from_row(row: Row[Any]) -> Referrer:
 
 def _image_from_row(row: Any) -> Image:
     moved_at = row.moved_at or row.created_at
-    return Image(row.name, row.tags, row.blobs + row.manifests, max(row.created_at, moved_at))
+    return Image(row.name, row.tags, int(row.blobs + row.manifests), max(row.created_at, moved_at))
 
 
 async def _drop_tag(connection: AsyncConnection, repository: str, name: str) -> bool:
@@ -328,15 +329,18 @@ async def _known(connection: AsyncConnection, table: Table, repository: str, lin
 
 
 async def _total(connection: AsyncConnection, identity: int, links: list[Link]) -> int:
-    """The bytes behind all links: a child manifest counts with its own layers."""
+    """The bytes behind all links: a child manifest counts with its own layers.
+
+    What senders say is believed up to 16 TiB, so that no sum of sums is too large for the database.
+    """
     total = sum(link.size for link in links if not link.manifest)
     children = [link.digest for link in links if link.manifest]
     for start in range(0, len(children), 500):
         query = select(func.coalesce(func.sum(manifests.c.total), 0)).where(
             manifests.c.repository_id == identity, manifests.c.digest.in_(children[start : start + 500])
         )
-        total += (await connection.execute(query)).scalar_one()
-    return total
+        total += int((await connection.execute(query)).scalar_one())
+    return min(total, _MOST_BYTES)
 
 
 def _link_row(identity: int, parent: str, link: Link) -> dict[str, object]:

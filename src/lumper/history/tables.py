@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     ForeignKey,
@@ -36,6 +37,11 @@ class Time(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the text in the table."""
         return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) if value else None
+
+
+def _in_order_of_bytes(length: int) -> String:
+    """A text that sorts by its bytes in every database, as listings of the registry must: distribution-spec 1.1."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 metadata = MetaData()
@@ -158,7 +164,7 @@ repositories = Table(
     "repositories",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(255), nullable=False, unique=True),
+    Column("name", _in_order_of_bytes(255), nullable=False, unique=True),
     Column("created_at", Time, nullable=False),
 )
 
@@ -167,7 +173,7 @@ repository_blobs = Table(
     metadata,
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
     Column("digest", String(160), primary_key=True),
-    Column("size", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
     Column("linked_at", Time, nullable=False),
     Index("repository_blobs_digest", "digest"),
 )
@@ -176,10 +182,10 @@ manifests = Table(
     "manifests",
     metadata,
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
-    Column("digest", String(160), primary_key=True),
+    Column("digest", _in_order_of_bytes(160), primary_key=True),
     Column("media_type", String(255), nullable=False),
-    Column("size", Integer, nullable=False),
-    Column("total", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
     Column("subject", String(160), nullable=False, default=""),
     Column("artifact_type", String(255), nullable=False, default=""),
     Column("annotations", JSON, nullable=False, default=dict),
@@ -195,14 +201,14 @@ manifest_links = Table(
     Column("parent", String(160), primary_key=True),
     Column("child", String(160), primary_key=True),
     Column("manifest", Boolean, nullable=False),
-    Column("size", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
 )
 
 tags = Table(
     "tags",
     metadata,
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
-    Column("name", String(128), primary_key=True),
+    Column("name", _in_order_of_bytes(128), primary_key=True),
     Column("digest", String(160), nullable=False),
     Column("updated_at", Time, nullable=False),
     Column("build_id", Integer),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
 import lumper.history
 from lumper.history.database import HEAD, Database
@@ -29,3 +31,13 @@ async def test_the_migrations_make_the_tables(tmp_path: Path) -> None:
             columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
             assert columns == {column.name for column in table.columns}, table.name
     connection.close()
+
+
+def test_names_sort_by_their_bytes_and_sizes_have_64_bits_in_postgresql() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+    def made(table: str) -> str:
+        return str(CreateTable(metadata.tables[table]).compile(dialect=dialect))
+
+    assert 'name VARCHAR(128) COLLATE "C"' in made("tags")
+    assert "size BIGINT" in made("repository_blobs")
