@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lumper.cli.client import Client
@@ -32,8 +32,8 @@ class Stopwatch:
 def watch_build(client: Client, tag: str, clock: Stopwatch) -> dict[str, Any]:
     """Follow the build of a tag to its end; the build."""
     build = _await(lambda: next((b for b in client.get("builds", limit=5) if b["tag"] == tag), None), f"build of {tag}")
-    for record in _records(client.lines(f"builds/{build['id']}/log", follow=1)):
-        _show(record, clock)
+    for _, line in client.follow_log(build["id"]):
+        _show(from_line(line), clock)
     ended: dict[str, Any] = client.get(f"builds/{build['id']}")
     stages = ", ".join(f"{name} {took} ms" for name, took in ended["stages"].items())
     if ended["state"] == "succeeded":
@@ -66,11 +66,6 @@ def watch_mail(read: Callable[[], list[str]], wanted: str, clock: Stopwatch) -> 
     subject = _await(lambda: next((line for line in read() if wanted in line), None), f"mail about {wanted}")
     clock.show("mail", subject)
     return subject
-
-
-def _records(lines: Iterator[bytes]) -> Iterator[Progress]:
-    for line in lines:
-        yield from_line(line)
 
 
 def _show(record: Progress, clock: Stopwatch) -> None:
