@@ -63,8 +63,11 @@ async def open_broker(config: Config, folder: DataFolder) -> Broker:
 
             return SqliteBroker(folder.queue)
         case "amqp" | "amqps":
-            from lumper.queue.brokers.rabbitmq import RabbitBroker
-
+            try:
+                from lumper.queue.brokers.rabbitmq import RabbitBroker
+            except ModuleNotFoundError as exc:
+                hint = "Install it with pip install 'lumper[rabbitmq]'."
+                raise Invalid("RabbitMQ needs the Python package aio-pika.", hint=hint) from exc
             return RabbitBroker(url)
         case other:
             raise Invalid(

@@ -347,6 +347,33 @@ def test_a_role_on_its_own_needs_a_queue_that_it_shares_with_the_server(tmp_path
     assert "[queue] url" in lumper(role, "--data", tmp_path).trouble
 
 
+@pytest.mark.parametrize(
+    ("package", "settings"),
+    [
+        ("aio_pika", {"LUMPER_QUEUE_URL": "amqp://127.0.0.1:9/"}),
+        (
+            "obstore",
+            {
+                "LUMPER_REGISTRY_STORAGE": "s3://images",
+                "LUMPER_REGISTRY_ACCESS_KEY_ID": "k",
+                "LUMPER_REGISTRY_SECRET_ACCESS_KEY": "s",
+            },
+        ),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_told(tmp_path: Path, package: str, settings: dict[str, str]) -> None:
+    program = f"import sys; sys.modules[{package!r}] = None; from lumper.cli.main import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "up", "--listen", "127.0.0.1:0", "--data", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment(settings),
+        timeout=30,
+        check=False,
+    )
+    assert "pip install" in Ran(done.returncode, done.stdout, done.stderr).trouble
+
+
 def test_the_server_ends_at_once_when_it_is_asked_to(tmp_path: Path) -> None:
     process = start_lumper("up", "--listen", "127.0.0.1:0", "--data", tmp_path, settings=_as_environment(NO_ENGINE))
     assert process.stdout is not None
