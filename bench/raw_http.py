@@ -34,14 +34,19 @@ class Answer:
 
 
 class Connection:
-    """One connection that stays open."""
+    """One connection that stays open, and is made anew after an answer that says so."""
 
     def __init__(self, port: int, authorization: str = "") -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 60)
-        self._socket.settimeout(None)  # with a time-out each call would be two
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
+        self._socket = self._connected()
         self._common = "Host: 127.0.0.1\r\n" + (f"Authorization: {authorization}\r\n" if authorization else "")
         self._room = bytearray(_ROOM)
+
+    def _connected(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self._port), 60)
+        connection.settimeout(None)  # with a time-out each call would be two
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +102,9 @@ class Connection:
             if not got:
                 raise ConnectionError("the server hung up in the middle")
             left -= got
+        if headers.get("connection", "").lower() == "close":
+            self._socket.close()
+            self._socket = self._connected()
         return Answer(int(status.split()[1]), headers, body if keep else b"")
 
 

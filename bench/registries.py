@@ -98,7 +98,7 @@ def distribution(folder: Path) -> Server:
     folder.mkdir()
     (folder / "config.yml").write_text(DISTRIBUTION.format(folder=folder / "data", port=port))
     process = _spawn(folder, "docker-registry", "serve", str(folder / "config.yml"))
-    _answering(port)
+    _answering(port, folder)
     blobs = folder / "data" / "docker" / "registry" / "v2" / "blobs" / "sha256"
     return Server("docker-registry", port, process, lambda digest: blobs / digest[7:9] / digest[7:] / "data")
 
@@ -110,7 +110,7 @@ def lumper(folder: Path) -> Server:
     data = folder / "data"
     where = ("--listen", f"127.0.0.1:{port}", "--data", str(data))
     process = _spawn(folder, sys.executable, "-m", "lumper", "up", *where)
-    _answering(port)
+    _answering(port, folder)
     blobs = data / "registry" / "blobs" / "sha256"
     login = ("operator", (data / "tokens" / "operator").read_text().strip())
     return Server("lumper", port, process, lambda digest: blobs / digest[7:9] / digest[7:], login)
@@ -125,7 +125,7 @@ def nginx(folder: Path) -> Server | None:
     folder.chmod(0o755)
     (folder / "config").write_text(NGINX.format(folder=folder, port=port))
     process = _spawn(folder, "nginx", "-p", str(folder), "-c", str(folder / "config"))
-    _answering(port)
+    _answering(port, folder)
     return Server("nginx", port, process, lambda digest: folder / "www" / digest[7:])
 
 
@@ -140,7 +140,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answering(port: int) -> None:
+def _answering(port: int, folder: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -149,4 +149,4 @@ def _answering(port: int) -> None:
                 return
         except ConnectionError:
             time.sleep(0.02)
-    raise SystemExit(f"no server came up on port {port}")
+    raise SystemExit(f"no server came up in {folder}:\n{(folder / 'log').read_text()[-2000:]}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag
 
@@ -18,6 +18,17 @@ class StoredBlob:
     digest: str
     size: int
     path: Path | None = None
+
+
+@runtime_checkable
+class Pourable(Protocol):
+    """Data that need not come through the event loop."""
+
+    async def pour(self, sink: Callable[[memoryview], None]) -> None:
+        """Instead of being iterated over: call `sink` in a thread, one call after the other, with all bytes.
+
+        A view holds only as long as the call. What `sink` raises ends it and is raised.
+        """
 
 
 class Storage(Protocol):
@@ -51,6 +62,8 @@ class Storage(Protocol):
 
     async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
         """Write at `offset`, which must be the upload's size; the new size. After an error what came is kept or not.
+
+        `data` may be `Pourable`, and be poured then.
 
         Raises StorageError for an unknown upload or a wrong offset.
         """

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import hashlib
 import os
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from lumper.errors import StorageError, StorageFull
 from lumper.registry import paths
-from lumper.registry.port import StoredBlob
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from lumper.registry.port import Pourable, StoredBlob
+from lumper.registry.storage.belt import Belt
+from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed, write_all
 
 _CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
 _PARTS = 512  # buffers of one writev(2), below the kernel's 1024
+_THREADS = 16  # small files are synced side by side, and the disk is then waited for once for all of them
 _REMEMBERED_UPLOADS = 1024
 _REMEMBERED_BLOBS = 16_384
 _STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
-@dataclass
-class _Progress:
-    """The hash of an upload's first `size` bytes."""
-
-    size: int
-    sha256: _Hash
 
 
 class FilesystemStorage:
@@ -50,16 +43,22 @@ class FilesystemStorage:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._progress: OrderedDict[str, _Progress] = OrderedDict()
+        self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._seen: OrderedDict[str, tuple[StoredBlob, float]] = OrderedDict()
         self._made: set[Path] = set()
+        self._threads = ThreadPoolExecutor(_THREADS, "storage")
+
+    async def _in_thread(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        call = functools.partial(function, *args, **kwargs)
+        with _translating():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
         seen = self._seen.get(digest)
         if seen is not None and time.monotonic() < seen[1]:
             return seen[0]
-        blob = await _in_thread(self._stat, digest)
+        blob = await self._in_thread(self._stat, digest)
         if blob is not None:
             self._remember(blob)
         return blob
@@ -84,12 +83,14 @@ class FilesystemStorage:
         """The bytes from `start` up to, without, `end`."""
         path = paths.blob(self._root, digest)
         with _translating():
-            file = await asyncio.to_thread(path.open, "rb", 0)
+            file = await asyncio.get_running_loop().run_in_executor(
+                self._threads, functools.partial(path.open, "rb", 0)
+            )
         try:
             position = start
             while end is None or position < end:
                 wanted = _CHUNK if end is None else min(_CHUNK, end - position)
-                chunk = await _in_thread(os.pread, file.fileno(), wanted, position)
+                chunk = await self._in_thread(os.pread, file.fileno(), wanted, position)
                 if not chunk:
                     return
                 position += len(chunk)
@@ -99,7 +100,7 @@ class FilesystemStorage:
 
     async def put(self, digest: str, data: bytes) -> None:
         """Store a small blob whole."""
-        await _in_thread(self._put, digest, data)
+        await self._in_thread(self._put, digest, data)
         self._seen.pop(digest, None)
 
     def _put(self, digest: str, data: bytes) -> None:
@@ -107,7 +108,7 @@ class FilesystemStorage:
         self._make(source.parent)
         try:
             with source.open("xb", 0) as file:
-                _write(file.fileno(), [data])
+                write_all(file.fileno(), [data])
             self._publish(source, digest)
         except BaseException:
             source.unlink(missing_ok=True)
@@ -115,8 +116,8 @@ class FilesystemStorage:
 
     async def begin(self, upload: str) -> None:
         """Make an empty upload of this name."""
-        await _in_thread(self._begin, paths.upload(self._root, upload))
-        self._keep(upload, _Progress(0, hashlib.sha256()))
+        await self._in_thread(self._begin, paths.upload(self._root, upload))
+        self._keep(upload, Progress(0, hashlib.sha256()))
 
     def _begin(self, path: Path) -> None:
         self._make(path.parent)
@@ -127,31 +128,48 @@ class FilesystemStorage:
         progress = await self._resume(upload)
         if progress.size != offset:
             raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
-        with _translating():
-            file = await asyncio.to_thread(paths.upload(self._root, upload).open, "r+b", 0)
-        before = _Progress(progress.size, progress.sha256.copy())
+        end = UploadEnd(paths.upload(self._root, upload), progress)
+        before = progress.copy()
         try:
-            await _pump(file.fileno(), progress, data)
+            if isinstance(data, Pourable):
+                await data.pour(lambda view: _written(end, [view]))
+            else:
+                await self._pump(end, data)
         except StorageFull:  # most clients begin anew, and everybody needs the space
             with suppress(OSError):  # the first error is the one to tell
-                os.ftruncate(file.fileno(), offset)
+                end.cut(offset)
             progress = before
             raise
         finally:
-            file.close()
+            end.close()
             self._keep(upload, progress)
         return progress.size
 
-    def _keep(self, upload: str, progress: _Progress) -> None:
+    def _keep(self, upload: str, progress: Progress) -> None:
         self._progress[upload] = progress
         if len(self._progress) > _REMEMBERED_UPLOADS:
             self._progress.popitem(last=False)
 
-    async def _resume(self, upload: str) -> _Progress:
+    async def _resume(self, upload: str) -> Progress:
         progress = self._progress.pop(upload, None)
         if progress is not None:
             return progress
-        return await _in_thread(_hashed, paths.upload(self._root, upload))
+        return await self._in_thread(hashed, paths.upload(self._root, upload))
+
+    async def _pump(self, end: UploadEnd, data: AsyncIterator[bytes]) -> None:
+        """Write all of `data`: while some chunks are hashed and written in a thread, the next ones come in."""
+        belt = Belt(end, self._in_thread)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async for part in data:
+                parts.append(part)
+                size += len(part)
+                if size >= _CHUNK or len(parts) >= _PARTS:
+                    await belt.put(parts)
+                    parts, size = [], 0
+        finally:  # what came before the client went away is kept; after a failed write nothing more may be written
+            await belt.finish(parts)
 
     async def uploaded(self, upload: str) -> int | None:
         """The size of the upload, or None if there is none."""
@@ -159,7 +177,7 @@ class FilesystemStorage:
         if progress is not None:
             return progress.size
         try:
-            return (await _in_thread(paths.upload(self._root, upload).stat)).st_size
+            return (await self._in_thread(paths.upload(self._root, upload).stat)).st_size
         except _Missing:
             return None
 
@@ -167,12 +185,12 @@ class FilesystemStorage:
         """Make the upload the blob of this digest, or return None if its bytes have another one."""
         paths.blob(self._root, digest)
         progress = await self._resume(upload)
-        blob = await _in_thread(self._commit, upload, progress, digest)
+        blob = await self._in_thread(self._commit, upload, progress, digest)
         if blob is not None:
             self._remember(blob)
         return blob
 
-    def _commit(self, upload: str, progress: _Progress, digest: str) -> StoredBlob | None:
+    def _commit(self, upload: str, progress: Progress, digest: str) -> StoredBlob | None:
         source = paths.upload(self._root, upload)
         algorithm, _, wanted = digest.partition(":")
         if algorithm == "sha256":
@@ -189,11 +207,11 @@ class FilesystemStorage:
     async def abort(self, upload: str) -> None:
         """Forget the upload."""
         self._progress.pop(upload, None)
-        await _in_thread(paths.upload(self._root, upload).unlink, missing_ok=True)
+        await self._in_thread(paths.upload(self._root, upload).unlink, missing_ok=True)
 
     async def uploads(self) -> list[tuple[str, datetime]]:
         """All uploads with the time of their last byte."""
-        return await _in_thread(lambda: sorted(self._uploads()))
+        return await self._in_thread(lambda: sorted(self._uploads()))
 
     def _uploads(self) -> Iterator[tuple[str, datetime]]:
         folder = paths.uploads(self._root)
@@ -206,11 +224,12 @@ class FilesystemStorage:
     async def delete(self, digest: str) -> None:
         """Remove the blob."""
         self._seen.pop(digest, None)
-        await _in_thread(paths.blob(self._root, digest).unlink, missing_ok=True)
+        await self._in_thread(paths.blob(self._root, digest).unlink, missing_ok=True)
         self._seen.pop(digest, None)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """The threads end when they are done."""
+        self._threads.shutdown(wait=False)
 
     def _publish(self, source: Path, digest: str) -> Path:
         """Give a whole file its name: afterwards it survives a power cut under it."""
@@ -232,71 +251,13 @@ class FilesystemStorage:
         self._made.add(folder)
 
 
+def _written(end: UploadEnd, parts: Sequence[memoryview]) -> None:
+    with _translating():
+        end.write(parts)
+
+
 class _Missing(StorageError):
     """There is no such blob or upload in the storage."""
-
-
-async def _pump(descriptor: int, progress: _Progress, data: AsyncIterator[bytes]) -> None:
-    """Write all of `data`: while one chunk is hashed and written in a thread, the next one comes in."""
-    writing: asyncio.Future[None] | None = None
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in data:
-            parts.append(part)
-            size += len(part)
-            if size >= _CHUNK or len(parts) >= _PARTS:
-                await _settled(writing)
-                writing = asyncio.ensure_future(_in_thread(_append, descriptor, progress, parts))
-                parts, size = [], 0
-    finally:  # what came before the client went away is kept; after a failed write nothing more may be written
-        await _settled(writing)
-        if parts:
-            await _settled(asyncio.ensure_future(_in_thread(_append, descriptor, progress, parts)))
-
-
-async def _settled(writing: asyncio.Future[None] | None) -> None:
-    """Wait until the thread is done, for it cannot be cancelled and needs the file; raise what it raised."""
-    cancelled: asyncio.CancelledError | None = None
-    while writing is not None and not writing.done():
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        raise cancelled
-    if writing is not None:
-        writing.result()
-
-
-def _append(descriptor: int, progress: _Progress, parts: list[bytes]) -> None:
-    """Write at the end, then hash: after an error the file has the bytes that the hash knows, and no more."""
-    try:
-        os.lseek(descriptor, progress.size, os.SEEK_SET)
-        _write(descriptor, parts)
-    except OSError:
-        with suppress(OSError):  # the first error is the one to tell; `commit` compares the sizes
-            os.ftruncate(descriptor, progress.size)
-        raise
-    for part in parts:
-        progress.sha256.update(part)
-        progress.size += len(part)
-
-
-def _write(descriptor: int, parts: list[bytes]) -> None:
-    pending = [memoryview(part) for part in parts if part]
-    while pending:
-        written = os.writev(descriptor, pending)
-        while pending and written >= len(pending[0]):
-            written -= len(pending.pop(0))
-        if written:
-            pending[0] = pending[0][written:]
-
-
-def _hashed(path: Path) -> _Progress:
-    with path.open("rb", 0) as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return _Progress(file.tell(), digest)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -305,11 +266,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-async def _in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    with _translating():
-        return await asyncio.to_thread(function, *args, **kwargs)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError, StorageError, StorageFull, TooManyAttempts
+from lumper.registry.access import Anonymous
 from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
 from lumper.web.auth import Authenticator
@@ -14,9 +15,10 @@ from lumper.web.oci.answers import VERSION, Routes, error_answer
 from lumper.web.oci.blobs import BlobRoutes
 from lumper.web.oci.body import expect_later
 from lumper.web.oci.door import Door
+from lumper.web.oci.intake import must_close
 from lumper.web.oci.listings import ListingRoutes
 from lumper.web.oci.manifests import ManifestRoutes
-from lumper.web.oci.rights import Anonymous, Challenge
+from lumper.web.oci.rights import Challenge
 from lumper.web.oci.token import TokenRoutes
 from lumper.web.oci.uploads import UploadRoutes
 
@@ -58,7 +60,7 @@ class _RegistryApi:
         response = await self._answered(request)
         if not response.prepared:
             response.headers.update(VERSION)
-            if not request.content.is_eof():  # the rest of the body is not wanted
+            if must_close(request):
                 response.force_close()
         return response
 

@@ -27,14 +27,19 @@ async def expect_later(request: web.Request) -> None:
     """Take the place of aiohttp's answer to `Expect: 100-continue`: the body may come when someone reads it."""
 
 
+async def say_continue(request: web.Request) -> None:
+    """Ask a client that waits for it to send the body."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.can_read_body:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer proper has not begun
+
+
 async def incoming(request: web.Request) -> AsyncIterator[bytes]:
     """The request's body in the pieces in which it comes.
 
     Raises RegistryError BLOB_UPLOAD_INVALID if it stops or is not well-formed, ConnectionError if the client is gone.
     """
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.can_read_body:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer proper has not begun
+    await say_continue(request)
     try:
         while True:
             async with asyncio.timeout(IDLE_SECONDS):

@@ -1,7 +1,7 @@
 """Large request bodies, read in threads straight from the connection: no byte of them passes through the event loop.
 
-The event loop stays free for other requests, and receiving, hashing and writing all happen without Python's global
-lock. aiohttp does not see these bytes, so the connection is closed after the answer.
+The loop stays free for other requests, and receiving, hashing and writing go on without Python's global lock. aiohttp
+does not see these bytes, so the connection is closed after the answer.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
+from lumper.errors import RegistryError
 from lumper.registry.errors import refuse
 from lumper.web.oci.body import IDLE_SECONDS, incoming, say_continue
 
-_LARGE = 1 << 20  # bytes of a body; below that a new connection for the next request costs more
+_LARGE = 4 << 20  # bytes of a body; with less, a new connection for the next request is not worth it
 _ROOM = 1 << 20  # bytes handed over at a time
 _TURN = 32 << 20  # bytes, then another upload may have the thread
 _THREADS = 4
-_PATIENCE_MS = 20  # how long a thread waits for a byte before it lets the event loop do that
+_PATIENCE_MS = 20  # how long a thread waits for a byte before it leaves the waiting to the event loop
 
 Sink = Callable[[memoryview], None]
 
@@ -32,7 +33,7 @@ _TAKEN = web.RequestKey("taken", bool)
 
 
 def must_close(request: web.Request) -> bool:
-    """Whether the rest of the body was not read, or not by aiohttp: nothing more can be read from this connection."""
+    """Whether no other request can come on this connection: the body was not read, or aiohttp has not seen it."""
     return not request.content.is_eof() or request.get(_TAKEN, False)
 
 
@@ -44,25 +45,25 @@ class Intake:
         self._rooms = threading.local()
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
-        """The body, as `incoming` gives it; a large one can be poured too, see `Pourable`."""
-        length, transport = request.content_length, request.transport
-        if length is None or length < _LARGE or "Transfer-Encoding" in request.headers or transport is None:
+        """The body, as `incoming` gives it. A large one is `Pourable`, too, where no TLS is in between."""
+        transport, length = request.transport, request.content_length
+        if transport is None or length is None or length < _LARGE or "Transfer-Encoding" in request.headers:
             return incoming(request)
         if transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("socket") is None:
             return incoming(request)
-        return _Direct(request, transport, length, self._turn)
+        return _Body(self, request, transport, length)
 
-    async def _turn(self, stream: _Stream) -> bool:
-        """Let a thread read; whether there is something more to read at once. Waits for the thread when cancelled."""
-        turn = asyncio.get_running_loop().run_in_executor(self._threads, self._read, stream)
+    async def turn(self, stream: _Stream) -> bool:
+        """Let a thread read; whether there may be more to read at once. When cancelled, the thread ends first."""
+        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, stream)
         try:
-            return await asyncio.shield(turn)
+            return await asyncio.shield(reading)
         except asyncio.CancelledError:
             stream.stopped = True
-            while not turn.done():
+            while not reading.done():
                 with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([turn])
-            turn.exception()
+                    await asyncio.wait([reading])
+            reading.exception()
             raise
 
     def _read(self, stream: _Stream) -> bool:
@@ -71,21 +72,109 @@ class Intake:
         return stream.read(self._rooms.room)
 
 
-class _Direct:
-    """A body that nobody has begun to read."""
+class _Body:
+    """A body that is either iterated over or poured."""
 
-    def __init__(
-        self,
-        request: web.Request,
-        transport: asyncio.Transport,
-        length: int,
-        turn: Callable[[_Stream], asyncio.Future[bool]] | Callable[..., object],
-    ) -> None:
+    def __init__(self, intake: Intake, request: web.Request, transport: asyncio.Transport, length: int) -> None:
+        self._intake = intake
         self._request = request
         self._transport = transport
         self._length = length
-        self._turn = turn
         self._pieces = incoming(request)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def pour(self, sink: Sink) -> None:
+        """Hand all bytes to `sink`, in one thread at a time; a view holds only as long as the call.
+
+        Raises RegistryError BLOB_UPLOAD_INVALID if the body stops, and what `sink` raises.
+        """
+        await say_continue(self._request)
+        began = self._seen_by_aiohttp()
+        self._transport.pause_reading()
+        self._request[_TAKEN] = True
+        self._request.protocol.close()  # after this request
+        connection = self._transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(connection.fileno())) as mine:
+            stream = _Stream(mine, began, self._length - sum(map(len, began)), sink)
+            try:
+                while stream.left or stream.began:
+                    if not await self._intake.turn(stream):
+                        await _readable(mine)
+            finally:
+                if not stream.left and not stream.began:
+                    self._request.content.feed_eof()
+                self._transport.resume_reading()  # aiohttp reads what nobody wants, and sees the client go
+
+    def _seen_by_aiohttp(self) -> list[bytes]:
+        """The bytes that came along with the headers, or shortly after."""
+        began: list[bytes] = []
+        while piece := self._request.content.read_nowait():
+            began.append(piece)
+        return began
+
+
+class _Stream:
+    """What one thread at a time does. `mine` is non-blocking, `left` is what has not been received of the body."""
+
+    def __init__(self, mine: socket.socket, began: list[bytes], left: int, sink: Sink) -> None:
+        self.began = began
+        self.left = left
+        self.stopped = False
+        self._socket = mine
+        self._sink = sink
+        self._poll = select.poll()
+        self._poll.register(mine, select.POLLIN)
+
+    def read(self, room: memoryview) -> bool:
+        """Read for one turn; False if no byte comes at the moment."""
+        for piece in self.began:
+            self._sink(memoryview(piece))
+        self.began = []
+        end = max(0, self.left - _TURN)
+        while self.left > end and not self.stopped:
+            size = self._fill(room[: min(len(room), self.left)])
+            if not size:
+                return False
+            self.left -= size
+            self._sink(room[:size])
+        return True
+
+    def _fill(self, room: memoryview) -> int:
+        """Receive until `room` is full, or nothing more comes for a moment."""
+        filled = 0
+        while filled < len(room):
+            try:
+                size = self._socket.recv_into(room[filled:])
+            except BlockingIOError:
+                if self._poll.poll(_PATIENCE_MS):
+                    continue
+                return filled
+            except OSError as exc:
+                raise _broken() from exc
+            if not size:
+                raise _broken()
+            filled += size
+        return filled
+
+
+def _broken() -> RegistryError:
+    return refuse("BLOB_UPLOAD_INVALID", "The body ended before its end.")
+
+
+async def _readable(connection: socket.socket) -> None:
+    """Wait for a byte. Raises RegistryError BLOB_UPLOAD_INVALID if none comes."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_reader(connection, there.set)
+    try:
+        async with asyncio.timeout(IDLE_SECONDS):
+            await there.wait()
+    except TimeoutError as exc:
+        raise refuse("BLOB_UPLOAD_INVALID", f"No byte came for {IDLE_SECONDS:.0f} s.") from exc
+    finally:
+        loop.remove_reader(connection)

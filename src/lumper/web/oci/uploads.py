@@ -13,8 +13,8 @@ from lumper.registry.blobs import Blobs, Session
 from lumper.registry.errors import refuse
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import DIGEST, Routes, error_answer
-from lumper.web.oci.body import incoming
 from lumper.web.oci.door import Door
+from lumper.web.oci.intake import Intake
 from lumper.web.oci.ranges import Span, parse_content_range
 from lumper.web.oci.rights import Caller, scope_of
 
@@ -28,6 +28,7 @@ class UploadRoutes:
     def __init__(self, blobs: Blobs, door: Door) -> None:
         self._blobs = blobs
         self._door = door
+        self._intake = Intake()
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -76,7 +77,7 @@ class UploadRoutes:
             raise refuse("DIGEST_INVALID", detail=digest[:200])
         session = await self._blobs.begin(address.repository, caller.owner)
         try:
-            await self._blobs.finish(session, digest, data=incoming(request))
+            await self._blobs.finish(session, digest, data=self._intake.body(request))
         except BaseException:
             await asyncio.shield(self._blobs.forget(session))
             raise
@@ -95,7 +96,7 @@ class UploadRoutes:
         size = await self._blobs.size(session)
         try:
             span = _span(request)
-            size = await self._blobs.append(session, span.start if span else None, incoming(request))
+            size = await self._blobs.append(session, span.start if span else None, self._intake.body(request))
         except RegistryError as exc:
             return _refused(exc, session, size)
         if span is not None and size != span.end:
@@ -105,7 +106,7 @@ class UploadRoutes:
     async def _finish(self, request: web.Request, address: Address) -> web.Response:
         session = await self._session(request, address)
         digest = request.query.get("digest", "")
-        data = incoming(request) if request.can_read_body else None
+        data = self._intake.body(request) if request.can_read_body else None
         size = await self._blobs.size(session)
         try:
             span = _span(request)
