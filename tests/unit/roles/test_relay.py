@@ -72,7 +72,7 @@ async def test_a_commit_is_published_at_once(database: Database, outbox: Outbox)
         began = time.monotonic()
         await add(database, outbox, 2)
         await ear.until(CancelBuild, 2)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 0.8  # and not at the next look, a second later
 
 
 async def test_what_an_earlier_life_left_is_published_and_does_not_slow_what_comes(
@@ -85,7 +85,7 @@ async def test_what_an_earlier_life_left_is_published_and_does_not_slow_what_com
         began = time.monotonic()
         await add(database, later, 4)
         await ear.until(CancelBuild, 4)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 0.8  # and not at the next look, a second later
 
 
 async def test_messages_wait_while_the_queue_is_away_and_none_is_lost(database: Database, outbox: Outbox) -> None:

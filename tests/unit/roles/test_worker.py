@@ -224,15 +224,14 @@ async def test_messages_that_are_no_jobs_are_put_aside_and_take_no_slot(bench: B
 
 async def test_a_worker_that_ends_stops_its_builds_and_says_farewell(bench: Bench) -> None:
     await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n"))
-    async with listening(bench.broker, EVENTS) as outer:
-        async with bench.at_work():
+    worker = Worker(bench.broker, bench.builder, name="w", concurrency=1, spool=bench.folder / "spool")
+    async with listening(bench.broker, EVENTS) as ear:
+        async with running(worker.run()):
             await bench.runs("wait")
         assert bench.engine.running == []
-        await bench.broker.publish([message(CancelBuild(0, 0), EVENTS)])
-        await outer.until(CancelBuild)
-    said = outer.heard
-    assert isinstance(said[-2], WorkerOnline)
-    assert not any(isinstance(payload, AttemptFinished) for payload in said)
+        came, farewell = await ear.until(WorkerOnline, 2)
+    assert came.boot != farewell.boot
+    assert ear.of(AttemptFinished) == []
 
 
 async def test_a_worker_ends_also_when_the_queue_is_away(bench: Bench) -> None:
