@@ -85,7 +85,7 @@ class RegistryConfig(Section):
     secret_access_key: SecretStr = SecretStr("")
     ca_file: Path | None = None
     redirect: bool = True
-    anonymous: Literal["none", "pull"] = "none"
+    anonymous: Literal["none", "pull", "push"] = "none"
 
 
 class ConnectConfig(Section):

@@ -255,8 +255,8 @@ def _deployer(config: Config, broker: Broker, token: str) -> Deployer:
     return Deployer(broker, open_host(config), credentials)
 
 
-async def run_server(config: Config, announce: Announce, *, all_roles: bool) -> None:
-    """`lumper up` (all roles) or `lumper server`, until a signal comes."""
+async def run_server(config: Config, announce: Announce, roles: frozenset[Role]) -> None:
+    """The server, with these roles in its process, until a signal comes: all for `lumper up`, none for a registry."""
     folder = DataFolder(config.data)
     folder.prepare()
     async with AsyncExitStack() as stack:
@@ -272,19 +272,21 @@ async def run_server(config: Config, announce: Announce, *, all_roles: bool) -> 
         app = _app(config, folder, history, broker, registry, where.links)
         server = Server(app, listener, history, registry, broker)
         parts = [server.run(), _announced(server, folder, history, where, announce)]
-        if all_roles:
+        if Role.WORKER in roles:
 
             async def git(project_id: str) -> tuple[str, str] | None:
                 project = await history.projects.get(project_id)
                 return (project.username, project.password) if project.username or project.password else None
 
+            worker = _worker(config, folder, broker, where.local, _token(folder, Role.WORKER), git)
+            parts.append(supervise("worker", worker.run))
+        if Role.MAILER in roles:
+
             async def read_log(build_id: int, attempt: int) -> bytes:
                 return b"".join([chunk async for chunk in history.logs.read(build_id, attempt)])
 
-            worker = _worker(config, folder, broker, where.local, _token(folder, Role.WORKER), git)
-            parts.append(supervise("worker", worker.run))
             parts.append(supervise("mailer", _mailer(config, folder, broker, read_log).run))
-        if all_roles or config.deploy.with_server:
+        if Role.DEPLOYER in roles:
             deployer = _deployer(config, broker, _token(folder, Role.DEPLOYER))
             parts.append(supervise("deployer", deployer.run))
         await run_until_signal(*parts)

@@ -42,6 +42,10 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/tokens", OPERATORS),
     ("POST", "/tokens", OPERATORS),
     ("DELETE", "/tokens/{token}", OPERATORS),
+    ("GET", "/users", OPERATORS),
+    ("POST", "/users", OPERATORS),
+    ("PUT", "/users/{user}/password", OPERATORS),
+    ("DELETE", "/users/{user}", OPERATORS),
     ("GET", "/queue", OPERATORS),
     ("POST", "/queue/{topic}/revive", OPERATORS),
     ("DELETE", "/projects/{name}", OPERATORS),
@@ -50,7 +54,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
 ASKED = [
     (
         method.replace("*", "GET"),
-        path.format(name="owner/app", id=1, topic="builds", token="nobody", anything="nothing/there"),
+        path.format(name="owner/app", id=1, topic="builds", token="nobody", user="ann", anything="nothing/there"),
         roles,
     )
     for method, path, roles in ROUTES
@@ -318,11 +322,24 @@ async def test_bad_tokens_are_refused(api: Api, body: dict[str, str]) -> None:
     assert (await api.ask("POST", "/tokens", body)).status == 400
 
 
-async def test_only_an_admin_makes_admins(api: Api) -> None:
-    body = {"name": "root", "role": "admin"}
-    refused = await api.ask("POST", "/tokens", body, role=Role.OPERATOR)
+async def test_only_the_owner_of_the_data_folder_makes_another_operator(api: Api) -> None:
+    body = {"name": "second", "role": "operator"}
+    refused = await api.ask("POST", "/tokens", body, role=Role.ADMIN)
     assert (refused.status, bool(refused.body["hint"])) == (403, True)
-    assert (await api.ask("POST", "/tokens", body, role=Role.ADMIN)).status == 201
+    assert (await api.ask("POST", "/tokens", body, role=Role.OPERATOR)).status == 201
+
+
+async def test_people_are_let_in_get_another_password_and_are_let_in_no_more(api: Api) -> None:
+    body = {"name": "ann", "password": PASSWORD}
+    made = await api.ask("POST", "/users", body)
+    assert (made.status, PASSWORD in str(made.body)) == (201, False)
+    assert (await api.ask("POST", "/users", body)).status == 409
+    assert (await api.ask("POST", "/users", {"name": "bob", "password": "short"})).status == 400
+    assert [user["name"] for user in (await api.ask("GET", "/users")).body] == ["ann"]
+    assert (await api.ask("PUT", "/users/ann/password", {"password": "another " + PASSWORD})).status == 200
+    assert (await api.ask("PUT", "/users/bob/password", {"password": PASSWORD})).status == 404
+    assert (await api.ask("DELETE", "/users/ann")).status == 200
+    assert (await api.ask("DELETE", "/users/ann")).status == 404
 
 
 async def test_builds_are_listed_cancelled_and_restarted(api: Api) -> None:

@@ -54,5 +54,4 @@ def commands(of: App = app, path: str = "lumper") -> Iterator[Command]:
         found = of[name]
         if found.default_command is not None:
             yield Command(f"{path} {name}", found.default_command)
-        else:
-            yield from commands(found, f"{path} {name}")
+        yield from commands(found, f"{path} {name}")

@@ -74,6 +74,10 @@ class Client:
         """POST /api/v1/path with a JSON body."""
         return self._json("POST", path, body=body)
 
+    def put(self, path: str, body: object) -> Any:
+        """PUT /api/v1/path with a JSON body."""
+        return self._json("PUT", path, body=body)
+
     def delete(self, path: str) -> Any:
         """DELETE /api/v1/path."""
         return self._json("DELETE", path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lumper.config import Config, load
+from lumper.model.people import Role
 
 
 def up(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
@@ -25,7 +26,8 @@ def up(*, listen: str | None = None, data: Path | None = None, config: Path | No
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    _serve(load(config, overrides={"server.listen": listen, "data": data}), all_roles=True)
+    everything = {Role.WORKER, Role.MAILER, Role.DEPLOYER}
+    serve(load(config, overrides={"server.listen": listen, "data": data}), everything)
 
 
 def server(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
@@ -42,7 +44,8 @@ def server(*, listen: str | None = None, data: Path | None = None, config: Path 
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    _serve(load(config, overrides={"server.listen": listen, "data": data}), all_roles=False)
+    loaded = load(config, overrides={"server.listen": listen, "data": data})
+    serve(loaded, {Role.DEPLOYER} if loaded.deploy.with_server else set())
 
 
 def worker(*, data: Path | None = None, config: Path | None = None) -> None:
@@ -96,12 +99,13 @@ def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
     _role(load(config, overrides={"data": data}), run_deployer)
 
 
-def _serve(config: Config, *, all_roles: bool) -> None:
+def serve(config: Config, roles: set[Role]) -> None:
+    """Run a server with these roles in its process, until a signal comes."""
     from lumper.logs import set_up
     from lumper.wiring import run_server
 
     set_up(config.log.level, config.log.format)
-    _run(run_server(config, _announce, all_roles=all_roles))
+    _run(run_server(config, _announce, frozenset(roles)))
 
 
 def _role(config: Config, run: Any) -> None:

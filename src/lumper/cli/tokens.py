@@ -14,7 +14,7 @@ _HERE = Target()
 
 
 @app.command
-def create(name: str, /, *, role: Role = Role.OPERATOR, json: bool = False, target: Target = _HERE) -> None:
+def create(name: str, /, *, role: Role = Role.ADMIN, json: bool = False, target: Target = _HERE) -> None:
     """Make an API token. It is shown this once.
 
     Example: lumper token create builder-2 --role worker

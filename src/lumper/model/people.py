@@ -8,8 +8,8 @@ from enum import StrEnum
 class Role(StrEnum):
     """What a person or a part of Lumper may do.
 
-    admin     everything, accounts included
-    operator  everything but accounts and build-private tags
+    admin     everything but what takes the machine's own files
+    operator  whoever owns the data folder: the command line on this machine; local git paths too
     worker    pull, and push under build-private tags only
     deployer  pull
     mailer    nothing in the registry

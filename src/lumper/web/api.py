@@ -13,6 +13,7 @@ GET    /api/v1/deliveries?limit=
 GET    /api/v1/tokens                         POST {name, role}
 DELETE /api/v1/tokens/{name}
 GET    /api/v1/queue                          in web/queues.py
+GET    /api/v1/users                          in web/people.py
 
 Errors are {"error": "…", "hint": "…"} with 400, 401, 403, 404, 409, 413, 429, 503 or 507.
 """
@@ -150,7 +151,7 @@ class Api:
 
     async def add_project(self, request: web.Request) -> web.Response:
         """Add a project; the answer has its webhook secret and the addresses for the forge."""
-        new = await _body(request, NewProject)
+        new = await body_of(request, NewProject)
         source = parse_git_url(new.url)
         if source.local:
             self._check_local(source, request[_IDENTITY], allowed=new.allow_local)
@@ -256,9 +257,12 @@ class Api:
 
     async def add_token(self, request: web.Request) -> web.Response:
         """Make an API token; it is shown this once."""
-        new = await _body(request, NewToken)
-        if new.role is Role.ADMIN and request[_IDENTITY].role is not Role.ADMIN:
-            raise Forbidden("Only an admin makes admins.", hint="Choose another role, or ask as an admin.")
+        new = await body_of(request, NewToken)
+        if new.role is Role.OPERATOR and request[_IDENTITY].role is not Role.OPERATOR:
+            raise Forbidden(
+                "A token of the role operator is made by the command line on the server's own machine only.",
+                hint="Choose another role.",
+            )
         token = await self._history.accounts.create_token(new.name, new.role)
         return answer({"name": new.name, "role": new.role, "token": token}, 201)
 
@@ -282,7 +286,8 @@ def _build(build: Build) -> dict[str, Any]:
     return {**vars(build), "tag": build.tag, "seconds": build.seconds}
 
 
-async def _body(request: web.Request, model: type[Model]) -> Model:
+async def body_of(request: web.Request, model: type[Model]) -> Model:
+    """The body of a request, checked. Raises Invalid."""
     data = bytearray()
     async for chunk in request.content.iter_any():
         data += chunk

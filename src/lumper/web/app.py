@@ -11,10 +11,10 @@ from lumper.history.store import History
 from lumper.hooks.port import Forge
 from lumper.model.links import Links
 from lumper.queue.port import Broker
+from lumper.registry.access import Anonymous
 from lumper.registry.registry import Registry
-from lumper.web import api, hooks, oci, pages, queues
+from lumper.web import api, hooks, oci, pages, people, queues
 from lumper.web.auth import Authenticator
-from lumper.web.oci.rights import Anonymous
 from lumper.web.pages import MailReader
 from lumper.web.tokens import Keys
 
@@ -44,6 +44,7 @@ def make_app(
     endpoints = api.Api(history, auth, links, allow_local)
     api.add_routes(app, endpoints)
     queues.add_routes(app, endpoints, broker)
+    people.add_routes(app, endpoints, history.accounts)
     oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous)
     pages.add_routes(app, history, auth, mail, links)
     return app

@@ -5,9 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from lumper.errors import Unauthorized
+from lumper.registry.access import Anonymous
 from lumper.web.auth import Authenticator, Grant
 from lumper.web.oci.address import Address
-from lumper.web.oci.rights import Anonymous, Caller, Challenge, bearer_challenge, scope_of
+from lumper.web.oci.rights import Caller, Challenge, bearer_challenge, scope_of
 
 
 class Door:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from aiohttp import web
 
 from lumper.errors import LumperError
 from lumper.model.image import is_repository
 from lumper.model.people import Role
-from lumper.registry.access import PULL, PUSH, actions, may_list_repositories, may_write_tag
+from lumper.registry.access import (
+    PUSH,
+    Anonymous,
+    actions,
+    anonymous_actions,
+    may_list_repositories,
+    may_write_tag,
+)
 from lumper.registry.errors import refuse
 from lumper.web.auth import Authenticator, Grant
-
-Anonymous = Literal["none", "pull"]
 
 CATALOG = "registry:catalog"
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
@@ -54,7 +58,7 @@ class Caller:
     def _allowed(self) -> frozenset[str]:
         if self._role is not None:
             return actions(self._role)
-        return frozenset({PULL}) if self.anonymous == "pull" else frozenset()
+        return anonymous_actions(self.anonymous)
 
     def may(self, repository: str, action: str) -> bool:
         """Whether this is allowed with the credentials that came."""
@@ -86,7 +90,7 @@ class Caller:
 
     def check_tag(self, tag: str) -> None:
         """Raise RegistryError DENIED if this tag is not the caller's to move or remove."""
-        if self._role is None or not may_write_tag(self._role, tag):
+        if not may_write_tag(self._role, tag):
             raise refuse("DENIED", f"The role {self._role or 'anonymous'} may not write the tag {tag}.")
 
     def reachable(self, scopes: list[str]) -> dict[str, frozenset[str]]:
