@@ -37,9 +37,12 @@ class Deployer:
 
     async def run(self) -> None:
         """Deploy and observe until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(consume(self._broker, events.DEPLOY, self._handle, _AGAIN))
-            group.create_task(forever("deploy.observe", _OBSERVE_SECONDS, self._observe))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(consume(self._broker, events.DEPLOY, self._handle, _AGAIN))
+                group.create_task(forever("deploy.observe", _OBSERVE_SECONDS, self._observe))
+        finally:
+            await self._host.close()
 
     async def _handle(self, payload: events.Payload) -> None:
         if not isinstance(payload, events.RolloutJob):

@@ -68,6 +68,7 @@ class Worker:
                 group.create_task(self._sweep())
         finally:
             await self._farewell()
+            await self._builder.engine.close()
 
     async def _say(self, event: events.Event) -> None:
         message = Message(uuid.uuid4().hex, events.EVENTS, encode(event))
