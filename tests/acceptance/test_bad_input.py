@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.cookiejar
 import random
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from parts.background import in_background
 from parts.docker_engine import ADDRESS
 from parts.forge import Forge, serve_forge
+from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of, mails_in
 from parts.lumper_process import LumperServer
 from parts.rabbitmq import free_ports
@@ -181,6 +183,41 @@ def test_a_full_registry_is_told_and_the_build_succeeds_when_there_is_space(tmp_
         assert line.image().digest("latest") == build["digest"]
         line.image().pull("latest")
         assert wrong_blobs(lumper.data) == []
+
+
+# the disk
+
+
+def fill(folder: Path) -> Path:
+    """Leave no space at all; the file to remove."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", 0) as file:
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+def test_on_a_full_disk_no_delivery_is_taken_and_a_build_that_runs_ends_when_there_is_space(
+    tmp_path: Path, forge: Forge
+) -> None:
+    lumper = LumperServer(tmp_path / "data")
+    with small_disk(lumper.data, "24m"), lumper, line_of(lumper, forge) as line:
+        gate = Gate()
+        build_id = line.project.release("v1.0.0", {"Dockerfile": gate.dockerfile})
+        line.wait_until_logged(build_id, SAYS)
+        ballast = fill(lumper.data)
+        gate.let_through()
+        answer = line.project.push_tag("v1.0.1")
+        assert (answer.status, answer.builds) == (503, ())
+        assert "Free some space" in answer.reason
+        lumper.wait_until_said("The disk is full")
+        ballast.unlink()
+        line.check_that_it_ended_once(build_id, TAGS)
+
+        commit = line.project.repository.git("rev-parse", "refs/tags/v1.0.1")
+        (build_id,) = line.project.deliver("refs/tags/v1.0.1", commit).builds
+        build = line.succeeded(build_id)
+        assert line.image().digest("latest") == build["digest"]
 
 
 # the mail server

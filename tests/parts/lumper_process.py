@@ -78,6 +78,7 @@ class LumperProcess:
         self._process.send_signal(signal.SIGTERM)
         try:
             assert self._process.wait(_END) == 0, self.said
+            assert "Unclosed" not in self.said, self.said  # what aiohttp says of connections that were forgotten
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
