@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from lumper.model.people import Role
-from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient, digest_of, live_registry
+from parts.live_registry import OCI_MANIFEST, PASSWORD, LiveRegistry, RegistryClient, digest_of, live_registry
 
 EVERYTHING = [{"type": "repository", "name": "a", "actions": ["pull", "push", "delete"]}]
 
@@ -324,6 +325,25 @@ async def test_where_anyone_may_pull_nobody_may_do_more(tmp_path: Path, session:
             assert await client.status("GET", "/v2/_catalog") == 401
         assert await RegistryClient(session, live.url, token).status("GET", "/v2/") == 200
         assert await anyone.status("GET", "/v2/a/tags/list", headers=basic("admin", "wrong password")) == 401
+
+
+async def test_where_anyone_may_push_nobody_may_delete_or_touch_a_build(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    async with live_registry(tmp_path, anonymous="push") as live:
+        anyone = RegistryClient(session, live.url)
+        digest = await anyone.push_image("a", "x")
+        assert await anyone.status("GET", f"/v2/a/manifests/{digest}") == 200
+        body, kind = await manifest_of(anyone, digest), {"Content-Type": OCI_MANIFEST}
+        refused = await anyone.status("PUT", "/v2/a/manifests/_build-1-1", data=io.BytesIO(body), headers=kind)
+        assert refused in (401, 403)
+        assert await anyone.status("DELETE", "/v2/a/manifests/x") == 401
+        assert await anyone.status("GET", "/v2/_catalog") == 401
+
+
+async def manifest_of(client: RegistryClient, digest: str) -> bytes:
+    async with client.request("GET", f"/v2/a/manifests/{digest}") as response:
+        return bytes(await response.read())
 
 
 async def test_the_realm_never_repeats_a_strange_host(live: LiveRegistry, session: aiohttp.ClientSession) -> None:

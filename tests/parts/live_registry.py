@@ -20,12 +20,12 @@ from lumper.history.accounts import Accounts
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.people import Role
+from lumper.registry.access import Anonymous
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.web import oci
 from lumper.web.auth import Authenticator
-from lumper.web.oci.rights import Anonymous
 from lumper.web.tokens import Keys
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
