@@ -86,6 +86,9 @@ class RegistryConfig(Section):
     ca_file: Path | None = None
     redirect: bool = True
     anonymous: Literal["none", "pull", "push"] = "none"
+    untagged: Literal["keep", "delete"] = "keep"
+    gc_interval: float = Field(default=600, ge=0, allow_inf_nan=False)
+    gc_grace: float = Field(default=3600, gt=0, le=366 * 86_400)
 
 
 class ConnectConfig(Section):

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from aiohttp import web
@@ -33,6 +34,7 @@ from lumper.model.people import Role
 from lumper.notify.port import Channel
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
+from lumper.registry.gc import Policy
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.roles.base import run_until_signal, supervise
@@ -191,9 +193,10 @@ def open_storage(config: Config, folder: DataFolder) -> Storage:
             )
 
 
-def open_registry(storage: Storage, history: History) -> Registry:
+def open_registry(config: Config, storage: Storage, history: History) -> Registry:
     """The registry over its storage and its metadata."""
-    return Registry(storage, history.images)
+    grace = timedelta(seconds=config.registry.gc_grace)
+    return Registry(storage, history.images, Policy(grace, untagged=config.registry.untagged == "delete"))
 
 
 def _app(
@@ -268,9 +271,9 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         stack.push_async_callback(broker.close)
         storage = open_storage(config, folder)
         stack.push_async_callback(storage.close)
-        registry = open_registry(storage, history)
+        registry = open_registry(config, storage, history)
         app = _app(config, folder, history, broker, registry, where.links)
-        server = Server(app, listener, history, registry, broker)
+        server = Server(app, listener, history, registry, broker, gc_interval=config.registry.gc_interval)
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
 
@@ -380,7 +383,7 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             stack.push_async_callback(broker.close)
             storage = open_storage(config, folder)
             stack.push_async_callback(storage.close)
-            app = _app(config, folder, history, broker, open_registry(storage, history), links)
+            app = _app(config, folder, history, broker, open_registry(config, storage, history), links)
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

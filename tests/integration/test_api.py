@@ -48,6 +48,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("DELETE", "/users/{user}", OPERATORS),
     ("GET", "/queue", OPERATORS),
     ("POST", "/queue/{topic}/revive", OPERATORS),
+    ("POST", "/registry/gc", OPERATORS),
     ("DELETE", "/projects/{name}", OPERATORS),
     ("*", "/{anything}", EVERYBODY),
 ]

@@ -70,9 +70,9 @@ class Client:
         """GET /api/v1/path. Values that are None or "" are left out of the query."""
         return self._json("GET", path, query=query)
 
-    def post(self, path: str, body: object = None) -> Any:
+    def post(self, path: str, body: object = None, **query: object) -> Any:
         """POST /api/v1/path with a JSON body."""
-        return self._json("POST", path, body=body)
+        return self._json("POST", path, query=query, body=body)
 
     def put(self, path: str, body: object) -> Any:
         """PUT /api/v1/path with a JSON body."""

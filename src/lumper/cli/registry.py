@@ -6,11 +6,15 @@ from pathlib import Path
 
 from cyclopts import App
 
+from lumper.cli.client import Target, connect
+from lumper.cli.output import show_json, size, table
 from lumper.cli.serve import serve
 from lumper.config import load
 from lumper.registry.access import Anonymous
 
 app = App(name="registry", help="A registry alone, and the care of what it keeps.")
+
+_HERE = Target()
 
 
 @app.default
@@ -38,3 +42,29 @@ def alone(
     """
     overrides = {"server.listen": listen, "data": data, "registry.anonymous": anonymous}
     serve(load(config, overrides=overrides), set())
+
+
+@app.command
+def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> None:
+    """Give up what no tag, build or rollout needs any more, while pushes and pulls go on.
+
+    Example: lumper registry gc --dry-run
+
+    Parameters
+    ----------
+    dry_run
+        Only tell what would go now; what it leaves behind goes later.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        report = client.post("registry/gc", dry_run=int(dry_run))
+    if json:
+        show_json(report)
+        return
+    rows = [(g["kind"], g["repository"], g["name"], size(g["size"]), g["why"]) for g in report["garbage"]]
+    table(("what", "repository", "name", "size", "why"), rows, empty="Nothing can be given up.")
+    if unseen := sum(report["counts"].values()) - len(rows):
+        print(f"… and {unseen} more.")
+    if rows:
+        print(f"\n{size(report['freed'])} {'would be' if dry_run else 'were'} given back.")

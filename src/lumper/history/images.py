@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,17 +12,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict
+from lumper.history.collection import TOPIC, Collection
+from lumper.history.collection import id_of as _id_of
 from lumper.history.database import Database, changed
+from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.grouping import Grouped
 from lumper.history.recent import Recent
-from lumper.history.tables import manifest_links, manifests, repositories, repository_blobs, tags
+from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
 _MOST_BYTES = 1 << 44
-TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
 
 
-class ImageHistory:
+class ImageHistory(Collection):
     """The registry's metadata in the database.
 
     Tags, manifests and rights to blobs that are there are answered from memory; every transaction that changes them,
@@ -30,7 +32,7 @@ class ImageHistory:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._changes = 0
         self._blobs: Recent[bool] = Recent()
         self._manifests: Recent[Manifest] = Recent()
@@ -67,6 +69,7 @@ class ImageHistory:
                 for name, digest, size in links
             }
             await connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), [*rows.values()])
+            await _stored(connection, {digest: size for _, digest, size in links}, now)
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether `repository` may serve this blob."""
@@ -118,6 +121,8 @@ class ImageHistory:
                 "artifact_type": manifest.artifact_type,
                 "annotations": dict(manifest.annotations),
                 "created_at": now,
+                "pushed_at": now,
+                "abandoned": False,
             }
             await connection.execute(
                 _upsert(connection, manifests, "repository_id", "digest", keep=("created_at", "build_id")), row
@@ -127,6 +132,7 @@ class ImageHistory:
                     _upsert(connection, manifest_links, "repository_id", "parent", "child"),
                     [_link_row(identity, manifest.digest, link) for link in links],
                 )
+            await _stored(connection, {manifest.digest: manifest.size}, now)
             await _point(connection, identity, manifest.digest, tags, None, now)
             changed(connection, TOPIC, repository)
 
@@ -224,26 +230,16 @@ class ImageHistory:
     async def delete_manifest(self, repository: str, digest: str) -> bool:
         """Remove a manifest and the tags that point at it; whether it was there."""
         async with self._database.write() as connection:
-            for table, column in ((tags, tags.c.digest), (manifest_links, manifest_links.c.parent)):
-                await connection.execute(
-                    delete(table).where(table.c.repository_id == _id_of(repository), column == digest)
-                )
-            gone = await connection.execute(
-                delete(manifests).where(manifests.c.repository_id == _id_of(repository), manifests.c.digest == digest)
-            )
+            identity = (await connection.execute(select(_id_of(repository)))).scalar()
             changed(connection, TOPIC, repository)
-            return gone.rowcount > 0
+            return identity is not None and await drop_manifests(connection, identity, [digest]) > 0
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:
         """`repository` no longer serves this blob; whether it did."""
         async with self._database.write() as connection:
-            gone = await connection.execute(
-                delete(repository_blobs).where(
-                    repository_blobs.c.repository_id == _id_of(repository), repository_blobs.c.digest == digest
-                )
-            )
+            identity = (await connection.execute(select(_id_of(repository)))).scalar()
             changed(connection, TOPIC, repository)
-            return gone.rowcount > 0
+            return identity is not None and await drop_links(connection, identity, [digest]) > 0
 
 
 async def move_tags(
@@ -256,7 +252,7 @@ async def move_tags(
     marked = await connection.execute(
         update(manifests)
         .where(manifests.c.repository_id == _id_of(repository), manifests.c.digest == digest)
-        .values(build_id=build_id)
+        .values(build_id=build_id, abandoned=False)
     )
     if marked.rowcount == 0:
         raise Conflict(f"The repository {repository} has no manifest {digest}.")
@@ -309,6 +305,11 @@ async def _point(
         )
 
 
+async def _stored(connection: AsyncConnection, sizes: Mapping[str, int], now: datetime) -> None:
+    rows = [{"digest": digest, "size": size, "stored_at": now} for digest, size in sizes.items()]
+    await connection.execute(_upsert(connection, blobs, "digest"), rows)
+
+
 async def _repository_made(connection: AsyncConnection, name: str) -> int:
     identity = (await connection.execute(select(_id_of(name)))).scalar()
     if identity is None:
@@ -351,10 +352,6 @@ def _link_row(identity: int, parent: str, link: Link) -> dict[str, object]:
         "manifest": link.manifest,
         "size": link.size,
     }
-
-
-def _id_of(repository: str) -> ScalarSelect[int]:
-    return select(repositories.c.id).where(repositories.c.name == repository).scalar_subquery()
 
 
 def _public() -> Any:

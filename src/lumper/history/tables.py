@@ -105,7 +105,7 @@ builds = Table(
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
     Column("finished_at", Time),
-    Column("digest", String(160), nullable=False, default=""),
+    Column("digest", String(160), nullable=False, default="", index=True),
     Column("size", Integer, nullable=False, default=0),
     Column("tags", JSON, nullable=False, default=list),
     Column("error", Text, nullable=False, default=""),
@@ -140,7 +140,7 @@ rollouts = Table(
     Column("service", ForeignKey("services.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("build_id", ForeignKey("builds.id", ondelete="SET NULL")),
     Column("release", JSON, nullable=False),
-    Column("digest", String(160), nullable=False),
+    Column("digest", String(160), nullable=False, index=True),
     Column("generation", Integer, nullable=False),
     Column("version", Text, nullable=False, default=""),
     Column("state", String(16), nullable=False, index=True),
@@ -174,8 +174,16 @@ repository_blobs = Table(
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
     Column("digest", String(160), primary_key=True),
     Column("size", BigInteger, nullable=False),
-    Column("linked_at", Time, nullable=False),
+    Column("linked_at", Time, nullable=False),  # or when a manifest that refers to it went, if that was later
     Index("repository_blobs_digest", "digest"),
+)
+
+blobs = Table(  # what lies in the storage, manifests too
+    "blobs",
+    metadata,
+    Column("digest", _in_order_of_bytes(160), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("stored_at", Time, nullable=False),  # or when a repository gave it up, if that was later
 )
 
 manifests = Table(
@@ -190,8 +198,11 @@ manifests = Table(
     Column("artifact_type", String(255), nullable=False, default=""),
     Column("annotations", JSON, nullable=False, default=dict),
     Column("created_at", Time, nullable=False),
+    Column("pushed_at", Time, nullable=False),  # the last time; or when what kept it went, if that was later
+    Column("abandoned", Boolean, nullable=False, default=False),  # only a build that has ended had a use for it
     Column("build_id", Integer),
     Index("manifests_subject", "repository_id", "subject", "digest"),
+    Index("manifests_digest", "digest"),
 )
 
 manifest_links = Table(
@@ -202,6 +213,7 @@ manifest_links = Table(
     Column("child", String(160), primary_key=True),
     Column("manifest", Boolean, nullable=False),
     Column("size", BigInteger, nullable=False),
+    Index("manifest_links_child", "repository_id", "child"),
 )
 
 tags = Table(

@@ -20,6 +20,7 @@ _VERSION = re.compile(
     r"v?(?P<major>0|[1-9]\d*)\.(?P<minor>0|[1-9]\d*)\.(?P<patch>0|[1-9]\d*)"
     r"(?P<pre>-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?(?P<meta>\+[0-9A-Za-z.-]+)?"
 )
+_PRIVATE_TAG = re.compile(rf"{PRIVATE_PREFIX}([0-9]{{1,18}})-[0-9]{{1,18}}")
 _NOT_LEGAL = re.compile(r"[^a-zA-Z0-9._-]+")
 
 
@@ -117,6 +118,16 @@ def fitting(sizes: Iterable[int], most: int) -> int:
 def private_tag(build_id: int, attempt: int) -> str:
     """The tag under which a worker pushes before the server has accepted the build."""
     return f"{PRIVATE_PREFIX}{build_id}-{attempt}"
+
+
+def build_of(tag: str) -> int | None:
+    """The build that a private tag belongs to; None for other tags.
+
+    >>> build_of("_build-7-2")
+    7
+    """
+    match = _PRIVATE_TAG.fullmatch(tag)
+    return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from datetime import datetime
 from lumper.errors import StorageError
 from lumper.model.image import is_digest
 from lumper.registry.errors import refuse
+from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata, Storage, StoredBlob
 
 _UPLOAD = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
@@ -30,18 +31,21 @@ class Session:
 class Blobs:
     """The blobs of all repositories. A blob that one repository has is not readable in another one."""
 
-    def __init__(self, storage: Storage, metadata: Metadata) -> None:
+    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds) -> None:
         self._storage = storage
         self._metadata = metadata
+        self._holds = holds
         self._busy: set[str] = set()
 
     async def stat(self, repository: str, digest: str) -> StoredBlob:
         """The blob. Raises RegistryError: DIGEST_INVALID, BLOB_UNKNOWN."""
         check_digest(digest)
+        await self._holds.asked(repository, digest)
         if await self._metadata.has_blob(repository, digest):
             blob = await self._storage.stat(digest)
             if blob is not None:
                 return blob
+        self._holds.not_there(repository, digest)
         raise refuse("BLOB_UNKNOWN", detail=digest)
 
     async def address(self, blob: StoredBlob) -> str | None:
@@ -61,12 +65,13 @@ class Blobs:
     async def mount(self, repository: str, digest: str, source: str) -> bool:
         """Let `repository` serve a blob of `source`, which the caller may read; whether it is there to be served."""
         check_digest(digest)
-        if not await self._metadata.has_blob(source, digest):
-            return False
-        blob = await self._storage.stat(digest)
-        if blob is None:
-            return False
-        await self._metadata.link_blob(repository, digest, blob.size)
+        async with self._holds.using([digest]):
+            if not await self._metadata.has_blob(source, digest):
+                return False
+            blob = await self._storage.stat(digest)
+            if blob is None:
+                return False
+            await self._metadata.link_blob(repository, digest, blob.size)
         return True
 
     async def repositories_with(self, digest: str) -> list[str]:
@@ -118,10 +123,11 @@ class Blobs:
                 raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
             if data is not None:
                 await self._storage.append(session.name, size, data)
-            blob = await self._storage.commit(session.name, digest)
-            if blob is None:
-                raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
-        await self._metadata.link_blob(session.repository, digest, blob.size)
+            async with self._holds.using([digest]):
+                blob = await self._storage.commit(session.name, digest)
+                if blob is None:
+                    raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
+                await self._metadata.link_blob(session.repository, digest, blob.size)
         return blob
 
     async def cancel(self, session: Session) -> None:

@@ -11,6 +11,7 @@ from lumper.model.image import Link, Manifest, NewManifest, is_digest, is_tag
 from lumper.registry.blobs import check_digest
 from lumper.registry.documents import read_manifest
 from lumper.registry.errors import refuse
+from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata, Storage
 
 MAX_BYTES = 4 << 20  # distribution-spec 1.1, "Pushing Manifests": clients may rely on 4 MiB
@@ -21,9 +22,10 @@ _KEPT_BYTES = 16 << 20
 class Manifests:
     """The manifests of all repositories, by tag and by digest."""
 
-    def __init__(self, storage: Storage, metadata: Metadata) -> None:
+    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds) -> None:
         self._storage = storage
         self._metadata = metadata
+        self._holds = holds
         self._kept: OrderedDict[str, bytes] = OrderedDict()  # never stale: a digest has one content
         self._kept_bytes = 0
 
@@ -35,8 +37,11 @@ class Manifests:
         else:
             tag = await self._metadata.tag(repository, reference) if is_tag(reference) else None
             digest = tag.digest if tag else ""
+        if digest:
+            await self._holds.asked(repository, digest)
         manifest = await self._metadata.manifest(repository, digest) if digest else None
         if manifest is None:
+            self._holds.not_there(repository, digest)
             raise refuse("MANIFEST_UNKNOWN", detail=reference)
         return manifest
 
@@ -68,9 +73,10 @@ class Manifests:
             manifest = read_manifest(body, media_type, digest)
         else:
             manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
-        _complain(await self._metadata.missing(repository, manifest.links))
-        await self._storage.put(digest, body)
-        await self._metadata.put_manifest(repository, manifest, tags if is_digest(reference) else [reference])
+        async with self._holds.using([digest, *(link.digest for link in manifest.links)]):
+            _complain(await self._metadata.missing(repository, manifest.links))
+            await self._storage.put(digest, body)
+            await self._metadata.put_manifest(repository, manifest, tags if is_digest(reference) else [reference])
         self._keep(digest, body)
         return manifest
 

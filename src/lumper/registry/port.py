@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from lumper.model.garbage import Garbage
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag
 
 
@@ -144,3 +145,31 @@ class Metadata(Protocol):
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:
         """`repository` no longer serves this blob; whether it did."""
+
+    async def garbage(
+        self, repository: str, before: datetime, *, untagged: bool = False, limit: int = 500
+    ) -> list[Garbage]:
+        """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`.
+
+        - A private tag of a build that has ended or is forgotten.
+        - A manifest without a tag, that is neither the child of another one nor the referrer of a subject that is
+          there, and whose digest no build and no rollout has: if only a build's private tag ever held it, or, with
+          `untagged`, in any case.
+        - The link to a blob that no manifest of the repository refers to.
+
+        What goes makes more of it garbage, but not before it was left alone for as long again.
+        """
+
+    async def collect(
+        self, repository: str, garbage: Sequence[Garbage], before: datetime, *, untagged: bool = False
+    ) -> list[Garbage]:
+        """Remove what is still garbage, judged again in the transaction that removes it; what was removed."""
+
+    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+        """Digest and size of what is in the storage for no repository any more, neither as a blob nor as a manifest.
+
+        At most `limit` whose digest comes after `after`, and that nobody stored or gave up since `before`.
+        """
+
+    async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
+        """These are no longer in the storage. Those that are not idle (any more) stay known."""

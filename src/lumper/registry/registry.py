@@ -1,17 +1,21 @@
-"""The registry as a whole: its three parts over one storage and one set of metadata."""
+"""The registry as a whole: its parts over one storage and one set of metadata."""
 
 from __future__ import annotations
 
 from lumper.registry.blobs import Blobs
+from lumper.registry.gc import Collector, Policy
+from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import Metadata, Storage
 from lumper.registry.tags import Listings
 
 
 class Registry:
-    """Everything behind `/v2/`."""
+    """Everything behind `/v2/`, and what gives up what nobody needs."""
 
-    def __init__(self, storage: Storage, metadata: Metadata) -> None:
-        self.blobs = Blobs(storage, metadata)
-        self.manifests = Manifests(storage, metadata)
+    def __init__(self, storage: Storage, metadata: Metadata, policy: Policy | None = None) -> None:
+        holds = Holds()
+        self.blobs = Blobs(storage, metadata, holds)
+        self.manifests = Manifests(storage, metadata, holds)
         self.listings = Listings(metadata)
+        self.collector = Collector(storage, metadata, holds, policy or Policy())

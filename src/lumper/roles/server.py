@@ -31,11 +31,22 @@ _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
 
 
 class Server:
-    """Serves `app` on `listener` and handles events until cancelled."""
+    """Serves `app` on `listener` and handles events until cancelled.
+
+    Every `gc_interval` seconds the registry gives up what nobody needs; 0 for never.
+    """
 
     def __init__(
-        self, app: web.Application, listener: socket.socket, history: History, registry: Registry, broker: Broker
+        self,
+        app: web.Application,
+        listener: socket.socket,
+        history: History,
+        registry: Registry,
+        broker: Broker,
+        *,
+        gc_interval: float = 0.0,
     ) -> None:
+        self._gc_interval = gc_interval
         self._app = app
         self._registry = registry
         self._listener = listener
@@ -64,12 +75,15 @@ class Server:
 
     def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         acceptance = Acceptance(self._history)
-        return {
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
             "relay": lambda: relay(self._history.outbox, self._broker),
             "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
             "leases": lambda: self._expire_leases(acceptance),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
+        if self._gc_interval:
+            parts["gc"] = self._collect_for_ever
+        return parts
 
     async def _expire_leases(self, acceptance: Acceptance) -> None:
         """Look for lost workers, once there was time to hear of those that live: the server may have been away."""
@@ -80,3 +94,14 @@ class Server:
         expired = await self._registry.blobs.expire_uploads(datetime.now(UTC) - _UPLOAD_AGE)
         if expired:
             log.info("abandoned uploads were removed", action="uploads.expire", count=expired)
+
+    async def _collect_for_ever(self) -> None:
+        """Not at once: what clients were told before a restart is remembered no longer, and they may rely on it."""
+        await asyncio.sleep(self._gc_interval)
+        await forever("registry.gc", self._gc_interval, self._collect)
+
+    async def _collect(self) -> None:
+        report = await self._registry.collector.run()
+        if any(report.counts.values()):
+            counts = {str(kind): count for kind, count in report.counts.items()}
+            log.info("garbage was collected", action="registry.gc", freed=report.freed, **counts)

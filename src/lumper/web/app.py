@@ -13,7 +13,7 @@ from lumper.model.links import Links
 from lumper.queue.port import Broker
 from lumper.registry.access import Anonymous
 from lumper.registry.registry import Registry
-from lumper.web import api, hooks, oci, pages, people, queues
+from lumper.web import api, care, hooks, oci, pages, people, queues
 from lumper.web.auth import Authenticator
 from lumper.web.pages import MailReader
 from lumper.web.tokens import Keys
@@ -44,6 +44,7 @@ def make_app(
     endpoints = api.Api(history, auth, links, allow_local)
     api.add_routes(app, endpoints)
     queues.add_routes(app, endpoints, broker)
+    care.add_routes(app, endpoints, registry)
     people.add_routes(app, endpoints, history.accounts)
     oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous)
     pages.add_routes(app, history, auth, mail, links)

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumper.errors import RegistryError
-from lumper.registry.blobs import Blobs, Session
+from lumper.registry.blobs import Session
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Storage
+from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.memory import MemoryStorage
 
@@ -62,12 +63,12 @@ class Upload:
     def __init__(self, open_storage: Callable[[], Storage]) -> None:
         self._open = open_storage
         self.metadata = MemoryMetadata()
-        self.blobs = Blobs(open_storage(), self.metadata)
+        self.blobs = Registry(open_storage(), self.metadata).blobs
         self.content = b""
 
     async def step(self, session: Session, step: Chunk | Restart) -> None:
         if isinstance(step, Restart):
-            self.blobs = Blobs(self._open(), self.metadata)
+            self.blobs = Registry(self._open(), self.metadata).blobs
             return
         all_of_it = self.content + b"".join(step.pieces)
         try:
@@ -127,7 +128,7 @@ def test_a_client_that_follows_the_told_range_gets_there_from_any_order(content:
     chunks = data.draw(st.permutations(list(pairwise(edges))))
 
     async def push() -> bytes:
-        blobs = Blobs(MemoryStorage(), MemoryMetadata())
+        blobs = Registry(MemoryStorage(), MemoryMetadata()).blobs
         session = await blobs.begin("a", "me")
         for start, end in chunks:
             try:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from lumper.errors import Conflict
-from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
+from lumper.model.garbage import Garbage, GarbageKind
+from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, build_of, fitting
 
 
 @dataclass
 class _Repository:
     created_at: datetime
     blobs: dict[str, int] = field(default_factory=dict)
+    linked_at: dict[str, datetime] = field(default_factory=dict)
+    pushed_at: dict[str, datetime] = field(default_factory=dict)
+    abandoned: set[str] = field(default_factory=set)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     pushed: dict[str, NewManifest] = field(default_factory=dict)
     tags: dict[str, Tag] = field(default_factory=dict)
@@ -22,16 +26,44 @@ class _Repository:
     def public_tags(self) -> list[Tag]:
         return [tag for name, tag in sorted(self.tags.items()) if not name.startswith(PRIVATE_PREFIX)]
 
+    def below(self, digest: str) -> Iterator[str]:
+        """What the manifest keeps: its children, blobs or manifests, and its referrers."""
+        yield from (link.digest for link in self.pushed[digest].links)
+        yield from (other for other, pushed in self.pushed.items() if pushed.subject == digest)
+
+    def forget_manifest(self, digest: str) -> bool:
+        """Remove a manifest and its tags; what only it kept is young again. Whether it was there."""
+        self.tags = {name: tag for name, tag in self.tags.items() if tag.digest != digest}
+        if digest not in self.manifests:
+            return False
+        now = datetime.now(UTC)
+        for kept in self.below(digest):
+            for times in (self.linked_at, self.pushed_at):
+                if kept in times:
+                    times[kept] = now
+            if digest in self.abandoned and kept in self.manifests:
+                self.abandoned.add(kept)
+        self.abandoned.discard(digest)
+        del self.manifests[digest], self.pushed[digest], self.pushed_at[digest]
+        return True
+
 
 class MemoryMetadata:
-    """The metadata port over dictionaries."""
+    """The metadata port over dictionaries. `running` are the builds that have not ended, `needed` are digests of
+    builds and rollouts.
+    """
 
     def __init__(self) -> None:
         self._repositories: dict[str, _Repository] = {}
+        self._stored: dict[str, tuple[int, datetime]] = {}
+        self.running: set[int] = set()
+        self.needed: set[str] = set()
 
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
-        self._made(repository).blobs[digest] = size
+        known, now = self._made(repository), datetime.now(UTC)
+        known.blobs[digest], known.linked_at[digest] = size, now
+        self._stored[digest] = (size, now)
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether `repository` may serve this blob."""
@@ -60,7 +92,9 @@ class MemoryMetadata:
             created_at=before.created_at if before else now,
             build_id=before.build_id if before else None,
         )
-        known.pushed[manifest.digest] = manifest
+        known.pushed[manifest.digest], known.pushed_at[manifest.digest] = manifest, now
+        known.abandoned.discard(manifest.digest)
+        self._stored[manifest.digest] = (manifest.size, now)
         for tag in tags:
             known.tags[tag] = Tag(tag, manifest.digest, now)
 
@@ -121,14 +155,70 @@ class MemoryMetadata:
 
     async def delete_manifest(self, repository: str, digest: str) -> bool:
         """Remove a manifest and the tags that point at it; whether it was there."""
-        known = self._known(repository)
-        known.tags = {name: tag for name, tag in known.tags.items() if tag.digest != digest}
-        known.pushed.pop(digest, None)
-        return known.manifests.pop(digest, None) is not None
+        self._give_up(digest)
+        return self._known(repository).forget_manifest(digest)
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:
         """`repository` no longer serves this blob; whether it did."""
+        self._give_up(digest)
         return self._known(repository).blobs.pop(digest, None) is not None
+
+    async def garbage(
+        self, repository: str, before: datetime, *, untagged: bool = False, limit: int = 500
+    ) -> list[Garbage]:
+        """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
+        known = self._known(repository)
+        stale = [name for name, tag in sorted(known.tags.items()) if tag.updated_at < before and self._stale(name)]
+        needless = [one for one in sorted(known.manifests) if self._needless(known, one, before, untagged=untagged)]
+        kept = {link.digest for pushed in known.pushed.values() for link in pushed.links}
+        loose = [one for one in sorted(known.blobs) if one not in kept and known.linked_at[one] < before]
+        return [
+            *(Garbage(GarbageKind.TAG, repository, name) for name in stale[:limit]),
+            *(Garbage(GarbageKind.MANIFEST, repository, one, known.manifests[one].size) for one in needless[:limit]),
+            *(Garbage(GarbageKind.LINK, repository, one, known.blobs[one]) for one in loose[:limit]),
+        ]
+
+    def _stale(self, tag: str) -> bool:
+        build = build_of(tag)
+        return build is not None and build not in self.running
+
+    def _needless(self, known: _Repository, digest: str, before: datetime, *, untagged: bool) -> bool:
+        kept = {tag.digest for tag in known.tags.values()} | self.needed
+        kept.update(link.digest for one in known.pushed.values() for link in one.links if link.manifest)
+        old = known.pushed_at[digest] < before and (untagged or digest in known.abandoned)
+        return old and digest not in kept and known.pushed[digest].subject not in known.manifests
+
+    async def collect(
+        self, repository: str, garbage: Sequence[Garbage], before: datetime, *, untagged: bool = False
+    ) -> list[Garbage]:
+        """Remove what is still garbage; what was removed."""
+        known = self._known(repository)
+        still = set(await self.garbage(repository, before, untagged=untagged, limit=1 << 62))
+        gone = [one for one in garbage if one in still]
+        for one in gone:
+            if one.kind is GarbageKind.TAG:
+                known.abandoned.add(known.tags.pop(one.name).digest)
+            elif one.kind is GarbageKind.MANIFEST:
+                await self.delete_manifest(repository, one.name)
+            else:
+                await self.unlink_blob(repository, one.name)
+        return gone
+
+    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+        """Digest and size of what is in the storage for no repository any more."""
+        used = {digest for known in self._repositories.values() for digest in (*known.blobs, *known.manifests)}
+        found = [(one, size) for one, (size, at) in sorted(self._stored.items()) if at < before and one not in used]
+        return [one for one in found if one[0] > after][:limit]
+
+    async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
+        """These are no longer in the storage. Those that are not idle (any more) stay known."""
+        for digest, _ in await self.idle_blobs(before, limit=1 << 62):
+            if digest in digests:
+                del self._stored[digest]
+
+    def _give_up(self, digest: str) -> None:
+        if digest in self._stored:
+            self._stored[digest] = (self._stored[digest][0], datetime.now(UTC))
 
     async def move_tags(self, repository: str, digest: str, tags: Sequence[str], build_id: int) -> None:
         """Let tags point at a manifest that a build made. Raises Conflict if the repository does not have it."""
@@ -136,6 +226,7 @@ class MemoryMetadata:
         if digest not in known.manifests:
             raise Conflict(f"{repository} has no manifest {digest}.")
         known.manifests[digest] = replace(known.manifests[digest], build_id=build_id)
+        known.abandoned.discard(digest)
         for tag in tags:
             known.tags[tag] = Tag(tag, digest, datetime.now(UTC), build_id)
 

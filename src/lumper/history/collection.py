@@ -1,0 +1,81 @@
+"""What no repository need keep, found and removed; the registry decides when, and what of it is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ScalarSelect, select
+
+from lumper.history import garbage as tables
+from lumper.history.database import Database, changed
+from lumper.history.tables import repositories
+from lumper.model.garbage import Garbage, GarbageKind
+
+TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
+
+
+class Collection:
+    """The part of the registry's metadata that gives up what is not needed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def garbage(
+        self, repository: str, before: datetime, *, untagged: bool = False, limit: int = 500
+    ) -> list[Garbage]:
+        """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
+        async with self._database.read() as connection:
+            identity = (await connection.execute(select(id_of(repository)))).scalar()
+            if identity is None:
+                return []
+            stale = await tables.stale_tags(connection, identity, before, limit)
+            needless = await tables.needless_manifests(connection, identity, before, limit, untagged=untagged)
+            loose = await tables.needless_links(connection, identity, before, limit)
+        return [
+            *(Garbage(GarbageKind.TAG, repository, name) for name in stale),
+            *(Garbage(GarbageKind.MANIFEST, repository, digest, size) for digest, size in needless),
+            *(Garbage(GarbageKind.LINK, repository, digest, size) for digest, size in loose),
+        ]
+
+    async def collect(
+        self, repository: str, garbage: Sequence[Garbage], before: datetime, *, untagged: bool = False
+    ) -> list[Garbage]:
+        """Remove what is still garbage, judged again in the transaction that removes it; what was removed."""
+        names = {kind: [one.name for one in garbage if one.kind is kind] for kind in GarbageKind}
+        gone: set[tuple[GarbageKind, str]] = set()
+        async with self._database.write() as connection:
+            changed(connection, TOPIC, repository)
+            identity = (await connection.execute(select(id_of(repository)))).scalar()
+            if identity is None:
+                return []
+            for some in tables.parts(names[GarbageKind.LINK]):
+                loose = await tables.needless_links(connection, identity, before, len(some), some)
+                await tables.drop_links(connection, identity, [digest for digest, _ in loose])
+                gone |= {(GarbageKind.LINK, digest) for digest, _ in loose}
+            for some in tables.parts(names[GarbageKind.MANIFEST]):
+                needless = await tables.needless_manifests(
+                    connection, identity, before, len(some), untagged=untagged, among=some
+                )
+                await tables.drop_manifests(connection, identity, [digest for digest, _ in needless])
+                gone |= {(GarbageKind.MANIFEST, digest) for digest, _ in needless}
+            for some in tables.parts(names[GarbageKind.TAG]):
+                stale = await tables.stale_tags(connection, identity, before, len(some), some)
+                await tables.drop_stale_tags(connection, identity, stale)
+                gone |= {(GarbageKind.TAG, name) for name in stale}
+        return [one for one in garbage if (one.kind, one.name) in gone]
+
+    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+        """Digest and size of what is in the storage for no repository any more."""
+        async with self._database.read() as connection:
+            return await tables.idle(connection, before, after, limit)
+
+    async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
+        """These are no longer in the storage. Those that are not idle (any more) stay known."""
+        async with self._database.write() as connection:
+            await tables.forget(connection, digests, before)
+
+
+def id_of(repository: str) -> ScalarSelect[int]:
+    """The id of a repository, as a part of other statements."""
+    return select(repositories.c.id).where(repositories.c.name == repository).scalar_subquery()

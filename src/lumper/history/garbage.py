@@ -1,0 +1,184 @@
+"""Garbage in the tables of images: the queries that find it and the statements that remove it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.history.tables import blobs, builds, manifest_links, manifests, repository_blobs, rollouts, tags
+from lumper.model.build import BuildState
+from lumper.model.image import PRIVATE_PREFIX, build_of
+
+_T = TypeVar("_T")
+_TOGETHER = 500  # SQLite takes 999 parameters, in its older builds
+_CHILDREN = manifest_links.alias("children")
+_SUBJECTS = manifests.alias("subjects")
+
+
+async def stale_tags(
+    connection: AsyncConnection, identity: int, before: datetime, limit: int, among: Sequence[str] | None = None
+) -> list[str]:
+    """Private tags, older than `before`, of builds that have ended or are forgotten; `among` these, if given."""
+    query = (
+        select(tags.c.name)
+        .where(
+            tags.c.repository_id == identity,
+            tags.c.name.startswith(PRIVATE_PREFIX, autoescape=True),
+            tags.c.updated_at < before,
+        )
+        .order_by(tags.c.name)
+    )
+    if among is not None:
+        query = query.where(tags.c.name.in_(among))
+    found = {name: build_of(name) for name in (await connection.execute(query)).scalars()}
+    live: set[int] = set()
+    numbers = sorted({number for number in found.values() if number is not None})
+    for some in parts(numbers):
+        going_on = select(builds.c.id).where(
+            builds.c.id.in_(some), builds.c.state.not_in([state.value for state in BuildState if state.final])
+        )
+        live.update((await connection.execute(going_on)).scalars())
+    return [name for name, number in found.items() if number is not None and number not in live][:limit]
+
+
+async def needless_manifests(
+    connection: AsyncConnection,
+    identity: int,
+    before: datetime,
+    limit: int,
+    *,
+    untagged: bool,
+    among: Sequence[str] | None = None,
+) -> list[tuple[str, int]]:
+    """Digest and size of the manifests that nothing keeps; `among` these, if given."""
+    mine = manifests.c
+    query = select(mine.digest, mine.size).where(
+        mine.repository_id == identity,
+        mine.pushed_at < before,
+        ~exists().where(tags.c.repository_id == identity, tags.c.digest == mine.digest),
+        ~exists().where(_CHILDREN.c.repository_id == identity, _CHILDREN.c.child == mine.digest, _CHILDREN.c.manifest),
+        ~exists().where(_SUBJECTS.c.repository_id == identity, mine.subject != "", _SUBJECTS.c.digest == mine.subject),
+        ~exists().where(builds.c.digest == mine.digest),
+        ~exists().where(rollouts.c.digest == mine.digest),
+    )
+    if not untagged:
+        query = query.where(mine.abandoned)
+    if among is not None:
+        query = query.where(mine.digest.in_(among))
+    rows = await connection.execute(query.order_by(mine.digest).limit(limit))
+    return [(row.digest, row.size) for row in rows]
+
+
+async def needless_links(
+    connection: AsyncConnection, identity: int, before: datetime, limit: int, among: Sequence[str] | None = None
+) -> list[tuple[str, int]]:
+    """Digest and size of the blobs that no manifest of the repository refers to; `among` these, if given."""
+    mine = repository_blobs.c
+    query = select(mine.digest, mine.size).where(
+        mine.repository_id == identity,
+        mine.linked_at < before,
+        ~exists().where(_CHILDREN.c.repository_id == identity, _CHILDREN.c.child == mine.digest),
+    )
+    if among is not None:
+        query = query.where(mine.digest.in_(among))
+    rows = await connection.execute(query.order_by(mine.digest).limit(limit))
+    return [(row.digest, row.size) for row in rows]
+
+
+async def drop_stale_tags(connection: AsyncConnection, identity: int, names: Sequence[str]) -> None:
+    """Remove private tags; what they point at has no other use from now on, unless it is tagged again."""
+    for some in parts(names):
+        mine = and_(tags.c.repository_id == identity, tags.c.name.in_(some))
+        held = list((await connection.execute(select(tags.c.digest).where(mine).distinct())).scalars())
+        await connection.execute(delete(tags).where(mine))
+        await _abandon(connection, identity, manifests.c.digest.in_(held))
+
+
+async def drop_manifests(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> int:
+    """Remove manifests with their tags; how many. What only they kept is young again, for who still reads it."""
+    count = 0
+    now = datetime.now(UTC)
+    for some in parts(digests):
+        mine = and_(manifests.c.repository_id == identity, manifests.c.digest.in_(some))
+        abandoned = list(
+            (await connection.execute(select(manifests.c.digest).where(mine, manifests.c.abandoned))).scalars()
+        )
+        theirs = select(manifest_links.c.child).where(
+            manifest_links.c.repository_id == identity, manifest_links.c.parent.in_(some)
+        )
+        await connection.execute(
+            update(repository_blobs)
+            .where(repository_blobs.c.repository_id == identity, repository_blobs.c.digest.in_(theirs))
+            .values(linked_at=now)
+        )
+        await connection.execute(
+            update(manifests)
+            .where(
+                manifests.c.repository_id == identity,
+                or_(manifests.c.digest.in_(theirs), manifests.c.subject.in_(some)),
+            )
+            .values(pushed_at=now)
+        )
+        if abandoned:
+            of_abandoned = select(manifest_links.c.child).where(
+                manifest_links.c.repository_id == identity, manifest_links.c.parent.in_(abandoned)
+            )
+            await _abandon(
+                connection, identity, or_(manifests.c.digest.in_(of_abandoned), manifests.c.subject.in_(abandoned))
+            )
+        for table, column in ((tags, tags.c.digest), (manifest_links, manifest_links.c.parent)):
+            await connection.execute(delete(table).where(table.c.repository_id == identity, column.in_(some)))
+        count += (await connection.execute(delete(manifests).where(mine))).rowcount
+        await _given_up(connection, some, now)
+    return count
+
+
+async def drop_links(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> int:
+    """The repository no longer serves these blobs; how many it did."""
+    count = 0
+    now = datetime.now(UTC)
+    for some in parts(digests):
+        mine = and_(repository_blobs.c.repository_id == identity, repository_blobs.c.digest.in_(some))
+        count += (await connection.execute(delete(repository_blobs).where(mine))).rowcount
+        await _given_up(connection, some, now)
+    return count
+
+
+async def idle(connection: AsyncConnection, before: datetime, after: str, limit: int) -> list[tuple[str, int]]:
+    """Digest and size of what lies in the storage for nobody."""
+    query = select(blobs.c.digest, blobs.c.size).where(blobs.c.digest > after, *_idle(before))
+    rows = await connection.execute(query.order_by(blobs.c.digest).limit(limit))
+    return [(row.digest, row.size) for row in rows]
+
+
+async def forget(connection: AsyncConnection, digests: Sequence[str], before: datetime) -> None:
+    """Forget what was idle and lies in the storage no longer."""
+    for some in parts(digests):
+        await connection.execute(delete(blobs).where(blobs.c.digest.in_(some), *_idle(before)))
+
+
+def _idle(before: datetime) -> list[ColumnElement[bool]]:
+    return [
+        blobs.c.stored_at < before,
+        ~exists().where(repository_blobs.c.digest == blobs.c.digest),
+        ~exists().where(manifests.c.digest == blobs.c.digest),
+    ]
+
+
+async def _abandon(connection: AsyncConnection, identity: int, which: ColumnElement[bool]) -> None:
+    await connection.execute(
+        update(manifests).where(manifests.c.repository_id == identity, which).values(abandoned=True)
+    )
+
+
+async def _given_up(connection: AsyncConnection, digests: Sequence[str], now: datetime) -> None:
+    await connection.execute(update(blobs).where(blobs.c.digest.in_(digests)).values(stored_at=now))
+
+
+def parts(items: Sequence[_T]) -> list[Sequence[_T]]:
+    """The items in as many at a time as fit into one statement."""
+    return [items[start : start + _TOGETHER] for start in range(0, len(items), _TOGETHER)]

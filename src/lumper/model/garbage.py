@@ -1,0 +1,38 @@
+"""What the registry keeps for nobody, and why it need not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class GarbageKind(StrEnum):
+    """What is given up: a private tag, a manifest, a repository's right to serve a blob, or bytes in the storage."""
+
+    TAG = "tag"
+    MANIFEST = "manifest"
+    LINK = "link"
+    BYTES = "bytes"
+
+
+REASONS = {
+    GarbageKind.TAG: "its build has ended",
+    GarbageKind.MANIFEST: "no tag, index, subject, build or rollout needs it",
+    GarbageKind.LINK: "no manifest of the repository refers to it",
+    GarbageKind.BYTES: "no repository has it",
+}
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One such thing: `name` is a tag or a digest, `repository` is "" for bytes, `size` in bytes."""
+
+    kind: GarbageKind
+    repository: str
+    name: str
+    size: int = 0
+
+    @property
+    def why(self) -> str:
+        """Why it need not be kept."""
+        return REASONS[self.kind]

@@ -1,0 +1,141 @@
+"""Online garbage collection: what nobody needs is given up, while pushes and pulls go on.
+
+A thing goes in steps, and each step needs that it was left alone for the grace period:
+
+    private tag of a build that has ended ─▶ manifest ─▶ its children, referrers and links to blobs ─▶ bytes
+
+What loses its last reason to be kept is young again, so that who has read a manifest a moment ago still finds the
+layers. A manifest goes only after all that refer to it; so an index, its children and their referrers are never seen
+in parts. `Metadata.garbage` has the rules; the database finds garbage by its indexes, and nothing walks the storage.
+
+No push loses what it has stored or was told to be there:
+
+1. Between the moment when bytes are stored and the transaction that says who has them, nothing in the database speaks
+   for them. A push therefore holds the digest in `Holds` over both, and so do a mount and a manifest, which holds
+   everything that it refers to. The collector claims a digest only while nobody holds it, and whoever comes
+   meanwhile waits until the collector is done with it.
+2. With the claim in hand, the metadata are asked again, in the transaction that removes or right before the bytes go:
+   what was linked, tagged or pushed since it was found is not garbage any more.
+3. A client that asks for a blob or manifest, and is told that it is there, does not send it. So what a repository was
+   asked for within the grace is left alone. This is forgotten at a restart; the server role begins an interval later.
+4. Bytes are deleted before their row: a crash between the two leaves a row without bytes, which the next run takes,
+   and not bytes that nobody knows of.
+
+Claims are made in the memory of one process. Where several server processes share a bucket, run it when no pushes are
+on their way to another process, and set [registry] gc_interval = 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from lumper.errors import StorageError
+from lumper.model.garbage import Garbage, GarbageKind
+from lumper.registry.holds import Holds
+from lumper.registry.port import Metadata, Storage
+
+log = structlog.get_logger(__name__)
+
+_STEP = 500  # things of one transaction
+_BYTES_STEP = 50  # blobs that are claimed together: whoever pushes one of them waits for all
+_REPOSITORIES = 100  # names of one page
+_TOLD = 1000  # things of one report
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is kept, and for how long. `untagged`: whether manifests that lost their tags go too."""
+
+    grace: timedelta = timedelta(hours=1)
+    untagged: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run has given up, or would. `freed` are the bytes given back to the storage.
+
+    `garbage` has at most the first 1000 things; `counts` tells of all.
+    """
+
+    dry_run: bool
+    freed: int = 0
+    counts: dict[GarbageKind, int] = field(default_factory=lambda: dict.fromkeys(GarbageKind, 0))
+    garbage: tuple[Garbage, ...] = ()
+
+
+class Collector:
+    """Collects garbage, one run at a time."""
+
+    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, policy: Policy) -> None:
+        self._storage = storage
+        self._metadata = metadata
+        self._holds = holds
+        self._policy = policy
+        self._alone = asyncio.Lock()
+
+    async def run(self, *, dry_run: bool = False) -> Report:
+        """Give up all that is garbage now, or only tell what would be. Raises StorageError; what is done stays done."""
+        async with self._alone:
+            report = Report(dry_run)
+            before = datetime.now(UTC) - self._policy.grace
+            last = ""
+            while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
+                for repository in names:
+                    report = await self._repository(repository, before, report)
+                last = names[-1]
+            return await self._bytes(before, report)
+
+    async def _repository(self, repository: str, before: datetime, report: Report) -> Report:
+        untagged = self._policy.untagged
+        while True:
+            limit = _TOLD if report.dry_run else _STEP
+            found = await self._metadata.garbage(repository, before, untagged=untagged, limit=limit)
+            if report.dry_run:
+                return told(report, found)
+            lately = self._holds.lately(repository, self._policy.grace.total_seconds())
+            quiet = [one.name for one in found if one.kind is not GarbageKind.TAG and not lately(one.name)]
+            with self._holds.claiming(quiet) as free:
+                chosen = [one for one in found if one.kind is GarbageKind.TAG or one.name in free]
+                gone = await self._metadata.collect(repository, chosen, before, untagged=untagged) if chosen else []
+            report = told(report, gone)
+            if len(gone) < _STEP:
+                return report
+
+    async def _bytes(self, before: datetime, report: Report) -> Report:
+        last = ""
+        while found := await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP):
+            garbage = [Garbage(GarbageKind.BYTES, "", digest, size) for digest, size in found]
+            report = told(report, garbage if report.dry_run else await self._delete(garbage, before, last))
+            last = found[-1][0]
+        return report
+
+    async def _delete(self, garbage: Sequence[Garbage], before: datetime, last: str) -> list[Garbage]:
+        with self._holds.claiming([one.name for one in garbage]) as free:
+            still = {digest for digest, _ in await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP)}
+            gone = [one for one in garbage if one.name in free & still and await self._deleted(one.name)]
+            if gone:
+                await self._metadata.forget_blobs([one.name for one in gone], before)
+        return gone
+
+    async def _deleted(self, digest: str) -> bool:
+        try:
+            await self._storage.delete(digest)
+        except StorageError as exc:  # the others can go all the same, and this one next time
+            log.warning("a blob could not be deleted", action="registry.gc", digest=digest, error=exc.sentence)
+            return False
+        return True
+
+
+def told(report: Report, garbage: Sequence[Garbage]) -> Report:
+    """The report with these things added."""
+    counts = dict(report.counts)
+    for one in garbage:
+        counts[one.kind] += 1
+    freed = sum(one.size for one in garbage if one.kind is GarbageKind.BYTES)
+    shown = (*report.garbage, *garbage[: max(0, _TOLD - len(report.garbage))])
+    return replace(report, freed=report.freed + freed, counts=counts, garbage=shown)

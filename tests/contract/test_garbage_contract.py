@@ -1,0 +1,295 @@
+"""What the registry's metadata call garbage, in memory and in the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lumper.history.images import move_tags
+from lumper.history.store import open_history
+from lumper.history.tables import builds, rollouts, services
+from lumper.model.garbage import Garbage, GarbageKind
+from lumper.model.image import Link, NewManifest
+from lumper.model.links import Links
+from lumper.model.source import Push, parse_git_url
+from lumper.queue.codec import encode
+from lumper.registry.metadata.memory import MemoryMetadata
+from lumper.registry.port import Metadata
+
+A, B, C, D, E = (f"sha256:{letter * 64}" for letter in "abcde")
+OCI = "application/vnd.oci.image.manifest.v1+json"
+SOON = timedelta(seconds=60)
+
+
+@dataclass
+class Known:
+    """The metadata under test; how a build begins and ends with a digest, and a rollout of a digest is queued."""
+
+    metadata: Metadata
+    begun: Callable[[], Awaitable[int]]
+    ended: Callable[[int, str], Awaitable[None]]
+    rolled_out: Callable[[str], Awaitable[None]]
+    moved: Callable[[str, str, Sequence[str], int], Awaitable[object]]
+
+    async def found(self, *, untagged: bool = False, repository: str = "one") -> list[tuple[str, str]]:
+        """The garbage in a minute, if nothing happens until then."""
+        found = await self.metadata.garbage(repository, datetime.now(UTC) + SOON, untagged=untagged)
+        return [(one.kind.value, one.name) for one in found]
+
+    async def collect(self, *, untagged: bool = False, repository: str = "one") -> list[tuple[str, str]]:
+        """Everything that is garbage in a minute goes at once, and what is garbage then, until there is none."""
+        gone: list[tuple[str, str]] = []
+        while True:
+            before = datetime.now(UTC) + SOON
+            found = await self.metadata.garbage(repository, before, untagged=untagged)
+            removed = await self.metadata.collect(repository, found, before, untagged=untagged)
+            assert removed == found
+            if not removed:
+                return gone
+            gone += [(one.kind.value, one.name) for one in removed]
+
+    async def idle(self) -> list[str]:
+        return [digest for digest, _ in await self.metadata.idle_blobs(datetime.now(UTC) + SOON)]
+
+
+@asynccontextmanager
+async def memory(_folder: Path) -> AsyncIterator[Known]:
+    metadata = MemoryMetadata()
+
+    async def begun() -> int:
+        metadata.running.add(1)
+        return 1
+
+    async def ended(build_id: int, digest: str) -> None:
+        metadata.running.discard(build_id)
+        metadata.needed.add(digest)
+
+    async def rolled_out(digest: str) -> None:
+        metadata.needed.add(digest)
+
+    yield Known(metadata, begun, ended, rolled_out, metadata.move_tags)
+
+
+@asynccontextmanager
+async def database(folder: Path) -> AsyncIterator[Known]:
+    history = open_history(
+        f"sqlite+aiosqlite:///{folder}/lumper.db", folder / "logs", Links("http://l", "l", "l"), encode
+    )
+    await history.database.migrate()
+
+    async def begun() -> int:
+        project = await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
+        async with history.database.write() as connection:
+            push = Push("owner/app", "refs/tags/v1", "a" * 40)
+            return (await history.builds.queue(connection, project, push))[0]
+
+    async def ended(build_id: int, digest: str) -> None:
+        async with history.database.write() as connection:
+            state = "succeeded" if digest else "failed"
+            await connection.execute(builds.update().where(builds.c.id == build_id).values(state=state, digest=digest))
+
+    async def rolled_out(digest: str) -> None:
+        async with history.database.write() as connection:
+            await connection.execute(services.insert().values(name="web", generation=1))
+            await connection.execute(
+                rollouts.insert().values(
+                    service="web", release={}, digest=digest, generation=1, state="queued", created_at=datetime.now(UTC)
+                )
+            )
+
+    async def moved(repository: str, digest: str, names: Sequence[str], build_id: int) -> None:
+        async with history.database.write() as connection:
+            await move_tags(connection, repository, digest, names, build_id, datetime.now(UTC))
+
+    yield Known(history.images, begun, ended, rolled_out, moved)
+    await history.database.close()
+
+
+@pytest.fixture(params=[memory, database], ids=lambda make: make.__name__)
+async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
+    make: Callable[[Path], AbstractAsyncContextManager[Known]] = request.param
+    async with make(tmp_path) as made:
+        yield made
+
+
+async def push(known: Known, digest: str, *links: Link, tags: Sequence[str] = (), subject: str = "") -> None:
+    for link in links:
+        if not link.manifest:
+            await known.metadata.link_blob("one", link.digest, link.size)
+    await known.metadata.put_manifest("one", NewManifest(digest, OCI, 10, links, subject), tags)
+
+
+async def test_a_blob_is_loose_while_no_manifest_refers_to_it(known: Known) -> None:
+    await known.metadata.link_blob("one", A, 5)
+    await push(known, B, Link(C, 7), tags=["x"])
+
+    found = await known.metadata.garbage("one", datetime.now(UTC) + SOON)
+
+    assert found == [Garbage(GarbageKind.LINK, "one", A, 5)]
+    assert await known.found(repository="two") == []
+
+
+async def test_nothing_is_garbage_within_the_grace(known: Known) -> None:
+    before = datetime.now(UTC) - SOON
+    await known.metadata.link_blob("one", A, 5)
+    await push(known, B)
+
+    assert await known.metadata.garbage("one", before, untagged=True) == []
+    await known.metadata.unlink_blob("one", A)
+    assert await known.metadata.idle_blobs(before) == []
+
+
+async def test_what_lost_its_tag_stays_unless_it_is_told_to_go(known: Known) -> None:
+    await push(known, A, Link(C, 1), tags=["x"])
+    await push(known, B, Link(C, 1), Link(D, 1), tags=["x"])
+
+    assert await known.found() == []
+    assert await known.collect(untagged=True) == [("manifest", A)]
+    assert await known.metadata.delete_manifest("one", B)
+    assert await known.collect() == [("link", C), ("link", D)]
+    assert not await known.metadata.has_blob("one", C)
+
+
+async def test_children_stay_with_their_index(known: Known) -> None:
+    await push(known, A, Link(C, 1))
+    await push(known, B, Link(A, 10, manifest=True), tags=["x"])
+
+    assert await known.found(untagged=True) == []
+    assert await known.metadata.delete_tag("one", "x")
+    assert await known.found(untagged=True) == [("manifest", B)]
+    assert await known.collect(untagged=True) == [("manifest", B), ("manifest", A), ("link", C)]
+
+
+async def test_referrers_stay_with_their_subject(known: Known) -> None:
+    await push(known, A, tags=["x"])
+    await push(known, B, Link(C, 1), subject=A)
+    await push(known, D, subject=B)
+
+    assert await known.found(untagged=True) == []
+    assert await known.metadata.delete_manifest("one", A)
+    assert await known.found() == []
+    assert await known.collect(untagged=True) == [("manifest", B), ("manifest", D), ("link", C)]
+
+
+async def test_what_loses_its_last_reason_is_young_again(known: Known) -> None:
+    await push(known, A, Link(C, 1))
+    await push(known, B, Link(A, 10, manifest=True), tags=["x"])
+    then = datetime.now(UTC)
+
+    assert await known.metadata.delete_manifest("one", B)
+    assert await known.metadata.garbage("one", then, untagged=True) == []
+    assert await known.metadata.delete_manifest("one", A)
+    assert await known.metadata.garbage("one", then, untagged=True) == []
+    assert await known.metadata.unlink_blob("one", C)
+    assert await known.metadata.idle_blobs(then) == []
+
+
+async def test_digests_of_builds_and_rollouts_stay(known: Known) -> None:
+    await push(known, A)
+    await push(known, B)
+    await push(known, C)
+    await known.ended(await known.begun(), A)
+    await known.rolled_out(B)
+
+    assert await known.found(untagged=True) == [("manifest", C)]
+
+
+async def test_what_a_build_left_behind_goes_when_it_has_ended(known: Known) -> None:
+    build = await known.begun()
+    await push(known, A, Link(D, 1))
+    await push(known, B, Link(A, 10, manifest=True), tags=[f"_build-{build}-1", "_build-by-hand"])
+    await push(known, C, Link(D, 1), tags=["x"])
+    await push(known, E, tags=[f"_build-{build}-2"])
+    assert await known.found() == []
+
+    await known.ended(build, "")
+
+    assert await known.collect() == [("tag", f"_build-{build}-1"), ("tag", f"_build-{build}-2"), ("manifest", E)]
+    assert await known.metadata.delete_tag("one", "_build-by-hand")
+    assert await known.collect() == [("manifest", B), ("manifest", A)]
+    assert await known.metadata.manifest("one", C) is not None
+    assert await known.metadata.has_blob("one", D)
+
+
+async def test_a_build_that_nobody_knows_any_more_has_ended(known: Known) -> None:
+    await push(known, A, tags=["_build-77-1"])
+
+    assert await known.collect() == [("tag", "_build-77-1"), ("manifest", A)]
+
+
+async def test_what_is_pushed_or_tagged_again_is_not_left_behind(known: Known) -> None:
+    for digest, number in ((A, 77), (B, 78)):
+        await push(known, digest, tags=[f"_build-{number}-1"])
+    before = datetime.now(UTC) + SOON
+    stale = await known.metadata.garbage("one", before)
+    assert len(await known.metadata.collect("one", stale, before)) == 2
+    assert await known.found() == [("manifest", A), ("manifest", B)]
+
+    await push(known, A)
+    await known.moved("one", B, ["x"], 78)
+    assert await known.metadata.delete_tag("one", "x")
+
+    assert await known.found() == []
+
+
+async def test_garbage_is_judged_again_when_it_goes(known: Known) -> None:
+    await known.metadata.link_blob("one", A, 5)
+    await push(known, B)
+    await push(known, C, tags=["_build-77-1"])
+    before = datetime.now(UTC) + SOON
+    found = await known.metadata.garbage("one", before, untagged=True)
+    assert len(found) == 3
+
+    await push(known, D, Link(A, 5), Link(B, 10, manifest=True), tags=["x", "_build-77-1"])
+
+    assert await known.metadata.collect("one", found, datetime.now(UTC) - SOON, untagged=True) == []
+    gone = await known.metadata.collect("one", found, before, untagged=True)
+    assert [one.kind for one in gone] == [GarbageKind.TAG]
+    assert await known.metadata.has_blob("one", A)
+    assert await known.metadata.manifest("one", B) is not None
+    assert await known.metadata.collect("two", found, before) == []
+
+
+async def test_bytes_are_idle_when_no_repository_has_them(known: Known) -> None:
+    await push(known, A, Link(C, 7), tags=["x"])
+    await known.metadata.link_blob("two", C, 7)
+    assert await known.idle() == []
+
+    assert await known.metadata.delete_manifest("one", A)
+    assert await known.metadata.unlink_blob("one", C)
+    assert await known.idle() == [A]
+    assert await known.metadata.unlink_blob("two", C)
+
+    soon = datetime.now(UTC) + SOON
+    assert await known.metadata.idle_blobs(soon) == [(A, 10), (C, 7)]
+    assert await known.metadata.idle_blobs(soon, limit=1) == [(A, 10)]
+    assert await known.metadata.idle_blobs(soon, after=A) == [(C, 7)]
+
+
+async def test_only_what_is_idle_is_forgotten(known: Known) -> None:
+    for digest in (A, B):
+        await known.metadata.link_blob("one", digest, 5)
+        assert await known.metadata.unlink_blob("one", digest)
+    await known.metadata.link_blob("one", B, 5)
+
+    await known.metadata.forget_blobs([A, B, C], datetime.now(UTC) + SOON)
+
+    assert await known.idle() == []
+    assert await known.metadata.unlink_blob("one", B)
+    assert await known.idle() == [B]
+
+
+async def test_a_page_has_at_most_as_many_as_asked_for(known: Known) -> None:
+    for n in range(1200):
+        await known.metadata.put_manifest("one", NewManifest(f"sha256:{n:064x}", OCI, 1, ()), [])
+
+    found = await known.metadata.garbage("one", datetime.now(UTC) + SOON, untagged=True, limit=1100)
+
+    assert len(found) == 1100
+    assert len(await known.metadata.collect("one", found, datetime.now(UTC) + SOON, untagged=True)) == 1100
+    assert len(await known.found(untagged=True)) == 100
