@@ -22,7 +22,7 @@ from parts.rabbitmq import free_ports
 from parts.waiting import wait_for
 
 TAGS = ("1.2.3", "1.2", "1", "latest")
-SOON = 5.0  # seconds from the restart to the next attempt; without a word of the worker's own it would be a lease of 30
+SOON = 10.0  # seconds from the restart to the next attempt; without a word of the worker's own it would be a lease of 30
 HELD = "held by the test"
 
 # A service that is healthy only when somebody has made a file in its container.
