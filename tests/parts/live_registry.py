@@ -21,6 +21,7 @@ from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.people import Role
 from lumper.registry.access import Anonymous
+from lumper.registry.gc import Policy
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
@@ -67,13 +68,14 @@ async def live_registry(
     registry_folder: Path | None = None,
     with_user: bool = False,
     storage: Storage | None = None,
+    policy: Policy | None = None,
 ) -> AsyncIterator[LiveRegistry]:
     """Serve the data folder, with blobs in `storage` if it is given, until the block ends."""
     database = Database(f"sqlite+aiosqlite:///{data}/lumper.db")
     await database.migrate()
     accounts, keys = Accounts(database), Keys(data / "token.key")
     storage = storage or FilesystemStorage(registry_folder or data / "registry")
-    registry = Registry(storage, ImageHistory(database))
+    registry = Registry(storage, ImageHistory(database), policy)
     app = web.Application()
     oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=anonymous)
     runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False)
