@@ -19,7 +19,7 @@ from lumper.errors import Invalid
 from lumper.layout import DataFolder
 from lumper.model.people import Role
 from lumper.registry.storage.s3 import S3Storage
-from lumper.wiring import open_storage
+from lumper.wiring.adapters import open_storage
 from parts.live_registry import live_registry
 from parts.s3_service import Bucket, S3Service, s3_service
 

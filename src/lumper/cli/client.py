@@ -188,7 +188,7 @@ def _checked_data() -> Path:
 def _opened(stack: contextlib.ExitStack, folder: DataFolder) -> str:
     """The URL of a server inside this process, or of one that begins in this moment."""
     from lumper.config import load  # slow to import, and only needed when no server runs
-    from lumper.wiring import serve_in_thread
+    from lumper.wiring.processes import serve_in_thread
 
     config = load(overrides={"data": folder.root})
     deadline = time.monotonic() + _PATIENCE

@@ -108,7 +108,7 @@ def _queue(config: Config) -> Check:
 
 
 async def _depth(config: Config) -> int:
-    from lumper.wiring import open_broker
+    from lumper.wiring.adapters import open_broker
 
     broker = await open_broker(config, DataFolder(config.data))
     try:
@@ -128,7 +128,7 @@ def _storage(config: Config) -> Check:
 
 
 async def _upload(config: Config) -> None:
-    from lumper.wiring import open_storage
+    from lumper.wiring.adapters import open_storage
 
     storage = open_storage(config, DataFolder(config.data))
     name = f"doctor-{secrets.token_hex(8)}"
@@ -150,7 +150,7 @@ def _engine(config: Config) -> Iterator[Check]:
 
 
 async def _engine_version(config: Config) -> tuple[str, str]:
-    from lumper.wiring import open_engine
+    from lumper.wiring.adapters import open_engine
 
     engine = open_engine(config)
     try:

@@ -60,7 +60,7 @@ def explain(
     """
     from lumper.hooks.port import Request
     from lumper.hooks.rules import explain_delivery
-    from lumper.wiring import open_forges
+    from lumper.wiring.adapters import open_forges
 
     forges = {each.name: each for each in open_forges()}
     if forge not in forges:

@@ -60,7 +60,7 @@ def worker(*, data: Path | None = None, config: Path | None = None) -> None:
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    from lumper.wiring import run_worker
+    from lumper.wiring.processes import run_worker
 
     _role(load(config, overrides={"data": data}), run_worker)
 
@@ -77,7 +77,7 @@ def mailer(*, data: Path | None = None, config: Path | None = None) -> None:
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    from lumper.wiring import run_mailer
+    from lumper.wiring.processes import run_mailer
 
     _role(load(config, overrides={"data": data}), run_mailer)
 
@@ -94,7 +94,7 @@ def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    from lumper.wiring import run_deployer
+    from lumper.wiring.processes import run_deployer
 
     _role(load(config, overrides={"data": data}), run_deployer)
 
@@ -102,7 +102,7 @@ def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
 def serve(config: Config, roles: set[Role]) -> None:
     """Run a server with these roles in its process, until a signal comes."""
     from lumper.logs import set_up
-    from lumper.wiring import run_server
+    from lumper.wiring.processes import run_server
 
     set_up(config.log.level, config.log.format)
     _run(run_server(config, _announce, frozenset(roles)))

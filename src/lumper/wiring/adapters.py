@@ -1,0 +1,115 @@
+"""The adapter that the configuration names. Each is imported where it is chosen: an extra not used is not needed."""
+
+from __future__ import annotations
+
+from lumper.build.port import Engine
+from lumper.config import Config
+from lumper.deploy.port import Host
+from lumper.errors import Invalid
+from lumper.hooks.port import Forge
+from lumper.layout import DataFolder
+from lumper.notify.port import Channel
+from lumper.queue.port import Broker
+from lumper.registry.port import Storage
+
+
+def open_forges() -> list[Forge]:
+    """All forges whose webhooks are understood."""
+    from lumper.hooks.forges.gitea import Gitea
+    from lumper.hooks.forges.github import GitHub
+
+    return [GitHub(), Gitea()]
+
+
+async def open_broker(config: Config, folder: DataFolder) -> Broker:
+    """The broker that [queue] url names. Raises Invalid for a kind of URL that there is none for."""
+    url = config.queue.url.get_secret_value()
+    match url.partition(":")[0]:
+        case "":
+            from lumper.queue.brokers.sqlite import SqliteBroker
+
+            return SqliteBroker(folder.queue)
+        case "amqp" | "amqps":
+            try:
+                from lumper.queue.brokers.rabbitmq import RabbitBroker
+            except ModuleNotFoundError as exc:
+                hint = "Install it with pip install 'lumper[rabbitmq]'."
+                raise Invalid("RabbitMQ needs the Python package aio-pika.", hint=hint) from exc
+            return RabbitBroker(url)
+        case other:
+            raise Invalid(
+                f"[queue] url begins with {other}:, and no such broker is known.", hint="Use amqp:// or leave it empty."
+            )
+
+
+def open_engine(config: Config) -> Engine:
+    """The engine that builds."""
+    from lumper.build.engines.buildkit.engine import BuildKitEngine
+
+    return BuildKitEngine(config.worker.engine)
+
+
+def open_host(config: Config) -> Host:
+    """The host that services run on."""
+    from lumper.deploy.hosts.docker import DockerHost
+
+    return DockerHost(config.deploy.host, config.deploy.engine)
+
+
+def open_channels(config: Config, folder: DataFolder) -> tuple[Channel, Channel]:
+    """The channel for reports, and the one for what it refuses."""
+    from lumper.notify.channels.maildir import MaildirChannel
+
+    maildir = MaildirChannel(folder.folder("mail"), sender=config.mail.sender)
+    if not config.mail.host:
+        return maildir, maildir
+    from lumper.notify.channels.email import EmailChannel
+
+    mail = config.mail
+    channel = EmailChannel(
+        mail.host,
+        mail.port,
+        sender=mail.sender,
+        username=mail.username,
+        password=mail.password.get_secret_value(),
+        security=mail.security,
+        timeout=mail.timeout,
+        ca_file=mail.ca_file,
+    )
+    return channel, maildir
+
+
+def open_storage(config: Config, folder: DataFolder) -> Storage:
+    """Where images lie, as [registry] storage says. Raises Invalid for what is not known, or not whole."""
+    registry = config.registry
+    match registry.storage.partition(":")[0]:
+        case "":
+            from lumper.registry.storage.filesystem import FilesystemStorage
+
+            return FilesystemStorage(folder.folder("registry"))
+        case "s3":
+            secret = registry.secret_access_key.get_secret_value()
+            if not registry.access_key_id or not secret:
+                raise Invalid(
+                    "[registry] storage is an S3 bucket, and there is no key for it.",
+                    hint="Set [registry] access_key_id and LUMPER_REGISTRY_SECRET_ACCESS_KEY_FILE.",
+                )
+            try:
+                from lumper.registry.storage.s3 import S3Storage
+            except ModuleNotFoundError as exc:
+                hint = "Install it with pip install 'lumper[s3]'."
+                raise Invalid("An S3 bucket needs the Python package obstore.", hint=hint) from exc
+            return S3Storage(
+                registry.storage,
+                endpoint=registry.endpoint,
+                region=registry.region,
+                access_key_id=registry.access_key_id,
+                secret_access_key=secret,
+                ca_file=registry.ca_file,
+                redirect=registry.redirect,
+            )
+        case other:
+            raise Invalid(
+                f"[registry] storage begins with {other}:, and no such storage is known.",
+                hint="Use s3://BUCKET/PREFIX or leave it empty.",
+            )

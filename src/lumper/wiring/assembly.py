@@ -1,0 +1,126 @@
+"""Adapters and configuration to the application and to each role."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from lumper.build.checkout import Limits, Mirrors
+from lumper.build.port import Login as EngineLogin
+from lumper.build.run import Builder, GitCredentials
+from lumper.config import Config
+from lumper.deploy.port import Login as HostLogin
+from lumper.errors import StorageError
+from lumper.history.store import History, open_history
+from lumper.layout import DataFolder
+from lumper.model.links import Links
+from lumper.model.people import Role
+from lumper.queue.codec import encode
+from lumper.queue.port import Broker
+from lumper.registry.gc import Policy
+from lumper.registry.port import Storage
+from lumper.registry.registry import Registry
+from lumper.roles.deployer import Deployer
+from lumper.roles.mailer import Mailer, ReadLog
+from lumper.roles.worker import Worker
+from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host
+
+
+@contextlib.asynccontextmanager
+async def open_own_history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
+    """The history in its database, brought to the newest schema, with the tokens of the roles."""
+    url = config.database.url.get_secret_value() or folder.database_url
+    history = open_history(url, folder.folder("logs"), links, encode)
+    try:
+        await history.database.migrate()
+        for role in (Role.OPERATOR, Role.WORKER, Role.MAILER, Role.DEPLOYER):
+            await history.accounts.ensure_token(role.value, role, folder.token(role.value))
+        yield history
+    finally:
+        await history.database.close()
+
+
+def open_registry(config: Config, storage: Storage, history: History) -> Registry:
+    """The registry over its storage and its metadata."""
+    grace = timedelta(seconds=config.registry.gc_grace)
+    return Registry(storage, history.images, Policy(grace, untagged=config.registry.untagged == "delete"))
+
+
+def assemble_app(
+    config: Config, folder: DataFolder, history: History, broker: Broker, registry: Registry, links: Links
+) -> web.Application:
+    """Everything on the one port."""
+    from lumper.notify.channels.maildir import MaildirReader
+    from lumper.roles.receiver import HistoryReceiver
+    from lumper.web.app import make_app
+    from lumper.web.tokens import Keys
+
+    return make_app(
+        history,
+        broker,
+        registry,
+        Keys(folder.folder("keys") / "registry.pem"),
+        HistoryReceiver(history),
+        open_forges(),
+        MaildirReader(folder.folder("mail")),
+        links,
+        allow_local=config.git.allow_local,
+        public_url=config.server.public_url,
+        anonymous=config.registry.anonymous,
+    )
+
+
+def assemble_worker(
+    config: Config, folder: DataFolder, broker: Broker, registry: str, token: str, git: GitCredentials
+) -> Worker:
+    """A worker; `registry` is HOST:PORT as its engine reaches it, unless the configuration says another."""
+    ssh = folder.folder("ssh")
+    mirrors = Mirrors(
+        folder.folder("mirrors"),
+        limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
+        ssh_key=config.git.ssh_key or ssh / "id_ed25519",
+        known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
+        strict_host_keys=config.git.ssh_known_hosts is not None,
+    )
+    login = EngineLogin("worker", token)
+    builder = Builder(
+        open_engine(config), mirrors, config.worker.registry or registry, login, git, config.worker.build_timeout
+    )
+    return Worker(
+        broker,
+        builder,
+        name=config.worker.name,
+        concurrency=config.worker.concurrency,
+        spool=folder.folder("spool"),
+    )
+
+
+def assemble_mailer(config: Config, folder: DataFolder, broker: Broker, read_log: ReadLog) -> Mailer:
+    """A mailer."""
+    channel, fallback = open_channels(config, folder)
+    return Mailer(broker, channel, fallback, read_log, people=config.mail.people, admin=config.mail.admin)
+
+
+def assemble_deployer(config: Config, broker: Broker, token: str) -> Deployer:
+    """A deployer."""
+
+    async def credentials(_image: str) -> HostLogin:
+        return HostLogin("deployer", token)
+
+    return Deployer(broker, open_host(config), credentials)
+
+
+def token_of(folder: DataFolder, role: Role, file: Path | None = None) -> str:
+    """The token of a role, from its file. Raises StorageError."""
+    path = file or folder.token(role.value)
+    try:
+        return path.read_text().strip()
+    except OSError as exc:
+        raise StorageError(
+            f"The token of the {role.value} cannot be read from {path}: {exc.strerror}.",
+            hint="The server writes it at its first start; elsewhere, copy it and set [connect] token_file.",
+        ) from exc

@@ -1,0 +1,171 @@
+"""What a command runs: everything, the server, one role, or the API for one command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from lumper.config import Config
+from lumper.errors import Invalid
+from lumper.history.store import History
+from lumper.layout import DataFolder
+from lumper.model.people import Role
+from lumper.queue.port import Broker
+from lumper.roles.base import run_until_signal, supervise
+from lumper.roles.remote import RemoteServer
+from lumper.roles.server import Server
+from lumper.wiring.adapters import open_broker, open_storage
+from lumper.wiring.addresses import Addresses, addresses, bind
+from lumper.wiring.assembly import (
+    assemble_app,
+    assemble_deployer,
+    assemble_mailer,
+    assemble_worker,
+    open_own_history,
+    open_registry,
+    token_of,
+)
+
+Announce = Callable[[str, str], None]
+"""Told, once the port is open, the public URL and the one-time admin link ("" when there is an admin already)."""
+
+
+async def run_server(config: Config, announce: Announce, roles: frozenset[Role]) -> None:
+    """The server, with these roles in its process, until a signal comes: all for `lumper up`, none for a registry."""
+    folder = DataFolder(config.data)
+    folder.prepare()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(folder.lock())
+        listener = stack.enter_context(bind(config))
+        where = addresses(config, listener.getsockname()[1])
+        history = await stack.enter_async_context(open_own_history(config, folder, where.links))
+        broker = await open_broker(config, folder)
+        stack.push_async_callback(broker.close)
+        storage = open_storage(config, folder)
+        stack.push_async_callback(storage.close)
+        registry = open_registry(config, storage, history)
+        app = assemble_app(config, folder, history, broker, registry, where.links)
+        server = Server(app, listener, history, registry, broker, gc_interval=config.registry.gc_interval)
+        parts = [server.run(), _announced(server, folder, history, where, announce)]
+        if Role.WORKER in roles:
+
+            async def git(project_id: str) -> tuple[str, str] | None:
+                project = await history.projects.get(project_id)
+                return (project.username, project.password) if project.username or project.password else None
+
+            worker = assemble_worker(config, folder, broker, where.local, token_of(folder, Role.WORKER), git)
+            parts.append(supervise("worker", worker.run))
+        if Role.MAILER in roles:
+
+            async def read_log(build_id: int, attempt: int) -> bytes:
+                return b"".join([chunk async for chunk in history.logs.read(build_id, attempt)])
+
+            parts.append(supervise("mailer", assemble_mailer(config, folder, broker, read_log).run))
+        if Role.DEPLOYER in roles:
+            deployer = assemble_deployer(config, broker, token_of(folder, Role.DEPLOYER))
+            parts.append(supervise("deployer", deployer.run))
+        await run_until_signal(*parts)
+
+
+async def _announced(
+    server: Server, folder: DataFolder, history: History, where: Addresses, announce: Announce
+) -> None:
+    await server.ready.wait()
+    link = ""
+    if not await history.accounts.users():
+        link = f"{where.links.public_url}/setup?token={await history.accounts.create_setup_token()}"
+    with folder.announced(f"http://{where.local}"):
+        announce(where.links.public_url, link)
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def _remote_role(config: Config, role: Role) -> AsyncIterator[tuple[DataFolder, Broker, RemoteServer, str]]:
+    """What a role on its own has: the queue, the server over HTTP, and its token."""
+    folder = DataFolder(config.data)
+    if not config.queue.url.get_secret_value() and not folder.queue.exists():
+        raise Invalid(
+            f"`lumper {role.value}` on its own needs a queue that it shares with the server.",
+            hint="Set [queue] url to amqp://…, or run `lumper up`, which has all roles in one process.",
+        )
+    folder.prepare()
+    token = token_of(folder, role, config.connect.token_file)
+    broker = await open_broker(config, folder)
+    try:
+        async with RemoteServer(_server_url(config, folder), token) as server:
+            yield folder, broker, server, token
+    finally:
+        await broker.close()
+
+
+def _server_url(config: Config, folder: DataFolder) -> str:
+    own = folder.server_url() or f"http://{addresses(config, config.listen[1]).local}"
+    return config.connect.server.rstrip("/") or own
+
+
+async def run_worker(config: Config) -> None:
+    """`lumper worker`, until a signal comes."""
+    async with _remote_role(config, Role.WORKER) as (folder, broker, server, token):
+        registry = _server_url(config, folder).partition("://")[2]
+        await run_until_signal(assemble_worker(config, folder, broker, registry, token, server.git_credentials).run())
+
+
+async def run_mailer(config: Config) -> None:
+    """`lumper mailer`, until a signal comes."""
+    async with _remote_role(config, Role.MAILER) as (folder, broker, server, _):
+        await run_until_signal(assemble_mailer(config, folder, broker, server.read_log).run())
+
+
+async def run_deployer(config: Config) -> None:
+    """`lumper deployer`, until a signal comes."""
+    async with _remote_role(config, Role.DEPLOYER) as (_, broker, _server, token):
+        await run_until_signal(assemble_deployer(config, broker, token).run())
+
+
+@contextlib.contextmanager
+def serve_in_thread(config: Config) -> Iterator[str]:
+    """The API over the data folder for one command, while no server runs; its URL on loopback.
+
+    Raises Conflict if a server runs with this folder after all.
+    """
+    folder = DataFolder(config.data)
+    folder.prepare()
+    ready: list[str] = []
+    started, stop = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        own = config.model_copy(update={"server": config.server.model_copy(update={"listen": "127.0.0.1:0"})})
+        async with AsyncExitStack() as stack:
+            stack.enter_context(folder.lock())
+            listener = stack.enter_context(bind(own))
+            links = addresses(config, config.listen[1]).links
+            history = await stack.enter_async_context(open_own_history(config, folder, links))
+            broker = await open_broker(config, folder)
+            stack.push_async_callback(broker.close)
+            storage = open_storage(config, folder)
+            stack.push_async_callback(storage.close)
+            app = assemble_app(config, folder, history, broker, open_registry(config, storage, history), links)
+            runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, listener).start()
+            ready.append(f"http://127.0.0.1:{listener.getsockname()[1]}")
+            started.set()
+            await asyncio.to_thread(stop.wait)
+
+    with ThreadPoolExecutor(1) as executor:
+        serving = executor.submit(lambda: asyncio.run(serve()))
+        serving.add_done_callback(lambda _: started.set())
+        started.wait()
+        try:
+            if not ready:
+                serving.result()  # raises what went wrong
+            yield ready[0]
+        finally:
+            stop.set()
