@@ -48,9 +48,8 @@ class UploadEnd:
         """
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_WRONLY)
-        os.lseek(self._descriptor, self._progress.size, os.SEEK_SET)
         try:
-            write_all(self._descriptor, parts)
+            write_all(self._descriptor, parts, self._progress.size)
         except OSError:
             with suppress(OSError):  # the first error is the one to tell; `commit` compares the sizes
                 os.ftruncate(self._descriptor, self._progress.size)
@@ -74,11 +73,12 @@ class UploadEnd:
             self._descriptor = -1
 
 
-def write_all(descriptor: int, parts: Sequence[_Bytes]) -> None:
+def write_all(descriptor: int, parts: Sequence[_Bytes], offset: int = 0) -> None:
     """Write all of it with as few calls as it takes. Raises OSError."""
     pending = [memoryview(part) for part in parts if part]
     while pending:
-        written = os.writev(descriptor, pending)
+        written = os.pwritev(descriptor, pending, offset)
+        offset += written
         while pending and written >= len(pending[0]):
             written -= len(pending.pop(0))
         if written:

@@ -1,0 +1,143 @@
+"""Bodies that are large enough to be read past the event loop, by clients that do what clients do."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lumper.model.people import Role
+from parts.eventually import eventually
+from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
+
+MIB = 1 << 20
+DATA = os.urandom(9 * MIB + 17)
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
+    async with live_registry(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
+    async with aiohttp.ClientSession() as session:
+        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+
+
+async def _begun(live: LiveRegistry, method: str, path: str, size: int, more: str = "") -> tuple[Reader, Writer]:
+    """A connection on which the head of a request was sent."""
+    host, _, port = live.host.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"{method} {path} HTTP/1.1\r\nHost: {live.host}\r\nAuthorization: Bearer {live.tokens[Role.ADMIN]}\r\n"
+        f"Content-Length: {size}\r\n{more}\r\n".encode()
+    )
+    return reader, writer
+
+
+async def _size(admin: RegistryClient, location: str) -> int:
+    async with admin.request("GET", location) as response:
+        assert response.status == 204
+        return int(response.headers["Range"].partition("-")[2]) + 1
+
+
+async def _until_size(admin: RegistryClient, location: str, size: int) -> None:
+    async def there() -> bool:
+        return await _size(admin, location) == size
+
+    await eventually(there)
+
+
+@pytest.mark.parametrize("way", ["PATCH", "PUT", "POST"])
+async def test_a_large_body_becomes_the_blob_that_was_sent(admin: RegistryClient, way: str) -> None:
+    digest = digest_of(DATA)
+    location = "/v2/a/blobs/uploads/" if way == "POST" else await admin.begin("a")
+    path = location if way == "PATCH" else f"{location}?digest={digest}"
+    async with admin.request(way, path, data=io.BytesIO(DATA)) as response:
+        assert response.status == (202 if way == "PATCH" else 201)
+        assert response.headers["Connection"] == "close"
+    if way == "PATCH":
+        assert await admin.status("PUT", f"{location}?digest={digest}") == 201
+
+    async with admin.request("GET", f"/v2/a/blobs/{digest}") as response:
+        assert await response.read() == DATA
+
+
+async def test_a_large_body_with_another_digest_is_refused(admin: RegistryClient) -> None:
+    path = f"/v2/a/blobs/uploads/?digest={digest_of(b'else')}"
+    assert await admin.refusal("POST", path, data=io.BytesIO(DATA)) == (400, "DIGEST_INVALID")
+
+
+async def test_a_body_that_comes_in_bits_is_taken_as_it_comes(admin: RegistryClient, live: LiveRegistry) -> None:
+    location = await admin.begin("a")
+    reader, writer = await _begun(live, "PATCH", location, len(DATA))
+    at = 0
+    for size in (1, 70_000, 3 * MIB, 1, len(DATA)):
+        writer.write(DATA[at : at + size])
+        at += size
+        if at < len(DATA):
+            await _until_size(admin, location, at)  # all of it arrives although nothing follows
+    assert (await reader.readline()).startswith(b"HTTP/1.1 202")
+    writer.close()
+    assert await admin.status("PUT", f"{location}?digest={digest_of(DATA)}") == 201
+
+
+async def test_after_a_client_went_away_the_upload_goes_on_where_it_was(
+    admin: RegistryClient, live: LiveRegistry
+) -> None:
+    location = await admin.begin("a")
+    _, writer = await _begun(live, "PATCH", location, len(DATA))
+    writer.write(DATA[: 5 * MIB])
+    await _until_size(admin, location, 5 * MIB)
+    writer.transport.abort()
+
+    rest = DATA[5 * MIB :]
+    where = {"Content-Range": f"{5 * MIB}-{len(DATA) - 1}"}
+
+    async def taken() -> bool:  # once the first request has given the upload up
+        return await admin.status("PATCH", location, data=io.BytesIO(rest), headers=where) == 202
+
+    await eventually(taken)
+    assert await admin.status("PUT", f"{location}?digest={digest_of(DATA)}") == 201
+
+
+async def test_a_client_that_ends_its_half_is_told_so(admin: RegistryClient, live: LiveRegistry) -> None:
+    location = await admin.begin("a")
+    reader, writer = await _begun(live, "PATCH", location, len(DATA))
+    writer.write(DATA[:MIB])
+    writer.write_eof()
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+    writer.close()
+
+
+async def test_a_large_body_that_is_announced_is_asked_for(admin: RegistryClient, live: LiveRegistry) -> None:
+    location = await admin.begin("a")
+    path = f"{location}?digest={digest_of(DATA)}"
+    reader, writer = await _begun(live, "PUT", path, len(DATA), "Expect: 100-continue\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(DATA)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 201")
+    writer.close()
+
+
+async def test_many_slow_uploads_hold_up_nobody(admin: RegistryClient, live: LiveRegistry) -> None:
+    slow = [await _begun(live, "PATCH", await admin.begin("a"), len(DATA)) for _ in range(12)]
+    for _, writer in slow:
+        writer.write(DATA[:1000])
+    async with asyncio.timeout(20):
+        await admin.push_blob("a", DATA)
+        for reader, writer in slow:
+            writer.write(DATA[1000:])
+            assert (await reader.readline()).startswith(b"HTTP/1.1 202")
+    for _, writer in slow:
+        writer.close()
