@@ -119,7 +119,8 @@ def _password(file: Path | None) -> str:
         try:
             return file.read_text("utf-8").strip()
         except OSError as exc:
-            raise NotFound(f"{file} cannot be read: {exc.strerror}.") from exc
+            hint = "Name a file with the password, or leave it out and type the password."
+            raise NotFound(f"{file} cannot be read: {exc.strerror}.", hint=hint) from exc
     if sys.stdin.isatty():
         return getpass.getpass("Password: ")
     return sys.stdin.readline().rstrip("\n")
