@@ -22,6 +22,7 @@ from lumper.history.tables import blobs, manifest_links, manifests, repositories
 from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
 _MOST_BYTES = 1 << 44
+_REMEMBERED = 16_384  # repositories
 
 
 class ImageHistory(Collection):
@@ -38,6 +39,7 @@ class ImageHistory(Collection):
         self._manifests: Recent[Manifest] = Recent()
         self._tags: Recent[Tag] = Recent()
         self._links = Grouped(self._link)
+        self._identities: dict[str, int] = {}  # of repositories, which are never removed
         database.on_change(TOPIC, self._forget)
 
     def _forget(self, repository: str) -> None:
@@ -57,7 +59,8 @@ class ImageHistory(Collection):
         now = datetime.now(UTC)
         async with self._database.write() as connection:
             identities = {
-                name: await _repository_made(connection, name) for name in sorted({name for name, _, _ in links})
+                name: self._identities.get(name) or await _repository_made(connection, name)
+                for name in sorted({name for name, _, _ in links})
             }
             rows = {
                 (name, digest): {
@@ -70,6 +73,9 @@ class ImageHistory(Collection):
             }
             await connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), [*rows.values()])
             await _stored(connection, {digest: size for _, digest, size in links}, now)
+        if len(self._identities) > _REMEMBERED:
+            self._identities.clear()
+        self._identities.update(identities)
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether `repository` may serve this blob."""
