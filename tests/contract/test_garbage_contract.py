@@ -293,3 +293,37 @@ async def test_a_page_has_at_most_as_many_as_asked_for(known: Known) -> None:
     assert len(found) == 1100
     assert len(await known.metadata.collect("one", found, datetime.now(UTC) + SOON, untagged=True)) == 1100
     assert len(await known.found(untagged=True)) == 100
+
+
+async def test_bytes_that_nobody_knew_of_are_adopted_with_their_time(known: Known) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=1)
+    await known.metadata.link_blob("one", A, 5)
+
+    assert await known.metadata.adopt_blobs([(A, 5, long_ago), (B, 7, long_ago)]) == 1
+    assert await known.metadata.adopt_blobs([(A, 5, long_ago), (B, 7, long_ago)]) == 0
+
+    assert await known.metadata.idle_blobs(datetime.now(UTC) - SOON) == [(B, 7)]
+    assert await known.metadata.known_blobs() == {A: (5, True), B: (7, False)}
+    assert await known.metadata.known_blobs(A) == {B: (7, False)}
+    assert await known.metadata.known_blobs("", A) == {A: (5, True)}
+
+
+async def test_a_whole_repository_has_no_flaws(known: Known) -> None:
+    await push(known, A, Link(C, 1))
+    await push(known, B, Link(A, 10, manifest=True), tags=["x"])
+
+    assert await known.metadata.flaws("one") == []
+    assert await known.metadata.flaws("two") == []
+
+
+async def test_flaws_are_what_is_referred_to_and_not_there(known: Known) -> None:
+    await push(known, A, Link(C, 1))
+    await push(known, B, Link(A, 10, manifest=True), tags=["x"])
+    assert await known.metadata.delete_manifest("one", A)
+    await known.metadata.put_manifest("one", NewManifest(D, OCI, 10, (Link(E, 1),)), ["y"])
+
+    flaws = await known.metadata.flaws("one")
+
+    assert [name for name, _ in flaws] == [A, E]
+    assert "index" in flaws[0][1]
+    assert "may not serve" in flaws[1][1]

@@ -263,3 +263,26 @@ async def test_what_is_not_a_digest_is_refused(storage: Storage, digest: str) ->
         await storage.put(digest, b"x")
     with pytest.raises(StorageError):
         await storage.delete(digest)
+
+
+async def test_blobs_are_listed_in_the_order_of_their_digests(storage: Storage) -> None:
+    assert await storage.blobs() == []
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    digests = sorted([sha256(b"%d" % n) for n in range(20)])
+    for n in range(20):
+        await storage.put(sha256(b"%d" % n), b"%d" % n)
+    await storage.begin("u1")
+    await storage.append("u1", 0, pieces(b"x" * 3 * MIB))
+    digest = f"sha512:{hashlib.sha512(b'x' * 3 * MIB).hexdigest()}"
+    assert await storage.commit("u1", digest) is not None
+    await storage.begin("u2")
+
+    listed = await storage.blobs()
+
+    assert [one for one, _, _ in listed] == [*digests, digest]
+    assert listed[-1][1] == 3 * MIB
+    assert all(before < at < datetime.now(UTC) + timedelta(seconds=5) for _, _, at in listed)
+    assert [one for one, _, _ in await storage.blobs(limit=3)] == digests[:3]
+    assert [one for one, _, _ in await storage.blobs(digests[2], 4)] == digests[3:7]
+    assert [one for one, _, _ in await storage.blobs(digests[-1])] == [digest]
+    assert await storage.blobs(digest) == []

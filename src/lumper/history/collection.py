@@ -75,6 +75,22 @@ class Collection:
         async with self._database.write() as connection:
             await tables.forget(connection, digests, before)
 
+    async def adopt_blobs(self, found: Sequence[tuple[str, int, datetime]]) -> int:
+        """Digest, size and time of blobs in the storage: from now on none of them is unknown; how many were."""
+        async with self._database.write() as connection:
+            return await tables.adopt(connection, found)
+
+    async def known_blobs(self, after: str = "", until: str = "") -> dict[str, tuple[int, bool]]:
+        """What is in the storage after `after` and up to, with, `until` ("": all): its size, and if it is needed."""
+        async with self._database.read() as connection:
+            return await tables.known(connection, after, until)
+
+    async def flaws(self, repository: str, limit: int = 1000) -> list[tuple[str, str]]:
+        """What `repository` refers to and does not have: at most `limit` tags and digests of each kind, with words."""
+        async with self._database.read() as connection:
+            identity = (await connection.execute(select(id_of(repository)))).scalar()
+            return [] if identity is None else await tables.flaws(connection, identity, limit)
+
 
 def id_of(repository: str) -> ScalarSelect[int]:
     """The id of a repository, as a part of other statements."""

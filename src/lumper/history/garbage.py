@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.tables import blobs, builds, manifest_links, manifests, repository_blobs, rollouts, tags
@@ -159,6 +159,63 @@ async def forget(connection: AsyncConnection, digests: Sequence[str], before: da
     """Forget what was idle and lies in the storage no longer."""
     for some in parts(digests):
         await connection.execute(delete(blobs).where(blobs.c.digest.in_(some), *_idle(before)))
+
+
+async def adopt(connection: AsyncConnection, found: Sequence[tuple[str, int, datetime]]) -> int:
+    """Make rows for blobs that have none; how many there were."""
+    count = 0
+    for some in parts(found):
+        query = select(blobs.c.digest).where(blobs.c.digest.in_([digest for digest, _, _ in some]))
+        known = set((await connection.execute(query)).scalars())
+        rows = [{"digest": digest, "size": size, "stored_at": at} for digest, size, at in some if digest not in known]
+        if rows:
+            await connection.execute(insert(blobs), rows)
+        count += len(rows)
+    return count
+
+
+async def known(connection: AsyncConnection, after: str, until: str) -> dict[str, tuple[int, bool]]:
+    """Size of every blob in this range, and whether a repository needs it."""
+    query = select(
+        blobs.c.digest,
+        blobs.c.size,
+        or_(
+            exists().where(repository_blobs.c.digest == blobs.c.digest),
+            exists().where(manifests.c.digest == blobs.c.digest),
+        ).label("needed"),
+    ).where(blobs.c.digest > after)
+    if until:
+        query = query.where(blobs.c.digest <= until)
+    return {row.digest: (row.size, bool(row.needed)) for row in await connection.execute(query)}
+
+
+async def flaws(connection: AsyncConnection, identity: int, limit: int) -> list[tuple[str, str]]:
+    """What a repository refers to and does not have."""
+    mine, links = manifests.c, manifest_links.c
+    here = exists().where(mine.repository_id == identity, mine.digest == tags.c.digest)
+    child = exists().where(mine.repository_id == identity, mine.digest == links.child)
+    served = exists().where(repository_blobs.c.repository_id == identity, repository_blobs.c.digest == links.child)
+    stored = exists().where(blobs.c.digest == mine.digest)
+    linked = exists().where(blobs.c.digest == repository_blobs.c.digest)
+    queries = {
+        "a tag of a manifest that is not there": select(tags.c.name).where(tags.c.repository_id == identity, ~here),
+        "an index refers to it, and it is not there": select(links.child).where(
+            links.repository_id == identity, links.manifest, ~child
+        ),
+        "a manifest refers to it, and the repository may not serve it": select(links.child).where(
+            links.repository_id == identity, ~links.manifest, ~served
+        ),
+        "a manifest that is not known to be in the storage": select(mine.digest).where(
+            mine.repository_id == identity, ~stored
+        ),
+        "a blob that is not known to be in the storage": select(repository_blobs.c.digest).where(
+            repository_blobs.c.repository_id == identity, ~linked
+        ),
+    }
+    found: list[tuple[str, str]] = []
+    for words, query in queries.items():
+        found += [(name, words) for name in (await connection.execute(query.distinct().limit(limit))).scalars()]
+    return found
 
 
 def _idle(before: datetime) -> list[ColumnElement[bool]]:

@@ -6,7 +6,7 @@ A thing goes in steps, and each step needs that it was left alone for the grace 
 
 What loses its last reason to be kept is young again, so that who has read a manifest a moment ago still finds the
 layers. A manifest goes only after all that refer to it; so an index, its children and their referrers are never seen
-in parts. `Metadata.garbage` has the rules; the database finds garbage by its indexes, and nothing walks the storage.
+in parts. `Metadata.garbage` has the rules; the database finds garbage by its indexes, without a walk over the storage.
 
 No push loses what it has stored or was told to be there:
 
@@ -19,7 +19,8 @@ No push loses what it has stored or was told to be there:
 3. A client that asks for a blob or manifest, and is told that it is there, does not send it. So what a repository was
    asked for within the grace is left alone. This is forgotten at a restart; the server role begins an interval later.
 4. Bytes are deleted before their row: a crash between the two leaves a row without bytes, which the next run takes,
-   and not bytes that nobody knows of.
+   and not bytes that nobody knows of. Bytes whose push was killed before its transaction have no row either: every run
+   looks at one page of the storage, and gives a row to what has none; its time is that of the bytes.
 
 Claims are made in the memory of one process. Where several server processes share a bucket, run it when no pushes are
 on their way to another process, and set [registry] gc_interval = 0.
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 _STEP = 500  # things of one transaction
 _BYTES_STEP = 50  # blobs that are claimed together: whoever pushes one of them waits for all
+_ADOPT_STEP = 5000  # blobs of the storage that one run looks at
 _REPOSITORIES = 100  # names of one page
 _TOLD = 1000  # things of one report
 
@@ -77,6 +79,7 @@ class Collector:
         self._holds = holds
         self._policy = policy
         self._alone = asyncio.Lock()
+        self._adopted = ""  # the last digest of the page of the storage that was looked at
 
     async def run(self, *, dry_run: bool = False) -> Report:
         """Give up all that is garbage now, or only tell what would be. Raises StorageError; what is done stays done."""
@@ -88,7 +91,18 @@ class Collector:
                 for repository in names:
                     report = await self._repository(repository, before, report)
                 last = names[-1]
+            if not dry_run:
+                await self._adopt()
             return await self._bytes(before, report)
+
+    async def _adopt(self) -> None:
+        """Make known what a crash left between storing and linking: the next page of the storage, round and round."""
+        found = await self._storage.blobs(self._adopted, _ADOPT_STEP)
+        known = await self._metadata.known_blobs(self._adopted, found[-1][0]) if found else {}
+        strange = [one for one in found if one[0] not in known]
+        if strange:
+            await self._metadata.adopt_blobs(strange)
+        self._adopted = found[-1][0] if len(found) == _ADOPT_STEP else ""
 
     async def _repository(self, repository: str, before: datetime, report: Report) -> Report:
         untagged = self._policy.untagged

@@ -81,6 +81,9 @@ class Storage(Protocol):
     async def uploads(self) -> list[tuple[str, datetime]]:
         """All uploads with the time of their last byte."""
 
+    async def blobs(self, after: str = "", limit: int = 1000) -> list[tuple[str, int, datetime]]:
+        """Digest, size and time of at most `limit` blobs whose digest comes after `after`, in lexical order."""
+
     async def delete(self, digest: str) -> None:
         """Remove the blob. No error if there is none."""
 
@@ -173,3 +176,12 @@ class Metadata(Protocol):
 
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""
+
+    async def adopt_blobs(self, found: Sequence[tuple[str, int, datetime]]) -> int:
+        """Digest, size and time of blobs in the storage: from now on none of them is unknown; how many were."""
+
+    async def known_blobs(self, after: str = "", until: str = "") -> dict[str, tuple[int, bool]]:
+        """What is in the storage after `after` and up to, with, `until` ("": all): its size, and if it is needed."""
+
+    async def flaws(self, repository: str, limit: int = 1000) -> list[tuple[str, str]]:
+        """What `repository` refers to and does not have: at most `limit` tags and digests of each kind, with words."""

@@ -259,3 +259,27 @@ async def test_when_too_much_was_asked_for_to_be_remembered_nothing_goes() -> No
 
     assert holds.lately("one", 60)("b")
     assert not holds.lately("one", -1)("b")
+
+
+async def test_bytes_of_a_push_that_was_killed_before_anybody_had_them_are_given_back() -> None:
+    storage = MemoryStorage()
+    registry = Registry(storage, MemoryMetadata(), NOW)
+    await push_image(registry, b"layer", "x")
+    await storage.put(digest_of(b"lost"), b"lost")
+    assert not any((await registry.collector.run(dry_run=True)).counts.values())
+
+    report = await registry.collector.run()
+
+    assert [one.name for one in report.garbage] == [digest_of(b"lost")]
+    assert await storage.stat(digest_of(b"lost")) is None
+    assert await storage.stat(digest_of(b"layer")) is not None
+
+
+async def test_bytes_that_nobody_knows_of_and_are_young_may_be_on_their_way() -> None:
+    storage = MemoryStorage()
+    registry = Registry(storage, MemoryMetadata())
+    await storage.put(digest_of(b"x"), b"x")
+
+    assert not any((await registry.collector.run()).counts.values())
+
+    assert await storage.stat(digest_of(b"x")) is not None

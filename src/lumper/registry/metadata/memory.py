@@ -216,6 +216,40 @@ class MemoryMetadata:
             if digest in digests:
                 del self._stored[digest]
 
+    async def adopt_blobs(self, found: Sequence[tuple[str, int, datetime]]) -> int:
+        """Digest, size and time of blobs in the storage: from now on none of them is unknown; how many were."""
+        unknown = {digest: (size, at) for digest, size, at in found if digest not in self._stored}
+        self._stored |= unknown
+        return len(unknown)
+
+    async def known_blobs(self, after: str = "", until: str = "") -> dict[str, tuple[int, bool]]:
+        """What is in the storage after `after` and up to, with, `until` ("": all): its size, and if it is needed."""
+        used = {digest for known in self._repositories.values() for digest in (*known.blobs, *known.manifests)}
+        return {
+            digest: (size, digest in used)
+            for digest, (size, _) in self._stored.items()
+            if digest > after and (not until or digest <= until)
+        }
+
+    async def flaws(self, repository: str, limit: int = 1000) -> list[tuple[str, str]]:
+        """What `repository` refers to and does not have."""
+        known = self._known(repository)
+        links = {link for pushed in known.pushed.values() for link in pushed.links}
+        kinds = {
+            "a tag of a manifest that is not there": {
+                name for name, tag in known.tags.items() if tag.digest not in known.manifests
+            },
+            "an index refers to it, and it is not there": {
+                link.digest for link in links if link.manifest and link.digest not in known.manifests
+            },
+            "a manifest refers to it, and the repository may not serve it": {
+                link.digest for link in links if not link.manifest and link.digest not in known.blobs
+            },
+            "a manifest that is not known to be in the storage": set(known.manifests) - set(self._stored),
+            "a blob that is not known to be in the storage": set(known.blobs) - set(self._stored),
+        }
+        return [(name, words) for words, names in kinds.items() for name in sorted(names)[:limit]]
+
     def _give_up(self, digest: str) -> None:
         if digest in self._stored:
             self._stored[digest] = (self._stored[digest][0], datetime.now(UTC))

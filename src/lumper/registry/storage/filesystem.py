@@ -21,6 +21,7 @@ from lumper.errors import StorageError, StorageFull
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage.belt import Belt
+from lumper.registry.storage.listing import listed
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed, write_all
 
 _CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
@@ -220,6 +221,10 @@ class FilesystemStorage:
                 yield path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC)
             except FileNotFoundError:  # it ended meanwhile
                 continue
+
+    async def blobs(self, after: str = "", limit: int = 1000) -> list[tuple[str, int, datetime]]:
+        """Digest, size and time of at most `limit` blobs after `after`, in lexical order."""
+        return await self._in_thread(listed, self._root, after, limit)
 
     async def delete(self, digest: str) -> None:
         """Remove the blob."""

@@ -18,6 +18,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
+        self._times: dict[str, datetime] = {}
         self._uploads: dict[str, tuple[bytearray, datetime]] = {}
 
     async def stat(self, digest: str) -> StoredBlob | None:
@@ -41,6 +42,7 @@ class MemoryStorage:
     async def put(self, digest: str, data: bytes) -> None:
         """Store a small blob whole."""
         self._blobs[_checked(digest)] = bytes(data)
+        self._times[digest] = datetime.now(UTC)
 
     async def begin(self, upload: str) -> None:
         """Make an empty upload of this name."""
@@ -71,6 +73,7 @@ class MemoryStorage:
         if hashlib.new(algorithm, content).hexdigest() != wanted:
             return None
         self._blobs[digest] = content
+        self._times[digest] = datetime.now(UTC)
         return StoredBlob(digest, len(content))
 
     async def abort(self, upload: str) -> None:
@@ -80,6 +83,11 @@ class MemoryStorage:
     async def uploads(self) -> list[tuple[str, datetime]]:
         """All uploads with the time of their last byte."""
         return sorted((name, at) for name, (_, at) in self._uploads.items())
+
+    async def blobs(self, after: str = "", limit: int = 1000) -> list[tuple[str, int, datetime]]:
+        """Digest, size and time of at most `limit` blobs after `after`, in lexical order."""
+        found = sorted(digest for digest in self._blobs if digest > after)[:limit]
+        return [(digest, len(self._blobs[digest]), self._times[digest]) for digest in found]
 
     async def delete(self, digest: str) -> None:
         """Remove the blob."""

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from lumper.errors import Invalid, StorageError
 from lumper.model.image import is_digest
 
+BLOBS = "blobs"
 UPLOADS = "uploads"
 DATA = "data"
 WHOLE = "whole"
@@ -63,6 +64,13 @@ def blob(digest: str) -> str:
         raise StorageError(f"{digest!r} is not a digest.")
     algorithm, _, encoded = digest.partition(":")
     return f"blobs/{algorithm}/{encoded}"
+
+
+def digest_of(key: str) -> str:
+    """The digest of the blob to whose folder a key belongs; "" for a key that is not in one."""
+    algorithm, _, rest = key.removeprefix("blobs/").partition("/")
+    digest = f"{algorithm}:{rest.partition('/')[0]}"
+    return digest if is_digest(digest) else ""
 
 
 def whole(digest: str) -> str:

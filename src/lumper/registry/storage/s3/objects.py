@@ -73,10 +73,10 @@ class Objects:
                 for position in range(0, len(view), _CHUNK):
                     yield bytes(view[position : position + _CHUNK])
 
-    async def listed(self, folder: str) -> AsyncIterator[tuple[str, int, datetime]]:
-        """Key, size and time of every object in a folder and below."""
+    async def listed(self, folder: str, after: str | None = None) -> AsyncIterator[tuple[str, int, datetime]]:
+        """Key, size and time of every object in a folder and below; with `after`, of those whose key comes after it."""
         with translating():
-            async for page in obstore.list(self._store, folder):
+            async for page in obstore.list(self._store, folder, offset=after):
                 for entry in page:
                     yield entry["path"], entry["size"], entry["last_modified"]
 

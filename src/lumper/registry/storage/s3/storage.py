@@ -162,6 +162,19 @@ class S3Storage:
         """All uploads with the time when bytes of them were last written down, which is at least every 256 MiB."""
         return await self._uploads.all()
 
+    async def blobs(self, after: str = "", limit: int = 1000) -> list[tuple[str, int, datetime]]:
+        """Digest, size and time of at most `limit` blobs after `after`, in lexical order."""
+        found: dict[str, tuple[str, int, datetime]] = {}
+        begin = keys.blob(after) + "0" if after else None  # "0" comes after "/": behind all objects of its folder
+        async for key, size, at in self._objects.listed(keys.BLOBS, begin):
+            digest, place = keys.digest_of(key), keys.place(key, size)
+            if not digest or place is None or digest in found:
+                continue
+            if len(found) == limit:
+                break
+            found[digest] = (digest, place.size, at)
+        return [*found.values()]
+
     async def delete(self, digest: str) -> None:
         """Remove the blob: first what leads to its bytes, then they."""
         self._seen.pop(digest, None)
