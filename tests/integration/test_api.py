@@ -49,6 +49,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/queue", OPERATORS),
     ("POST", "/queue/{topic}/revive", OPERATORS),
     ("POST", "/registry/gc", OPERATORS),
+    ("GET", "/registry/verify", OPERATORS),
     ("DELETE", "/projects/{name}", OPERATORS),
     ("*", "/{anything}", EVERYBODY),
 ]

@@ -1,4 +1,4 @@
-"""`lumper registry gc` on a real command line, and the collection that the server does by itself."""
+"""`lumper registry gc` and `verify` on a real command line, and the collection that the server does by itself."""
 
 from __future__ import annotations
 
@@ -48,3 +48,19 @@ def test_the_server_collects_by_itself(tmp_path: Path) -> None:
         file = push(server, b"x")
         wait_for(lambda: not file.exists(), "the end of the bytes")
         assert "garbage was collected" in server.said
+
+
+def test_verification_tells_what_is_wrong_by_its_status(tmp_path: Path) -> None:
+    with LumperServer(tmp_path / "data", {**OPEN, "registry.gc_interval": "0"}) as server:
+        here = ("--data", server.data)
+        file = push(server, b"x" * 2048)
+        push(server, b"y" * 2048)
+        well = lumper("registry", "verify", "--json", *here).json
+        assert well == {"flaws": [], "blobs": 2, "bytes": 4096, "repositories": 1}
+        assert lumper("registry", "verify", *here).out.startswith("Nothing is wrong.\n")
+
+        file.write_bytes(b"z" * 2048)
+        wrong = lumper("registry", "verify", *here)
+        assert (wrong.status, wrong.err) == (1, "")
+        assert "corrupt" in wrong.out
+        assert file.name in wrong.out

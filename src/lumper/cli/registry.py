@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from json import loads
 from pathlib import Path
 
 from cyclopts import App
@@ -10,6 +12,7 @@ from lumper.cli.client import Target, connect
 from lumper.cli.output import show_json, size, table
 from lumper.cli.serve import serve
 from lumper.config import load
+from lumper.errors import ServerUnreachable, StorageError
 from lumper.registry.access import Anonymous
 
 app = App(name="registry", help="A registry alone, and the care of what it keeps.")
@@ -68,3 +71,39 @@ def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> 
         print(f"… and {unseen} more.")
     if rows:
         print(f"\n{size(report['freed'])} {'would be' if dry_run else 'were'} given back.")
+
+
+@app.command
+def verify(*, json: bool = False, target: Target = _HERE) -> None:
+    """Read everything again that the registry keeps, and tell what is missing or not what its digest says.
+
+    The status is 1 if anything is wrong.
+
+    Example: lumper registry verify --json
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    flaws: list[dict[str, str]] = []
+    done: dict[str, int] = {}
+    with connect(target) as client:
+        for line in client.lines("registry/verify"):
+            told = loads(line)
+            if "flaw" in told:
+                flaws.append(told["flaw"])
+            elif "error" in told:
+                raise StorageError(told["error"], hint=told["hint"])
+            done = told.get("done", done)
+    if not done:
+        raise ServerUnreachable("The server ended before everything was read.", hint="Start it and try again.")
+    if json:
+        show_json({"flaws": flaws, **done})
+    else:
+        rows = [(f["kind"], f["repository"], f["name"], f["why"]) for f in flaws]
+        table(("what", "repository", "name", "why"), rows, empty="Nothing is wrong.")
+        read = f"{done['blobs']} blobs with {size(done['bytes'])} were read"
+        print(f"\n{read}, {done['repositories']} repositories compared.")
+    if flaws:
+        sys.exit(1)

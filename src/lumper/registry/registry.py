@@ -8,14 +8,17 @@ from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import Metadata, Storage
 from lumper.registry.tags import Listings
+from lumper.registry.verify import Verifier
 
 
 class Registry:
-    """Everything behind `/v2/`, and what gives up what nobody needs."""
+    """Everything behind `/v2/`, and its care."""
 
     def __init__(self, storage: Storage, metadata: Metadata, policy: Policy | None = None) -> None:
         holds = Holds()
         self.blobs = Blobs(storage, metadata, holds)
         self.manifests = Manifests(storage, metadata, holds)
         self.listings = Listings(metadata)
-        self.collector = Collector(storage, metadata, holds, policy or Policy())
+        policy = policy or Policy()
+        self.collector = Collector(storage, metadata, holds, policy)
+        self.verifier = Verifier(storage, metadata, policy.grace)

@@ -1,15 +1,26 @@
 """The API's view of the registry's care.
 
 POST /api/v1/registry/gc?dry_run=1     give up what nobody needs, or only tell what would go; the report of it
+GET  /api/v1/registry/verify           read everything again, told as JSON lines: {"flaw": …} for what is wrong,
+                                       {"progress": …} every few seconds, at last {"done": …} or {"error": …}
 """
 
 from __future__ import annotations
 
-from aiohttp import web
+import time
+from typing import Any
 
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from lumper.errors import LumperError
 from lumper.registry.gc import Report
 from lumper.registry.registry import Registry
+from lumper.registry.verify import Flaw, Progress
 from lumper.web.api import PEOPLE, Api, answer
+
+_TELL_SECONDS = 5.0
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 class Care:
@@ -22,6 +33,33 @@ class Care:
         """Collect garbage."""
         return answer(_told(await self._registry.collector.run(dry_run=request.query.get("dry_run") == "1")))
 
+    async def verify(self, request: web.Request) -> web.StreamResponse:
+        """Verify all that is kept."""
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await response.prepare(request)
+        told = time.monotonic()
+        progress = Progress()
+        last: dict[str, object] = {}
+        try:
+            async for found in self._registry.verifier.run():
+                if isinstance(found, Flaw):
+                    await response.write(_line({"flaw": found}))
+                else:
+                    progress = found
+                if time.monotonic() - told > _TELL_SECONDS:
+                    told = time.monotonic()
+                    await response.write(_line({"progress": progress}))
+            last = {"done": progress}
+        except LumperError as exc:
+            last = {"error": exc.message, "hint": exc.hint}
+        await response.write(_line(last))
+        await response.write_eof()
+        return response
+
+
+def _line(value: object) -> bytes:
+    return _ANY.dump_json(value) + b"\n"
+
 
 def _told(report: Report) -> dict[str, object]:
     garbage = [{**vars(one), "why": one.why} for one in report.garbage]
@@ -32,3 +70,4 @@ def add_routes(app: web.Application, api: Api, registry: Registry) -> None:
     """Serve the care of the registry."""
     care = Care(registry)
     app.router.add_post("/api/v1/registry/gc", api.allowed(care.collect, *PEOPLE))
+    app.router.add_get("/api/v1/registry/verify", api.allowed(care.verify, *PEOPLE), allow_head=False)

@@ -1,0 +1,112 @@
+"""Reads everything again: whether what is stored is what its digest says, and what is known is stored.
+
+It may take hours and runs beside pushes, pulls and the collection of garbage: what looks wrong is looked at again
+before it is told, and what is younger than the grace may be on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from lumper.errors import StorageError
+from lumper.registry.port import Metadata, Storage
+
+_STEP = 500  # blobs of one page
+_REPOSITORIES = 100
+_MISSING = "a repository has it, and it is not in the storage"
+_ORPHANED = "it is in the storage, and nothing knows of it"
+
+
+class FlawKind(StrEnum):
+    """What can be wrong with a blob, or with what a repository refers to."""
+
+    MISSING = "missing"
+    CORRUPT = "corrupt"
+    ORPHANED = "orphaned"
+    DANGLING = "dangling"
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something that is wrong. `name` is a digest or a tag, `repository` is "" for what lies in the storage."""
+
+    kind: FlawKind
+    repository: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many blobs and bytes were read so far, and how many repositories were gone through."""
+
+    blobs: int = 0
+    bytes: int = 0
+    repositories: int = 0
+
+
+class Verifier:
+    """Compares the storage and the metadata with each other, and each blob with its digest."""
+
+    def __init__(self, storage: Storage, metadata: Metadata, grace: timedelta) -> None:
+        self._storage = storage
+        self._metadata = metadata
+        self._grace = grace
+
+    async def run(self) -> AsyncIterator[Flaw | Progress]:
+        """All flaws, and from time to time how far it is; the last one is how far it came. Raises StorageError."""
+        progress = Progress()
+        after, more = "", True
+        while more:
+            page = await self._storage.blobs(after, _STEP)
+            more = len(page) == _STEP
+            until = page[-1][0] if more else ""
+            for flaw in await self._compared(after, until, page):
+                yield flaw
+            for digest, size, _ in page:
+                if why := await self._wrong(digest):
+                    yield Flaw(FlawKind.CORRUPT, "", digest, why)
+                progress = replace(progress, blobs=progress.blobs + 1, bytes=progress.bytes + size)
+                yield progress
+            after = until
+        last = ""
+        while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
+            for repository in names:
+                for name, why in await self._metadata.flaws(repository):
+                    yield Flaw(FlawKind.DANGLING, repository, name, why)
+                progress = replace(progress, repositories=progress.repositories + 1)
+            last = names[-1]
+        yield progress
+
+    async def _compared(self, after: str, until: str, page: Sequence[tuple[str, int, datetime]]) -> list[Flaw]:
+        """What the metadata and one page of the storage do not agree upon. Both may have changed since the page."""
+        known = await self._metadata.known_blobs(after, until)
+        stored = {digest: (size, at) for digest, size, at in page}
+        lost = [digest for digest, (_, needed) in known.items() if needed and digest not in stored]
+        lost = [digest for digest in lost if await self._storage.stat(digest) is None]
+        old = datetime.now(UTC) - self._grace
+        strange = [digest for digest, (_, at) in stored.items() if digest not in known and at < old]
+        if lost or strange:
+            known = await self._metadata.known_blobs(after, until)
+        return [
+            *(Flaw(FlawKind.MISSING, "", one, _MISSING) for one in lost if known.get(one, (0, False))[1]),
+            *(Flaw(FlawKind.ORPHANED, "", one, _ORPHANED) for one in strange if one not in known),
+        ]
+
+    async def _wrong(self, digest: str) -> str:
+        """What is wrong with the bytes of a blob; "" if nothing is, or if it has gone."""
+        hashing = hashlib.new(digest.partition(":")[0])
+        length = 0
+        try:
+            async for chunk in self._storage.read(digest):
+                await asyncio.to_thread(hashing.update, chunk)
+                length += len(chunk)
+        except StorageError as exc:
+            return exc.message if await self._storage.stat(digest) is not None else ""
+        found = f"{hashing.name}:{hashing.hexdigest()}"
+        return "" if found == digest else f"its {length} bytes have the digest {found}"
