@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import event, text
+from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -17,6 +18,8 @@ from lumper.errors import StorageError, StorageFull
 HEAD = "0001"  # the newest revision in migrations/: a test holds the two together
 _BUSY_TIMEOUT_MS = 30_000
 _CHANGES = "lumper_changes"
+
+_T = TypeVar("_T")
 
 
 class Database:
@@ -34,6 +37,7 @@ class Database:
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        self._hot = _Hot(self._engine.url) if self._engine.dialect.name == "sqlite" else None
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -54,6 +58,20 @@ class Database:
                     callback(key)
         for committed in self._on_commit:
             committed()
+
+    async def write_hot(self, work: Callable[[Connection], _T]) -> _T:
+        """A write transaction that is a plain function, for what is written often.
+
+        With SQLite all of it happens in one thread, where `write` changes threads for every statement. `work` may not
+        call `changed`, and `on_commit` does not hear of it. Raises StorageFull, StorageError.
+        """
+        try:
+            if self._hot is not None:
+                return await self._hot.run(work)
+            async with self._writer.begin() as connection:
+                return await connection.run_sync(work)
+        except (OperationalError, DatabaseError) as exc:
+            raise _translated(exc) from exc
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every committed write transaction of this process."""
@@ -84,7 +102,36 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections. Idempotent; without it the process does not end."""
+        if self._hot is not None:
+            await self._hot.close()
         await self._engine.dispose()
+
+
+class _Hot:
+    """A second way into a SQLite file: one connection, one thread."""
+
+    def __init__(self, url: URL) -> None:
+        self._engine = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0)
+        event.listen(self._engine, "connect", _prepare_sqlite)
+        event.listen(self._engine, "begin", _begin_sqlite)
+        self._writer = self._engine.execution_options(lumper_write=True)
+        self._thread = ThreadPoolExecutor(1, "database")
+        self._closed = False
+
+    async def run(self, work: Callable[[Connection], _T]) -> _T:
+        """Do it in a transaction. Raises DatabaseError."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    def _run(self, work: Callable[[Connection], _T]) -> _T:
+        with self._writer.begin() as connection:
+            return work(connection)
+
+    async def close(self) -> None:
+        """End the connection and the thread, once what was begun is done. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+            self._thread.shutdown(wait=False)
 
 
 def changed(connection: AsyncConnection, topic: str, key: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, ScalarSelect, Table, delete, func, insert, not_, select, update
+from sqlalchemy import Connection, Row, ScalarSelect, Table, delete, func, insert, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,23 +56,7 @@ class ImageHistory(Collection):
 
     async def _link(self, links: Sequence[tuple[str, str, int]]) -> None:
         """Many blobs in one transaction, each of which may come more than once."""
-        now = datetime.now(UTC)
-        async with self._database.write() as connection:
-            identities = {
-                name: self._identities.get(name) or await _repository_made(connection, name)
-                for name in sorted({name for name, _, _ in links})
-            }
-            rows = {
-                (name, digest): {
-                    "repository_id": identities[name],
-                    "digest": digest,
-                    "size": size,
-                    "linked_at": now,
-                }
-                for name, digest, size in links
-            }
-            await connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), [*rows.values()])
-            await _stored(connection, {digest: size for _, digest, size in links}, now)
+        identities = await self._database.write_hot(lambda connection: _linked(connection, links, self._identities))
         if len(self._identities) > _REMEMBERED:
             self._identities.clear()
         self._identities.update(identities)
@@ -138,7 +122,7 @@ class ImageHistory(Collection):
                     _upsert(connection, manifest_links, "repository_id", "parent", "child"),
                     [_link_row(identity, manifest.digest, link) for link in links],
                 )
-            await _stored(connection, {manifest.digest: manifest.size}, now)
+            await connection.run_sync(_stored, {manifest.digest: manifest.size}, now)
             await _point(connection, identity, manifest.digest, tags, None, now)
             changed(connection, TOPIC, repository)
 
@@ -311,16 +295,36 @@ async def _point(
         )
 
 
-async def _stored(connection: AsyncConnection, sizes: Mapping[str, int], now: datetime) -> None:
+def _linked(connection: Connection, links: Sequence[tuple[str, str, int]], known: Mapping[str, int]) -> dict[str, int]:
+    """Write the links of blobs, and that these are stored; the ids of the repositories, some of which `known` has."""
+    now = datetime.now(UTC)
+    identities = {
+        name: known.get(name) or _identity(connection, name) for name in sorted({name for name, _, _ in links})
+    }
+    rows = {
+        (name, digest): {"repository_id": identities[name], "digest": digest, "size": size, "linked_at": now}
+        for name, digest, size in links
+    }
+    connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), [*rows.values()])
+    _stored(connection, {digest: size for _, digest, size in links}, now)
+    return identities
+
+
+def _stored(connection: Connection, sizes: Mapping[str, int], now: datetime) -> None:
     rows = [{"digest": digest, "size": size, "stored_at": now} for digest, size in sizes.items()]
-    await connection.execute(_upsert(connection, blobs, "digest"), rows)
+    connection.execute(_upsert(connection, blobs, "digest"), rows)
 
 
 async def _repository_made(connection: AsyncConnection, name: str) -> int:
-    identity = (await connection.execute(select(_id_of(name)))).scalar()
+    return await connection.run_sync(_identity, name)
+
+
+def _identity(connection: Connection, name: str) -> int:
+    """The id of the repository, which is made if need be."""
+    identity = connection.execute(select(_id_of(name))).scalar()
     if identity is None:
         row = insert(repositories).values(name=name, created_at=datetime.now(UTC)).returning(repositories.c.id)
-        identity = (await connection.execute(row)).scalar_one()
+        identity = connection.execute(row).scalar_one()
     return int(identity)
 
 
@@ -368,7 +372,7 @@ def _of(table: Table, what: Any, repository_id: Any, *conditions: Any) -> Scalar
     return select(what).select_from(table).where(table.c.repository_id == repository_id, *conditions).scalar_subquery()
 
 
-def _upsert(connection: AsyncConnection, table: Table, *keys: str, keep: Sequence[str] = ()) -> Any:
+def _upsert(connection: AsyncConnection | Connection, table: Table, *keys: str, keep: Sequence[str] = ()) -> Any:
     """An INSERT that overwrites what it meets, except the columns in `keep`."""
     return _upsert_of(connection.dialect.name, table, keys, tuple(keep))
 

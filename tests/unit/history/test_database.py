@@ -1,0 +1,63 @@
+"""`write_hot` promises what `write` does, though it is another way into the file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, func, insert, select
+
+from lumper.errors import StorageError
+from lumper.history.database import Database
+from lumper.history.tables import repositories
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+    await opened.migrate()
+    yield opened
+    await opened.close()
+
+
+def _add(connection: Connection, name: str) -> None:
+    connection.execute(insert(repositories).values(name=name, created_at=datetime.now(UTC)))
+
+
+async def _count(database: Database) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(select(func.count()).select_from(repositories))).scalar_one())
+
+
+async def test_what_was_written_in_one_go_is_seen_at_once(database: Database) -> None:
+    await database.write_hot(lambda connection: _add(connection, "a"))
+    assert await _count(database) == 1
+
+
+async def test_a_failure_takes_back_all_of_it(database: Database) -> None:
+    def twice(connection: Connection) -> None:
+        _add(connection, "a")
+        _add(connection, "a")
+
+    with pytest.raises(StorageError):
+        await database.write_hot(twice)
+    assert await _count(database) == 0
+
+
+async def test_both_ways_of_writing_wait_for_each_other(database: Database) -> None:
+    async def slowly(number: int) -> None:
+        async with database.write() as connection:
+            await connection.run_sync(_add, f"slow{number}")
+
+    hot = [database.write_hot(lambda connection, n=n: _add(connection, f"hot{n}")) for n in range(20)]  # type: ignore[misc]
+    await asyncio.gather(*hot, *(slowly(number) for number in range(20)))
+    assert await _count(database) == 40
+
+
+async def test_it_is_closed_more_than_once_without_harm(database: Database) -> None:
+    await database.write_hot(lambda connection: _add(connection, "a"))
+    await database.close()
+    await database.close()
