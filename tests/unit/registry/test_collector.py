@@ -64,6 +64,19 @@ class BrokenStorage(MemoryStorage):
         await super().delete(digest)
 
 
+class BusyMetadata(MemoryMetadata):
+    """Metadata that change right after the collector has looked for idle blobs for the first time."""
+
+    linked = ""
+
+    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+        found = await super().idle_blobs(before, after=after, limit=limit)
+        if self.linked:
+            await self.link_blob("two", self.linked, 1)
+            self.linked = ""
+        return found
+
+
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
     for part in parts:
         yield part
@@ -283,3 +296,14 @@ async def test_bytes_that_nobody_knows_of_and_are_young_may_be_on_their_way() ->
     assert not any((await registry.collector.run()).counts.values())
 
     assert await storage.stat(digest_of(b"x")) is not None
+
+
+async def test_bytes_that_were_linked_since_they_were_found_idle_are_not_deleted() -> None:
+    metadata = BusyMetadata()
+    registry = Registry(MemoryStorage(), metadata, NOW)
+    metadata.linked = digest = await push(registry, b"x")
+    await registry.blobs.delete("one", digest)
+
+    assert (await registry.collector.run()).freed == 0
+
+    assert (await registry.blobs.stat("two", digest)).size == 1
