@@ -101,12 +101,12 @@ class _Attempt:
 
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
         engine = self._builder.engine
-        with self._stage("build"):
-            await engine.build(request, checkout.archive(recipe.context, request.dockerfile), self._report)
         try:
+            with self._stage("build"):
+                await engine.build(request, checkout.archive(recipe.context, request.dockerfile), self._report)
             with self._stage("push"):
                 return await engine.push(request.image, self._builder.login, self._report)
-        finally:
+        finally:  # also after a build that was cancelled just when the engine had given the name
             with contextlib.suppress(EngineError):  # a name that stays is swept at the worker's next start
                 await engine.remove(request.image)
 

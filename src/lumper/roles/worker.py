@@ -20,7 +20,7 @@ from lumper.build.run import Builder
 from lumper.errors import EngineError, LumperError, QueueError, QueueUnavailable
 from lumper.model import events
 from lumper.model.build import Outcome, Result
-from lumper.model.image import PRIVATE_PREFIX
+from lumper.model.image import PRIVATE_PREFIX, private_tag
 from lumper.model.lease import HEARTBEAT_SECONDS
 from lumper.queue.codec import decode, encode
 from lumper.queue.port import Broker, Message
@@ -171,7 +171,9 @@ class Worker:
         """Forget names of images that an earlier life left in the engine."""
         with contextlib.suppress(EngineError):
             for image in await self._builder.engine.images(f"{self._builder.registry}/"):
-                if f":{PRIVATE_PREFIX}" in image and not self._held:
+                tag = image.rpartition(":")[2]
+                held = {private_tag(build_id, attempt) for build_id, attempt, _ in self._held}
+                if tag.startswith(PRIVATE_PREFIX) and tag not in held:
                     await self._builder.engine.remove(image)
 
 
