@@ -29,7 +29,7 @@ on their way to another process, and set [registry] gc_interval = 0.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -79,6 +79,7 @@ class Collector:
         self._holds = holds
         self._policy = policy
         self._alone = asyncio.Lock()
+        self._step: asyncio.Future[list[Garbage]] | None = None  # so that it is not forgotten in the middle
         self._adopted = ""  # the last digest of the page of the storage that was looked at
 
     async def run(self, *, dry_run: bool = False) -> Report:
@@ -105,26 +106,31 @@ class Collector:
         self._adopted = found[-1][0] if len(found) == _ADOPT_STEP else ""
 
     async def _repository(self, repository: str, before: datetime, report: Report) -> Report:
-        untagged = self._policy.untagged
+        limit = _TOLD if report.dry_run else _STEP
         while True:
-            limit = _TOLD if report.dry_run else _STEP
-            found = await self._metadata.garbage(repository, before, untagged=untagged, limit=limit)
+            found = await self._metadata.garbage(repository, before, untagged=self._policy.untagged, limit=limit)
             if report.dry_run:
                 return told(report, found)
-            lately = self._holds.lately(repository, self._policy.grace.total_seconds())
-            quiet = [one.name for one in found if one.kind is not GarbageKind.TAG and not lately(one.name)]
-            with self._holds.claiming(quiet) as free:
-                chosen = [one for one in found if one.kind is GarbageKind.TAG or one.name in free]
-                gone = await self._metadata.collect(repository, chosen, before, untagged=untagged) if chosen else []
+            gone = await self._whole(self._collect(repository, found, before))
             report = told(report, gone)
             if len(gone) < _STEP:
                 return report
+
+    async def _collect(self, repository: str, found: Sequence[Garbage], before: datetime) -> list[Garbage]:
+        lately = self._holds.lately(repository, self._policy.grace.total_seconds())
+        quiet = [one.name for one in found if one.kind is not GarbageKind.TAG and not lately(one.name)]
+        with self._holds.claiming(quiet) as free:
+            chosen = [one for one in found if one.kind is GarbageKind.TAG or one.name in free]
+            if not chosen:
+                return []
+            return await self._metadata.collect(repository, chosen, before, untagged=self._policy.untagged)
 
     async def _bytes(self, before: datetime, report: Report) -> Report:
         last = ""
         while found := await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP):
             garbage = [Garbage(GarbageKind.BYTES, "", digest, size) for digest, size in found]
-            report = told(report, garbage if report.dry_run else await self._delete(garbage, before, last))
+            gone = garbage if report.dry_run else await self._whole(self._delete(garbage, before, last))
+            report = told(report, gone)
             last = found[-1][0]
         return report
 
@@ -135,6 +141,11 @@ class Collector:
             if gone:
                 await self._metadata.forget_blobs([one.name for one in gone], before)
         return gone
+
+    async def _whole(self, step: Coroutine[None, None, list[Garbage]]) -> list[Garbage]:
+        """Do a step to its end, also when the run is cancelled: a thread that deletes goes on, and needs its claim."""
+        self._step = asyncio.ensure_future(step)
+        return await asyncio.shield(self._step)
 
     async def _deleted(self, digest: str) -> bool:
         try:

@@ -307,3 +307,22 @@ async def test_bytes_that_were_linked_since_they_were_found_idle_are_not_deleted
     assert (await registry.collector.run()).freed == 0
 
     assert (await registry.blobs.stat("two", digest)).size == 1
+
+
+async def test_a_run_that_is_cancelled_holds_what_it_deletes_until_that_is_done() -> None:
+    storage = GatedStorage()
+    registry, digest = await idle(storage, b"x")
+    storage.deleting = gate = Gate()
+    collecting = asyncio.create_task(registry.collector.run())
+    await gate.reached.wait()
+    collecting.cancel()
+    await asyncio.wait([collecting])
+
+    pushing = asyncio.create_task(push(registry, b"x"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not pushing.done()
+
+    gate.opened.set()
+    await pushing
+    assert (await registry.blobs.stat("one", digest)).size == 1
