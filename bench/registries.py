@@ -70,10 +70,11 @@ class Server:
         found = [(path / "stat").read_text().rpartition(")")[2].split() for path in self._processes()]
         return sum(int(fields[11]) + int(fields[12]) for fields in found) / _TICKS
 
-    def peak(self) -> float:
-        """The most memory that the process had resident, in MB."""
+    def memory(self) -> tuple[float, float]:
+        """The most memory that the process had resident, and how much is now its own and no file's, in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1000
+        most, own = (int(status.split(f"{name}:")[1].split()[0]) / 1000 for name in ("VmHWM", "RssAnon"))
+        return most, own
 
     def stop(self) -> None:
         """End it."""
@@ -104,12 +105,19 @@ def distribution(folder: Path) -> Server:
 
 
 def lumper(folder: Path) -> Server:
-    """`lumper up`, as it comes: tokens, rights, metadata in SQLite, everything durable."""
+    """`lumper registry`, as it comes: tokens, rights, metadata in SQLite, everything durable.
+
+    It is started on a folder that was there already: making the tables of a new one takes memory only that once.
+    """
     port = _free_port()
     folder.mkdir()
     data = folder / "data"
-    where = ("--listen", f"127.0.0.1:{port}", "--data", str(data))
-    process = _spawn(folder, sys.executable, "-m", "lumper", "up", *where)
+    command = (sys.executable, "-m", "lumper", "registry", "--listen", f"127.0.0.1:{port}", "--data", str(data))
+    first = _spawn(folder, *command)
+    _answering(port, folder)
+    first.terminate()
+    first.wait(10)
+    process = _spawn(folder, *command)
     _answering(port, folder)
     blobs = data / "registry" / "blobs" / "sha256"
     login = ("operator", (data / "tokens" / "operator").read_text().strip())

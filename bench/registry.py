@@ -4,8 +4,9 @@
 
 Needs `apt-get install docker-registry`, and nginx for one more line. Both registries keep their files on the same disk,
 in a network namespace that this program makes for itself and that ends with it: its congestion control is reno, since
-BBR, where that is the default, paces loopback. Lumper runs as `lumper up` with everything on: tokens, rights, metadata
-in SQLite, all of it durable before it is acknowledged. docker-registry runs with its defaults and without accounts.
+BBR, where that is the default, paces loopback. Lumper runs as `lumper registry` with everything on: tokens, rights,
+metadata in SQLite, all of it durable before it is acknowledged. docker-registry runs with its defaults and without
+accounts.
 
 Each row is the median over the rounds; a first round only warms up (pages of memory that a virtual machine has never
 touched are slow). The ratio is the median of each round's own ratio. Pushed blobs are removed outside of the time
@@ -199,7 +200,8 @@ def report(rows: list[Row], servers: list[Server]) -> None:
             f"{'' if ratio >= row.goal else ' <':3}{row.goal:>6.1f}   {' '.join(f'{u:>8.2f}' for u in used)} {unit}"
         )
     for server in servers:
-        print(f"most memory of {server.name}: {server.peak():.0f} MB")
+        most, own = server.memory()
+        print(f"memory of {server.name}: at most {most:.0f} MB, of which {own:.0f} MB are mapped from no file")
 
 
 def limits(bench: Bench, folder: Path) -> None:
