@@ -67,6 +67,17 @@ def test_the_dead_are_succeeded_at_once(connection: sqlite3.Connection) -> None:
     assert len(claim(connection, "second", now=101)) == 1
 
 
+def test_what_a_dead_holder_had_keeps_its_place_even_if_its_death_is_noticed_twice(
+    connection: sqlite3.Connection,
+) -> None:
+    publish(connection, "one")
+    claim(connection, "first", now=100)
+    publish(connection, "two")
+    work.end_leases(connection, ["first"], now=101)
+    work.end_leases(connection, ["first"], now=102)
+    assert [claimed.message.id for claimed in claim(connection, "second", now=101.5)] == ["one", "two"]
+
+
 def test_an_answer_counts_for_its_own_handing_out_only(connection: sqlite3.Connection) -> None:
     publish(connection, "one")
     (late,) = claim(connection, "first", now=100)

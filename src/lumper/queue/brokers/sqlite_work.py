@@ -124,8 +124,14 @@ def holders(connection: sqlite3.Connection) -> list[str]:
 
 
 def end_leases(connection: sqlite3.Connection, dead_holders: Iterable[str], now: float) -> None:
-    """End the leases of holders that died: their messages are due now."""
-    connection.executemany("UPDATE message SET visible_at = ? WHERE holder = ?", [(now, name) for name in dead_holders])
+    """End the leases of holders that died: their messages are due now, and stay so whoever says it again.
+
+    Otherwise a claim whose clock is a moment behind would pass over them and take later messages first.
+    """
+    connection.executemany(
+        "UPDATE message SET visible_at = ? WHERE holder = ? AND visible_at > ?",
+        [(now, name, now) for name in dead_holders],
+    )
 
 
 def depth(connection: sqlite3.Connection, topic: str) -> int:
