@@ -51,7 +51,8 @@ class Sample:
 class Bench:
     """What the rows need."""
 
-    def __init__(self, size: int, seconds: float) -> None:
+    def __init__(self, folder: Path, size: int, seconds: float) -> None:
+        self.folder = folder
         self.size = size
         self.seconds = seconds
         self.bodies = [Body(size, framed=number == 0) for number in range(4)]
@@ -69,8 +70,8 @@ class Bench:
             answer = connection.request("PUT", f"/v2/{REPOSITORY}/manifests/latest", data, kind)
             assert answer.status == 201, answer
 
-    def get(self, server: Server, clients: int) -> float:
-        """MB/s."""
+    def get(self, server: Server, clients: int) -> Sample:
+        """In MB."""
         token, times = server.token(REPOSITORY), 8 // clients
 
         def work(_: int) -> None:
@@ -78,43 +79,59 @@ class Bench:
                 for _ in range(times):
                     connection.fetch(f"/v2/{REPOSITORY}/blobs/{self.digest}")
 
-        return self.size * times * clients / 1e6 / together(clients, work)
+        return timed(server, lambda: (self.size * times * clients / 1e6, together(clients, work)))
 
-    def push(self, server: Server, way: str, clients: int) -> float:
-        """MB/s."""
+    def push(self, server: Server, way: str, clients: int) -> Sample:
+        """In MB."""
         token, bodies = server.token(REPOSITORY), [body.renew() for body in self.bodies[:clients]]
-        os.sync()
+        self._quiet(self.size * clients)
 
         def work(number: int) -> None:
             with Connection(server.port, token) as connection:
                 push(connection, REPOSITORY, bodies[number], way)
 
-        seconds = together(clients, work)
+        sample = timed(server, lambda: (self.size * clients / 1e6, together(clients, work)))
         for body in bodies:
             server.blob_file(body.digest).unlink()
-        return self.size * clients / 1e6 / seconds
+        return sample
 
-    def small(self, server: Server) -> float:
-        """Blobs of 20 kB per second."""
-        token, blobs = server.token(REPOSITORY), [os.urandom(20_000) for _ in range(200)]
+    def _quiet(self, size: int) -> None:
+        """Nothing waits for the disk, and memory for so much page cache is there.
+
+        A virtual machine gives memory that was freed back to its host within seconds, and has to ask for it again page
+        by page: files are then written at a fraction of the disk's speed, whoever writes them.
+        """
+        scratch = self.folder / "scratch"
+        with scratch.open("wb", 0) as file:
+            sent = 0
+            while sent < size:
+                sent += os.sendfile(file.fileno(), self.bodies[sent // self.size].plain, sent % self.size, MIB)
+        scratch.unlink()
         os.sync()
+
+    def small(self, server: Server) -> Sample:
+        """In blobs of 20 kB."""
+        token, blobs = server.token(REPOSITORY), [os.urandom(20_000) for _ in range(200)]
+        self._quiet(0)
 
         def work(number: int) -> None:
             with Connection(server.port, token) as connection:
                 for blob in blobs[number::8]:
                     push_small(connection, REPOSITORY, blob)
 
-        return len(blobs) / together(8, work)
+        return timed(server, lambda: (len(blobs), together(8, work)))
 
-    def requests(self, server: Server, method: str, clients: int) -> float:
-        """Answers per second."""
+    def requests(self, server: Server, method: str, clients: int) -> Sample:
+        """In answers."""
         what = "manifests/latest" if method == "GET" else f"blobs/{self.digest}"
         token = server.token(REPOSITORY)
-        return repeat(server.port, token, method, f"/v2/{REPOSITORY}/{what}", clients, self.seconds)
+        path = f"/v2/{REPOSITORY}/{what}"
+        return timed(server, lambda: repeat(server.port, token, method, path, clients, self.seconds))
 
-    def requests_beside_pushes(self, server: Server) -> float:
-        """Manifests per second with 32 clients, while two others push one blob after the other."""
+    def requests_beside_pushes(self, server: Server) -> Sample:
+        """In manifests, for 32 clients, while two others push one blob after the other."""
         token, done = server.token(REPOSITORY), threading.Event()
+        self._quiet(self.size * 2)
 
         def pushes(body: Body) -> None:
             with Connection(server.port, token) as connection:
@@ -134,12 +151,12 @@ class Bench:
 
 @dataclass
 class Row:
-    """One line of the table. `goal` is a ratio; `each` is what one unit of the rate is for the CPU columns."""
+    """One line of the table. `goal` is a ratio."""
 
     name: str
     unit: str
     goal: float
-    run: Callable[[Bench, Server], float]
+    run: Callable[[Bench, Server], Sample]
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
 
@@ -158,13 +175,11 @@ ROWS = [
 ]
 
 
-def measure(bench: Bench, row: Row, server: Server) -> Sample:
-    """One measurement of a row."""
-    cpu, own, begun = server.cpu(), _own_cpu(), time.monotonic()
-    rate = row.run(bench, server)
-    seconds = time.monotonic() - begun
-    work = rate * seconds * (1e6 / 2**30 if row.unit == "MB/s" else 1)
-    return Sample(rate, (server.cpu() - cpu) / work, (_own_cpu() - own) / work)
+def timed(server: Server, work: Callable[[], tuple[float, float]]) -> Sample:
+    """Do the work, which returns how much it was and how long it took."""
+    cpu, own = server.cpu(), _own_cpu()
+    amount, seconds = work()
+    return Sample(amount / seconds, (server.cpu() - cpu) / amount, (_own_cpu() - own) / amount)
 
 
 def _own_cpu() -> float:
@@ -177,7 +192,7 @@ def compare(bench: Bench, rows: list[Row], servers: list[Server], rounds: int) -
     for turn in range(rounds + 1):
         for row in rows:
             for server in servers if turn % 2 else servers[::-1]:
-                sample = measure(bench, row, server)
+                sample = row.run(bench, server)
                 if turn:
                     row.samples.setdefault(server.name, []).append(sample)
         print(f"round {turn} of {rounds}" + ("" if turn else " (does not count)"), file=sys.stderr, flush=True)
@@ -192,7 +207,7 @@ def report(rows: list[Row], servers: list[Server]) -> None:
         ratios = [a.rate / b.rate for a, b in pairs]
         ratio = statistics.median(ratios)
         a, b = (statistics.median(pair[side].rate for pair in pairs) for side in (0, 1))
-        scale, unit = (1.0, "s/GiB") if row.unit == "MB/s" else (1e6, "µs")
+        scale, unit = (2**30 / 1e6, "s/GiB") if row.unit == "MB/s" else (1e6, "µs")
         used = [statistics.median(p[side].server_cpu for p in pairs) * scale for side in (0, 1)]
         used.append(statistics.median(p[0].client_cpu for p in pairs) * scale)
         print(
@@ -237,7 +252,7 @@ def run(folder: Path, rounds: int, *, quick: bool, only: str) -> None:
     """Inside the namespace."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text("reno")
-    bench = Bench(256 * MIB, 0.7 if quick else 2.0)
+    bench = Bench(folder, 256 * MIB, 0.7 if quick else 2.0)
     rows = [row for row in ROWS if only in row.name]
     servers: list[Server] = []
     try:
