@@ -25,6 +25,7 @@ _LARGE = 4 << 20  # bytes of a body; with less, a new connection for the next re
 _ROOM = 1 << 20  # bytes handed over at a time
 _TURN = 32 << 20  # bytes, then another upload may have the thread
 _THREADS = 4
+_NICE = 5
 _PATIENCE_MS = 20  # how long a thread waits for a byte before it leaves the waiting to the event loop
 
 Sink = Callable[[memoryview], None]
@@ -41,7 +42,7 @@ class Intake:
     """Hands out the bodies of requests."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, "intake")
+        self._threads = ThreadPoolExecutor(_THREADS, "intake", initializer=_give_way)
         self._rooms = threading.local()
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
@@ -160,6 +161,12 @@ class _Stream:
                 raise _broken()
             filled += size
         return filled
+
+
+def _give_way() -> None:
+    """Where there is not processor enough for all, a large upload waits rather than the many small requests."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux has priorities of threads
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _broken() -> RegistryError:
