@@ -8,13 +8,15 @@ import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 from pathlib import Path
 from typing import Any
+
+from aiodocker.exceptions import DockerError
 
 from lumper.model.build import Output, Progress, Step
 from lumper.model.log import from_line
@@ -130,7 +132,9 @@ class Line:
         """The build has succeeded, whole, and nothing of it is there twice or half."""
         build = self.succeeded(build_id)
         assert [each["id"] for each in self.builds()] == [build_id]
-        assert self.tags() == dict.fromkeys(tags, build["digest"])
+        wanted = dict.fromkeys(tags, build["digest"])
+        wait_for(lambda: self.tags() == wanted, "end of whatever else had the same job")
+        assert self.tags() == wanted
         assert tuple(build["tags"]) == tags
         self.image().pull(build["digest"])
         assert wrong_blobs(self.lumper.data) == []
@@ -204,8 +208,11 @@ def body_of(mail: EmailMessage) -> str:
 
 async def _containers(service: str) -> list[dict[str, Any]]:
     async with engine() as docker:
-        found = await docker.containers.list(all=True, filters={"label": [f"lumper.service={service}"]})
-        return [await container.show() for container in found]
+        shown = []
+        for container in await docker.containers.list(all=True, filters={"label": [f"lumper.service={service}"]}):
+            with suppress(DockerError):  # it was removed meanwhile
+                shown.append(await container.show())
+        return shown
 
 
 async def _image_names() -> list[str]:

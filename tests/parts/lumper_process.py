@@ -30,6 +30,7 @@ class LumperProcess:
         self._command = (sys.executable, "-m", "lumper", role, "--data", str(data), *arguments)
         self.settings = dict(settings)
         self.back_at = 0.0
+        self._said_before = 0
         self._output = data.with_name(f"{data.name}.{role}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -50,6 +51,7 @@ class LumperProcess:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LUMPER_")}
         environment |= {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in self.settings.items()}
         self.data.mkdir(parents=True, exist_ok=True)
+        self._said_before = len(self.said)
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -89,10 +91,15 @@ class LumperProcess:
         """All that it has printed and logged, over all its lives."""
         return self._output.read_text(errors="replace") if self._output.exists() else ""
 
+    @property
+    def said_since_start(self) -> str:
+        """What it has printed and logged in its present life."""
+        return self.said[self._said_before :]
+
     def wait_until_said(self, words: str, seconds: float = 30) -> None:
-        """Wait until these words are in its log."""
+        """Wait until these words are in the log of its present life."""
         try:
-            wait_for(lambda: words in self.said, f"{words!r} in the log", seconds)
+            wait_for(lambda: words in self.said_since_start, f"{words!r} in the log", seconds)
         except TimeoutError as exc:
             raise TimeoutError(f"{exc}:\n{self.said}") from None
 

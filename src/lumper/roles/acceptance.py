@@ -83,6 +83,9 @@ class Acceptance:
             row = await self._history.builds.row(connection, event.build_id)
             if row is None or (row.attempt, row.claim, row.state) != (event.attempt, event.claim, "running"):
                 log.warning("a result came too late", action="attempt.stale", build=event.build_id, claim=event.claim)
+                if row is not None and (BuildState(row.state).final or event.attempt < row.attempt):
+                    # It may have pushed after the attempt that counts had cleared up.
+                    await drop_private_tag(connection, row.image, private_tag(row.id, event.attempt))
                 return
             await self._store(connection, row, event)
             for attempt in range(1, row.attempt + 1):  # what earlier attempts pushed before they were lost
