@@ -188,7 +188,8 @@ def line_of(
     try:
         yield Line(lumper, project, inbox)
     finally:
-        asyncio.run(remove_service(project.name, f"{lumper.address}/{project.image}"))
+        for registry in {lumper.address, lumper.settings.get("worker.registry", lumper.address)}:
+            asyncio.run(remove_service(project.name, f"{registry}/{project.image}"))
 
 
 def mails_in(folder: Path) -> list[EmailMessage]:
