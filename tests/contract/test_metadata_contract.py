@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lumper.errors import Conflict
-from lumper.history.database import Database
-from lumper.history.images import ImageHistory, drop_private_tag, move_tags
 from lumper.model.image import Link, NewManifest, Referrer
-from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
+from parts.known_metadata import KINDS, Known
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 OCI = "application/vnd.oci.image.manifest.v1+json"
 
 
-@dataclass
-class Known:
-    """The metadata under test, and how a build's acceptance reaches them."""
-
-    metadata: Metadata
-    moved: Callable[[str, str, Sequence[str], int], Awaitable[object]]
-    dropped: Callable[[str, str], Awaitable[object]]
-
-
-@asynccontextmanager
-async def memory(_folder: Path) -> AsyncIterator[Known]:
-    metadata = MemoryMetadata()
-    yield Known(metadata, metadata.move_tags, metadata.delete_tag)
-
-
-@asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[Known]:
-    opened = Database(f"sqlite+aiosqlite:///{folder}/lumper.db")
-    await opened.migrate()
-
-    async def move(repository: str, digest: str, tags: Sequence[str], build_id: int) -> None:
-        async with opened.write() as connection:
-            await move_tags(connection, repository, digest, tags, build_id, datetime.now(UTC))
-
-    async def drop(repository: str, name: str) -> None:
-        async with opened.write() as connection:
-            await drop_private_tag(connection, repository, name)
-
-    yield Known(ImageHistory(opened), move, drop)
-    await opened.close()
-
-
-@pytest.fixture(params=[memory, database], ids=lambda make: make.__name__)
+@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
 async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
     make: Callable[[Path], AbstractAsyncContextManager[Known]] = request.param
     async with make(tmp_path) as made:

@@ -7,25 +7,28 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, ScalarSelect, Table, delete, func, insert, not_, select, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict
+from lumper.history.activity import ActivityLog, record, record_pointing
 from lumper.history.collection import TOPIC, Collection
 from lumper.history.collection import id_of as _id_of
 from lumper.history.database import Database, changed
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.grouping import Grouped
+from lumper.history.overview import all_images, public
 from lumper.history.recent import Recent
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
-from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
+from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
+from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
 _MOST_BYTES = 1 << 44
 _REMEMBERED = 16_384  # repositories
 
 
-class ImageHistory(Collection):
+class ImageHistory(Collection, ActivityLog):
     """The registry's metadata in the database.
 
     Tags, manifests and rights to blobs that are there are answered from memory; every transaction that changes them,
@@ -95,8 +98,10 @@ class ImageHistory(Collection):
         known = self._manifests if link.manifest else self._blobs
         return known.get(repository, link.digest) is not None
 
-    async def put_manifest(self, repository: str, manifest: NewManifest, tags: Sequence[str]) -> None:
-        """Make the manifest known and let the tags point at it, in one transaction."""
+    async def put_manifest(
+        self, repository: str, manifest: NewManifest, tags: Sequence[str], actor: Actor = SERVER
+    ) -> None:
+        """Make the manifest known and let the tags point at it, in one transaction, which also tells who did so."""
         now = datetime.now(UTC)
         links = list({(link.digest, link.manifest): link for link in manifest.links}.values())
         async with self._database.write() as connection:
@@ -123,6 +128,8 @@ class ImageHistory(Collection):
                     [_link_row(identity, manifest.digest, link) for link in links],
                 )
             await connection.run_sync(_stored, {manifest.digest: manifest.size}, now)
+            done = pushed(repository, manifest.digest, tags, actor, now)
+            await connection.run_sync(record_pointing, identity, done)
             await _point(connection, identity, manifest.digest, tags, None, now)
             changed(connection, TOPIC, repository)
 
@@ -162,7 +169,7 @@ class ImageHistory(Collection):
             identity = (await connection.execute(select(_id_of(repository)))).scalar()
             if identity is None:
                 return None
-            query = select(tags).where(tags.c.repository_id == identity, tags.c.name > last, _public())
+            query = select(tags).where(tags.c.repository_id == identity, tags.c.name > last, public())
             rows = await connection.execute(query.order_by(tags.c.name).limit(limit))
             return [tag_from_row(row) for row in rows]
 
@@ -174,18 +181,8 @@ class ImageHistory(Collection):
 
     async def images(self) -> list[Image]:
         """All repositories with the number of tags and the bytes that they hold."""
-        mine = repositories.c.id
-        query = select(
-            repositories.c.name,
-            repositories.c.created_at,
-            _of(tags, func.count(), mine, _public()).label("tags"),
-            _of(tags, func.max(tags.c.updated_at), mine, _public()).label("moved_at"),
-            _of(repository_blobs, func.coalesce(func.sum(repository_blobs.c.size), 0), mine).label("blobs"),
-            _of(manifests, func.coalesce(func.sum(manifests.c.size), 0), mine).label("manifests"),
-        ).order_by(repositories.c.name)
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
-        return [_image_from_row(row) for row in rows]
+            return await all_images(connection)
 
     async def referrers(
         self,
@@ -212,17 +209,27 @@ class ImageHistory(Collection):
             rows = (await connection.execute(whole)).all()
         return [referrer_from_row(row) for row in rows], count < len(there)
 
-    async def delete_tag(self, repository: str, name: str) -> bool:
+    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
         """Remove a tag; whether it was there."""
         async with self._database.write() as connection:
-            return await _drop_tag(connection, repository, name)
+            return await _drop_tag(connection, repository, name, actor)
 
-    async def delete_manifest(self, repository: str, digest: str) -> bool:
+    async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
         """Remove a manifest and the tags that point at it; whether it was there."""
+        now = datetime.now(UTC)
         async with self._database.write() as connection:
             identity = (await connection.execute(select(_id_of(repository)))).scalar()
             changed(connection, TOPIC, repository)
-            return identity is not None and await drop_manifests(connection, identity, [digest]) > 0
+            if identity is None:
+                return False
+            mine = tags.c.repository_id == identity, tags.c.digest == digest
+            names = (await connection.execute(select(tags.c.name).where(*mine).order_by(tags.c.name))).scalars().all()
+            if await drop_manifests(connection, identity, [digest]) == 0:
+                return False
+            done = [Activity(now, Action.UNTAG, actor, repository, name, before=digest) for name in names]
+            done.append(Activity(now, Action.DELETE, actor, repository, digest=digest))
+            await connection.run_sync(record, done)
+        return True
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:
         """`repository` no longer serves this blob; whether it did."""
@@ -233,7 +240,13 @@ class ImageHistory(Collection):
 
 
 async def move_tags(
-    connection: AsyncConnection, repository: str, digest: str, tags: Sequence[str], build_id: int, now: datetime
+    connection: AsyncConnection,
+    repository: str,
+    digest: str,
+    tags: Sequence[str],
+    build_id: int,
+    now: datetime,
+    actor: Actor = SERVER,
 ) -> None:
     """Within the caller's transaction: let `tags` point at the manifest that the build made.
 
@@ -247,6 +260,8 @@ async def move_tags(
     if marked.rowcount == 0:
         raise Conflict(f"The repository {repository} has no manifest {digest}.")
     identity = await _repository_made(connection, repository)
+    done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=f"build {build_id}") for name in tags]
+    await connection.run_sync(record_pointing, identity, done)
     await _point(connection, identity, digest, tags, build_id, now)
     changed(connection, TOPIC, repository)
 
@@ -271,15 +286,15 @@ def referrer_from_row(row: Row[Any]) -> Referrer:
     return Referrer(row.digest, row.media_type, row.size, row.artifact_type, row.annotations)
 
 
-def _image_from_row(row: Any) -> Image:
-    moved_at = row.moved_at or row.created_at
-    return Image(row.name, row.tags, int(row.blobs + row.manifests), max(row.created_at, moved_at))
-
-
-async def _drop_tag(connection: AsyncConnection, repository: str, name: str) -> bool:
-    gone = await connection.execute(delete(tags).where(tags.c.repository_id == _id_of(repository), tags.c.name == name))
+async def _drop_tag(connection: AsyncConnection, repository: str, name: str, actor: Actor = SERVER) -> bool:
+    here = tags.c.repository_id == _id_of(repository), tags.c.name == name
+    before = (await connection.execute(delete(tags).where(*here).returning(tags.c.digest))).scalar()
     changed(connection, TOPIC, repository)
-    return gone.rowcount > 0
+    if before is None:
+        return False
+    done = Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=before)
+    await connection.run_sync(record, [done])
+    return True
 
 
 async def _point(
@@ -362,14 +377,6 @@ def _link_row(identity: int, parent: str, link: Link) -> dict[str, object]:
         "manifest": link.manifest,
         "size": link.size,
     }
-
-
-def _public() -> Any:
-    return not_(tags.c.name.startswith(PRIVATE_PREFIX, autoescape=True))
-
-
-def _of(table: Table, what: Any, repository_id: Any, *conditions: Any) -> ScalarSelect[Any]:
-    return select(what).select_from(table).where(table.c.repository_id == repository_id, *conditions).scalar_subquery()
 
 
 def _upsert(connection: AsyncConnection | Connection, table: Table, *keys: str, keep: Sequence[str] = ()) -> Any:

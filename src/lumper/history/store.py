@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.history.accounts import Accounts
+from lumper.history.activity import ActivityLog
 from lumper.history.builds import BuildHistory
 from lumper.history.database import Database
 from lumper.history.deliveries import DeliveryHistory
@@ -30,6 +31,7 @@ class History:
     builds: BuildHistory
     rollouts: RolloutHistory
     images: ImageHistory
+    activity: ActivityLog
     accounts: Accounts
     logs: Logs
 
@@ -46,6 +48,7 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         builds=BuildHistory(database, outbox, links),
         rollouts=RolloutHistory(database, outbox, links),
         images=ImageHistory(database),
+        activity=ActivityLog(database),
         accounts=Accounts(database),
         logs=Logs(logs),
     )

@@ -227,6 +227,26 @@ tags = Table(
     Index("tags_digest", "repository_id", "digest"),
 )
 
+activity = Table(  # who did what; nothing in it refers to other tables, so that it outlives what it tells of
+    "activity",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", Time, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("repository", String(255), nullable=False),
+    Column("tag", String(128), nullable=False),
+    Column("digest", String(160), nullable=False),
+    Column("before", String(160), nullable=False),  # where a tag pointed that was moved or removed
+    Column("actor", String(255), nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("activity_repository", "repository", "id"),
+    Index("activity_tag", "repository", "tag", "id"),
+    Index("activity_actor", "actor", "id"),
+    sqlite_autoincrement=True,  # who reads on from an id may not meet it again after all rows were forgotten
+)
+
 users = Table(
     "users",
     metadata,

@@ -51,10 +51,14 @@ _TOLD = 1000  # things of one report
 
 @dataclass(frozen=True)
 class Policy:
-    """What is kept, and for how long. `untagged`: whether manifests that lost their tags go too."""
+    """What is kept, and for how long. `untagged`: whether manifests that lost their tags go too.
+
+    `activity` is how long the activity log reaches back, 0 for ever.
+    """
 
     grace: timedelta = timedelta(hours=1)
     untagged: bool = False
+    activity: timedelta = timedelta()
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Collector:
                 last = names[-1]
             if not dry_run:
                 await self._adopt()
+                if self._policy.activity:
+                    await self._metadata.forget_activities(datetime.now(UTC) - self._policy.activity)
             return await self._bytes(before, report)
 
     async def _adopt(self) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from lumper.model.activity import Actor
 from lumper.model.image import Link, Manifest, NewManifest, is_digest, is_tag
 from lumper.registry.blobs import check_digest
 from lumper.registry.documents import read_manifest
@@ -54,7 +55,7 @@ class Manifests:
         return body
 
     async def put(
-        self, repository: str, reference: str, media_type: str, body: bytes, tags: Sequence[str] = ()
+        self, repository: str, reference: str, media_type: str, body: bytes, tags: Sequence[str] = (), *, actor: Actor
     ) -> NewManifest:
         """Keep a manifest, and let `tags` point at it, or `reference` if that is a tag: all at once, or none.
 
@@ -76,17 +77,18 @@ class Manifests:
         async with self._holds.using([digest, *(link.digest for link in manifest.links)]):
             _complain(await self._metadata.missing(repository, manifest.links))
             await self._storage.put(digest, body)
-            await self._metadata.put_manifest(repository, manifest, tags if is_digest(reference) else [reference])
+            names = tags if is_digest(reference) else [reference]
+            await self._metadata.put_manifest(repository, manifest, names, actor)
         self._keep(digest, body)
         return manifest
 
-    async def delete(self, repository: str, reference: str) -> None:
+    async def delete(self, repository: str, reference: str, actor: Actor) -> None:
         """Remove a tag, or a manifest with all its tags. Raises RegistryError: MANIFEST_UNKNOWN, DIGEST_INVALID."""
         if ":" in reference:
             check_digest(reference)
-            there = await self._metadata.delete_manifest(repository, reference)
+            there = await self._metadata.delete_manifest(repository, reference, actor)
         else:
-            there = is_tag(reference) and await self._metadata.delete_tag(repository, reference)
+            there = is_tag(reference) and await self._metadata.delete_tag(repository, reference, actor)
         if not there:
             raise refuse("MANIFEST_UNKNOWN", detail=reference)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from lumper.model.activity import SERVER, Action, Activity, Actor
 from lumper.model.garbage import Garbage
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag
 
@@ -106,8 +107,14 @@ class Metadata(Protocol):
     async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
         """Those of the links that `repository` may not serve."""
 
-    async def put_manifest(self, repository: str, manifest: NewManifest, tags: Sequence[str]) -> None:
-        """Make the manifest known and let the tags point at it, in one transaction."""
+    async def put_manifest(
+        self, repository: str, manifest: NewManifest, tags: Sequence[str], actor: Actor = SERVER
+    ) -> None:
+        """Make the manifest known and let the tags point at it, in one transaction, which also tells who did so.
+
+        The activities are a push, and one for each tag that points elsewhere than before. A push under private tags
+        only is not told.
+        """
 
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""
@@ -140,14 +147,33 @@ class Metadata(Protocol):
         as have `most_bytes` together, for each may have annotations of megabytes.
         """
 
-    async def delete_tag(self, repository: str, name: str) -> bool:
-        """Remove a tag; whether it was there."""
+    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
+        """Remove a tag; whether it was there. It is told who did so, except of private tags."""
 
-    async def delete_manifest(self, repository: str, digest: str) -> bool:
-        """Remove a manifest and the tags that point at it; whether it was there."""
+    async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
+        """Remove a manifest and the tags that point at it; whether it was there. It is told who did so, of each."""
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:
         """`repository` no longer serves this blob; whether it did."""
+
+    async def activities(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        oldest_first: bool = False,
+        repository: str = "",
+        tag: str = "",
+        actor: str = "",
+        action: Action | None = None,
+    ) -> list[Activity]:
+        """The newest activities first, or the oldest; those after the one with the id `after` in that order, 0 for all.
+
+        Only those of this repository, tag, actor's name, and action, as far as these are given.
+        """
+
+    async def forget_activities(self, before: datetime) -> int:
+        """Forget the activities that are older; how many."""
 
     async def garbage(
         self, repository: str, before: datetime, *, untagged: bool = False, limit: int = 500

@@ -14,6 +14,7 @@ from lumper.history.builds import build_from_row
 from lumper.history.images import drop_private_tag, move_tags
 from lumper.history.store import History
 from lumper.model import events
+from lumper.model.activity import Actor
 from lumper.model.build import BuildState, Outcome, Result
 from lumper.model.deployment import Service
 from lumper.model.image import moved_tags, private_tag
@@ -124,7 +125,8 @@ class Acceptance:
         manifest = await self._history.images.manifest(row.image, result.digest)
         tags = moved_tags(row.ref.removeprefix("refs/tags/"), await builds.succeeded_tags(connection, row.image))
         try:
-            await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC))
+            actor = Actor(row.pusher_name, "build")
+            await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC), actor)
         except Conflict as exc:
             hint = "Restart the build; if it fails again, look at the registry."
             await builds.end(connection, row.id, BuildState.FAILED, **common, error=exc.message, hint=hint)

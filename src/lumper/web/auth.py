@@ -17,6 +17,7 @@ from aiohttp import web
 
 from lumper.errors import Unauthorized
 from lumper.history.accounts import TOKEN_PREFIX, Accounts
+from lumper.model.activity import Actor
 from lumper.model.people import Role
 from lumper.web.backoff import Backoff
 from lumper.web.tokens import Keys
@@ -265,6 +266,12 @@ class Authenticator:
         self._remembered[key] = _Remembered(value, self._clock() + seconds, version)
         if len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
+
+
+def actor_of(identity: Identity | None, request: web.Request) -> Actor:
+    """Who asks, for the activity log."""
+    address = request.remote or ""
+    return Actor(identity.name, identity.role.value, address) if identity else Actor(address=address)
 
 
 def same_origin(request: web.Request) -> bool:

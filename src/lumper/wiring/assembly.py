@@ -46,8 +46,12 @@ async def open_own_history(config: Config, folder: DataFolder, links: Links) -> 
 
 def open_registry(config: Config, storage: Storage, history: History) -> Registry:
     """The registry over its storage and its metadata."""
-    grace = timedelta(seconds=config.registry.gc_grace)
-    return Registry(storage, history.images, Policy(grace, untagged=config.registry.untagged == "delete"))
+    policy = Policy(
+        timedelta(seconds=config.registry.gc_grace),
+        untagged=config.registry.untagged == "delete",
+        activity=timedelta(days=config.registry.activity_days),
+    )
+    return Registry(storage, history.images, policy)
 
 
 def assemble_app(

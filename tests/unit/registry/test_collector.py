@@ -10,6 +10,7 @@ from json import dumps
 import pytest
 
 from lumper.errors import RegistryError, StorageError
+from lumper.model.activity import SERVER
 from lumper.model.garbage import GarbageKind
 from lumper.registry.gc import Policy
 from lumper.registry.holds import Holds
@@ -91,7 +92,7 @@ async def push(registry: Registry, data: bytes, repository: str = "one") -> str:
 async def put(registry: Registry, document: dict[str, object], reference: str = "") -> str:
     body = dumps(document).encode()
     media_type = str(document["mediaType"])
-    return (await registry.manifests.put("one", reference or digest_of(body), media_type, body)).digest
+    return (await registry.manifests.put("one", reference or digest_of(body), media_type, body, actor=SERVER)).digest
 
 
 async def push_image(registry: Registry, layer: bytes, reference: str = "") -> str:
@@ -113,7 +114,7 @@ async def test_space_is_given_back_in_the_order_in_which_things_hold_each_other(
     child = await push_image(registry, b"layer")
     await put(registry, image_index((child, 100)), "x")
     assert not any((await registry.collector.run()).counts.values())
-    await registry.manifests.delete("one", "x")
+    await registry.manifests.delete("one", "x", SERVER)
 
     kinds = [one.kind.value for _ in range(4) for one in (await registry.collector.run()).garbage]
 

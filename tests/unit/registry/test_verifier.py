@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from lumper.model.activity import SERVER
 from lumper.registry.gc import Policy
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
@@ -23,7 +24,7 @@ async def whole(storage: MemoryStorage, *, grace: timedelta = timedelta(0)) -> t
         session = await registry.blobs.begin("one", "me")
         await registry.blobs.finish(session, digest_of(content), 0, _pieces(content))
     body = json.dumps(image_manifest((digest_of(CONFIG), 2), (digest_of(LAYER), 5))).encode()
-    return registry, (await registry.manifests.put("one", "x", OCI_MANIFEST, body)).digest
+    return registry, (await registry.manifests.put("one", "x", OCI_MANIFEST, body, actor=SERVER)).digest
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from lumper.errors import Conflict
+from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, build_of, fitting
 
@@ -56,6 +57,8 @@ class MemoryMetadata:
     def __init__(self) -> None:
         self._repositories: dict[str, _Repository] = {}
         self._stored: dict[str, tuple[int, datetime]] = {}
+        self._activities: list[Activity] = []
+        self._told = 0
         self.running: set[int] = set()
         self.needed: set[str] = set()
 
@@ -78,7 +81,9 @@ class MemoryMetadata:
         known = self._known(repository)
         return [link for link in links if link.digest not in (known.manifests if link.manifest else known.blobs)]
 
-    async def put_manifest(self, repository: str, manifest: NewManifest, tags: Sequence[str]) -> None:
+    async def put_manifest(
+        self, repository: str, manifest: NewManifest, tags: Sequence[str], actor: Actor = SERVER
+    ) -> None:
         """Make the manifest known and let the tags point at it."""
         known = self._made(repository)
         before = known.manifests.get(manifest.digest)
@@ -95,6 +100,7 @@ class MemoryMetadata:
         known.pushed[manifest.digest], known.pushed_at[manifest.digest] = manifest, now
         known.abandoned.discard(manifest.digest)
         self._stored[manifest.digest] = (manifest.size, now)
+        self._tell(pushed(repository, manifest.digest, tags, actor, now))
         for tag in tags:
             known.tags[tag] = Tag(tag, manifest.digest, now)
 
@@ -149,14 +155,66 @@ class MemoryMetadata:
         count = fitting((one.size for one in found[:limit]), most_bytes)
         return found[:count], count < len(found)
 
-    async def delete_tag(self, repository: str, name: str) -> bool:
+    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
         """Remove a tag; whether it was there."""
-        return self._known(repository).tags.pop(name, None) is not None
+        gone = self._known(repository).tags.pop(name, None)
+        if gone:
+            self._tell([Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=gone.digest)])
+        return gone is not None
 
-    async def delete_manifest(self, repository: str, digest: str) -> bool:
+    async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
         """Remove a manifest and the tags that point at it; whether it was there."""
+        known, now = self._known(repository), datetime.now(UTC)
+        names = [name for name, tag in sorted(known.tags.items()) if tag.digest == digest]
+        if not self._forget_manifest(known, digest):
+            return False
+        self._tell([Activity(now, Action.UNTAG, actor, repository, name, before=digest) for name in names])
+        self._tell([Activity(now, Action.DELETE, actor, repository, digest=digest)])
+        return True
+
+    def _forget_manifest(self, known: _Repository, digest: str) -> bool:
         self._give_up(digest)
-        return self._known(repository).forget_manifest(digest)
+        return known.forget_manifest(digest)
+
+    async def activities(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        oldest_first: bool = False,
+        repository: str = "",
+        tag: str = "",
+        actor: str = "",
+        action: Action | None = None,
+    ) -> list[Activity]:
+        """The newest activities first, or the oldest; those after the one with the id `after` in that order."""
+        found = [
+            one
+            for one in self._activities
+            if repository in ("", one.repository)
+            and tag in ("", one.tag)
+            and actor in ("", one.actor.name)
+            and action in (None, one.action)
+            and (not after or (one.id > after if oldest_first else one.id < after))
+        ]
+        return sorted(found, key=lambda one: one.id, reverse=not oldest_first)[:limit]
+
+    async def forget_activities(self, before: datetime) -> int:
+        """Forget the activities that are older; how many."""
+        kept = [one for one in self._activities if one.at >= before]
+        count = len(self._activities) - len(kept)
+        self._activities = kept
+        return count
+
+    def _tell(self, done: Sequence[Activity]) -> None:
+        """Write down what is about to be done; of a tag where it points until then, and nothing if it stays there."""
+        for one in done:
+            pointed = self._known(one.repository).tags.get(one.tag) if one.action is Action.TAG else None
+            before = pointed.digest if pointed else one.before
+            moves = one.action is not Action.TAG or before != one.digest
+            if moves and not one.tag.startswith(PRIVATE_PREFIX):
+                self._told += 1
+                self._activities.append(replace(one, before=before, id=self._told))
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:
         """`repository` no longer serves this blob; whether it did."""
@@ -199,7 +257,7 @@ class MemoryMetadata:
             if one.kind is GarbageKind.TAG:
                 known.abandoned.add(known.tags.pop(one.name).digest)
             elif one.kind is GarbageKind.MANIFEST:
-                await self.delete_manifest(repository, one.name)
+                self._forget_manifest(known, one.name)
             else:
                 await self.unlink_blob(repository, one.name)
         return gone
@@ -254,15 +312,19 @@ class MemoryMetadata:
         if digest in self._stored:
             self._stored[digest] = (self._stored[digest][0], datetime.now(UTC))
 
-    async def move_tags(self, repository: str, digest: str, tags: Sequence[str], build_id: int) -> None:
+    async def move_tags(
+        self, repository: str, digest: str, tags: Sequence[str], build_id: int, actor: Actor = SERVER
+    ) -> None:
         """Let tags point at a manifest that a build made. Raises Conflict if the repository does not have it."""
         known = self._known(repository)
         if digest not in known.manifests:
             raise Conflict(f"{repository} has no manifest {digest}.")
         known.manifests[digest] = replace(known.manifests[digest], build_id=build_id)
         known.abandoned.discard(digest)
+        now = datetime.now(UTC)
+        self._tell([Activity(now, Action.TAG, actor, repository, x, digest, detail=f"build {build_id}") for x in tags])
         for tag in tags:
-            known.tags[tag] = Tag(tag, digest, datetime.now(UTC), build_id)
+            known.tags[tag] = Tag(tag, digest, now, build_id)
 
     def _known(self, repository: str) -> _Repository:
         return self._repositories.get(repository) or _Repository(datetime.now(UTC))

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from lumper.model.image import is_digest
 from lumper.registry.access import DELETE, PULL, PUSH
 from lumper.registry.manifests import MAX_BYTES, Manifests, check_reference, check_tag
+from lumper.web.auth import actor_of
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import DIGEST, Routes, digest_headers, has_already
 from lumper.web.oci.body import incoming_whole
@@ -51,7 +52,8 @@ class ManifestRoutes:
             caller.check_tag(tag)
         media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
         body = await incoming_whole(request, MAX_BYTES)
-        manifest = await self._manifests.put(address.repository, address.item, media_type, body, asked)
+        actor = actor_of(caller.grant.identity, request)
+        manifest = await self._manifests.put(address.repository, address.item, media_type, body, asked, actor=actor)
         headers = {hdrs.LOCATION: f"/v2/{address.repository}/manifests/{manifest.digest}", DIGEST: manifest.digest}
         if manifest.subject:
             headers["OCI-Subject"] = manifest.subject
@@ -63,5 +65,5 @@ class ManifestRoutes:
         caller = await self._door.allowed(request, address, DELETE)
         if not is_digest(address.item):
             caller.check_tag(address.item)
-        await self._manifests.delete(address.repository, address.item)
+        await self._manifests.delete(address.repository, address.item, actor_of(caller.grant.identity, request))
         return web.Response(status=202)

@@ -1,0 +1,39 @@
+"""All repositories with what they hold, counted by the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ScalarSelect, Table, func, not_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.history.tables import manifests, repositories, repository_blobs, tags
+from lumper.model.image import PRIVATE_PREFIX, Image
+
+
+async def all_images(connection: AsyncConnection) -> list[Image]:
+    """All repositories with the number of tags and the bytes that they hold."""
+    mine = repositories.c.id
+    query = select(
+        repositories.c.name,
+        repositories.c.created_at,
+        _of(tags, func.count(), mine, public()).label("tags"),
+        _of(tags, func.max(tags.c.updated_at), mine, public()).label("moved_at"),
+        _of(repository_blobs, func.coalesce(func.sum(repository_blobs.c.size), 0), mine).label("blobs"),
+        _of(manifests, func.coalesce(func.sum(manifests.c.size), 0), mine).label("manifests"),
+    ).order_by(repositories.c.name)
+    return [_image_from_row(row) for row in (await connection.execute(query)).all()]
+
+
+def public() -> Any:
+    """Whether a tag is one that people see."""
+    return not_(tags.c.name.startswith(PRIVATE_PREFIX, autoescape=True))
+
+
+def _image_from_row(row: Any) -> Image:
+    moved_at = row.moved_at or row.created_at
+    return Image(row.name, row.tags, int(row.blobs + row.manifests), max(row.created_at, moved_at))
+
+
+def _of(table: Table, what: Any, repository_id: Any, *conditions: Any) -> ScalarSelect[Any]:
+    return select(what).select_from(table).where(table.c.repository_id == repository_id, *conditions).scalar_subquery()

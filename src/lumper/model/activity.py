@@ -1,0 +1,65 @@
+"""Who did what in the registry, as it is kept and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from lumper.model.image import PRIVATE_PREFIX
+
+
+class Action(StrEnum):
+    """What was done. A tag row tells where the tag pointed `before` and, in `digest`, from then on.
+
+    push    a manifest was pushed, `digest`
+    tag     a tag was set or moved
+    untag   a tag was removed; `digest` is ""
+    delete  a manifest was removed, `digest`
+    """
+
+    PUSH = "push"
+    TAG = "tag"
+    UNTAG = "untag"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who did it: a user or token by `name`, with its role; the client's IP address.
+
+    `role` is "build" for a build, whose `name` is the pusher's at the forge, "server" for what the registry does by
+    itself, and "" for anyone without an account.
+    """
+
+    name: str = ""
+    role: str = ""
+    address: str = ""
+
+
+SERVER = Actor("lumper", "server")
+
+
+@dataclass(frozen=True)
+class Activity:
+    """One thing that was done. `id` grows with time; it is 0 as long as the row is not written."""
+
+    at: datetime
+    action: Action
+    actor: Actor
+    repository: str = ""
+    tag: str = ""
+    digest: str = ""
+    before: str = ""
+    detail: str = ""
+    id: int = 0
+
+
+def pushed(repository: str, digest: str, tags: Sequence[str], actor: Actor, at: datetime) -> list[Activity]:
+    """What a push does: the manifest comes, and `tags` point at it. Of a build-private push nothing is told."""
+    if tags and all(tag.startswith(PRIVATE_PREFIX) for tag in tags):
+        return []
+    public = [tag for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
+    done = [Activity(at, Action.TAG, actor, repository, tag, digest) for tag in public]
+    return [Activity(at, Action.PUSH, actor, repository, digest=digest), *done]

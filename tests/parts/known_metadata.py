@@ -1,0 +1,49 @@
+"""The registry's metadata of each kind, with the door by which an accepted build comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lumper.history.database import Database
+from lumper.history.images import ImageHistory, drop_private_tag, move_tags
+from lumper.registry.metadata.memory import MemoryMetadata
+from lumper.registry.port import Metadata
+
+
+@dataclass
+class Known:
+    """The metadata under test, and how a build's acceptance reaches them."""
+
+    metadata: Metadata
+    moved: Callable[[str, str, Sequence[str], int], Awaitable[object]]
+    dropped: Callable[[str, str], Awaitable[object]]
+
+
+@asynccontextmanager
+async def memory(_folder: Path) -> AsyncIterator[Known]:
+    metadata = MemoryMetadata()
+    yield Known(metadata, metadata.move_tags, metadata.delete_tag)
+
+
+@asynccontextmanager
+async def database(folder: Path) -> AsyncIterator[Known]:
+    opened = Database(f"sqlite+aiosqlite:///{folder}/lumper.db")
+    await opened.migrate()
+
+    async def move(repository: str, digest: str, tags: Sequence[str], build_id: int) -> None:
+        async with opened.write() as connection:
+            await move_tags(connection, repository, digest, tags, build_id, datetime.now(UTC))
+
+    async def drop(repository: str, name: str) -> None:
+        async with opened.write() as connection:
+            await drop_private_tag(connection, repository, name)
+
+    yield Known(ImageHistory(opened), move, drop)
+    await opened.close()
+
+
+KINDS = [memory, database]
