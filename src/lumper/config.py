@@ -7,6 +7,7 @@ Later sources win: the defaults, a TOML file, environment variables, the command
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import tomllib
@@ -14,7 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from lumper.errors import ConfigError, Problem
 from lumper.layout import CONFIG_FILE, default_data
@@ -40,12 +50,30 @@ def _address(value: str) -> str:
     return value
 
 
+def _loopback(value: str) -> str:
+    host, _ = split_address(_address(value))
+    try:
+        near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        near = False
+    if not near:
+        raise ValueError("give an address of loopback, such as 127.0.0.1:5081: nothing is encrypted there")
+    return value
+
+
+def split_address(value: str) -> tuple[str, int]:
+    """Host, without brackets, and port of HOST:PORT."""
+    host, _, port = value.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def _parts(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Address = Annotated[str, AfterValidator(_address)]
+Loopback = Annotated[str, AfterValidator(_loopback)]
 Seconds = Annotated[float, Field(gt=0)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
 
@@ -61,6 +89,15 @@ class ServerConfig(Section):
 
     listen: Address = "127.0.0.1:5080"
     public_url: str = Field(default="", pattern=r"^(https?://[^/\s]+/?)?$")
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    local_listen: Loopback = "127.0.0.1:5081"
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> ServerConfig:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("give both tls_certificate and tls_key, or none of them")
+        return self
 
 
 class DatabaseConfig(Section):
@@ -168,8 +205,7 @@ class Config(Section):
     @property
     def listen(self) -> tuple[str, int]:
         """Host (without brackets) and port to bind."""
-        host, _, port = self.server.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return split_address(self.server.listen)
 
 
 def load(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import io
 import json
 import os
 import secrets
-import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -21,6 +18,7 @@ from aiodocker.exceptions import DockerError
 from lumper.model.people import Role
 from lumper.registry.documents import DOCKER_MANIFEST
 from parts.docker_engine import engine
+from parts.image_files import layer_of, oci_layout
 from parts.live_registry import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -63,41 +61,6 @@ async def run(tmp_path: Path) -> Run:
         return out.decode()
 
     return run
-
-
-def layer_of(*files: tuple[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def oci_layout(folder: Path, *layers: bytes) -> str:
-    """Write an image as an OCI layout; its digest. Source: OCI image-spec 1.1, image-layout.md."""
-    blobs = folder / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-
-    def put(data: bytes, media_type: str, **more: Any) -> dict[str, Any]:
-        digest = digest_of(data)
-        (blobs / digest.partition(":")[2]).write_bytes(data)
-        return {"mediaType": media_type, "digest": digest, "size": len(data), **more}
-
-    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
-    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": put(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"),
-        "layers": [put(layer, "application/vnd.oci.image.layer.v1.tar") for layer in layers],
-    }
-    name = {"org.opencontainers.image.ref.name": "x"}
-    entry = put(json.dumps(manifest).encode(), OCI_MANIFEST, annotations=name)
-    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    return str(entry["digest"])
 
 
 async def test_skopeo_pushes_copies_and_pulls_the_same_bytes(

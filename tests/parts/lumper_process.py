@@ -105,13 +105,21 @@ class LumperProcess:
 
 
 class LumperServer(LumperProcess):
-    """`lumper up` or `lumper server`, always on the same free port of loopback."""
+    """`lumper up` or `lumper server`, always on the same free port of loopback.
 
-    def __init__(self, data: Path, settings: dict[str, str] | None = None, *, role: str = "up") -> None:
+    `behind_tls`: that port is the local one, and `settings` say what is listened on besides.
+    """
+
+    def __init__(
+        self, data: Path, settings: dict[str, str] | None = None, *, role: str = "up", behind_tls: bool = False
+    ) -> None:
         (self.port,) = free_ports(1)
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
-        super().__init__(role, data, settings or {}, "--listen", self.address)
+        if behind_tls:
+            super().__init__(role, data, {**(settings or {}), "server.local_listen": self.address})
+        else:
+            super().__init__(role, data, settings or {}, "--listen", self.address)
 
     def __enter__(self) -> LumperServer:
         self.start()

@@ -19,6 +19,7 @@ from lumper.registry.registry import Registry
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
 from lumper.roles.relay import relay
+from lumper.web.tls import Certificate
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,8 @@ _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
 class Server:
     """Serves `app` on `listener` and handles events until cancelled.
 
-    Every `gc_interval` seconds the registry gives up what nobody needs; 0 for never.
+    Every `gc_interval` seconds the registry gives up what nobody needs; 0 for never. With `tls` it is shown on
+    `listener`, and `local` is where programs on this machine speak plain HTTP.
     """
 
     def __init__(
@@ -45,7 +47,11 @@ class Server:
         broker: Broker,
         *,
         gc_interval: float = 0.0,
+        tls: Certificate | None = None,
+        local: socket.socket | None = None,
     ) -> None:
+        self._tls = tls
+        self._local = local
         self._gc_interval = gc_interval
         self._app = app
         self._registry = registry
@@ -65,7 +71,10 @@ class Server:
         )
         await runner.setup()
         try:
-            await web.SockSite(runner, self._listener).start()
+            context = self._tls.context if self._tls else None
+            await web.SockSite(runner, self._listener, ssl_context=context).start()
+            if self._local is not None:
+                await web.SockSite(runner, self._local).start()
             self.ready.set()
             async with asyncio.TaskGroup() as group:
                 for name, part in self._parts().items():
@@ -81,6 +90,8 @@ class Server:
             "leases": lambda: self._expire_leases(acceptance),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
+        if self._tls is not None:
+            parts["tls"] = self._tls.watch
         if self._gc_interval:
             parts["gc"] = self._collect_for_ever
         return parts

@@ -11,6 +11,7 @@ from lumper.layout import DataFolder
 from lumper.notify.port import Channel
 from lumper.queue.port import Broker
 from lumper.registry.port import Storage
+from lumper.web.tls import Certificate
 
 
 def open_forges() -> list[Forge]:
@@ -40,6 +41,12 @@ async def open_broker(config: Config, folder: DataFolder) -> Broker:
             raise Invalid(
                 f"[queue] url begins with {other}:, and no such broker is known.", hint="Use amqp:// or leave it empty."
             )
+
+
+def open_certificate(config: Config) -> Certificate | None:
+    """What [server] tls_certificate and tls_key name, None without them. Raises Invalid."""
+    certificate, key = config.server.tls_certificate, config.server.tls_key
+    return Certificate(certificate, key) if certificate and key else None
 
 
 def open_engine(config: Config) -> Engine:

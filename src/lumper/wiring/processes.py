@@ -20,7 +20,7 @@ from lumper.queue.port import Broker
 from lumper.roles.base import run_until_signal, supervise
 from lumper.roles.remote import RemoteServer
 from lumper.roles.server import Server
-from lumper.wiring.adapters import open_broker, open_storage
+from lumper.wiring.adapters import open_broker, open_certificate, open_storage
 from lumper.wiring.addresses import Addresses, addresses, bind
 from lumper.wiring.assembly import (
     assemble_app,
@@ -32,6 +32,8 @@ from lumper.wiring.assembly import (
     token_of,
 )
 
+_LOCAL_HINT = "Set [server] local_listen to another address of loopback."
+
 Announce = Callable[[str, str], None]
 """Told, once the port is open, the public URL and the one-time admin link ("" when there is an admin already)."""
 
@@ -42,8 +44,10 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
     folder.prepare()
     async with AsyncExitStack() as stack:
         stack.enter_context(folder.lock())
-        listener = stack.enter_context(bind(config))
-        where = addresses(config, listener.getsockname()[1])
+        listener = stack.enter_context(bind(config.server.listen))
+        tls = open_certificate(config)
+        local = stack.enter_context(bind(config.server.local_listen, hint=_LOCAL_HINT)) if tls else None
+        where = addresses(config, listener.getsockname()[1], local.getsockname()[1] if local else 0)
         history = await stack.enter_async_context(open_own_history(config, folder, where.links))
         broker = await open_broker(config, folder)
         stack.push_async_callback(broker.close)
@@ -51,7 +55,9 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         stack.push_async_callback(storage.close)
         registry = open_registry(config, storage, history)
         app = assemble_app(config, folder, history, broker, registry, where.links)
-        server = Server(app, listener, history, registry, broker, gc_interval=config.registry.gc_interval)
+        server = Server(
+            app, listener, history, registry, broker, gc_interval=config.registry.gc_interval, tls=tls, local=local
+        )
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
 
@@ -140,10 +146,9 @@ def serve_in_thread(config: Config) -> Iterator[str]:
     started, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
-        own = config.model_copy(update={"server": config.server.model_copy(update={"listen": "127.0.0.1:0"})})
         async with AsyncExitStack() as stack:
             stack.enter_context(folder.lock())
-            listener = stack.enter_context(bind(own))
+            listener = stack.enter_context(bind("127.0.0.1:0"))
             links = addresses(config, config.listen[1]).links
             history = await stack.enter_async_context(open_own_history(config, folder, links))
             broker = await open_broker(config, folder)

@@ -19,6 +19,7 @@ from lumper.web.oci.ranges import Span
 
 IDLE_SECONDS = 60.0  # without a byte, then the upload is given up; its bytes are kept
 _LARGE = 1 << 20
+_SHORT = "The blob's file is shorter than it was."
 
 Piece = Span | bytes  # a part of a blob, or bytes of the answer itself
 
@@ -83,10 +84,12 @@ async def send_file(request: web.Request, response: web.StreamResponse, path: Pa
             if any(isinstance(piece, Span) and piece.size >= _LARGE for piece in pieces):
                 _unpace_loopback(transport)
             for piece in pieces:
-                if isinstance(piece, Span):
-                    await _send_span(transport, file, piece)
-                else:
+                if not isinstance(piece, Span):
                     await response.write(piece)
+                elif transport.get_extra_info("sslcontext") is not None:
+                    await _copy_span(response, file, piece)
+                else:
+                    await _send_span(transport, file, piece)
             await response.write_eof()
     finally:
         file.close()
@@ -96,7 +99,19 @@ async def _send_span(transport: asyncio.WriteTransport, file: BinaryIO, span: Sp
     if span.size == 0:  # an error to asyncio
         return
     if await asyncio.get_running_loop().sendfile(transport, file, span.start, span.size) != span.size:
-        raise StorageError("The blob's file is shorter than it was.")
+        raise StorageError(_SHORT)
+
+
+async def _copy_span(response: web.StreamResponse, file: BinaryIO, span: Span) -> None:
+    """What sendfile(2) does, through TLS: asyncio's own way takes sixty times as many steps."""
+    await asyncio.to_thread(file.seek, span.start)
+    left = span.size
+    while left:
+        chunk = await asyncio.to_thread(file.read, min(_LARGE, left))
+        if not chunk:
+            raise StorageError(_SHORT)
+        left -= len(chunk)
+        await response.write(chunk)
 
 
 def _opened(path: Path) -> BinaryIO:
