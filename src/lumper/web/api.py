@@ -1,32 +1,20 @@
 """The JSON API under /api/v1: what the command line and other programs use.
 
-GET    /api/v1/status                         version and readiness
-GET    /api/v1/projects                       POST {url, name?, repository?, image?, allow_local?}
-GET    /api/v1/projects/{name}                DELETE
-GET    /api/v1/projects/{name}/credentials    for workers: user name and password of its git server
-GET    /api/v1/builds?project=&limit=&before=
-GET    /api/v1/builds/{id}                    POST …/cancel, …/restart
-GET    /api/v1/builds/{id}/log?attempt=&offset=   JSON lines; with follow=1 until the attempt or the build has ended
-GET    /api/v1/images                         /api/v1/images/{repository}
-GET    /api/v1/containers                     /api/v1/rollouts?service=&limit=
-GET    /api/v1/deliveries?limit=
-GET    /api/v1/tokens                         POST {name, role}
-DELETE /api/v1/tokens/{name}
-GET    /api/v1/queue                          in web/queues.py
-GET    /api/v1/users                          in web/people.py
-
-Errors are {"error": "…", "hint": "…"} with 400, 401, 403, 404, 409, 413, 429, 503 or 507.
+docs/reference/api.md lists the routes. Each handler says by `describe` what it takes and answers, and from that comes
+the OpenAPI description. Errors are {"error": "…", "hint": "…"} with 400, 401, 403, 404, 405, 409, 413, 429, 503 or 507.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lumper.errors import (
     Conflict,
@@ -40,12 +28,34 @@ from lumper.errors import (
     TooManyAttempts,
     Unauthorized,
 )
+from lumper.history.accounts import ApiToken
+from lumper.history.deliveries import StoredDelivery
 from lumper.history.store import History
 from lumper.model.build import Build
+from lumper.model.deployment import Container, Rollout
+from lumper.model.image import Image
 from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.model.source import GitUrl, Project, parse_git_url
 from lumper.web.auth import Authenticator, Identity, same_origin
+from lumper.web.openapi import describe
+from lumper.web.shapes import (
+    HIDDEN,
+    MOST,
+    BuildWithRollout,
+    Credentials,
+    ImageWithTags,
+    Limit,
+    MadeToken,
+    Named,
+    NewProject,
+    NewToken,
+    Number,
+    PrivateProject,
+    PublicProject,
+    ShownBuild,
+    Status,
+)
 
 _STATUS = {
     Unauthorized: 401,
@@ -59,32 +69,10 @@ _STATUS = {
     QueueUnavailable: 503,
 }
 _BODY = 64 * 1024  # bytes
-_MOST = 1000  # entries of a listing in one answer
 PEOPLE = (Role.ADMIN, Role.OPERATOR)
 _IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
-
-
-class NewProject(BaseModel):
-    """The body of POST /api/v1/projects."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    url: str
-    name: str = ""
-    repository: str = ""
-    image: str = ""
-    allow_local: bool = False
-
-
-class NewToken(BaseModel):
-    """The body of POST /api/v1/tokens."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    role: Role
 
 
 def answer(value: object, status: int = 200) -> web.Response:
@@ -116,6 +104,7 @@ class Api:
     def allowed(self, handler: Handler, *roles: Role) -> Handler:
         """`handler` for those who have one of the roles, with errors as JSON."""
 
+        @functools.wraps(handler)
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 identity = await self._auth.identify(request)
@@ -133,22 +122,33 @@ class Api:
             except LumperError as exc:
                 return error_response(exc)
 
+        guarded.__dict__["roles"] = roles
         return guarded
 
     async def nothing(self, request: web.Request) -> web.Response:
         """What is not there."""
-        raise NotFound(f"There is no {request.method} {request.path}.", hint="web/api.py lists what there is.")
+        known = [await resource.resolve(request) for resource in request.app.router.resources()]
+        methods = set().union(*(methods for _, methods in known)) - {"*"}
+        if not methods:
+            raise NotFound(f"There is no {request.path}.", hint="GET /api/v1/openapi.json lists what there is.")
+        allowed = ", ".join(sorted(methods))
+        refused = answer({"error": f"There is no {request.method} {request.path}.", "hint": f"Use {allowed}."}, 405)
+        refused.headers["Allow"] = allowed
+        return refused
 
+    @describe(Status)
     async def status(self, _request: web.Request) -> web.Response:
         """What answers here."""
         return answer(
             {"version": version("lumper"), "public_url": self._links.public_url, "registry": self._links.registry}
         )
 
+    @describe(list[PublicProject])
     async def list_projects(self, _request: web.Request) -> web.Response:
         """All projects, without their secrets."""
         return answer([_public(project) for project in await self._history.projects.all()])
 
+    @describe(PrivateProject, status=201, body=NewProject)
     async def add_project(self, request: web.Request) -> web.Response:
         """Add a project; the answer has its webhook secret and the addresses for the forge."""
         new = await body_of(request, NewProject)
@@ -168,14 +168,17 @@ class Api:
                 hint="Add its folder to [git] allow_local, or use `lumper project add --allow-local` on this machine.",
             )
 
+    @describe(PrivateProject)
     async def show_project(self, request: web.Request) -> web.Response:
         """One project with its secret."""
         return answer(self._private(await self._history.projects.get(request.match_info["name"])))
 
+    @describe(PublicProject)
     async def remove_project(self, request: web.Request) -> web.Response:
         """Forget a project."""
         return answer(_public(await self._history.projects.remove(request.match_info["name"])))
 
+    @describe(Credentials)
     async def project_credentials(self, request: web.Request) -> web.Response:
         """For workers: how to log in at the project's git server."""
         project = await self._history.projects.get(request.match_info["name"])
@@ -185,6 +188,7 @@ class Api:
         hooks = {forge: self._links.hook(forge) for forge in ("github", "gitea")}
         return {**_public(project), "secret": project.secret, "hooks": hooks}
 
+    @describe(list[ShownBuild], query={"project": str, "limit": Limit, "before": Number})
     async def list_builds(self, request: web.Request) -> web.Response:
         """The newest builds first."""
         before = _number(request, "before", 0)
@@ -193,24 +197,30 @@ class Api:
         )
         return answer([_build(build) for build in found])
 
+    @describe(BuildWithRollout)
     async def show_build(self, request: web.Request) -> web.Response:
         """One build, with its rollout."""
         build = await self._history.builds.get(_id(request))
         return answer({**_build(build), "rollout": await self._history.rollouts.of_build(build.id)})
 
+    @describe(ShownBuild)
     async def cancel_build(self, request: web.Request) -> web.Response:
         """Cancel a build."""
         return answer(_build(await self._history.builds.cancel(_id(request))))
 
+    @describe(ShownBuild)
     async def restart_build(self, request: web.Request) -> web.Response:
         """Build the same commit again."""
         return answer(_build(await self._history.builds.restart(_id(request))))
 
+    @describe(
+        str, query={"attempt": Number, "offset": Number, "follow": Literal["0", "1"]}, media_type="application/jsonl"
+    )
     async def build_log(self, request: web.Request) -> web.StreamResponse:
         """The log as JSON lines, from byte `offset` on; `follow=1` waits for more until the build has ended."""
         build = await self._history.builds.get(_id(request))
         attempt = _number(request, "attempt", build.attempt)
-        offset, follow = _number(request, "offset", 0), request.query.get("follow") == "1"
+        offset, follow = _number(request, "offset", 0), flag(request, "follow")
         if not 1 <= attempt <= build.attempt:
             raise NotFound(f"Build {build.id} has no attempt {attempt}.", hint=f"It has {build.attempt}.")
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
@@ -226,10 +236,12 @@ class Api:
         await response.write_eof()
         return response
 
+    @describe(list[Image])
     async def list_images(self, _request: web.Request) -> web.Response:
         """All repositories of the registry."""
         return answer(await self._history.images.images())
 
+    @describe(ImageWithTags)
     async def show_image(self, request: web.Request) -> web.Response:
         """One repository with its tags."""
         name = request.match_info["name"]
@@ -242,19 +254,23 @@ class Api:
             rows.append({**vars(tag), "size": manifest.total if manifest else 0})
         return answer({"name": name, "pull": f"{self._links.registry}/{name}", "tags": rows})
 
+    @describe(list[Container])
     async def list_containers(self, _request: web.Request) -> web.Response:
         """What runs where, as last seen."""
         return answer(await self._history.rollouts.containers())
 
+    @describe(list[Rollout], query={"service": str, "limit": Limit})
     async def list_rollouts(self, request: web.Request) -> web.Response:
         """The newest rollouts first."""
         service, limit = request.query.get("service", ""), _limit(request)
         return answer(await self._history.rollouts.newest(service=service, limit=limit))
 
+    @describe(list[StoredDelivery], query={"limit": Limit})
     async def list_deliveries(self, request: web.Request) -> web.Response:
         """The newest deliveries first."""
         return answer(await self._history.deliveries.newest(_limit(request)))
 
+    @describe(MadeToken, status=201, body=NewToken)
     async def add_token(self, request: web.Request) -> web.Response:
         """Make an API token; it is shown this once."""
         new = await body_of(request, NewToken)
@@ -266,10 +282,12 @@ class Api:
         token = await self._history.accounts.create_token(new.name, new.role)
         return answer({"name": new.name, "role": new.role, "token": token}, 201)
 
+    @describe(list[ApiToken])
     async def list_tokens(self, _request: web.Request) -> web.Response:
         """All API tokens by name, without the tokens themselves."""
         return answer(await self._history.accounts.tokens())
 
+    @describe(Named)
     async def remove_token(self, request: web.Request) -> web.Response:
         """Revoke an API token."""
         name = request.match_info["token"]
@@ -278,8 +296,7 @@ class Api:
 
 
 def _public(project: Project) -> dict[str, Any]:
-    hidden = ("secret", "username", "password")
-    return {key: value for key, value in vars(project).items() if key not in hidden}
+    return {key: value for key, value in vars(project).items() if key not in HIDDEN}
 
 
 def _build(build: Build) -> dict[str, Any]:
@@ -305,18 +322,26 @@ def _id(request: web.Request) -> int:
 
 
 def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, "")
-    if not text:
+    values = request.query.getall(name, [])
+    if not values:
         return default
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Invalid(f"{name} must be a number.")
-    return int(text)
+    if len(values) > 1 or not re.fullmatch("[0-9]{1,18}", values[0]):
+        raise Invalid(f"{name} must be one number.")
+    return int(values[0])
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """Whether a parameter of the query is 1 and not 0, as it is where it is missing. Raises Invalid."""
+    values = request.query.getall(name, ["0"])
+    if values not in (["0"], ["1"]):
+        raise Invalid(f"{name} must be 0 or 1.")
+    return values == ["1"]
 
 
 def _limit(request: web.Request) -> int:
     limit = _number(request, "limit", 50)
-    if not 1 <= limit <= _MOST:
-        raise Invalid(f"limit must be between 1 and {_MOST}.")
+    if not 1 <= limit <= MOST:
+        raise Invalid(f"limit must be between 1 and {MOST}.")
     return limit
 
 
@@ -343,7 +368,7 @@ def add_routes(app: web.Application, api: Api) -> None:
         ("GET", "/tokens", api.list_tokens, PEOPLE),
         ("POST", "/tokens", api.add_token, PEOPLE),
         ("DELETE", "/tokens/{token}", api.remove_token, PEOPLE),
-        ("*", "/{anything:.*}", api.nothing, readers),
+        ("*", "/{anything:(?s:.*)}", api.nothing, readers),
     ]
     for method, path, handler, roles in table:
         app.router.add_route(method, "/api/v1" + path, api.allowed(handler, *roles))

@@ -10,11 +10,13 @@ from aiohttp import web
 from lumper.history.store import History
 from lumper.hooks.port import Forge
 from lumper.model.links import Links
+from lumper.model.people import Role
 from lumper.queue.port import Broker
 from lumper.registry.access import Anonymous
 from lumper.registry.registry import Registry
 from lumper.web import api, care, hooks, oci, pages, people, queues
 from lumper.web.auth import Authenticator
+from lumper.web.openapi import Describer
 from lumper.web.pages import MailReader
 from lumper.web.tokens import Keys
 
@@ -46,6 +48,7 @@ def make_app(
     queues.add_routes(app, endpoints, broker)
     care.add_routes(app, endpoints, registry)
     people.add_routes(app, endpoints, history.accounts)
+    app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
     oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous)
     pages.add_routes(app, history, auth, mail, links)
     return app

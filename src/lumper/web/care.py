@@ -1,26 +1,25 @@
-"""The API's view of the registry's care.
-
-POST /api/v1/registry/gc?dry_run=1     give up what nobody needs, or only tell what would go; the report of it
-GET  /api/v1/registry/verify           read everything again, told as JSON lines: {"flaw": …} for what is wrong,
-                                       {"progress": …} every few seconds, at last {"done": …} or {"error": …}
-"""
+"""The API's view of the registry's care: garbage collection and verification."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import TypeAdapter
 
 from lumper.errors import LumperError
+from lumper.model.garbage import Garbage
 from lumper.registry.gc import Report
 from lumper.registry.registry import Registry
 from lumper.registry.verify import Flaw, Progress
-from lumper.web.api import PEOPLE, Api, answer
+from lumper.web.api import PEOPLE, Api, answer, flag
+from lumper.web.openapi import describe, like
 
 _TELL_SECONDS = 5.0
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
+_GARBAGE: Any = like(Garbage, "Garbage", why=str)
+_REPORT: Any = like(Report, "Report", without=("garbage",), garbage=list[_GARBAGE])
 
 
 class Care:
@@ -29,12 +28,18 @@ class Care:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
+    @describe(_REPORT, query={"dry_run": Literal["0", "1"]})
     async def collect(self, request: web.Request) -> web.Response:
-        """Collect garbage."""
-        return answer(_told(await self._registry.collector.run(dry_run=request.query.get("dry_run") == "1")))
+        """Give up what nobody needs, or only tell what would go (`dry_run=1`); the report of it."""
+        return answer(_told(await self._registry.collector.run(dry_run=flag(request, "dry_run"))))
 
+    @describe(str, media_type="application/jsonl")
     async def verify(self, request: web.Request) -> web.StreamResponse:
-        """Verify all that is kept."""
+        """Read everything again, told as JSON lines.
+
+        `{"flaw": …}` is what is wrong, `{"progress": …}` comes every few seconds, at last `{"done": …}` or
+        `{"error": …}`.
+        """
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         await response.prepare(request)
         told = time.monotonic()

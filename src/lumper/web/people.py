@@ -1,17 +1,15 @@
-"""The API's view of people with a password: who may sign in, and as what. For administrators and the operator.
-
-GET    /api/v1/users                POST {name, password, role}
-DELETE /api/v1/users/{user}         PUT /api/v1/users/{user}/password {password}
-"""
+"""The API's view of people with a password: who may sign in, and as what. For administrators and the operator."""
 
 from __future__ import annotations
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from lumper.history.accounts import Accounts
+from lumper.history.accounts import Accounts, User
 from lumper.model.people import Role
 from lumper.web.api import PEOPLE, Api, answer, body_of
+from lumper.web.openapi import describe
+from lumper.web.shapes import Named
 
 
 class NewUser(BaseModel):
@@ -31,28 +29,39 @@ class NewPassword(BaseModel):
     password: SecretStr
 
 
+class MadeUser(BaseModel):
+    """Who was let in, and as what."""
+
+    name: str
+    role: Role
+
+
 class People:
     """The handlers."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
+    @describe(list[User])
     async def show(self, _request: web.Request) -> web.Response:
         """All of them by name."""
         return answer(await self._accounts.users())
 
+    @describe(MadeUser, status=201, body=NewUser)
     async def add(self, request: web.Request) -> web.Response:
         """Let somebody in."""
         new = await body_of(request, NewUser)
         await self._accounts.create_user(new.name, new.password.get_secret_value(), Role.ADMIN)
         return answer({"name": new.name, "role": Role.ADMIN}, 201)
 
+    @describe(Named, body=NewPassword)
     async def set_password(self, request: web.Request) -> web.Response:
         """Give somebody another password; their sessions end."""
         new = await body_of(request, NewPassword)
         await self._accounts.set_password(request.match_info["user"], new.password.get_secret_value())
         return answer({"name": request.match_info["user"]})
 
+    @describe(Named)
     async def remove(self, request: web.Request) -> web.Response:
         """Let somebody in no more."""
         await self._accounts.delete_user(request.match_info["user"])

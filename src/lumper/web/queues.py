@@ -1,20 +1,41 @@
-"""The API's view of the queue: what waits, what was put aside, and putting it back.
-
-GET  /api/v1/queue                     topics with their depth and dead letters
-POST /api/v1/queue/{topic}/revive      publish a topic's dead letters again
-"""
+"""The API's view of the queue: what waits, what was put aside, and putting it back."""
 
 from __future__ import annotations
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from lumper.errors import NotFound
 from lumper.model.events import BUILDS, DEPLOY, EVENTS, NOTIFY
 from lumper.queue.port import Broker
 from lumper.web.api import PEOPLE, Api, answer
+from lumper.web.openapi import describe
 
 _TOPICS = (BUILDS, EVENTS, NOTIFY, DEPLOY)
 _SHOWN = 20  # dead letters a topic
+
+
+class DeadLetter(BaseModel):
+    """A message that was put aside, and why."""
+
+    id: str
+    reason: str
+    deliveries: int
+
+
+class TopicState(BaseModel):
+    """What waits in a topic, and what was put aside."""
+
+    topic: str
+    waiting: int
+    dead: list[DeadLetter]
+
+
+class Revived(BaseModel):
+    """How many dead letters were published again."""
+
+    topic: str
+    revived: int
 
 
 class Queues:
@@ -23,6 +44,7 @@ class Queues:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
+    @describe(list[TopicState])
     async def show(self, _request: web.Request) -> web.Response:
         """All topics that roles share."""
         return answer([await self._topic(topic) for topic in _TOPICS])
@@ -34,6 +56,7 @@ class Queues:
         ]
         return {"topic": topic, "waiting": await self._broker.depth(topic), "dead": dead}
 
+    @describe(Revived)
     async def revive(self, request: web.Request) -> web.Response:
         """Give a topic's dead letters another chance."""
         topic = request.match_info["topic"]

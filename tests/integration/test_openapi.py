@@ -1,0 +1,88 @@
+"""The description of the API is true: requests made from it, right and wrong ones, are answered as it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lumper.model.people import Role
+from lumper.web.openapi import described_routes
+from parts.fuzzing import fuzz, populate
+from parts.live_api import Api, live_api
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with live_api(tmp_path) as running:
+        yield running
+
+
+async def test_every_route_says_what_it_takes_and_answers(api: Api) -> None:
+    routes = list(described_routes(api.app))
+
+    assert [f"{route.method} {route.path}" for route in routes if route.operation is None or not route.roles] == []
+
+
+async def test_every_role_may_read_the_description_and_nobody_else(api: Api) -> None:
+    for role in Role:
+        answer = await api.ask("GET", "/openapi.json", role=role)
+        assert answer.body["openapi"].startswith("3.1.")
+        assert answer.body["paths"]["/api/v1/builds/{id}"]["get"]["summary"]
+        assert answer.body["paths"]["/v2/{name}/blobs/{digest}"]["get"]["summary"]
+    assert (await api.ask("GET", "/openapi.json", role=None)).status == 401
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/projects/a%0Ab", "/builds/x", "/builds/1/nothing"])
+async def test_what_is_not_there_is_told_in_json(api: Api, path: str) -> None:
+    answer = await api.ask("GET", path)
+
+    assert answer.status == 404
+    assert answer.error
+
+
+async def test_a_method_that_a_route_does_not_have_is_told_with_those_that_it_has(api: Api) -> None:
+    answer = await api.ask("PATCH", "/tokens")
+
+    assert answer.status == 405
+    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.body["hint"] == "Use GET, POST."
+
+
+@pytest.mark.parametrize(
+    "path", ["/builds?limit=", "/builds?limit=1&limit=2", "/builds?before=x", "/builds?limit=1e3", "/builds?limit=-1"]
+)
+async def test_a_number_in_the_query_is_one_number(api: Api, path: str) -> None:
+    assert (await api.ask("GET", path)).status == 400
+
+
+async def test_a_flag_is_0_or_1(api: Api) -> None:
+    for text in ("", "true", "1&dry_run=0"):
+        assert (await api.ask("POST", f"/registry/gc?dry_run={text}")).status == 400
+
+
+async def test_requests_made_from_the_description_are_answered_as_it_says(api: Api) -> None:
+    await populate(api)
+
+    status, found = await fuzz(api, Role.ADMIN, "--seed", "1", seconds=12)
+
+    assert status == 0, found
+
+
+async def test_who_has_no_credentials_gets_refusals_as_described(api: Api) -> None:
+    await populate(api)
+
+    status, found = await fuzz(api, None, "--seed", "1", "--phases", "coverage", seconds=10)
+
+    assert status == 0, found
+
+
+async def test_a_route_is_for_its_roles_and_for_nobody_else(api: Api) -> None:
+    for route in described_routes(api.app):
+        path = re.sub(r"{\w+}", "1", route.path.removeprefix("/api/v1"))
+        assert (await api.ask(route.method, path, role=None)).status == 401, route.path
+        for role in Role:
+            if role not in route.roles:
+                assert (await api.ask(route.method, path, role=role)).status == 403, (route.path, role)
