@@ -74,6 +74,7 @@ def _parts(value: object) -> object:
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Address = Annotated[str, AfterValidator(_address)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
+Pattern = Annotated[str, Field(pattern=r"^(\*\*|[a-z0-9._*-]{1,255})(/[a-z0-9._*-]{1,255})*$")]
 Seconds = Annotated[float, Field(gt=0)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
 
@@ -123,6 +124,7 @@ class RegistryConfig(Section):
     ca_file: Path | None = None
     redirect: bool = True
     anonymous: Literal["none", "pull", "push"] = "none"
+    anonymous_repositories: Annotated[tuple[Pattern, ...], BeforeValidator(_parts)] = ("**",)
     untagged: Literal["keep", "delete"] = "keep"
     gc_interval: float = Field(default=600, ge=0, allow_inf_nan=False)
     gc_grace: float = Field(default=3600, gt=0, le=366 * 86_400)

@@ -244,7 +244,9 @@ def with_secret(claims: dict[str, Any], secret: bytes) -> str:
 
 
 async def test_a_forged_or_foreign_token_is_refused(live: LiveRegistry, session: aiohttp.ClientSession) -> None:
-    good = {"sub": "admin", "role": "admin", "access": EVERYTHING}
+    who = await live.accounts.verify_password("admin", PASSWORD)
+    assert who is not None
+    good = {"sub": "admin", "by": who.identity.credential, "access": EVERYTHING}
     own = ECKey.import_key((live.data / "token.key").read_bytes())
     now = json.loads(base64.urlsafe_b64decode(live.keys.sign("x", {}, 300).split(".")[1] + "=="))
     full = {**good, "iss": "lumper", "aud": "lumper", "iat": now["iat"], "exp": now["exp"]}
@@ -266,8 +268,11 @@ async def test_a_forged_or_foreign_token_is_refused(live: LiveRegistry, session:
         "another key with a path as its id": signed(full, ECKey.generate_key("P-256"), kid="/dev/null"),
         "no algorithm": unsigned(full),
         "the public key as a secret": with_secret(full, own.as_pem(private=False)),
-        "an unknown role": live.keys.sign("lumper", {**good, "role": "root"}, 300),
-        "a role as list": live.keys.sign("lumper", {**good, "role": ["admin"]}, 300),
+        "another's name": live.keys.sign("lumper", {**good, "sub": "nobody"}, 300),
+        "a name as list": live.keys.sign("lumper", {**good, "sub": ["admin"]}, 300),
+        "an unknown credential": live.keys.sign("lumper", {**good, "by": "trust:me"}, 300),
+        "a credential as list": live.keys.sign("lumper", {**good, "by": ["password"]}, 300),
+        "no credential": live.keys.sign("lumper", {**good, "by": ""}, 300),
         "not a token": "a.b.c",
         "dots": "...",
         "long": "x" * 7000,

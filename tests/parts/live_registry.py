@@ -20,7 +20,7 @@ from lumper.history.accounts import Accounts
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.people import Role
-from lumper.registry.access import Anonymous
+from lumper.registry.access import Anonymous, anonymous_rights
 from lumper.registry.gc import Policy
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
@@ -65,6 +65,7 @@ async def live_registry(
     *,
     port: int = 0,
     anonymous: Anonymous = "none",
+    anonymous_repositories: tuple[str, ...] = ("**",),
     registry_folder: Path | None = None,
     with_user: bool = False,
     storage: Storage | None = None,
@@ -77,7 +78,8 @@ async def live_registry(
     storage = storage or FilesystemStorage(registry_folder or data / "registry")
     registry = Registry(storage, ImageHistory(database), policy)
     app = web.Application()
-    oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=anonymous)
+    rights = anonymous_rights(anonymous, anonymous_repositories)
+    oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=rights)
     runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)

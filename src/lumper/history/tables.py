@@ -247,21 +247,34 @@ activity = Table(  # who did what; nothing in it refers to other tables, so that
     sqlite_autoincrement=True,  # who reads on from an id may not meet it again after all rows were forgotten
 )
 
-users = Table(
+users = Table(  # people and robots
     "users",
     metadata,
     Column("name", String(64), primary_key=True),
-    Column("password_hash", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),  # a robot has none
     Column("role", String(16), nullable=False),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("created_at", Time, nullable=False),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("account", String(300), primary_key=True),  # of `users`, or `project:` and the name of a project
+    Column("repository", String(255), primary_key=True),  # a pattern
+    Column("actions", JSON, nullable=False),
     Column("created_at", Time, nullable=False),
 )
 
 tokens = Table(
     "tokens",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("name", String(80), primary_key=True),
     Column("token_hash", String(64), nullable=False, unique=True),
-    Column("role", String(16), nullable=False),
+    Column("owner", String(64), nullable=False, default="", index=True),  # of `users`; empty: the token has a role
+    Column("role", String(16), nullable=False, default=""),
+    Column("limits", JSON),  # [[pattern, [action, …]], …]; null: as far as the owner or the role
     Column("created_at", Time, nullable=False),
     Column("expires_at", Time),
+    Column("last_used_at", Time),
 )

@@ -1,15 +1,22 @@
-"""Who may do what, by role."""
+"""Who may do what: roles, and what each of them may do in every repository."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+
+from lumper.model.rights import ALL, EVERY, Action, Grant, Rights
 
 
 class Role(StrEnum):
-    """What a person or a part of Lumper may do.
+    """What a person, a program or a part of Lumper may do.
 
     admin     everything but what takes the machine's own files
     operator  whoever owns the data folder: the command line on this machine; local git paths too
+    user      a person: what grants allow in repositories, and nothing else
+    robot     a program: likewise
+    build     one attempt of a build: its repository, and there its own tag only
     worker    pull, and push under build-private tags only
     deployer  pull
     mailer    nothing in the registry
@@ -17,6 +24,48 @@ class Role(StrEnum):
 
     ADMIN = "admin"
     OPERATOR = "operator"
+    USER = "user"
+    ROBOT = "robot"
+    BUILD = "build"
     WORKER = "worker"
     DEPLOYER = "deployer"
     MAILER = "mailer"
+
+
+PEOPLE = (Role.ADMIN, Role.OPERATOR)
+"""Those who look after Lumper itself."""
+
+GRANTED = (Role.USER, Role.ROBOT)
+"""Those who see of it only what grants show them."""
+
+_EVERYWHERE: dict[Role, tuple[Grant, ...]] = {
+    Role.ADMIN: (Grant(EVERY, ALL),),
+    Role.OPERATOR: (Grant(EVERY, ALL),),
+    Role.WORKER: (Grant(EVERY, frozenset({Action.PULL, Action.PUSH})),),
+    Role.DEPLOYER: (Grant(EVERY, frozenset({Action.PULL})),),
+}
+
+
+def grants_of_role(role: Role) -> tuple[Grant, ...]:
+    """What a role may do without anybody granting it."""
+    return _EVERYWHERE.get(role, ())
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who asks: an account, a part of Lumper, or a build.
+
+    `grants` come on top of what the role may do, `limits` are those of a token that reaches less far than its owner.
+    `credential` says by what they have come in; it changes with the password or the token.
+    """
+
+    name: str
+    role: Role
+    grants: tuple[Grant, ...] = ()
+    limits: tuple[Grant, ...] | None = None
+    credential: str = ""
+
+    @cached_property
+    def rights(self) -> Rights:
+        """What they may do in repositories."""
+        return Rights(grants_of_role(self.role) + self.grants, self.limits)

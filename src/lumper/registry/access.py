@@ -1,55 +1,52 @@
-"""What a role may do in the registry. Pure: the web decides who asks, this decides what is allowed."""
+"""What may be done in the registry. Pure: the web decides who asks, this decides what is allowed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
+from lumper.errors import Invalid
 from lumper.model.image import PRIVATE_PREFIX
-from lumper.model.people import Role
+from lumper.model.people import GRANTED, PEOPLE, Identity, Role
+from lumper.model.rights import EVERY, Action, Rights, grant
 
-PULL = "pull"
-PUSH = "push"
-DELETE = "delete"
-
-_ACTIONS: dict[Role, frozenset[str]] = {
-    Role.ADMIN: frozenset({PULL, PUSH, DELETE}),
-    Role.OPERATOR: frozenset({PULL, PUSH, DELETE}),
-    Role.WORKER: frozenset({PULL, PUSH}),
-    Role.DEPLOYER: frozenset({PULL}),
-    Role.MAILER: frozenset(),
-}
-
+PULL = Action.PULL
+PUSH = Action.PUSH
+DELETE = Action.DELETE
+DATA: frozenset[str] = frozenset({PULL, PUSH, DELETE})
+"""What the registry's own API knows."""
 
 Anonymous = Literal["none", "pull", "push"]
 """What anyone may do without an account; who may push may pull too."""
 
-_ANONYMOUS: dict[Anonymous, frozenset[str]] = {
+_ANONYMOUS: dict[Anonymous, frozenset[Action]] = {
     "none": frozenset(),
     "pull": frozenset({PULL}),
     "push": frozenset({PULL, PUSH}),
 }
 
 
-def actions(role: Role) -> frozenset[str]:
-    """What the role may do in every repository."""
-    return _ACTIONS[role]
+def anonymous_rights(anonymous: Anonymous, repositories: Iterable[str] = (EVERY,)) -> Rights:
+    """What anyone may do, in the repositories that fit one of the patterns. Raises Invalid."""
+    actions = _ANONYMOUS[anonymous]
+    try:
+        return Rights(tuple(grant(pattern, actions) for pattern in repositories) if actions else ())
+    except ValueError as exc:
+        raise Invalid(f"[registry] anonymous_repositories: {exc}") from exc
 
 
-def anonymous_actions(anonymous: Anonymous) -> frozenset[str]:
-    """What anyone may do in every repository."""
-    return _ANONYMOUS[anonymous]
+def may_list(identity: Identity | None) -> bool:
+    """Whether they may see the list of repositories, of which it has those that they may pull."""
+    return identity is not None and identity.role in PEOPLE + GRANTED
 
 
-def may_list_repositories(role: Role) -> bool:
-    """Whether the role may see the catalogue of all repositories."""
-    return role in (Role.ADMIN, Role.OPERATOR)
+def may_write_tag(identity: Identity | None, tag: str) -> bool:
+    """Whether they (None: anyone) may move this tag; a build has one of its own until it is accepted.
 
-
-def may_write_tag(role: Role | None, tag: str) -> bool:
-    """Whether the role (None: anyone) may move this tag; builds that are not accepted yet have tags of their own.
-
-    Whether they may push or delete at all is another question, which `actions` answers.
+    Whether they may push or delete at all is another question, which `Rights` answers.
     """
+    if identity is not None and identity.role is Role.BUILD:
+        return tag == identity.name
     if tag.startswith(PRIVATE_PREFIX):
-        return role in (Role.ADMIN, Role.WORKER)
-    return role in (Role.ADMIN, Role.OPERATOR, None)
+        return identity is not None and identity.role in (Role.ADMIN, Role.WORKER)
+    return identity is None or identity.role is not Role.WORKER

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumper.model.image import Referrer
+from lumper.model.rights import Rights
+from lumper.registry.access import PULL
 from lumper.registry.blobs import check_digest
 from lumper.registry.errors import refuse
 from lumper.registry.port import Metadata
@@ -43,9 +45,16 @@ class Listings:
             raise refuse("NAME_UNKNOWN", detail=repository)
         return _page([tag.name for tag in found], size)
 
-    async def repositories(self, last: str, size: int) -> Page:
-        """The repositories after `last`."""
-        return _page(await self._metadata.repositories(last=_legal(last), limit=size + 1), size)
+    async def repositories(self, last: str, size: int, rights: Rights) -> Page:
+        """The repositories after `last` that may be pulled with these rights."""
+        if rights.everywhere:
+            return _page(await self._metadata.repositories(last=_legal(last), limit=size + 1), size)
+        names: list[str] = []
+        found = [_legal(last)]
+        while found and len(names) <= size:
+            found = await self._metadata.repositories(last=found[-1], limit=MOST)
+            names += [name for name in found if rights.allow(name, PULL)]
+        return _page(names, size)
 
     async def referrers(
         self, repository: str, subject: str, artifact_types: Sequence[str], last: str, size: int

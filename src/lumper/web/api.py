@@ -35,9 +35,10 @@ from lumper.model.build import Build
 from lumper.model.deployment import Container, Rollout
 from lumper.model.image import Image
 from lumper.model.links import Links
-from lumper.model.people import Role
+from lumper.model.people import PEOPLE as PEOPLE
+from lumper.model.people import Identity, Role
 from lumper.model.source import GitUrl, Project, parse_git_url
-from lumper.web.auth import Authenticator, Identity, same_origin
+from lumper.web.auth import Authenticator, same_origin
 from lumper.web.openapi import describe
 from lumper.web.shapes import (
     HIDDEN,
@@ -69,7 +70,6 @@ _STATUS = {
     QueueUnavailable: 503,
 }
 _BODY = 64 * 1024  # bytes
-PEOPLE = (Role.ADMIN, Role.OPERATOR)
 _IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
@@ -347,7 +347,7 @@ def _limit(request: web.Request) -> int:
 
 def add_routes(app: web.Application, api: Api) -> None:
     """Serve the API."""
-    readers = (*PEOPLE, Role.MAILER, Role.WORKER, Role.DEPLOYER)
+    readers = tuple(Role)
     table: list[tuple[str, str, Handler, tuple[Role, ...]]] = [
         ("GET", "/status", api.status, readers),
         ("GET", "/projects", api.list_projects, PEOPLE),

@@ -11,8 +11,8 @@ from lumper.history.store import History
 from lumper.hooks.port import Forge
 from lumper.model.links import Links
 from lumper.model.people import Role
+from lumper.model.rights import NOTHING, Rights
 from lumper.queue.port import Broker
-from lumper.registry.access import Anonymous
 from lumper.registry.registry import Registry
 from lumper.web import api, care, hooks, oci, pages, people, queues
 from lumper.web.auth import Authenticator
@@ -33,7 +33,7 @@ def make_app(
     *,
     allow_local: tuple[Path, ...],
     public_url: str = "",
-    anonymous: Anonymous = "none",
+    anonymous: Rights = NOTHING,
 ) -> web.Application:
     """Webhooks, API, registry and pages.
 

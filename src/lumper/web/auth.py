@@ -11,14 +11,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from lumper.errors import Unauthorized
-from lumper.history.accounts import TOKEN_PREFIX, Accounts
+from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Verified
 from lumper.model.activity import Actor
-from lumper.model.people import Role
+from lumper.model.people import Identity
 from lumper.web.backoff import Backoff
 from lumper.web.tokens import Keys
 
@@ -29,6 +30,8 @@ REFRESH_SECONDS = 30 * 24 * 3600
 
 _SESSION_AUDIENCE = "lumper-session"
 _REFRESH_AUDIENCE = "lumper-refresh"
+_BUILD_AUDIENCE = "lumper-build"
+_PREFIXES = (TOKEN_PREFIX, BUILD_PREFIX)
 _REMEMBERED = 4096
 _LANES = 256  # attempts with one address and name go one after the other
 _TRUSTED_SECONDS = 60.0  # how long a verified password or API token is not looked up again
@@ -37,32 +40,24 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Who asks. `name` is a user's or an API token's."""
-
-    name: str
-    role: Role
-
-
-@dataclass(frozen=True)
-class Grant:
+class Reach:
     """What a request to the registry may use: someone's identity (None: anyone), and how far it reaches.
 
-    `access` is None for a password or an API token, which reach as far as the role does; a registry token reaches to
-    the actions it names, by resource (`repository:owner/name`, `registry:catalog`).
+    `access` is None for a password or an API token, which reach as far as their owner's rights; a registry token
+    reaches to the actions it names, by resource (`repository:owner/name`, `registry:catalog`).
     """
 
     identity: Identity | None
     access: dict[str, frozenset[str]] | None = None
 
     def reaches(self, resource: str, action: str) -> bool:
-        """Whether the credentials themselves cover this; the role has to allow it too."""
+        """Whether the credentials themselves cover this; the rights of the identity have to allow it too."""
         return self.access is None or action in self.access.get(resource, frozenset())
 
 
 @dataclass(frozen=True)
 class _Remembered:
-    value: Identity | Grant
+    value: Identity | Reach
     until: float
     version: int
 
@@ -103,32 +98,32 @@ class Authenticator:
         if scheme == "basic":
             return await self._basic(value, request.remote or "")
         if scheme == "bearer":
-            return await self._api_token(value)
+            return await self._token(value)
         if scheme:
             raise Unauthorized(f"{scheme.title()} is not a way to sign in here.")
         cookie = request.cookies.get(SESSION_COOKIE, "")
         return await self._session(cookie) if cookie else None
 
-    async def grant(self, request: web.Request) -> Grant | None:
+    async def reach(self, request: web.Request) -> Reach | None:
         """What a request to the registry may use: Basic, an API token or a registry token; no cookies.
 
         None without credentials. Raises Unauthorized, TooManyAttempts.
         """
         scheme, value = _credentials(request)
         if scheme == "basic":
-            return Grant(await self._basic(value, request.remote or ""))
-        if scheme == "bearer" and value.startswith(TOKEN_PREFIX):
-            return Grant(await self._api_token(value))
+            return Reach(await self._basic(value, request.remote or ""))
+        if scheme == "bearer" and value.startswith(_PREFIXES):
+            return Reach(await self._token(value))
         if scheme == "bearer":
-            return self._registry_token(value)
+            return await self._registry_token(value)
         if scheme:
             raise Unauthorized(f"{scheme.title()} is not a way to sign in here.")
         return None
 
     async def login(self, name: str, password: str, address: str) -> Identity:
-        """Verify a password, or an API token in its place. Raises Unauthorized, TooManyAttempts."""
-        if password.startswith(TOKEN_PREFIX):
-            return await self._api_token(password)
+        """Verify a password, or a token in its place. Raises Unauthorized, TooManyAttempts."""
+        if password.startswith(_PREFIXES):
+            return await self._token(password)
         key = self._key("password", name, password)
         if (known := self._recall(key, Identity)) is not None:
             return known
@@ -140,21 +135,18 @@ class Authenticator:
     async def _verified(self, key: bytes, name: str, password: str, address: str) -> Identity:
         version = self._accounts.version
         self._backoff.begin(address, name)
-        user = await self._accounts.verify_password(name, password)
-        if user is None:
+        found = await self._accounts.verify_password(name, password)
+        if found is None:
             raise Unauthorized()
         self._backoff.succeeded(address, name)
-        identity = Identity(user.name, user.role)
-        self._remember(key, identity, _TRUSTED_SECONDS, version)
-        return identity
+        self._remember(key, found.identity, _TRUSTED_SECONDS, version)
+        return found.identity
 
-    async def open_session(self, request: web.Request, response: web.StreamResponse, identity: Identity) -> None:
-        """Sign someone in with a cookie. It ends with the user's password: open a new one after changing that."""
-        known = await self._accounts.user(identity.name)
-        claims = {"sub": identity.name, "role": identity.role, "pwd": known[1] if known else ""}
+    def open_session(self, request: web.Request, response: web.StreamResponse, identity: Identity) -> None:
+        """Sign someone in with a cookie. It ends with their password or token: open a new one after changing that."""
         response.set_cookie(
             SESSION_COOKIE,
-            self._keys.sign(_SESSION_AUDIENCE, claims, SESSION_SECONDS),
+            self._keys.sign(_SESSION_AUDIENCE, _claims(identity), SESSION_SECONDS),
             max_age=SESSION_SECONDS,
             httponly=True,
             samesite="Lax",
@@ -166,33 +158,29 @@ class Authenticator:
         """Sign out: the browser forgets the cookie."""
         response.del_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="Lax")
 
-    def registry_token(self, grant: Grant) -> str:
-        """A short token for the registry that reaches as far as `grant.access` says."""
-        identity = grant.identity
-        access = [_resource_claim(resource, actions) for resource, actions in (grant.access or {}).items()]
-        claims = {
-            "sub": identity.name if identity else "",
-            "role": identity.role if identity else "",
-            "access": access,
-        }
-        return self._keys.sign(self.service, claims, REGISTRY_SECONDS)
+    def registry_token(self, reach: Reach) -> str:
+        """A short token for the registry that reaches as far as `reach.access` says."""
+        access = [_resource_claim(resource, actions) for resource, actions in (reach.access or {}).items()]
+        return self._keys.sign(self.service, _claims(reach.identity) | {"access": access}, REGISTRY_SECONDS)
 
-    async def refresh_token(self, identity: Identity, password: str) -> str:
-        """What `refresh` takes in place of the password: an API token is that itself, a password gets a signed one."""
-        if password.startswith(TOKEN_PREFIX):
+    def refresh_token(self, identity: Identity, password: str) -> str:
+        """What `refresh` takes in place of the password: a token is that itself, a password gets a signed one."""
+        if password.startswith(_PREFIXES):
             return password
-        known = await self._accounts.user(identity.name)
-        claims = {"sub": identity.name, "role": identity.role, "pwd": known[1] if known else ""}
-        return self._keys.sign(_REFRESH_AUDIENCE, claims, REFRESH_SECONDS)
+        return self._keys.sign(_REFRESH_AUDIENCE, _claims(identity), REFRESH_SECONDS)
 
     async def refresh(self, token: str) -> Identity:
         """Whose refresh token or API token this is. It ends with the user's password. Raises Unauthorized."""
-        if token.startswith(TOKEN_PREFIX):
-            return await self._api_token(token)
+        if token.startswith(_PREFIXES):
+            return await self._token(token)
         identity = await self._signed(_REFRESH_AUDIENCE, token)
         if identity is None:
             raise Unauthorized("The refresh token is not valid, or has expired.")
         return identity
+
+    def build_token(self, build_id: int, attempt: int, seconds: int) -> str:
+        """A token for one attempt of a build, good for `seconds` or until the attempt has ended."""
+        return BUILD_PREFIX + self._keys.sign(_BUILD_AUDIENCE, {"build": build_id, "attempt": attempt}, seconds)
 
     async def _basic(self, value: str, address: str) -> Identity:
         try:
@@ -203,54 +191,68 @@ class Authenticator:
             raise Unauthorized("The Authorization header is not understood.")
         return await self.login(name, password, address)
 
-    async def _api_token(self, token: str) -> Identity:
+    async def _token(self, token: str) -> Identity:
         key = self._key("token", token)
         if (known := self._recall(key, Identity)) is not None:
             return known
         version = self._accounts.version
-        found = await self._accounts.verify_token(token)
+        found = await (self._build(token) if token.startswith(BUILD_PREFIX) else self._accounts.verify_token(token))
         if found is None:
             raise Unauthorized("The token is not known, or has expired.")
-        seconds = _TRUSTED_SECONDS
-        if found.expires_at is not None:
-            seconds = min(seconds, found.expires_at.timestamp() - time.time())
-        identity = Identity(found.name, found.role)
-        self._remember(key, identity, seconds, version)
-        return identity
+        self._remember(key, found.identity, _trusted(found), version)
+        return found.identity
 
-    def _registry_token(self, token: str) -> Grant:
+    async def _build(self, token: str) -> Verified | None:
+        claims = self._keys.verify(_BUILD_AUDIENCE, token.removeprefix(BUILD_PREFIX))
+        if claims is None:
+            return None
+        identity = await self._accounts.build(claims["build"], claims["attempt"])
+        return None if identity is None else Verified(identity, datetime.fromtimestamp(claims["exp"], UTC))
+
+    async def _registry_token(self, token: str) -> Reach:
+        """A registry token is worth no more than what it was given for: without that it ends before its time."""
         key = self._key("registry", token)
-        if (known := self._recall(key, Grant)) is not None:
+        if (known := self._recall(key, Reach)) is not None:
             return known
         version = self._accounts.version
         claims = self._keys.verify(self.service, token)
-        grant = _grant_from_claims(claims) if claims is not None else None
-        if claims is None or grant is None:
+        if claims is None:
             raise Unauthorized("The registry token is not valid, or has expired.")
-        self._remember(key, grant, claims["exp"] - time.time(), version)
-        return grant
+        seconds, identity = claims["exp"] - time.time(), None
+        if claims.get("sub") != "":
+            found = await self._still(claims)
+            if found is None:
+                raise Unauthorized("What the registry token was given for is not valid any more.")
+            seconds, identity = min(seconds, _trusted(found)), found.identity
+        reach = Reach(identity, _access_from_claims(claims))
+        self._remember(key, reach, seconds, version)
+        return reach
 
     async def _session(self, cookie: str) -> Identity | None:
         return await self._signed(_SESSION_AUDIENCE, cookie)
 
     async def _signed(self, audience: str, token: str) -> Identity | None:
-        """Whose token this is, if the password is still the one that it was signed with."""
+        """Whose token this is, if what it was given for still lets them in."""
         key = self._key(audience, token)
         if (known := self._recall(key, Identity)) is not None:
             return known
         version = self._accounts.version
         claims = self._keys.verify(audience, token)
-        identity = _identity_from_claims(claims) if claims is not None else None
-        if claims is None or identity is None:
+        found = await self._still(claims) if claims is not None else None
+        if claims is None or found is None:
             return None
-        known_user = await self._accounts.user(identity.name)
-        fingerprint = known_user[1] if known_user else ""
-        if not secrets.compare_digest(fingerprint, str(claims.get("pwd"))):
+        self._remember(key, found.identity, min(_trusted(found), claims["exp"] - time.time()), version)
+        return found.identity
+
+    async def _still(self, claims: dict[str, Any]) -> Verified | None:
+        name, credential = claims.get("sub"), claims.get("by")
+        if not isinstance(name, str) or not isinstance(credential, str):
             return None
-        if known_user:
-            identity = Identity(identity.name, known_user[0].role)
-        self._remember(key, identity, min(_TRUSTED_SECONDS, claims["exp"] - time.time()), version)
-        return identity
+        if credential.startswith("build:"):
+            _, build_id, attempt = credential.split(":")
+            identity = await self._accounts.build(int(build_id), int(attempt))
+            return None if identity is None else Verified(identity)
+        return await self._accounts.still(name, credential)
 
     def _key(self, *parts: str) -> bytes:
         text = "\0".join(parts).encode("utf-8", "surrogatepass")
@@ -262,7 +264,7 @@ class Authenticator:
             return None
         return entry.value if isinstance(entry.value, kind) else None
 
-    def _remember(self, key: bytes, value: Identity | Grant, seconds: float, version: int) -> None:
+    def _remember(self, key: bytes, value: Identity | Reach, seconds: float, version: int) -> None:
         self._remembered[key] = _Remembered(value, self._clock() + seconds, version)
         if len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
@@ -294,22 +296,23 @@ def _credentials(request: web.Request) -> tuple[str, str]:
     return scheme.lower()[:20], value.strip()
 
 
-def _identity_from_claims(claims: dict[str, Any]) -> Identity | None:
-    name, role = claims.get("sub"), claims.get("role")
-    if not isinstance(name, str) or role not in list(Role):
-        return None
-    return Identity(name, Role(role))
+def _trusted(found: Verified) -> float:
+    """Seconds for which what was verified now is not looked up again."""
+    if found.until is None:
+        return _TRUSTED_SECONDS
+    return min(_TRUSTED_SECONDS, found.until.timestamp() - time.time())
 
 
-def _grant_from_claims(claims: dict[str, Any]) -> Grant | None:
-    identity = _identity_from_claims(claims)
-    if identity is None and (claims.get("sub"), claims.get("role")) != ("", ""):
-        return None
+def _claims(identity: Identity | None) -> dict[str, object]:
+    return {"sub": identity.name, "by": identity.credential} if identity else {"sub": "", "by": ""}
+
+
+def _access_from_claims(claims: dict[str, Any]) -> dict[str, frozenset[str]]:
     access: dict[str, frozenset[str]] = {}
     for entry in claims.get("access", []):
         resource = f"{entry['type']}:{entry['name']}"
         access[resource] = access.get(resource, frozenset()) | frozenset(entry["actions"])
-    return Grant(identity, access)
+    return access
 
 
 def _resource_claim(resource: str, actions: frozenset[str]) -> dict[str, object]:

@@ -21,6 +21,7 @@ from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
+from lumper.registry.access import anonymous_rights
 from lumper.registry.gc import Policy
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
@@ -74,7 +75,7 @@ def assemble_app(
         links,
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
-        anonymous=config.registry.anonymous,
+        anonymous=anonymous_rights(config.registry.anonymous, config.registry.anonymous_repositories),
     )
 
 

@@ -32,10 +32,10 @@ def accounts(database: Database) -> Accounts:
 async def test_only_the_right_password_of_the_right_user_is_accepted(accounts: Accounts) -> None:
     await accounts.create_user("ada", "correct horse", Role.OPERATOR)
 
-    user = await accounts.verify_password("ada", "correct horse")
+    found = await accounts.verify_password("ada", "correct horse")
 
-    assert user is not None
-    assert (user.name, user.role) == ("ada", Role.OPERATOR)
+    assert found is not None
+    assert (found.identity.name, found.identity.role) == ("ada", Role.OPERATOR)
     for name, password in (
         ("ada", "correct horse "),
         ("ada", ""),
@@ -56,15 +56,16 @@ async def test_a_password_is_kept_as_argon2id_only(accounts: Accounts, database:
 
 async def test_a_changed_password_replaces_the_old_one(accounts: Accounts) -> None:
     await accounts.create_user("ada", "correct horse")
-    before, known = accounts.version, await accounts.user("ada")
+    before, known = accounts.version, await accounts.verify_password("ada", "correct horse")
+    assert known is not None
+    assert await accounts.still("ada", known.identity.credential) == known
 
     await accounts.set_password("ada", "battery staple")
 
     assert await accounts.verify_password("ada", "correct horse") is None
     assert await accounts.verify_password("ada", "battery staple") is not None
     assert accounts.version > before
-    assert known is not None
-    assert await accounts.user("ada") != known
+    assert await accounts.still("ada", known.identity.credential) is None
 
 
 async def test_bad_names_and_passwords_and_roles_are_refused(accounts: Accounts) -> None:
@@ -73,7 +74,7 @@ async def test_bad_names_and_passwords_and_roles_are_refused(accounts: Accounts)
             await accounts.create_user(name, "correct horse")
         with pytest.raises(Invalid):
             await accounts.create_token(name, Role.ADMIN)
-    for password in ("", "short", "lmp_looks-like-a-token"):
+    for password in ("", "short", "lmp_looks-like-a-token", "lmb_looks-like-a-build"):
         with pytest.raises(Invalid):
             await accounts.create_user("ada", password)
     with pytest.raises(Invalid):
@@ -91,7 +92,7 @@ async def test_a_user_is_made_once_and_removed_once(accounts: Accounts) -> None:
     for gone in (accounts.delete_user("ada"), accounts.set_password("ada", "another password")):
         with pytest.raises(NotFound):
             await gone
-    assert await accounts.user("ada") is None
+    assert await accounts.verify_password("ada", "correct horse") is None
 
 
 async def test_a_token_stands_for_its_role_until_it_expires_or_is_revoked(accounts: Accounts) -> None:
@@ -102,7 +103,7 @@ async def test_a_token_stands_for_its_role_until_it_expires_or_is_revoked(accoun
 
     assert token.startswith("lmp_")
     assert found is not None
-    assert (found.name, found.role) == ("ci", Role.DEPLOYER)
+    assert (found.identity.name, found.identity.role) == ("ci", Role.DEPLOYER)
     assert await accounts.verify_token(soon) is None
     for wrong in ("", "lmp_", token + "x", token[4:], "\ud800"):
         assert await accounts.verify_token(wrong) is None
@@ -133,7 +134,7 @@ async def test_a_token_file_is_made_once_with_rights_for_its_owner_only(accounts
     assert [path.name for path in file.parent.iterdir()] == ["worker.token"]
     found = await accounts.verify_token(made[0])
     assert found is not None
-    assert found.role is Role.WORKER
+    assert found.identity.role is Role.WORKER
     before = accounts.version
     assert await accounts.ensure_token("worker", Role.WORKER, file) == made[0]
     assert accounts.version == before

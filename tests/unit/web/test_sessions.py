@@ -12,8 +12,8 @@ from aiohttp import web
 from lumper.errors import Unauthorized
 from lumper.history.accounts import Accounts
 from lumper.history.database import Database
-from lumper.model.people import Role
-from lumper.web.auth import SESSION_COOKIE, Authenticator, Grant, Identity, same_origin
+from lumper.model.people import Identity, Role
+from lumper.web.auth import SESSION_COOKIE, Authenticator, Reach, same_origin
 from lumper.web.tokens import Keys
 from parts.live_registry import PASSWORD
 
@@ -29,7 +29,7 @@ class Site:
     async def sign_in(self, request: web.Request) -> web.Response:
         identity = await self.authenticator.login("admin", await request.text(), request.remote or "")
         response = web.Response()
-        await self.authenticator.open_session(request, response, identity)
+        self.authenticator.open_session(request, response, identity)
         return response
 
     async def sign_out(self, _request: web.Request) -> web.Response:
@@ -106,7 +106,7 @@ async def test_a_new_password_ends_older_sessions(site: Site, browser: aiohttp.C
 
 
 async def test_a_forged_cookie_is_as_good_as_none(site: Site, tmp_path: Path) -> None:
-    claims = {"sub": "admin", "role": "admin", "pwd": ""}
+    claims = {"sub": "admin", "by": "password:x"}
     foreign = Keys(tmp_path / "another.key").sign("lumper-session", claims, 60)
     for value in ("x", "a.b.c", foreign):
         async with aiohttp.ClientSession(cookies={SESSION_COOKIE: value}) as session:
@@ -114,7 +114,7 @@ async def test_a_forged_cookie_is_as_good_as_none(site: Site, tmp_path: Path) ->
 
 
 async def test_the_registry_token_opens_no_page(site: Site, browser: aiohttp.ClientSession) -> None:
-    token = site.authenticator.registry_token(Grant(Identity("admin", Role.ADMIN), {}))
+    token = site.authenticator.registry_token(Reach(Identity("admin", Role.ADMIN), {}))
 
     assert await who(browser, site, Authorization=f"Bearer {token}") == "refused"
     async with aiohttp.ClientSession(cookies={SESSION_COOKIE: token}) as session:

@@ -6,7 +6,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError, StorageError, StorageFull, TooManyAttempts
-from lumper.registry.access import Anonymous
+from lumper.model.rights import NOTHING, Rights
 from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
 from lumper.web.auth import Authenticator
@@ -35,7 +35,7 @@ def add_routes(
     authenticator: Authenticator,
     *,
     public_url: str = "",
-    anonymous: Anonymous = "none",
+    anonymous: Rights = NOTHING,
 ) -> None:
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
     api = _RegistryApi(registry, Door(authenticator, public_url, anonymous))
@@ -105,6 +105,6 @@ class _RegistryApi:
     async def _ping(self, request: web.Request, _address: Address) -> web.Response:
         """Without credentials the answer is the challenge, also where anyone may pull: clients learn of it here."""
         caller = await self._door.caller(request)
-        if caller.grant.identity is None and caller.grant.access is None:
+        if caller.reach.identity is None and caller.reach.access is None:
             raise Challenge("")
         return web.json_response({})

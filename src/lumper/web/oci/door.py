@@ -5,29 +5,32 @@ from __future__ import annotations
 from aiohttp import web
 
 from lumper.errors import Unauthorized
-from lumper.registry.access import Anonymous
-from lumper.web.auth import Authenticator, Grant
+from lumper.model.rights import Rights
+from lumper.web.auth import Authenticator, Reach
 from lumper.web.oci.address import Address
 from lumper.web.oci.rights import Caller, Challenge, bearer_challenge, scope_of
 
 
 class Door:
-    """Asks every request who sent it. `public_url` is where clients reach us, "" for what they ask for."""
+    """Asks every request who sent it.
 
-    def __init__(self, authenticator: Authenticator, public_url: str, anonymous: Anonymous) -> None:
+    `public_url` is where clients reach us, "" for what they ask for; `anonymous` what may be done without an account.
+    """
+
+    def __init__(self, authenticator: Authenticator, public_url: str, anonymous: Rights) -> None:
         self.authenticator = authenticator
-        self.anonymous: Anonymous = anonymous
+        self.anonymous = anonymous
         self._public_url = public_url
 
     async def caller(self, request: web.Request, scope: str = "") -> Caller:
         """Who asks. Raises Challenge without credentials, where anyone may do nothing, and with wrong ones."""
         try:
-            grant = await self.authenticator.grant(request)
+            reach = await self.authenticator.reach(request)
         except Unauthorized as exc:
             raise Challenge(scope, "invalid_token", exc.message) from exc
-        if grant is None and self.anonymous == "none":
+        if reach is None and not self.anonymous.grants:
             raise Challenge(scope)
-        return Caller(grant or Grant(None), self.anonymous)
+        return Caller(reach or Reach(None), self.anonymous)
 
     async def allowed(self, request: web.Request, address: Address, action: str, *more_scopes: str) -> Caller:
         """The caller, who may do `action` in this repository. Raises Challenge, RegistryError DENIED.

@@ -34,9 +34,10 @@ class ListingRoutes:
         }
 
     async def _catalog(self, request: web.Request, _address: Address) -> web.Response:
-        (await self._door.caller(request, "registry:catalog:*")).check_catalog()
+        caller = await self._door.caller(request, "registry:catalog:*")
+        caller.check_catalog()
         size = page_size(request.query.get("n"))
-        page = await self._listings.repositories(request.query.get("last", ""), size)
+        page = await self._listings.repositories(request.query.get("last", ""), size, caller.rights)
         return _names(request, {"repositories": page.names}, page)
 
     async def _tags(self, request: web.Request, address: Address) -> web.Response:

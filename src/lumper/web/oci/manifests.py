@@ -52,7 +52,7 @@ class ManifestRoutes:
             caller.check_tag(tag)
         media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
         body = await incoming_whole(request, MAX_BYTES)
-        actor = actor_of(caller.grant.identity, request)
+        actor = actor_of(caller.reach.identity, request)
         manifest = await self._manifests.put(address.repository, address.item, media_type, body, asked, actor=actor)
         headers = {hdrs.LOCATION: f"/v2/{address.repository}/manifests/{manifest.digest}", DIGEST: manifest.digest}
         if manifest.subject:
@@ -65,5 +65,5 @@ class ManifestRoutes:
         caller = await self._door.allowed(request, address, DELETE)
         if not is_digest(address.item):
             caller.check_tag(address.item)
-        await self._manifests.delete(address.repository, address.item, actor_of(caller.grant.identity, request))
+        await self._manifests.delete(address.repository, address.item, actor_of(caller.reach.identity, request))
         return web.Response(status=202)

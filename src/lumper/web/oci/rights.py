@@ -9,17 +9,10 @@ from aiohttp import web
 
 from lumper.errors import LumperError
 from lumper.model.image import is_repository
-from lumper.model.people import Role
-from lumper.registry.access import (
-    PUSH,
-    Anonymous,
-    actions,
-    anonymous_actions,
-    may_list_repositories,
-    may_write_tag,
-)
+from lumper.model.rights import Rights
+from lumper.registry.access import DATA, PUSH, may_list, may_write_tag
 from lumper.registry.errors import refuse
-from lumper.web.auth import Authenticator, Grant
+from lumper.web.auth import Authenticator, Reach
 
 CATALOG = "registry:catalog"
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
@@ -40,69 +33,71 @@ class Challenge(LumperError):
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request: a grant, and what anyone may do."""
+    """The sender of a request: who it is and how far it reaches, and what anyone may do."""
 
-    grant: Grant
-    anonymous: Anonymous
+    reach: Reach
+    anonymous: Rights
 
     @property
     def owner(self) -> str:
         """The same text for all requests of one identity, for uploads that only their owner may continue."""
-        identity = self.grant.identity
+        identity = self.reach.identity
         return f"{identity.role}:{identity.name}" if identity else ""
 
     @property
-    def _role(self) -> Role | None:
-        return self.grant.identity.role if self.grant.identity else None
+    def rights(self) -> Rights:
+        """What the sender may do, with whatever credentials."""
+        return self.reach.identity.rights if self.reach.identity else self.anonymous
 
-    def _allowed(self) -> frozenset[str]:
-        if self._role is not None:
-            return actions(self._role)
-        return anonymous_actions(self.anonymous)
+    @property
+    def _name(self) -> str:
+        return self.reach.identity.name if self.reach.identity else "anonymous"
 
     def may(self, repository: str, action: str) -> bool:
         """Whether this is allowed with the credentials that came."""
-        return action in self._allowed() and self.grant.reaches(f"repository:{repository}", action)
+        return self.reach.reaches(f"repository:{repository}", action) and self.rights.allow(repository, action)
 
     def limited_to(self) -> list[str] | None:
         """The repositories that the credentials themselves name; None if they name none and reach everywhere."""
-        if self.grant.access is None:
+        if self.reach.access is None:
             return None
-        return [resource.removeprefix("repository:") for resource in self.grant.access if resource != CATALOG]
+        return [resource.removeprefix("repository:") for resource in self.reach.access if resource != CATALOG]
 
     def check(self, repository: str, action: str, scope: str) -> None:
         """Raise Challenge, for `scope`, if other credentials may help, RegistryError DENIED if none will."""
-        if action not in self._allowed():
-            if self.grant.identity is None:
-                raise Challenge(scope)
-            raise refuse("DENIED", f"The role {self._role} may not {action} in the registry.")
-        if not self.may(repository, action):
+        if self.may(repository, action):
+            return
+        if self.rights.allow(repository, action):
             raise Challenge(scope, "insufficient_scope")
+        if self.reach.identity is None:
+            raise Challenge(scope)
+        raise refuse("DENIED", f"{self._name} may not {action} in {repository}.")
 
     def check_catalog(self) -> None:
-        """Like `check`, for the list of all repositories."""
-        if self._role is None:
+        """Like `check`, for the list of repositories; it has those that the caller may pull."""
+        if self.reach.identity is None:
             raise Challenge(f"{CATALOG}:*")
-        if not may_list_repositories(self._role):
-            raise refuse("DENIED", f"The role {self._role} may not list all repositories.")
-        if not self.grant.reaches(CATALOG, "*"):
+        if not may_list(self.reach.identity):
+            raise refuse("DENIED", f"{self._name} may not list repositories.")
+        if not self.reach.reaches(CATALOG, "*"):
             raise Challenge(f"{CATALOG}:*", "insufficient_scope")
 
     def check_tag(self, tag: str) -> None:
         """Raise RegistryError DENIED if this tag is not the caller's to move or remove."""
-        if not may_write_tag(self._role, tag):
-            raise refuse("DENIED", f"The role {self._role or 'anonymous'} may not write the tag {tag}.")
+        if not may_write_tag(self.reach.identity, tag):
+            raise refuse("DENIED", f"{self._name} may not write the tag {tag}.")
 
     def reachable(self, scopes: list[str]) -> dict[str, frozenset[str]]:
-        """As much of what is asked for as the role allows, by resource. What is not understood is passed over."""
+        """As much of what is asked for as the rights allow, by resource. What is not understood is passed over."""
         found: dict[str, frozenset[str]] = {}
         for scope in scopes:
             kind, _, rest = scope.partition(":")
             name, _, asked = rest.rpartition(":")
             wanted = frozenset(asked.split(","))
             if kind == "repository" and is_repository(name):
-                granted = self._allowed() if "*" in wanted else self._allowed() & wanted
-            elif f"{kind}:{name}" == CATALOG and "*" in wanted and self._role and may_list_repositories(self._role):
+                allowed = self.rights.actions(name) & DATA
+                granted: frozenset[str] = allowed if "*" in wanted else allowed & wanted
+            elif f"{kind}:{name}" == CATALOG and "*" in wanted and may_list(self.reach.identity):
                 granted = frozenset({"*"})
             else:
                 continue

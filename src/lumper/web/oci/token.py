@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from lumper.errors import Unauthorized
 from lumper.registry.errors import refuse
-from lumper.web.auth import REGISTRY_SECONDS, Grant
+from lumper.web.auth import REGISTRY_SECONDS, Reach
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, error_answer
 from lumper.web.oci.body import incoming
@@ -37,15 +37,15 @@ class TokenRoutes:
     async def _get(self, request: web.Request, _address: Address) -> web.Response:
         """Docker's way: Basic credentials, and the scopes in the query."""
         try:
-            grant = await self._authenticator.grant(request)
+            reach = await self._authenticator.reach(request)
         except Unauthorized as exc:
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC)
-        if grant is None and self._door.anonymous == "none":
+        if reach is None and not self._door.anonymous.grants:
             return error_answer(refuse("UNAUTHORIZED"), _BASIC)
         service = request.query.get("service", self._authenticator.service)
-        if (grant is not None and grant.access is not None) or service != self._authenticator.service:
+        if (reach is not None and reach.access is not None) or service != self._authenticator.service:
             raise refuse("UNAUTHORIZED", "A token is given for a password or an API token, and for this service only.")
-        return self._answer(grant or Grant(None), request.query.getall("scope", []))
+        return self._answer(reach or Reach(None), request.query.getall("scope", []))
 
     async def _post(self, request: web.Request, _address: Address) -> web.Response:
         """The way of OAuth 2, which containerd and BuildKit try first: everything in a form.
@@ -62,7 +62,7 @@ class TokenRoutes:
                 name, password = _one(form, "username"), _one(form, "password")
                 identity = await self._authenticator.login(name, password, request.remote or "")
                 if _one(form, "access_type") == "offline":
-                    refresh = await self._authenticator.refresh_token(identity, password)
+                    refresh = self._authenticator.refresh_token(identity, password)
             elif kind == "refresh_token":
                 refresh = _one(form, "refresh_token")
                 identity = await self._authenticator.refresh(refresh)
@@ -70,16 +70,16 @@ class TokenRoutes:
                 return _oauth_error("unsupported_grant_type", "grant_type is neither password nor refresh_token.")
         except Unauthorized as exc:
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC, error="invalid_grant")
-        return self._answer(Grant(identity), form.get("scope", []), refresh)
+        return self._answer(Reach(identity), form.get("scope", []), refresh)
 
-    def _answer(self, grant: Grant, scopes: list[str], refresh: str = "") -> web.Response:
-        reach = Caller(grant, self._door.anonymous).reachable(asked_scopes(scopes))
-        token = self._authenticator.registry_token(Grant(grant.identity, reach))
+    def _answer(self, reach: Reach, scopes: list[str], refresh: str = "") -> web.Response:
+        access = Caller(reach, self._door.anonymous).reachable(asked_scopes(scopes))
+        token = self._authenticator.registry_token(Reach(reach.identity, access))
         answer = {
             "token": token,
             "access_token": token,
             "token_type": "Bearer",
-            "scope": " ".join(f"{resource}:{','.join(sorted(actions))}" for resource, actions in reach.items()),
+            "scope": " ".join(f"{resource}:{','.join(sorted(actions))}" for resource, actions in access.items()),
             "expires_in": REGISTRY_SECONDS,
             "issued_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }

@@ -6,8 +6,7 @@ from aiohttp import web
 
 from lumper.errors import Conflict, Invalid, TooManyAttempts, Unauthorized
 from lumper.history.accounts import TOKEN_PREFIX, Accounts, check_new_user
-from lumper.model.people import Role
-from lumper.web.auth import Identity
+from lumper.model.people import Identity, Role
 from lumper.web.pages.site import PEOPLE, Site, local_path
 from lumper.web.security import require_same_origin
 
@@ -53,11 +52,11 @@ class SignIn:
         if identity.role not in PEOPLE:
             error = f"A token of the role {identity.role.value} is for programs; it does not open the pages."
             return self._login_form(request, after=after, name=name, error=error)
-        return await self._enter(request, identity, after)
+        return self._enter(request, identity, after)
 
-    async def _enter(self, request: web.Request, identity: Identity, after: str) -> web.Response:
+    def _enter(self, request: web.Request, identity: Identity, after: str) -> web.Response:
         response = web.Response(status=303, headers={"Location": after})
-        await self._site.auth.open_session(request, response, identity)
+        self._site.auth.open_session(request, response, identity)
         return response
 
     async def logout(self, request: web.Request) -> web.Response:
@@ -94,7 +93,7 @@ class SignIn:
         except Conflict as exc:  # said only to those whose link was good; they get another one
             again = await self._accounts.create_setup_token()
             return self._setup_form(request, token=again, name=name, error=exc.sentence)
-        return await self._enter(request, Identity(name, Role.ADMIN), "/")
+        return self._enter(request, await self._site.auth.login(name, password, request.remote or ""), "/")
 
     async def _redeem(self, token: str) -> None:
         if not await self._accounts.redeem_setup_token(token):

@@ -24,9 +24,10 @@ from lumper.errors import (
     Unauthorized,
 )
 from lumper.model.links import Links
-from lumper.model.people import Role
+from lumper.model.people import PEOPLE as PEOPLE
+from lumper.model.people import Identity
 from lumper.web.assets import Assets
-from lumper.web.auth import Authenticator, Identity
+from lumper.web.auth import Authenticator
 from lumper.web.pages import formats
 from lumper.web.security import for_machines, require_same_origin
 
@@ -34,7 +35,6 @@ log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-PEOPLE = (Role.ADMIN, Role.OPERATOR)
 IDENTITY = web.RequestKey("identity", Identity)
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _STATUS: dict[type[LumperError], int] = {

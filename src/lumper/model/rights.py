@@ -1,0 +1,106 @@
+"""Rights over repositories: grants, which only ever add up. Nothing denies, so their order has no meaning.
+
+A pattern is a repository's name in which `*` stands for any characters of one part, and a last part `**` for one or
+more whole parts: `team/*` is every repository directly in `team`, `team/**` also those further down, `**` all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+EVERY = "**"
+_PATTERN = re.compile(r"(?:(?:[a-z0-9._-]|\*(?!\*))+/)*(?:(?:[a-z0-9._-]|\*(?!\*))+|\*\*)")
+_LONGEST = 255
+
+
+class Action(StrEnum):
+    """What may be done in a repository. `admin` is all of it, and the repository's own settings."""
+
+    PULL = "pull"
+    PUSH = "push"
+    DELETE = "delete"
+    ADMIN = "admin"
+
+
+ALL = frozenset(Action)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Leave to do these things in every repository whose name fits the pattern."""
+
+    repository: str
+    actions: frozenset[Action]
+
+    def allows(self, repository: str, action: str) -> bool:
+        """Whether this grant is enough."""
+        return action in self.actions and (
+            self.repository == EVERY or self._expression.fullmatch(repository) is not None
+        )
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        return _compiled(self.repository)
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What somebody may do: what one of the grants allows and, with `limits`, one of those too."""
+
+    grants: tuple[Grant, ...] = ()
+    limits: tuple[Grant, ...] | None = None
+
+    def allow(self, repository: str, action: str) -> bool:
+        """Whether this may be done in the repository."""
+        return _any(self.grants, repository, action) and (self.limits is None or _any(self.limits, repository, action))
+
+    def actions(self, repository: str) -> frozenset[Action]:
+        """Everything that may be done in the repository."""
+        return frozenset(action for action in Action if self.allow(repository, action))
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every repository may be pulled, so that nothing needs to be left out of a list."""
+        return all(
+            any(grant.repository == EVERY and Action.PULL in grant.actions for grant in grants)
+            for grants in (self.grants, self.limits)
+            if grants is not None
+        )
+
+
+NOTHING = Rights()
+
+
+def grant(repository: str, actions: Iterable[str]) -> Grant:
+    """A grant as people write it; who may push or delete may pull too. Raises ValueError."""
+    named = frozenset(Action(action) for action in actions)
+    if not named:
+        raise ValueError(f"Name what is allowed: {', '.join(Action)}.")
+    if len(repository) > _LONGEST or not _PATTERN.fullmatch(repository):
+        raise ValueError(
+            f"{repository!r} is not a pattern for repositories: it is a name such as team/app, in which * stands for "
+            "any characters but /, and ** at the end for everything below."
+        )
+    return Grant(repository, ALL if Action.ADMIN in named else named | {Action.PULL})
+
+
+def _any(grants: tuple[Grant, ...], repository: str, action: str) -> bool:
+    return any(one.allows(repository, action) for one in grants)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = pattern.split("/")
+    return re.compile("/".join(".+" if part == EVERY else _part(part) for part in parts))
+
+
+def _part(text: str) -> str:
+    """Atomic groups: a text between two stars is taken where it comes first, and a match never tries it all again."""
+    first, *rest = map(re.escape, text.split("*"))
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>[^/]*?{each})" for each in middle) + f"(?>[^/]*{last})"
