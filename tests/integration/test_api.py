@@ -25,6 +25,7 @@ EVERYBODY = set(Role)
 
 ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/status", EVERYBODY),
+    ("GET", "/openapi.json", EVERYBODY),
     ("GET", "/projects", OPERATORS),
     ("POST", "/projects", OPERATORS),
     ("GET", "/projects/{name}", OPERATORS),
