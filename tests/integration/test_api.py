@@ -150,7 +150,6 @@ async def test_what_is_not_there_is_told_with_a_hint(api: Api) -> None:
         ("DELETE", "/tokens/nothing"),
         ("POST", "/queue/nothing/revive"),
         ("GET", "/nothing"),
-        ("PUT", "/projects"),
         ("GET", "/"),
     ):
         answer = await api.ask(method, path)
