@@ -39,7 +39,10 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/images/{name}", OPERATORS),
     ("GET", "/containers", OPERATORS),
     ("GET", "/rollouts", OPERATORS),
+    ("PUT", "/projects/{name}/secret", OPERATORS),
     ("GET", "/deliveries", OPERATORS),
+    ("GET", "/deliveries/{id}", OPERATORS),
+    ("POST", "/deliveries/{id}/replay", OPERATORS),
     ("GET", "/tokens", OPERATORS),
     ("POST", "/tokens", OPERATORS),
     ("DELETE", "/tokens/{token}", OPERATORS),
@@ -258,7 +261,8 @@ async def test_a_project_is_added_shown_listed_and_removed(api: Api) -> None:
     added = await api.project()
     assert (added["name"], added["repository"], added["image"]) == ("owner/app",) * 3
     assert added["url"] == "https://git.example.org/owner/app.git"
-    assert added["hooks"] == {forge: f"http://lumper.example.org/hooks/{forge}" for forge in ("github", "gitea")}
+    assert added["hooks"] == {name: f"http://lumper.example.org/hooks/{name}" for name in added["steps"]}
+    assert {"github", "gitlab", "gitea", "bitbucket-server"} < set(added["hooks"])
     shown = (await api.ask("GET", "/projects/owner/app")).body
     assert shown == added
     assert (await api.ask("GET", f"/projects/{added['id']}")).body == added

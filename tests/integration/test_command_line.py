@@ -169,6 +169,14 @@ def test_deliveries_are_listed_with_their_verdicts(up: Running) -> None:
     assert (newest["forge"], newest["verdict"], newest["project"]) == ("gitea", "build", up.project.name_at_lumper)
 
 
+def test_a_delivery_is_shown_and_delivered_again(up: Running) -> None:
+    newest, *_ = up.lumper("hooks", "list", "--json").json
+    shown = up.lumper("hooks", "show", newest["id"])
+    assert ("Verdict   build" in shown.out, '"ref"' in shown.out) == (True, True)
+    assert "same tag and commit" in up.lumper("hooks", "replay", newest["id"]).out
+    assert "lumper hooks list" in up.lumper("hooks", "show", 999_999).trouble
+
+
 def test_an_image_that_is_not_there_is_told(up: Running) -> None:
     assert "no image 'no/such'" in up.lumper("images", "no/such").trouble
 
@@ -262,6 +270,7 @@ def explain(forge: str, name: str, folder: Path) -> Ran:
         ("github", "push_deleted_tag", "ignored", 0),
         ("gitea", "push_tag", "build", 1),
         ("gitea", "push_deleted_tag", "ignored", 0),
+        ("gogs", "create_tag", "build", 1),
     ],
 )
 def test_a_delivery_is_explained(tmp_path: Path, forge: str, name: str, verdict: str, pushes: int) -> None:
@@ -283,7 +292,7 @@ def test_what_cannot_be_explained_is_told(tmp_path: Path) -> None:
     (tmp_path / "payload.json").write_text("{}")
     (tmp_path / "headers.json").write_text("[]")
     payload = tmp_path / "payload.json"
-    assert "gitea, github" in lumper("hooks", "explain", "--forge", "svnhub", payload).trouble
+    assert "forgejo, gitea, github" in lumper("hooks", "explain", "--forge", "svnhub", payload).trouble
     assert "cannot be read" in lumper("hooks", "explain", "--forge", "github", tmp_path / "nothing").err
     headers = ("--headers", tmp_path / "headers.json")
     assert "JSON object" in lumper("hooks", "explain", "--forge", "github", payload, *headers).trouble

@@ -18,6 +18,7 @@ from lumper.model.deployment import Container, ContainerState, Port, RolloutStat
 from lumper.model.image import Link, NewManifest
 from lumper.model.source import Person, Verdict
 from lumper.notify.port import Attachment, Message
+from parts import deliveries
 from parts.eventually import eventually
 from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, live_pages, step_lines
 
@@ -407,6 +408,36 @@ async def test_a_project_shows_its_own_deliveries(live: LivePages, person: aioht
     assert "mine &#34;&gt;&lt;script&gt;" in page
     assert "not mine" not in page
     assert EVIL not in page
+
+
+async def test_a_delivery_is_shown_and_delivered_again(live: LivePages, person: aiohttp.ClientSession) -> None:
+    project = await live.project("https://github.com/Demo/hello.git")
+    request = deliveries.fixture("github/push_annotated_tag", note=EVIL)
+    async with live.history.database.write() as connection:
+        await live.history.deliveries.add(
+            connection,
+            project_id=project.id,
+            forge="github",
+            delivery_id="d1",
+            event="push",
+            headers={**request.headers, "user-agent": EVIL},
+            body=request.body,
+            verdict=Verdict.IGNORED,
+            reason=f"Then it was ignored. {EVIL}",
+        )
+    assert "Then it was ignored" in await text_at(person, "/deliveries")
+    assert "Then it was ignored" in await text_at(person, "/deliveries?project=Demo/hello")
+    page = await text_at(person, "/deliveries/1")
+    assert "&#34;after&#34;: &#34;" in page
+    assert EVIL not in page
+    async with person.get("/deliveries/1/body") as saved:
+        assert await saved.read() == request.body
+        assert saved.headers["Content-Disposition"].startswith("attachment")
+    status, there, _ = await posted(person, "/deliveries/1/replay")
+    assert (status, there) == (303, "/builds/1")
+    status, there, _ = await posted(person, "/deliveries/1/replay")
+    assert (status, there) == (303, "/deliveries/1")
+    assert "build 1 is of the same tag" in (await text_at(person, "/deliveries/1")).lower()
 
 
 async def test_hostile_names_are_only_text_on_every_page(live: LivePages, person: aiohttp.ClientSession) -> None:

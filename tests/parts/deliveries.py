@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -48,6 +49,44 @@ def gitea(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c000
     return Request(headers | {"x-gitea-signature": signature, "x-gogs-signature": signature}, body)
 
 
+def gitlab(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-cccc") -> Request:
+    """A delivery with GitLab's headers; the secret goes along as it is."""
+    headers = {"content-type": "application/json", "x-gitlab-event": event, "idempotency-key": delivery}
+    return Request(headers | ({"x-gitlab-token": secret} if secret else {}), body)
+
+
+def signed_by_gitlab(event: str, body: bytes, *, key: bytes, at: int, identity: str = "msg_1") -> Request:
+    """A delivery of a GitLab webhook with a signing token, whose key this is: Standard Webhooks."""
+    mac = hmac.new(key, f"{identity}.{at}.".encode() + body, hashlib.sha256).digest()
+    signature = {"webhook-id": identity, "webhook-timestamp": str(at)}
+    signature["webhook-signature"] = "v1," + base64.b64encode(mac).decode()
+    return Request({**gitlab(event, body, delivery=identity).headers, **signature}, body)
+
+
+def gogs(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-dddd") -> Request:
+    """A delivery with the headers that Gogs sends; without a secret its signature is over an empty one."""
+    headers = {"content-type": "application/json", "x-gogs-event": event, "x-gogs-delivery": delivery}
+    headers |= {"x-github-event": event, "x-github-delivery": delivery}
+    return Request(headers | {"x-gogs-signature": sign(secret, body)}, body)
+
+
+def bitbucket(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-eeee") -> Request:
+    """A delivery with the headers of Bitbucket Cloud and of Bitbucket Server."""
+    headers = {"content-type": "application/json", "x-event-key": event, "x-hook-uuid": "7f1c0000-ffff"}
+    headers |= {"x-request-uuid": delivery, "x-request-id": delivery}
+    return Request(headers | ({"x-hub-signature": "sha256=" + sign(secret, body)} if secret else {}), body)
+
+
+_MAKERS = {
+    "github": github,
+    "gitlab": gitlab,
+    "gitea": gitea,
+    "gogs": gogs,
+    "bitbucket-cloud": bitbucket,
+    "bitbucket-server": bitbucket,
+}
+
+
 def as_form(request: Request, body: bytes) -> Request:
     """The same headers with the JSON `body` inside a form."""
     headers = {**request.headers, "content-type": "application/x-www-form-urlencoded"}
@@ -57,5 +96,4 @@ def as_form(request: Request, body: bytes) -> Request:
 def fixture(name: str, *, secret: str = "", **changes: Any) -> Request:
     """A fixture as a delivery, with fields of its payload replaced."""
     body = json.dumps(payload(name) | changes).encode()
-    make = github if name.startswith("github/") else gitea
-    return make(event(name), body, secret=secret)
+    return _MAKERS[name.partition("/")[0]](event(name), body, secret=secret)

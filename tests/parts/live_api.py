@@ -14,8 +14,6 @@ import aiohttp
 from aiohttp import web
 
 from lumper.history.store import History, open_history
-from lumper.hooks.forges.gitea import Gitea
-from lumper.hooks.forges.github import GitHub
 from lumper.model.events import AttemptStarted
 from lumper.model.links import Links
 from lumper.model.people import Role
@@ -27,7 +25,9 @@ from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.receiver import HistoryReceiver
 from lumper.web.app import make_app
+from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
+from lumper.wiring.adapters import open_forges
 
 
 @dataclass
@@ -104,13 +104,15 @@ async def live_api(tmp_path: Path) -> AsyncIterator[Api]:
     links = Links("http://lumper.example.org", "lumper.example.org", "127.0.0.1:5080")
     history = open_history(f"sqlite+aiosqlite:///{tmp_path}/lumper.db", tmp_path / "logs", links, encode)
     (tmp_path / "allowed").mkdir()
+    receiver, forges = HistoryReceiver(history), open_forges()
     app = make_app(
         history=history,
         broker=MemoryBroker(),
         registry=Registry(FilesystemStorage(tmp_path / "registry"), history.images),
         keys=Keys(tmp_path / "key.pem"),
-        receiver=HistoryReceiver(history),
-        forges=[GitHub(), Gitea()],
+        receiver=receiver,
+        forges=forges,
+        replayer=Replayer(history, receiver, forges),
         mail=MaildirReader(tmp_path / "mail"),
         links=links,
         allow_local=(tmp_path / "allowed",),

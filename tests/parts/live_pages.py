@@ -22,9 +22,12 @@ from lumper.model.people import Role
 from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
 from lumper.queue.codec import encode
+from lumper.roles.receiver import HistoryReceiver
 from lumper.web import pages
 from lumper.web.auth import Authenticator
+from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
+from lumper.wiring.adapters import open_forges
 
 PASSWORD = "correct horse battery"
 COMMIT = "3f6c1a9be07d4c52b8e1f0a94d7726c5e1b0aa42"
@@ -116,8 +119,9 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     history = open_history(f"sqlite+aiosqlite:///{data}/lumper.db", data / "logs", links, encode)
     try:
         token = await _prepare(data, history)
+        replayer = Replayer(history, HistoryReceiver(history), open_forges())
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
-        pages.add_routes(app, history, auth, MaildirReader(data / "mail"), links)
+        pages.add_routes(app, history, auth, MaildirReader(data / "mail"), links, replayer)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, plain, show_json, table, text_lines
 from lumper.errors import Invalid, NotFound
 
 app = App(name="hooks", help="Deliveries of the forges' webhooks.")
@@ -18,20 +18,26 @@ _HERE = Target()
 
 
 @app.command(name="list")
-def list_(*, limit: int = 30, json: bool = False, target: Target = _HERE) -> None:
+def list_(
+    *, project: str = "", limit: int = 30, before: int | None = None, json: bool = False, target: Target = _HERE
+) -> None:
     """List the newest deliveries with what became of them.
 
-    Example: lumper hooks list --json
+    Example: lumper hooks list --project owner/app --json
 
     Parameters
     ----------
+    project
+        Only those to one project.
     limit
         How many at most.
+    before
+        Only those that came before the delivery of this number.
     json
         Print JSON.
     """
     with connect(target) as client:
-        found = client.get("deliveries", limit=limit)
+        found = client.get("deliveries", project=project, limit=limit, before=before)
     if json:
         show_json(found)
         return
@@ -39,6 +45,54 @@ def list_(*, limit: int = 30, json: bool = False, target: Target = _HERE) -> Non
         (d["id"], d["project"], d["forge"], d["event"], d["verdict"], ago(d["received_at"]), d["reason"]) for d in found
     ]
     table(("id", "project", "forge", "event", "verdict", "when", "reason"), rows, empty="No deliveries yet.")
+
+
+@app.command
+def show(delivery: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Show a delivery as it came: its headers, its body, and the verdict on it.
+
+    Example: lumper hooks show 12
+
+    Parameters
+    ----------
+    delivery
+        The delivery's number.
+    json
+        Print JSON; `body` is the body as text.
+    """
+    with connect(target) as client:
+        found = client.get(f"deliveries/{delivery}")
+    if json:
+        show_json(found)
+        return
+    print(f"Delivery  {found['id']}, {ago(found['received_at'])}, of {found['forge']}: {plain(found['event'])}")
+    print(f"Project   {plain(found['project'])}")
+    print(f"Verdict   {found['verdict']}: {plain(found['reason'])}\n")
+    for name, value in found["headers"].items():
+        print(f"{plain(name)}: {plain(value)}")
+    print(f"\n{text_lines(found['body'])}")
+
+
+@app.command
+def replay(delivery: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Judge a delivery by today's rules, and start the builds of it that are missing.
+
+    Example: lumper hooks replay 12
+
+    Parameters
+    ----------
+    delivery
+        The delivery's number.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        accepted = client.post(f"deliveries/{delivery}/replay")
+    if json:
+        show_json(accepted)
+        return
+    builds = ", ".join(map(str, accepted["builds"]))
+    print(f"{accepted['verdict']}: {accepted['reason']}" + (f" Build {builds} is queued." if builds else ""))
 
 
 @app.command
@@ -54,7 +108,7 @@ def explain(
     payload
         The file with the body of the request, "-" for standard input.
     forge
-        github or gitea.
+        github, gitlab, gitea, forgejo, gogs, bitbucket-cloud or bitbucket-server.
     headers
         A file with the request's headers as one JSON object.
     """

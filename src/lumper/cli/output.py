@@ -51,6 +51,11 @@ def plain(value: object) -> str:
     return "".join(c if c.isprintable() else "�" for c in text.replace("\n", " "))
 
 
+def text_lines(value: str) -> str:
+    """Text of several lines, each as `plain` has it."""
+    return "\n".join(plain(line) for line in value.replace("\r\n", "\n").split("\n"))
+
+
 def warn(text: str) -> None:
     """Say something on standard error."""
     sys.stderr.write(text.rstrip() + "\n")

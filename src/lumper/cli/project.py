@@ -9,6 +9,7 @@ from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, show_json, table
+from lumper.errors import Invalid
 
 app = App(name="project", help="The git repositories that are built.")
 
@@ -23,6 +24,7 @@ def add(
     name: str = "",
     repository: str = "",
     image: str = "",
+    forge: str = "",
     allow_local: bool = False,
     json: bool = False,
     target: Target = _HERE,
@@ -41,6 +43,9 @@ def add(
         The repository's name at the forge (owner/name), where the URL does not tell.
     image
         The repository in the registry; without it, the name in lower case.
+    forge
+        Whose webhook to explain, where the URL does not tell: github, gitlab, gitea, forgejo, gogs, bitbucket-cloud
+        or bitbucket-server.
     allow_local
         Allow a path on this machine that is not in [git] allow_local.
     json
@@ -54,7 +59,7 @@ def add(
     if json:
         show_json(project)
     else:
-        _show(project, secret=True)
+        _show(project, forge, secret=True)
 
 
 @app.command(name="list")
@@ -82,6 +87,7 @@ def show(
     name: str,
     /,
     *,
+    forge: str = "",
     secret: bool = False,
     json: bool = False,
     target: Target = _HERE,
@@ -94,6 +100,8 @@ def show(
     ----------
     name
         The project's name.
+    forge
+        Whose webhook to explain, where the URL does not tell.
     secret
         Show the webhook secret too.
     json
@@ -104,7 +112,7 @@ def show(
     if json:
         show_json(project)
     else:
-        _show(project, secret=secret)
+        _show(project, forge, secret=secret)
 
 
 @app.command
@@ -128,13 +136,56 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
         print(f"Removed {project['name']}. Its images in the registry stay.")
 
 
-def _show(project: dict[str, Any], *, secret: bool) -> None:
+@app.command(name="secret")
+def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = False, target: Target = _HERE) -> None:
+    """Give a project another webhook secret: the one in a file, or a new random one.
+
+    Example: lumper project secret owner/app --secret-file signing-token.txt
+
+    Parameters
+    ----------
+    name
+        The project's name.
+    secret_file
+        The file with the secret, such as the signing token that GitLab made.
+    json
+        Print JSON, with the secret.
+    """
+    secret = _read(secret_file) if secret_file else None
+    with connect(target) as client:
+        project = client.put(f"projects/{name}/secret", {"secret": secret})
+    if json:
+        show_json(project)
+    else:
+        print(f"{project['name']} has another secret: enter it at the forge, `lumper project show {name} --secret`.")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise Invalid(f"The secret cannot be read from {file}: {exc}.") from exc
+
+
+def _show(project: dict[str, Any], forge: str, *, secret: bool) -> None:
     print(f"Project     {project['name']}")
     print(f"URL         {project['url']}")
     print(f"Repository  {project['repository']}   (as the forge names it)")
     print(f"Image       {project['image']}")
     print(f"Secret      {project['secret'] if secret else '(shown by --secret)'}")
     print()
-    print("At the forge, add a webhook with this secret, content type application/json, for push events:")
-    for forge, hook in project["hooks"].items():
-        print(f"  {forge:<10}{hook}")
+    _show_steps(project, forge or project["forge"])
+
+
+def _show_steps(project: dict[str, Any], forge: str) -> None:
+    if forge not in project["hooks"]:
+        if forge:
+            print(f"There is no forge {forge}.")
+        print("At the forge, add a webhook with this secret, content type application/json, for pushes and tags.")
+        print("`lumper project show NAME --forge FORGE` tells each step. The address is, by forge:")
+        for name, hook in project["hooks"].items():
+            print(f"  {name:<18}{hook}")
+        return
+    print(f"So that {forge} tells of tags:")
+    for number, step in enumerate(project["steps"][forge], 1):
+        print(f"  {number}. {step}")

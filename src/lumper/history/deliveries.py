@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.errors import NotFound
 from lumper.history.database import Database
 from lumper.history.tables import deliveries, projects
 from lumper.model.source import Verdict
@@ -26,6 +28,15 @@ class StoredDelivery:
     received_at: datetime
     verdict: Verdict
     reason: str
+    replayed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RawDelivery(StoredDelivery):
+    """A delivery as it came. Header names are lower case; those that hold a secret are left out."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 class DeliveryHistory:
@@ -71,24 +82,54 @@ class DeliveryHistory:
             )
         )
 
-    async def newest(self, limit: int = 100, *, project_id: str = "") -> list[StoredDelivery]:
-        """The newest deliveries first, to one project or to all."""
-        query = (
-            select(
-                deliveries.c.id,
-                projects.c.name,
-                deliveries.c.forge,
-                deliveries.c.delivery_id,
-                deliveries.c.event,
-                deliveries.c.received_at,
-                deliveries.c.verdict,
-                deliveries.c.reason,
-            )
-            .join(projects)
-            .order_by(deliveries.c.id.desc())
-            .limit(limit)
-        )
+    async def judged_again(self, connection: AsyncConnection, delivery_id: int, verdict: Verdict, reason: str) -> None:
+        """Keep the verdict of a replay, in the caller's transaction. Raises NotFound."""
+        values = {"verdict": verdict.value, "reason": reason, "replayed_at": datetime.now(UTC)}
+        query = update(deliveries).where(deliveries.c.id == delivery_id).values(**values)
+        if (await connection.execute(query)).rowcount == 0:
+            raise _unknown(delivery_id)
+
+    async def newest(
+        self, limit: int = 100, *, project_id: str = "", before: int | None = None
+    ) -> list[StoredDelivery]:
+        """The newest deliveries first, to one project or to all; `before` is the id of one to go on from."""
+        query = _listed().order_by(deliveries.c.id.desc()).limit(limit)
         if project_id:
             query = query.where(deliveries.c.project_id == project_id)
+        if before is not None:
+            query = query.where(deliveries.c.id < before)
         async with self._database.read() as connection:
-            return [StoredDelivery(*row[:6], Verdict(row[6]), row[7]) for row in await connection.execute(query)]
+            return [StoredDelivery(**_listing(row)) for row in await connection.execute(query)]
+
+    async def get(self, delivery_id: int) -> RawDelivery:
+        """One delivery with its headers and its body. Raises NotFound."""
+        query = _listed().add_columns(deliveries.c.headers, deliveries.c.body).where(deliveries.c.id == delivery_id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise _unknown(delivery_id)
+        return RawDelivery(**_listing(row), headers=row.headers, body=row.body)
+
+
+def _unknown(delivery_id: int) -> NotFound:
+    return NotFound(f"There is no delivery {delivery_id}.", hint="`lumper hooks list` shows the newest.")
+
+
+def _listed() -> Select[Any]:
+    table = deliveries.c
+    return select(
+        table.id,
+        projects.c.name.label("project"),
+        table.forge,
+        table.delivery_id,
+        table.event,
+        table.received_at,
+        table.verdict,
+        table.reason,
+        table.replayed_at,
+    ).join(projects)
+
+
+def _listing(row: Row[Any]) -> dict[str, Any]:
+    names = (one.name for one in fields(StoredDelivery))
+    return {**{name: getattr(row, name) for name in names}, "verdict": Verdict(row.verdict)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Row, delete, func, or_, select
+from sqlalchemy import Row, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lumper.errors import Conflict, Invalid, NotFound
@@ -15,6 +16,7 @@ from lumper.model.image import is_repository, repository_name
 from lumper.model.source import GitUrl, Project
 
 _LONGEST = 200  # characters of a name
+_SHORTEST_SECRET = 16  # characters
 
 
 def project_from_row(row: Row[tuple[object, ...]]) -> Project:
@@ -80,6 +82,17 @@ class ProjectHistory:
         query = select(projects).where(or_(name == last, name.endswith("/" + last, autoescape=True)))
         async with self._database.read() as connection:
             return [project_from_row(row) for row in await connection.execute(query)]
+
+    async def set_secret(self, name: str, secret: str = "") -> Project:
+        """Give a project this webhook secret, or a new random one. Raises NotFound, Invalid."""
+        secret = secret or secrets.token_urlsafe(32)
+        if len(secret) < _SHORTEST_SECRET or not secret.isascii() or not secret.isprintable() or " " in secret:
+            hint = f"At least {_SHORTEST_SECRET} printable ASCII characters without spaces, on one line."
+            raise Invalid("That is not the secret of a webhook.", hint=hint)
+        project = await self.get(name)
+        async with self._database.write() as connection:
+            await connection.execute(update(projects).where(projects.c.id == project.id).values(secret=secret))
+        return replace(project, secret=secret)
 
     async def remove(self, name: str) -> Project:
         """Forget a project with its builds and deliveries; its images stay. Raises NotFound."""

@@ -74,6 +74,7 @@ deliveries = Table(
     Column("received_at", Time, nullable=False, index=True),
     Column("verdict", String(16), nullable=False),
     Column("reason", Text, nullable=False),
+    Column("replayed_at", Time),
     UniqueConstraint("project_id", "forge", "delivery_id"),
 )
 

@@ -60,6 +60,15 @@ class Payload:
             raise self._wrong(name, "an object")
         return Payload(value, f"{self._where}{name}.")
 
+    def objects(self, name: str) -> list[Payload]:
+        """A list of objects, empty where it is absent or null."""
+        value = self._fields.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise self._wrong(name, "a list of objects")
+        return [Payload(one, f"{self._where}{name}[{index}].") for index, one in enumerate(value)]
+
 
 def is_form(request: Request) -> bool:
     """Whether the request says that its body is a form."""

@@ -33,7 +33,7 @@ class Parsed:
 
 
 class Forge(Protocol):
-    """One kind of forge. Methods are pure and safe to call from any thread."""
+    """One kind of forge. Methods only compute, and are safe to call from any thread."""
 
     @property
     def name(self) -> str:

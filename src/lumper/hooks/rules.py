@@ -131,8 +131,11 @@ def _ends_in(project: Project, repository: str) -> bool:
 
 
 def _same_name(project: Project, repository: str) -> bool:
-    name = project.repository.lower()
-    return name == repository.lower() or (_unnamed(project) and _ends_in(project, repository))
+    """Whether this is the name; Bitbucket Server puts `scm/` before it in its clone URLs."""
+    wanted, name = repository.lower(), project.repository.lower()
+    if name == wanted or (wanted.count("/") == 1 and f"/{name}".endswith(f"/scm/{wanted}")):
+        return True
+    return _unnamed(project) and _ends_in(project, repository)
 
 
 def _unnamed(project: Project) -> bool:

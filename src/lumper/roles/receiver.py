@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.store import History
 from lumper.hooks.port import Parsed, Request
@@ -32,19 +33,10 @@ class HistoryReceiver:
     ) -> Accepted:
         """Keep the delivery, queue a build for each push that builds, and their jobs: all or nothing."""
         history = self._history
-        builds: list[int] = []
-        verdict, reason = decision.verdict, decision.reason
         async with history.database.write() as connection:
             if await history.deliveries.known(connection, project.id, forge, parsed.delivery_id):
                 return Accepted(Verdict.DUPLICATE, "This delivery came before.")
-            for push in decision.builds:
-                build_id, new = await history.builds.queue(connection, project, push)
-                if new:
-                    builds.append(build_id)
-                else:
-                    verdict, reason = Verdict.DUPLICATE, f"Build {build_id} is of the same tag and commit."
-            if builds:
-                verdict, reason = decision.verdict, decision.reason
+            accepted = await self._queue(connection, project, decision)
             await history.deliveries.add(
                 connection,
                 project_id=project.id,
@@ -53,8 +45,39 @@ class HistoryReceiver:
                 event=parsed.event,
                 headers={name: value for name, value in request.headers.items() if name not in _HIDDEN},
                 body=request.body,
-                verdict=verdict,
-                reason=reason,
+                verdict=accepted.verdict,
+                reason=accepted.reason,
             )
-        log.info("a delivery", action="hook", project=project.name, forge=forge, verdict=verdict.value, builds=builds)
-        return Accepted(verdict, reason, tuple(builds))
+        _tell("hook", project, forge, accepted)
+        return accepted
+
+    async def again(self, delivery_id: int, project: Project, decision: Decision) -> Accepted:
+        """Judge a delivery that is kept once more: builds that are there already stay as they are."""
+        async with self._history.database.write() as connection:
+            accepted = await self._queue(connection, project, decision)
+            await self._history.deliveries.judged_again(connection, delivery_id, accepted.verdict, accepted.reason)
+        _tell("replay", project, str(delivery_id), accepted)
+        return accepted
+
+    async def _queue(self, connection: AsyncConnection, project: Project, decision: Decision) -> Accepted:
+        """Queue a build for each push that builds. If all of them are known, the delivery is a duplicate."""
+        new: list[int] = []
+        known: list[int] = []
+        for push in decision.builds:
+            build_id, is_new = await self._history.builds.queue(connection, project, push)
+            (new if is_new else known).append(build_id)
+        if new or not known:
+            return Accepted(decision.verdict, decision.reason, tuple(new))
+        words = f"Build {known[0]} is of the same tag and commit; `lumper restart {known[0]}` builds it again."
+        return Accepted(Verdict.DUPLICATE, words)
+
+
+def _tell(action: str, project: Project, source: str, accepted: Accepted) -> None:
+    log.info(
+        "a delivery",
+        action=action,
+        project=project.name,
+        source=source,
+        verdict=accepted.verdict.value,
+        builds=list(accepted.builds),
+    )

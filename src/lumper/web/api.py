@@ -10,7 +10,6 @@ import functools
 import re
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from aiohttp import web
@@ -29,7 +28,6 @@ from lumper.errors import (
     Unauthorized,
 )
 from lumper.history.accounts import ApiToken
-from lumper.history.deliveries import StoredDelivery
 from lumper.history.store import History
 from lumper.model.build import Build
 from lumper.model.deployment import Container, Rollout
@@ -37,23 +35,17 @@ from lumper.model.image import Image
 from lumper.model.links import Links
 from lumper.model.people import PEOPLE as PEOPLE
 from lumper.model.people import Identity, Role
-from lumper.model.source import GitUrl, Project, parse_git_url
 from lumper.web.auth import Authenticator, same_origin
 from lumper.web.openapi import describe
 from lumper.web.shapes import (
-    HIDDEN,
     MOST,
     BuildWithRollout,
-    Credentials,
     ImageWithTags,
     Limit,
     MadeToken,
     Named,
-    NewProject,
     NewToken,
     Number,
-    PrivateProject,
-    PublicProject,
     ShownBuild,
     Status,
 )
@@ -70,7 +62,7 @@ _STATUS = {
     QueueUnavailable: 503,
 }
 _BODY = 64 * 1024  # bytes
-_IDENTITY = web.RequestKey("identity", Identity)
+IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
@@ -93,13 +85,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    """The handlers. `allow_local` are folders whose repositories may be named by their path."""
+    """The handlers."""
 
-    def __init__(self, history: History, auth: Authenticator, links: Links, allow_local: tuple[Path, ...]) -> None:
+    def __init__(self, history: History, auth: Authenticator, links: Links) -> None:
         self._history = history
         self._auth = auth
         self._links = links
-        self._allow_local = allow_local
 
     def allowed(self, handler: Handler, *roles: Role) -> Handler:
         """`handler` for those who have one of the roles, with errors as JSON."""
@@ -115,7 +106,7 @@ class Api:
                     raise Forbidden(f"This is not for the role {identity.role.value}.", hint=hint)
                 if request.method != "GET" and not same_origin(request):
                     raise Forbidden("This change does not come from one of Lumper's own pages.")
-                request[_IDENTITY] = identity
+                request[IDENTITY] = identity
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
                 return answer({"error": "The body is too large.", "hint": f"At most {_BODY} bytes are taken."}, 413)
@@ -143,84 +134,39 @@ class Api:
             {"version": version("lumper"), "public_url": self._links.public_url, "registry": self._links.registry}
         )
 
-    @describe(list[PublicProject])
-    async def list_projects(self, _request: web.Request) -> web.Response:
-        """All projects, without their secrets."""
-        return answer([_public(project) for project in await self._history.projects.all()])
-
-    @describe(PrivateProject, status=201, body=NewProject)
-    async def add_project(self, request: web.Request) -> web.Response:
-        """Add a project; the answer has its webhook secret and the addresses for the forge."""
-        new = await body_of(request, NewProject)
-        source = parse_git_url(new.url)
-        if source.local:
-            self._check_local(source, request[_IDENTITY], allowed=new.allow_local)
-        project = await self._history.projects.add(source, name=new.name, repository=new.repository, image=new.image)
-        return answer(self._private(project), 201)
-
-    def _check_local(self, source: GitUrl, identity: Identity, *, allowed: bool) -> None:
-        """A local path must lie in an allowed folder, or be allowed by whoever owns the data folder."""
-        path = Path(source.url).resolve()
-        inside = any(path.is_relative_to(folder.resolve()) for folder in self._allow_local)
-        if not inside and not (allowed and identity.role is Role.OPERATOR):
-            raise SourceRefused(
-                f"The local path {source.url} is not allowed.",
-                hint="Add its folder to [git] allow_local, or use `lumper project add --allow-local` on this machine.",
-            )
-
-    @describe(PrivateProject)
-    async def show_project(self, request: web.Request) -> web.Response:
-        """One project with its secret."""
-        return answer(self._private(await self._history.projects.get(request.match_info["name"])))
-
-    @describe(PublicProject)
-    async def remove_project(self, request: web.Request) -> web.Response:
-        """Forget a project."""
-        return answer(_public(await self._history.projects.remove(request.match_info["name"])))
-
-    @describe(Credentials)
-    async def project_credentials(self, request: web.Request) -> web.Response:
-        """For workers: how to log in at the project's git server."""
-        project = await self._history.projects.get(request.match_info["name"])
-        return answer({"username": project.username, "password": project.password})
-
-    def _private(self, project: Project) -> dict[str, Any]:
-        hooks = {forge: self._links.hook(forge) for forge in ("github", "gitea")}
-        return {**_public(project), "secret": project.secret, "hooks": hooks}
-
     @describe(list[ShownBuild], query={"project": str, "limit": Limit, "before": Number})
     async def list_builds(self, request: web.Request) -> web.Response:
         """The newest builds first."""
-        before = _number(request, "before", 0)
+        before = number(request, "before", 0)
         found = await self._history.builds.newest(
-            project=request.query.get("project", ""), limit=_limit(request), before=before or None
+            project=request.query.get("project", ""), limit=limit_of(request), before=before or None
         )
         return answer([_build(build) for build in found])
 
     @describe(BuildWithRollout)
     async def show_build(self, request: web.Request) -> web.Response:
         """One build, with its rollout."""
-        build = await self._history.builds.get(_id(request))
+        build = await self._history.builds.get(id_of(request))
         return answer({**_build(build), "rollout": await self._history.rollouts.of_build(build.id)})
 
     @describe(ShownBuild)
     async def cancel_build(self, request: web.Request) -> web.Response:
         """Cancel a build."""
-        return answer(_build(await self._history.builds.cancel(_id(request))))
+        return answer(_build(await self._history.builds.cancel(id_of(request))))
 
     @describe(ShownBuild)
     async def restart_build(self, request: web.Request) -> web.Response:
         """Build the same commit again."""
-        return answer(_build(await self._history.builds.restart(_id(request))))
+        return answer(_build(await self._history.builds.restart(id_of(request))))
 
     @describe(
         str, query={"attempt": Number, "offset": Number, "follow": Literal["0", "1"]}, media_type="application/jsonl"
     )
     async def build_log(self, request: web.Request) -> web.StreamResponse:
         """The log as JSON lines, from byte `offset` on; `follow=1` waits for more until the build has ended."""
-        build = await self._history.builds.get(_id(request))
-        attempt = _number(request, "attempt", build.attempt)
-        offset, follow = _number(request, "offset", 0), flag(request, "follow")
+        build = await self._history.builds.get(id_of(request))
+        attempt = number(request, "attempt", build.attempt)
+        offset, follow = number(request, "offset", 0), flag(request, "follow")
         if not 1 <= attempt <= build.attempt:
             raise NotFound(f"Build {build.id} has no attempt {attempt}.", hint=f"It has {build.attempt}.")
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
@@ -262,19 +208,14 @@ class Api:
     @describe(list[Rollout], query={"service": str, "limit": Limit})
     async def list_rollouts(self, request: web.Request) -> web.Response:
         """The newest rollouts first."""
-        service, limit = request.query.get("service", ""), _limit(request)
+        service, limit = request.query.get("service", ""), limit_of(request)
         return answer(await self._history.rollouts.newest(service=service, limit=limit))
-
-    @describe(list[StoredDelivery], query={"limit": Limit})
-    async def list_deliveries(self, request: web.Request) -> web.Response:
-        """The newest deliveries first."""
-        return answer(await self._history.deliveries.newest(_limit(request)))
 
     @describe(MadeToken, status=201, body=NewToken)
     async def add_token(self, request: web.Request) -> web.Response:
         """Make an API token; it is shown this once."""
         new = await body_of(request, NewToken)
-        if new.role is Role.OPERATOR and request[_IDENTITY].role is not Role.OPERATOR:
+        if new.role is Role.OPERATOR and request[IDENTITY].role is not Role.OPERATOR:
             raise Forbidden(
                 "A token of the role operator is made by the command line on the server's own machine only.",
                 hint="Choose another role.",
@@ -295,10 +236,6 @@ class Api:
         return answer({"name": name})
 
 
-def _public(project: Project) -> dict[str, Any]:
-    return {key: value for key, value in vars(project).items() if key not in HIDDEN}
-
-
 def _build(build: Build) -> dict[str, Any]:
     return {**vars(build), "tag": build.tag, "seconds": build.seconds}
 
@@ -317,11 +254,13 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
         raise Invalid(f"The body is not understood: {words}.") from exc
 
 
-def _id(request: web.Request) -> int:
+def id_of(request: web.Request) -> int:
+    """The number `id` in the path."""
     return int(request.match_info["id"])
 
 
-def _number(request: web.Request, name: str, default: int) -> int:
+def number(request: web.Request, name: str, default: int) -> int:
+    """A number in the query. Raises Invalid."""
     values = request.query.getall(name, [])
     if not values:
         return default
@@ -338,8 +277,9 @@ def flag(request: web.Request, name: str) -> bool:
     return values == ["1"]
 
 
-def _limit(request: web.Request) -> int:
-    limit = _number(request, "limit", 50)
+def limit_of(request: web.Request) -> int:
+    """How many entries are asked for. Raises Invalid."""
+    limit = number(request, "limit", 50)
     if not 1 <= limit <= MOST:
         raise Invalid(f"limit must be between 1 and {MOST}.")
     return limit
@@ -350,11 +290,6 @@ def add_routes(app: web.Application, api: Api) -> None:
     readers = tuple(Role)
     table: list[tuple[str, str, Handler, tuple[Role, ...]]] = [
         ("GET", "/status", api.status, readers),
-        ("GET", "/projects", api.list_projects, PEOPLE),
-        ("POST", "/projects", api.add_project, PEOPLE),
-        ("GET", "/projects/{name:.+}/credentials", api.project_credentials, (*PEOPLE, Role.WORKER)),
-        ("GET", "/projects/{name:.+}", api.show_project, PEOPLE),
-        ("DELETE", "/projects/{name:.+}", api.remove_project, PEOPLE),
         ("GET", "/builds", api.list_builds, PEOPLE),
         (r"GET", r"/builds/{id:\d{1,18}}", api.show_build, PEOPLE),
         (r"POST", r"/builds/{id:\d{1,18}}/cancel", api.cancel_build, PEOPLE),
@@ -364,7 +299,6 @@ def add_routes(app: web.Application, api: Api) -> None:
         ("GET", "/images/{name:.+}", api.show_image, PEOPLE),
         ("GET", "/containers", api.list_containers, PEOPLE),
         ("GET", "/rollouts", api.list_rollouts, PEOPLE),
-        ("GET", "/deliveries", api.list_deliveries, PEOPLE),
         ("GET", "/tokens", api.list_tokens, PEOPLE),
         ("POST", "/tokens", api.add_token, PEOPLE),
         ("DELETE", "/tokens/{token}", api.remove_token, PEOPLE),

@@ -14,7 +14,7 @@ from lumper.model.people import Role
 from lumper.model.rights import NOTHING, Rights
 from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
-from lumper.web import api, care, hooks, oci, pages, people, queues
+from lumper.web import api, care, deliveries, hooks, oci, pages, people, projects, queues
 from lumper.web.auth import Authenticator
 from lumper.web.openapi import Describer
 from lumper.web.pages import MailReader
@@ -28,6 +28,7 @@ def make_app(
     keys: Keys,
     receiver: hooks.Receiver,
     forges: Sequence[Forge],
+    replayer: deliveries.Replayer,
     mail: MailReader,
     links: Links,
     *,
@@ -43,12 +44,14 @@ def make_app(
     app = web.Application(client_max_size=1 << 20)
     auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
     hooks.add_routes(app, receiver, forges)
-    endpoints = api.Api(history, auth, links, allow_local)
+    endpoints = api.Api(history, auth, links)
     api.add_routes(app, endpoints)
+    projects.add_routes(app, endpoints, history.projects, links, allow_local)
+    deliveries.add_routes(app, endpoints, history, replayer)
     queues.add_routes(app, endpoints, broker)
     care.add_routes(app, endpoints, registry)
     people.add_routes(app, endpoints, history.accounts)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
     oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous)
-    pages.add_routes(app, history, auth, mail, links)
+    pages.add_routes(app, history, auth, mail, links, replayer)
     return app

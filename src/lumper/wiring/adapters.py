@@ -16,10 +16,15 @@ from lumper.web.tls import Certificate
 
 def open_forges() -> list[Forge]:
     """All forges whose webhooks are understood."""
+    from lumper.hooks.forges.bitbucket_cloud import BitbucketCloud
+    from lumper.hooks.forges.bitbucket_server import BitbucketServer
+    from lumper.hooks.forges.forgejo import Forgejo
     from lumper.hooks.forges.gitea import Gitea
     from lumper.hooks.forges.github import GitHub
+    from lumper.hooks.forges.gitlab import GitLab
+    from lumper.hooks.forges.gogs import Gogs
 
-    return [GitHub(), Gitea()]
+    return [GitHub(), GitLab(), Gitea(), Forgejo(), Gogs(), BitbucketCloud(), BitbucketServer()]
 
 
 async def open_broker(config: Config, folder: DataFolder) -> Broker:

@@ -62,15 +62,18 @@ def assemble_app(
     from lumper.notify.channels.maildir import MaildirReader
     from lumper.roles.receiver import HistoryReceiver
     from lumper.web.app import make_app
+    from lumper.web.deliveries import Replayer
     from lumper.web.tokens import Keys
 
+    receiver, forges = HistoryReceiver(history), open_forges()
     return make_app(
         history,
         broker,
         registry,
         Keys(folder.folder("keys") / "registry.pem"),
-        HistoryReceiver(history),
-        open_forges(),
+        receiver,
+        forges,
+        Replayer(history, receiver, forges),
         MaildirReader(folder.folder("mail")),
         links,
         allow_local=config.git.allow_local,

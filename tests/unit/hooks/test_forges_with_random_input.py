@@ -7,14 +7,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lumper.hooks.forges.gitea import Gitea
-from lumper.hooks.forges.github import GitHub
-from lumper.hooks.port import Forge, Request
+from lumper.hooks.port import Request
 from lumper.hooks.rules import explain_delivery
 from lumper.model.source import Verdict
+from lumper.wiring.adapters import open_forges
 from parts import deliveries
 
-FORGES: list[Forge] = [GitHub(), Gitea()]
+FORGES = open_forges()
 NAMES = sorted(f"{path.parent.name}/{path.stem}" for path in deliveries.FIXTURES.glob("*/*.json"))
 
 json_values = st.recursive(
@@ -34,6 +33,15 @@ headers = st.dictionaries(
             "x-hub-signature-256",
             "x-gitea-signature",
             "x-forgejo-signature",
+            "x-gitlab-event",
+            "x-gitlab-token",
+            "webhook-id",
+            "webhook-timestamp",
+            "webhook-signature",
+            "x-gogs-event",
+            "x-gogs-signature",
+            "x-event-key",
+            "x-hub-signature",
         ]
     ),
     st.sampled_from(["push", "create", "application/json", "application/x-www-form-urlencoded", "sha256=é"])
@@ -66,9 +74,8 @@ def mutated(draw: st.DrawFn) -> Request:
             del place[last]
         if not payload:
             break
-    body = json.dumps(payload).encode()
-    make = deliveries.github if name.startswith("github/") else deliveries.gitea
-    return make(deliveries.event(name), body)
+    request = deliveries.fixture(name)
+    return Request(request.headers, json.dumps(payload).encode())
 
 
 def _never_raises(request: Request) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
@@ -9,17 +8,12 @@ from lumper.hooks.forges.gitea import Gitea
 from lumper.hooks.forges.github import GitHub
 from lumper.hooks.port import Parsed
 from lumper.hooks.rules import candidates, decide, explain, explain_delivery
-from lumper.model.source import Project, Push, Verdict, parse_git_url
+from lumper.model.source import Push, Verdict
 from parts import deliveries
+from parts.projects import project_at
 
 COMMIT = "5f0c6a9d3b7e4182a6c0d9e8f7b6a5c4d3e2f101"
 NULL = "0" * 40
-
-
-def _project(url: str) -> Project:
-    git_url = parse_git_url(url)
-    made = datetime(2026, 1, 1, tzinfo=UTC)
-    return Project(url, git_url.path, url, git_url.path, git_url.path.lower(), made, "secret", local=git_url.local)
 
 
 def _parsed(repository: str, *pushes: Push, urls: tuple[str, ...] = ()) -> Parsed:
@@ -142,19 +136,19 @@ def test_a_deletion_never_builds(push: Push) -> None:
 def test_of_several_pushes_those_that_are_tags_build_and_each_once() -> None:
     tag, other = _push("refs/tags/v1"), _push("refs/tags/v2")
     parsed = _parsed("demo/hello", _push("refs/heads/main"), tag, tag, _push("refs/tags/a..b"), other)
-    decision = decide(parsed, _project("https://github.com/demo/hello"))
+    decision = decide(parsed, project_at("https://github.com/demo/hello"))
     assert decision.verdict is Verdict.BUILD
     assert decision.builds == (tag, other)
     assert [judgement.verdict.value for judgement in decision.judgements] == ["ignored", "build", "refused", "build"]
 
 
 def test_a_delivery_signed_by_one_project_that_names_another_repository_is_refused() -> None:
-    decision = decide(_parsed("demo/hello", _push("refs/tags/v1")), _project("https://github.com/demo/other"))
+    decision = decide(_parsed("demo/hello", _push("refs/tags/v1")), project_at("https://github.com/demo/other"))
     assert (decision.verdict, decision.builds) == (Verdict.REFUSED, ())
 
 
 def test_a_push_of_another_repository_than_the_delivery_s_is_refused() -> None:
-    decision = decide(_parsed("demo/other", _push("refs/tags/v1")), _project("https://github.com/demo/other"))
+    decision = decide(_parsed("demo/other", _push("refs/tags/v1")), project_at("https://github.com/demo/other"))
     assert (decision.verdict, decision.builds) == (Verdict.REFUSED, ())
 
 
@@ -182,26 +176,26 @@ class TestCandidates:
     def test_names_count_as_a_whole_and_only_a_local_path_may_be_longer(
         self, url: str, repository: str, fits: bool
     ) -> None:
-        project = _project(url)
+        project = project_at(url)
         assert candidates(_parsed(repository), [project]) == ([project] if fits else [])
 
     def test_a_local_path_stands_back_behind_a_project_that_has_the_name(self) -> None:
-        local, named = _project("/srv/git/alice/app.git"), _project("https://github.com/bob/app")
+        local, named = project_at("/srv/git/alice/app.git"), project_at("https://github.com/bob/app")
         assert candidates(_parsed("bob/app"), [local, named]) == [named]
 
     def test_a_local_repository_that_was_given_its_name_has_no_other(self) -> None:
-        project = replace(_project("/srv/git/alice/app.git"), repository="carol/app")
+        project = replace(project_at("/srv/git/alice/app.git"), repository="carol/app")
         assert candidates(_parsed("carol/app"), [project]) == [project]
         assert candidates(_parsed("bob/app"), [project]) == []
 
     def test_a_forge_below_a_path_of_its_host_is_known_by_the_delivery_s_url(self) -> None:
-        project = _project("https://example.org/git/alice/app")
+        project = project_at("https://example.org/git/alice/app")
         url = ("https://example.org/git/Alice/app.git",)
         assert candidates(_parsed("Alice/app", urls=url), [project]) == [project]
         assert candidates(_parsed("bob/app", urls=url), [project]) == []
         assert candidates(_parsed("Alice/app", urls=("https://other.org/git/Alice/app",)), [project]) == []
 
     def test_the_project_that_the_url_names_comes_before_its_namesake_elsewhere(self) -> None:
-        here, there = _project("https://a.example/demo/hello"), _project("https://b.example/demo/hello")
+        here, there = project_at("https://a.example/demo/hello"), project_at("https://b.example/demo/hello")
         parsed = _parsed("demo/hello", urls=("ext::sh -c id", "https://b.example/demo/hello.git"))
         assert candidates(parsed, [here, there]) == [there, here]

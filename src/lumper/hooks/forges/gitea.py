@@ -1,4 +1,4 @@
-"""Gitea and Forgejo.
+"""Gitea.
 
 Source: docs.gitea.com, "Webhooks"; what is signed: go-gitea/gitea, services/webhook/deliver.go.
 """
@@ -6,7 +6,8 @@ Source: docs.gitea.com, "Webhooks"; what is signed: go-gitea/gitea, services/web
 from __future__ import annotations
 
 from lumper.errors import HookMalformed
-from lumper.hooks.forges.github_format import delivery_id_from, event_from, push_from, repository_from, why_ignored
+from lumper.hooks.delivery import delivery_id_from, event_from
+from lumper.hooks.forges.github_format import push_from, repository_from, why_ignored
 from lumper.hooks.payload import json_text, read_payload
 from lumper.hooks.port import Parsed, Request
 from lumper.hooks.signature import fits
@@ -15,9 +16,12 @@ _SIGNATURES = ("x-forgejo-signature", "x-gitea-signature")
 
 
 class Gitea:
-    """Gitea and Forgejo sign the JSON, also where it travels inside a form."""
+    """Gitea signs the JSON, also where it travels inside a form. Forgejo sends the same under names of its own too."""
 
-    name = "gitea"
+    @property
+    def name(self) -> str:
+        """The name in URLs and on the command line."""
+        return "gitea"
 
     def verify(self, request: Request, secret: str) -> bool:
         """Check X-Forgejo-Signature and X-Gitea-Signature, whichever are there, over the JSON."""

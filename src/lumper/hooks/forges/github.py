@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from lumper.errors import HookMalformed
-from lumper.hooks.forges.github_format import delivery_id_from, event_from, push_from, repository_from, why_ignored
+from lumper.hooks.delivery import delivery_id_from, event_from
+from lumper.hooks.forges.github_format import push_from, repository_from, why_ignored
 from lumper.hooks.payload import read_payload
 from lumper.hooks.port import Parsed, Request
 from lumper.hooks.signature import fits
 
-_OTHERS = {"x-gitea-event": "gitea", "x-forgejo-event": "gitea", "x-gogs-event": "gogs"}
+_OTHERS = {"x-forgejo-event": "forgejo", "x-gitea-event": "gitea", "x-gogs-event": "gogs"}
 
 
 class GitHub:

@@ -1,35 +1,10 @@
-"""The parts of a delivery that GitHub invented and that Gitea and Forgejo send in the same shape."""
+"""The parts of a delivery that GitHub invented and that Gitea, Forgejo and Gogs send in the same shape."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-
-from lumper.errors import HookMalformed
+from lumper.hooks.delivery import is_none, known_repository, object_id, ref_from, repository_name
 from lumper.hooks.payload import Payload, shown
-from lumper.hooks.port import Request
 from lumper.model.source import TAG_PREFIX, Person, Push
-
-_EVENT = re.compile(r"[A-Za-z0-9_.-]{0,64}")
-_DELIVERY_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_MAX_REF = 4096
-
-
-def event_from(request: Request, *names: str) -> str:
-    """The event in the first of these headers that is there, or "". Raises HookMalformed."""
-    event = next((request.headers[name] for name in names if name in request.headers), "")
-    if not _EVENT.fullmatch(event):
-        raise HookMalformed(f"The header {names[0]} does not name an event.")
-    return event
-
-
-def delivery_id_from(request: Request, *names: str) -> str:
-    """The forge's id of the delivery, or the SHA-256 of the body where there is no usable one."""
-    for name in names:
-        if _DELIVERY_ID.fullmatch(request.headers.get(name, "")):
-            return request.headers[name]
-    return hashlib.sha256(request.body).hexdigest()
 
 
 def repository_from(payload: Payload) -> tuple[str, tuple[str, ...]]:
@@ -37,9 +12,7 @@ def repository_from(payload: Payload) -> tuple[str, tuple[str, ...]]:
     repository = payload.object("repository")
     if repository is None:
         return "", ()
-    name = repository.text_or_empty("full_name") or _owner_and_name(repository)
-    if len(name) > 255 or any(ord(c) < 33 or ord(c) == 127 for c in name) or (name and not all(name.split("/"))):
-        raise HookMalformed("The field repository.full_name of the payload does not name a repository.")
+    name = repository_name(repository.text_or_empty("full_name") or _owner_and_name(repository), "repository.full_name")
     urls = (repository.text_or_empty(field) for field in ("clone_url", "ssh_url", "html_url"))
     return name, tuple(dict.fromkeys(url for url in urls if url))
 
@@ -57,38 +30,29 @@ def push_from(payload: Payload, repository: str, urls: tuple[str, ...]) -> Push:
     An annotated tag has the tag object's id in `after` and the commit's in `head_commit.id`; the latter wins (GitHub
     changelog of 2021-10-01, "The push webhook payload provides a consistent head_commit on tag creation").
     """
-    if not repository:
-        raise HookMalformed("The payload of the push does not name a repository.")
-    ref = payload.text("ref")
-    if len(ref) > _MAX_REF:
-        raise HookMalformed("The ref in the payload is longer than git allows.")
-    after = _object_id(payload.text("after"), "after")
+    ref = ref_from(payload)
+    after = object_id(payload.text("after"), "after")
     before = payload.text_or_empty("before")
-    deleted = payload.flag("deleted") or set(after) == {"0"}
+    deleted = payload.flag("deleted") or is_none(after)
     head = payload.object("head_commit") if ref.startswith(TAG_PREFIX) and not deleted else None
     return Push(
-        repository=repository,
+        repository=known_repository(repository),
         ref=ref,
-        commit=_object_id(head.text("id"), "head_commit.id") if head else after,
-        before=_object_id(before, "before") if before else "",
+        commit=object_id(head.text("id"), "head_commit.id") if head else after,
+        before=object_id(before, "before") if before else "",
         deleted=deleted,
-        pusher=_pusher_from(payload),
+        pusher=person_from(payload, "pusher"),
         urls=urls,
     )
 
 
-def _object_id(text: str, field: str) -> str:
-    if not _OBJECT_ID.fullmatch(text):
-        raise HookMalformed(f"The field {field} of the payload is not a git object id.")
-    return text
-
-
-def _pusher_from(payload: Payload) -> Person:
-    pusher = payload.object("pusher")
-    if pusher is None:
+def person_from(payload: Payload, field: str) -> Person:
+    """Whoever `field` (pusher, sender) tells of; nobody where it is absent."""
+    person = payload.object(field)
+    if person is None:
         return Person()
-    logins = (pusher.text_or_empty(field) for field in ("login", "username", "name"))
-    return Person(name=next(filter(None, logins), ""), email=pusher.text_or_empty("email"))
+    logins = (person.text_or_empty(name) for name in ("login", "username", "name"))
+    return Person(name=next(filter(None, logins), ""), email=person.text_or_empty("email"))
 
 
 def why_ignored(event: str, payload: Payload, header: str) -> str:

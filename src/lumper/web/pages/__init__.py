@@ -4,6 +4,7 @@
 /images  /images/{name}  the registry
 /services                what runs where
 /projects                what is built, and how a forge is told of it
+/deliveries  …/{id}      what forges sent, and the same once more
 /mail                    mails that no mail server took
 /login  /logout  /setup  who asks
 """
@@ -17,7 +18,9 @@ from lumper.model.links import Links
 from lumper.notify.port import MailReader
 from lumper.web.assets import Assets
 from lumper.web.auth import Authenticator
+from lumper.web.deliveries import Replayer
 from lumper.web.pages.builds import BuildPages
+from lumper.web.pages.deliveries import DeliveryPages
 from lumper.web.pages.images import ImagePages
 from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
@@ -30,7 +33,14 @@ from lumper.web.sse import Streams
 __all__ = ["MailReader", "add_routes"]
 
 
-def add_routes(app: web.Application, history: History, auth: Authenticator, mail: MailReader, links: Links) -> None:
+def add_routes(
+    app: web.Application,
+    history: History,
+    auth: Authenticator,
+    mail: MailReader,
+    links: Links,
+    replayer: Replayer,
+) -> None:
     """Serve the pages."""
     assets = Assets()
     site = Site(auth, links, assets)
@@ -45,6 +55,7 @@ def add_routes(app: web.Application, history: History, auth: Authenticator, mail
     ImagePages(site, history).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history).add_routes(app.router)
+    DeliveryPages(site, history, replayer).add_routes(app.router)
     MailPages(site, mail).add_routes(app.router)
 
 

@@ -7,11 +7,11 @@ from yarl import URL
 
 from lumper.errors import Conflict, Invalid, SourceRefused
 from lumper.history.store import History
+from lumper.hooks.guide import GUIDES, likely_forge
 from lumper.model.source import parse_git_url
 from lumper.web.pages.site import Site
 
 _RECENT = 20
-_FORGES = ("github", "gitea")
 
 
 class ProjectPages:
@@ -69,7 +69,9 @@ class ProjectPages:
             request,
             "project.html",
             project=project,
-            hooks={forge: self._site.links.hook(forge) for forge in _FORGES},
+            guides=GUIDES,
+            forge=likely_forge(project.url) or GUIDES[0].forge,
+            hooks={guide.forge: self._site.links.hook(guide.forge) for guide in GUIDES},
             deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),
             builds=await self._history.builds.newest(project=project.name, limit=_RECENT),
         )

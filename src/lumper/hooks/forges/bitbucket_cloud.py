@@ -1,0 +1,95 @@
+"""Bitbucket Cloud. Source: support.atlassian.com, "Event payloads" and "Manage webhooks"."""
+
+from __future__ import annotations
+
+from lumper.hooks.delivery import (
+    NONE,
+    checked_ref,
+    delivery_id_from,
+    event_from,
+    known_repository,
+    object_id,
+    repository_name,
+)
+from lumper.hooks.payload import Payload, read_payload
+from lumper.hooks.port import Parsed, Request
+from lumper.hooks.signature import fits
+from lumper.model.source import TAG_PREFIX, Person, Push
+
+_PUSH = "repo:push"
+_PREFIXES = {"tag": TAG_PREFIX, "branch": "refs/heads/"}
+
+
+class BitbucketCloud:
+    """Bitbucket signs the raw body. The hook's UUID is no secret, and proves nothing."""
+
+    name = "bitbucket-cloud"
+
+    def verify(self, request: Request, secret: str) -> bool:
+        """Check X-Hub-Signature over the raw body."""
+        return fits(request.headers.get("x-hub-signature", ""), secret, request.body, prefix="sha256=")
+
+    def parse(self, request: Request) -> Parsed:
+        """Read the delivery, which may tell of several refs. Raises HookMalformed."""
+        event = event_from(request, "x-event-key")
+        payload = read_payload(request)
+        repository, urls = _repository_from(payload)
+        push = payload.object("push") if event == _PUSH else None
+        changes = push.objects("changes") if push else []
+        pusher = _person_from(payload)
+        return Parsed(
+            event=event,
+            delivery_id=delivery_id_from(request, "x-request-uuid"),
+            repository=repository,
+            urls=urls,
+            pushes=tuple(_push_from(change, repository, urls, pusher) for change in changes),
+            ignored="" if changes else _why_ignored(event),
+        )
+
+
+def _repository_from(payload: Payload) -> tuple[str, tuple[str, ...]]:
+    repository = payload.object("repository")
+    if repository is None:
+        return "", ()
+    name = repository_name(repository.text_or_empty("full_name"), "repository.full_name")
+    links = repository.object("links")
+    html = links.object("html") if links else None
+    url = html.text_or_empty("href") if html else ""
+    return name, (url,) if url else ()
+
+
+def _push_from(change: Payload, repository: str, urls: tuple[str, ...], pusher: Person) -> Push:
+    """One ref: `new` is absent where it was deleted, `old` where it was made."""
+    new, old = change.object("new"), change.object("old")
+    ref = new or old or change
+    kind = ref.text("type")
+    return Push(
+        repository=known_repository(repository),
+        ref=checked_ref(_PREFIXES.get(kind, f"refs/{kind}/") + ref.text("name")),
+        commit=_commit_of(new),
+        before=_commit_of(old),
+        deleted=new is None,
+        pusher=pusher,
+        urls=urls,
+    )
+
+
+def _commit_of(ref: Payload | None) -> str:
+    target = ref.object("target") if ref else None
+    return object_id(target.text("hash"), "push.changes.target.hash") if target else NONE
+
+
+def _person_from(payload: Payload) -> Person:
+    actor = payload.object("actor")
+    if actor is None:
+        return Person()
+    names = (actor.text_or_empty(name) for name in ("nickname", "username", "display_name"))
+    return Person(next(filter(None, names), ""))
+
+
+def _why_ignored(event: str) -> str:
+    if not event:
+        return "The request has no X-Event-Key header, so there is no event to act upon."
+    if event == _PUSH:
+        return "The push changed no ref."
+    return f"The event {event} moves no tag; only pushed tags are built."

@@ -1,0 +1,134 @@
+"""GitLab: webhooks of projects and groups, and system hooks.
+
+Source: docs.gitlab.com, "Webhook events" and "System hooks"; signatures: Standard Webhooks, "Signature scheme".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable
+
+from lumper.hooks.delivery import (
+    NONE,
+    checked_event,
+    delivery_id_from,
+    is_none,
+    known_repository,
+    object_id,
+    object_id_or_none,
+    ref_from,
+    repository_name,
+)
+from lumper.hooks.payload import Payload, read_payload
+from lumper.hooks.port import Parsed, Request
+from lumper.model.source import TAG_PREFIX, Person, Push
+
+_PUSHES = ("push", "tag_push")
+_KEY_PREFIX = "whsec_"
+_TOLERANCE = 300.0  # seconds between GitLab's clock and ours; Standard Webhooks, "Verifying webhook authenticity"
+_TIME = re.compile(r"[0-9]{1,12}")
+_MOST_SIGNATURES = 8
+
+
+class GitLab:
+    """GitLab sends the secret itself, or, where a signing token is set, a signature that nothing stands in for."""
+
+    name = "gitlab"
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
+    def verify(self, request: Request, secret: str) -> bool:
+        """Check webhook-signature if there is one, else X-Gitlab-Token."""
+        if not secret:
+            return False
+        if "webhook-signature" in request.headers:
+            return self._signed(request, secret)
+        given = request.headers.get("x-gitlab-token", "")
+        return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), secret.encode("utf-8", "surrogatepass"))
+
+    def _signed(self, request: Request, secret: str) -> bool:
+        """Whether one of the signatures is over this id, time and body, and the time is now: no replay."""
+        identity, sent = request.headers.get("webhook-id", ""), request.headers.get("webhook-timestamp", "")
+        key = _key(secret)
+        if not identity or key is None or not _TIME.fullmatch(sent) or abs(self._clock() - int(sent)) > _TOLERANCE:
+            return False
+        signed = f"{identity}.{sent}.".encode("utf-8", "surrogatepass") + request.body
+        expected = b"v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+        given = request.headers["webhook-signature"].split(" ")[:_MOST_SIGNATURES]
+        return any(hmac.compare_digest(one.encode("utf-8", "surrogatepass"), expected) for one in given)
+
+    def parse(self, request: Request) -> Parsed:
+        """Read the delivery. Raises HookMalformed.
+
+        What happened stands in the body: a deleted tag comes under X-Gitlab-Event "Push Hook", and everything that a
+        system hook tells under "System Hook". X-Gitlab-Event-UUID is no id of a delivery: two tags that were pushed
+        together share it.
+        """
+        payload = read_payload(request)
+        kind = payload.text_or_empty("object_kind") or payload.text_or_empty("event_name")
+        told = request.headers.get("x-gitlab-event", "").lower().replace(" ", "_")
+        event = checked_event(kind or told, "The header x-gitlab-event or the field object_kind")
+        repository, urls = _repository_from(payload)
+        return Parsed(
+            event=event,
+            delivery_id=delivery_id_from(request, "webhook-id", "idempotency-key"),
+            repository=repository,
+            urls=urls,
+            pushes=(_push_from(payload, repository, urls),) if event in _PUSHES else (),
+            ignored="" if event in _PUSHES else _why_ignored(event),
+        )
+
+
+def _key(secret: str) -> bytes | None:
+    if not secret.startswith(_KEY_PREFIX):
+        return secret.encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(secret.removeprefix(_KEY_PREFIX), validate=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _repository_from(payload: Payload) -> tuple[str, tuple[str, ...]]:
+    project = payload.object("project")
+    if project is None:
+        return "", ()
+    name = repository_name(project.text_or_empty("path_with_namespace"), "project.path_with_namespace")
+    urls = (project.text_or_empty(field) for field in ("git_http_url", "git_ssh_url", "web_url"))
+    return name, tuple(dict.fromkeys(url for url in urls if url))
+
+
+def _push_from(payload: Payload, repository: str, urls: tuple[str, ...]) -> Push:
+    """The one ref that the event tells of. Of an annotated tag `after` is the tag object, `checkout_sha` the commit."""
+    ref = ref_from(payload)
+    after = object_id(payload.text("after"), "after")
+    checkout = object_id_or_none(payload.text_or_empty("checkout_sha"), "checkout_sha")
+    deleted = is_none(after) or (ref.startswith(TAG_PREFIX) and is_none(checkout))
+    return Push(
+        repository=known_repository(repository),
+        ref=ref,
+        commit=NONE if deleted else (after if is_none(checkout) else checkout),
+        before=object_id_or_none(payload.text_or_empty("before"), "before"),
+        deleted=deleted,
+        pusher=_pusher_from(payload),
+        urls=urls,
+    )
+
+
+def _pusher_from(payload: Payload) -> Person:
+    name = payload.text_or_empty("user_username") or payload.text_or_empty("user_name")
+    email = payload.text_or_empty("user_email")
+    return Person(name, email if "@" in email else "")  # "[REDACTED]" where the address is private
+
+
+def _why_ignored(event: str) -> str:
+    if not event:
+        return "The request does not say which event it tells of."
+    if event == "release":
+        return "The event release tells of a release; what builds is the push of its tag (Tag push events)."
+    return f"The event {event} moves no tag; only pushed tags are built."

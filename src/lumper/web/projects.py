@@ -1,0 +1,100 @@
+"""The API's view of projects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from lumper.errors import SourceRefused
+from lumper.history.projects import ProjectHistory
+from lumper.hooks.guide import GUIDES, likely_forge
+from lumper.model.links import Links
+from lumper.model.people import Identity, Role
+from lumper.model.source import GitUrl, Project, parse_git_url
+from lumper.web.api import IDENTITY, PEOPLE, Api, answer, body_of
+from lumper.web.openapi import describe
+from lumper.web.shapes import HIDDEN, Credentials, NewProject, NewSecret, PrivateProject, PublicProject
+
+
+class Projects:
+    """The handlers. `allow_local` are folders whose repositories may be named by their path."""
+
+    def __init__(self, projects: ProjectHistory, links: Links, allow_local: tuple[Path, ...]) -> None:
+        self._projects = projects
+        self._links = links
+        self._allow_local = allow_local
+
+    @describe(list[PublicProject])
+    async def show_all(self, _request: web.Request) -> web.Response:
+        """All projects, without their secrets."""
+        return answer([_public(project) for project in await self._projects.all()])
+
+    @describe(PrivateProject, status=201, body=NewProject)
+    async def add(self, request: web.Request) -> web.Response:
+        """Add a project; the answer has its webhook secret and the addresses for the forge."""
+        new = await body_of(request, NewProject)
+        source = parse_git_url(new.url)
+        if source.local:
+            self._check_local(source, request[IDENTITY], allowed=new.allow_local)
+        project = await self._projects.add(source, name=new.name, repository=new.repository, image=new.image)
+        return answer(self._private(project), 201)
+
+    def _check_local(self, source: GitUrl, identity: Identity, *, allowed: bool) -> None:
+        """A local path must lie in an allowed folder, or be allowed by whoever owns the data folder."""
+        path = Path(source.url).resolve()
+        inside = any(path.is_relative_to(folder.resolve()) for folder in self._allow_local)
+        if not inside and not (allowed and identity.role is Role.OPERATOR):
+            raise SourceRefused(
+                f"The local path {source.url} is not allowed.",
+                hint="Add its folder to [git] allow_local, or use `lumper project add --allow-local` on this machine.",
+            )
+
+    @describe(PrivateProject)
+    async def show(self, request: web.Request) -> web.Response:
+        """One project with its secret."""
+        return answer(self._private(await self._projects.get(request.match_info["name"])))
+
+    @describe(PublicProject)
+    async def remove(self, request: web.Request) -> web.Response:
+        """Forget a project."""
+        return answer(_public(await self._projects.remove(request.match_info["name"])))
+
+    @describe(PrivateProject, body=NewSecret)
+    async def set_secret(self, request: web.Request) -> web.Response:
+        """Give a project another webhook secret."""
+        new = (await body_of(request, NewSecret)).secret
+        secret = new.get_secret_value() if new else ""
+        return answer(self._private(await self._projects.set_secret(request.match_info["name"], secret)))
+
+    @describe(Credentials)
+    async def credentials(self, request: web.Request) -> web.Response:
+        """For workers: how to log in at the project's git server."""
+        project = await self._projects.get(request.match_info["name"])
+        return answer({"username": project.username, "password": project.password})
+
+    def _private(self, project: Project) -> dict[str, Any]:
+        """`forge` is the likely one, "" if the URL does not tell; `steps` is the way to the webhook, by forge."""
+        hooks = {guide.forge: self._links.hook(guide.forge) for guide in GUIDES}
+        steps = {guide.forge: guide.steps(hooks[guide.forge]) for guide in GUIDES}
+        forge = likely_forge(project.url)
+        return {**_public(project), "secret": project.secret, "hooks": hooks, "forge": forge, "steps": steps}
+
+
+def _public(project: Project) -> dict[str, Any]:
+    return {key: value for key, value in vars(project).items() if key not in HIDDEN}
+
+
+def add_routes(
+    app: web.Application, api: Api, history: ProjectHistory, links: Links, allow_local: tuple[Path, ...]
+) -> None:
+    """Serve the part of the API about projects."""
+    projects = Projects(history, links, allow_local)
+    one = "/api/v1/projects/{name:.+}"
+    app.router.add_get("/api/v1/projects", api.allowed(projects.show_all, *PEOPLE), allow_head=False)
+    app.router.add_post("/api/v1/projects", api.allowed(projects.add, *PEOPLE))
+    app.router.add_get(one + "/credentials", api.allowed(projects.credentials, *PEOPLE, Role.WORKER), allow_head=False)
+    app.router.add_put(one + "/secret", api.allowed(projects.set_secret, *PEOPLE))
+    app.router.add_get(one, api.allowed(projects.show, *PEOPLE), allow_head=False)
+    app.router.add_delete(one, api.allowed(projects.remove, *PEOPLE))

@@ -1,0 +1,126 @@
+"""Deliveries of every forge at the door of a real server: kept raw, shown, and delivered again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lumper.hooks.port import Request
+from lumper.model.source import Verdict
+from parts import deliveries
+from parts.live_api import Api, live_api
+
+TAGS = [
+    ("github", "push_annotated_tag", "https://github.com/Demo/hello.git"),
+    ("gitlab", "push_annotated_tag", "https://gitlab.example.org/demo/tools/hello.git"),
+    ("gitea", "push_tag", "https://git.example.org/Demo/hello.git"),
+    ("forgejo", "push_tag", "https://git.example.org/Demo/hello.git"),
+    ("gogs", "create_tag", "https://gogs.example.org/Demo/hello.git"),
+    ("bitbucket-cloud", "push_tag", "https://bitbucket.org/demo/hello.git"),
+    ("bitbucket-server", "push_tag", "https://bitbucket.example.org/scm/demo/hello.git"),
+]
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with live_api(tmp_path) as served:
+        yield served
+
+
+def _fixture(forge: str, name: str, secret: str) -> Request:
+    return deliveries.fixture(f"{'gitea' if forge == 'forgejo' else forge}/{name}", secret=secret)
+
+
+async def deliver(api: Api, forge: str, request: Request) -> tuple[int, dict[str, Any]]:
+    url = f"{api.url}/hooks/{forge}"
+    async with api.session.post(url, data=request.body, headers=dict(request.headers)) as answer:
+        return answer.status, await answer.json()
+
+
+@pytest.mark.parametrize(("forge", "name", "url"), TAGS, ids=[forge for forge, *_ in TAGS])
+async def test_a_signed_tag_of_every_forge_builds_once(api: Api, forge: str, name: str, url: str) -> None:
+    project = await api.project(url)
+    unsigned = _fixture(forge, name, "")
+    assert (await deliver(api, forge, unsigned))[0] == 401
+    signed = _fixture(forge, name, project["secret"])
+    status, told = await deliver(api, forge, signed)
+    assert (status, told["verdict"], len(told["builds"])) == (202, "build", 1), told
+    assert (await deliver(api, forge, signed))[1]["verdict"] == "duplicate"
+    [build] = (await api.ask("GET", "/builds")).body
+    assert (build["ref"], build["tag"]) == ("refs/tags/v1.2.3", "v1.2.3")
+
+
+async def test_a_delivery_is_shown_as_it_came_but_for_the_secret_in_it(api: Api) -> None:
+    project = await api.project("https://gitlab.example.org/demo/tools/hello.git")
+    request = deliveries.fixture("gitlab/push_tag", secret=project["secret"])
+    await deliver(api, "gitlab", request)
+    [listed] = (await api.ask("GET", "/deliveries?project=demo/tools/hello")).body
+    shown = (await api.ask("GET", f"/deliveries/{listed['id']}")).body
+    assert shown["body"] == request.body.decode()
+    assert shown["headers"]["x-gitlab-event"] == "Tag Push Hook"
+    assert project["secret"] not in str(shown)
+
+
+async def test_a_replay_starts_what_is_missing_and_nothing_twice(api: Api) -> None:
+    project = await api.project("https://github.com/Demo/hello.git")
+    request = deliveries.fixture("github/push_annotated_tag", secret=project["secret"])
+    async with api.history.database.write() as connection:
+        await api.history.deliveries.add(
+            connection,
+            project_id=project["id"],
+            forge="github",
+            delivery_id="d1",
+            event="push",
+            headers=request.headers,
+            body=request.body,
+            verdict=Verdict.IGNORED,
+            reason="The rules of that day had no use for it.",
+        )
+    [kept] = (await api.ask("GET", "/deliveries")).body
+    told = (await api.ask("POST", f"/deliveries/{kept['id']}/replay")).body
+    assert (told["verdict"], len(told["builds"])) == ("build", 1)
+    again = (await api.ask("POST", f"/deliveries/{kept['id']}/replay")).body
+    assert (again["verdict"], again["builds"]) == ("duplicate", [])
+    assert f"lumper restart {told['builds'][0]}" in again["reason"]
+    [kept] = (await api.ask("GET", "/deliveries")).body
+    assert (kept["verdict"], kept["replayed_at"] is not None) == ("duplicate", True)
+    assert len((await api.ask("GET", "/builds")).body) == 1
+
+
+async def test_a_delivery_that_is_not_there_is_told(api: Api) -> None:
+    for method, path in (("GET", "/deliveries/7"), ("POST", "/deliveries/7/replay")):
+        answer = await api.ask(method, path)
+        assert (answer.status, "lumper hooks list" in answer.body["hint"]) == (404, True)
+
+
+async def test_deliveries_are_listed_page_by_page(api: Api) -> None:
+    project = await api.project("https://github.com/Demo/hello.git")
+    for number in range(5):
+        body = deliveries.fixture("github/ping", zen=str(number)).body
+        signed = deliveries.github("ping", body, secret=project["secret"], delivery=f"ping-{number}")
+        assert (await deliver(api, "github", signed))[1]["verdict"] == "ignored"
+    first = (await api.ask("GET", "/deliveries?limit=3")).body
+    second = (await api.ask("GET", f"/deliveries?limit=3&before={first[-1]['id']}")).body
+    assert [one["delivery_id"] for one in first + second] == [f"ping-{number}" for number in (4, 3, 2, 1, 0)]
+
+
+async def test_a_signing_token_of_gitlab_is_taken_for_the_secret(api: Api) -> None:
+    await api.project("https://gitlab.example.org/demo/tools/hello.git")
+    path = "/projects/demo/tools/hello/secret"
+    token = "whsec_dGhpcnR5LXR3byBieXRlcyBvZiBzaWduaW5nIGtleSE="
+    assert (await api.ask("PUT", path, {"secret": token})).body["secret"] == token
+    made = (await api.ask("PUT", path, {})).body["secret"]
+    assert len(made) > 40
+    for bad in ("short", "with spaces in it, sixteen", "línea-con-acentos-largos", "x" * 20 + "\n"):
+        answer = await api.ask("PUT", path, {"secret": bad})
+        assert (answer.status, "16" in answer.body["hint"]) == (400, True)
+
+
+@pytest.mark.parametrize(("forge", "name", "url"), TAGS, ids=[forge for forge, *_ in TAGS])
+async def test_a_project_tells_the_steps_at_its_own_forge(api: Api, forge: str, name: str, url: str) -> None:
+    project = await api.project(url.replace("git.example", f"{forge}.example"))
+    assert project["forge"] == forge
+    assert any(f"http://lumper.example.org/hooks/{forge}" in step for step in project["steps"][forge])
