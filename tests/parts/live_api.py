@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from lumper.history.store import History, open_history
+from lumper.metrics import Metrics
 from lumper.model.events import AttemptStarted
 from lumper.model.links import Links
 from lumper.model.people import Role
@@ -115,6 +116,8 @@ async def live_api(tmp_path: Path) -> AsyncIterator[Api]:
         replayer=Replayer(history, receiver, forges),
         mail=MaildirReader(tmp_path / "mail"),
         links=links,
+        metrics=Metrics(),
+        data=tmp_path,
         allow_local=(tmp_path / "allowed",),
     )
     runner = web.AppRunner(app, shutdown_timeout=1)

@@ -11,6 +11,7 @@ from lumper.history.activity import ActivityLog
 from lumper.history.builds import BuildHistory
 from lumper.history.database import Database
 from lumper.history.deliveries import DeliveryHistory
+from lumper.history.figures import Figures
 from lumper.history.images import ImageHistory
 from lumper.history.logs import Logs
 from lumper.history.outbox import Outbox
@@ -34,6 +35,7 @@ class History:
     activity: ActivityLog
     accounts: Accounts
     logs: Logs
+    figures: Figures
 
 
 def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes]) -> History:
@@ -51,4 +53,5 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         activity=ActivityLog(database),
         accounts=Accounts(database),
         logs=Logs(logs),
+        figures=Figures(database),
     )

@@ -20,6 +20,7 @@ class Role(StrEnum):
     worker    pull, and push under build-private tags only
     deployer  pull
     mailer    nothing in the registry
+    monitor   reads the metrics and which version runs
     """
 
     ADMIN = "admin"
@@ -30,6 +31,7 @@ class Role(StrEnum):
     WORKER = "worker"
     DEPLOYER = "deployer"
     MAILER = "mailer"
+    MONITOR = "monitor"
 
 
 PEOPLE = (Role.ADMIN, Role.OPERATOR)

@@ -140,6 +140,10 @@ class Blobs:
         """Drop an upload that nobody will continue. No error if there is none."""
         await self._storage.abort(session.name)
 
+    async def open_uploads(self) -> int:
+        """How many uploads have begun and not ended. Raises StorageError."""
+        return len(await self._storage.uploads())
+
     async def expire_uploads(self, before: datetime) -> int:
         """Forget the uploads whose last byte came before this time; how many."""
         stale = [name for name, at in await self._storage.uploads() if at < before and name not in self._busy]

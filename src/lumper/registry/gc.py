@@ -29,7 +29,8 @@ on their way to another process, and set [registry] gc_interval = 0.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -74,10 +75,20 @@ class Report:
     garbage: tuple[Garbage, ...] = ()
 
 
-class Collector:
-    """Collects garbage, one run at a time."""
+Observe = Callable[[Report, float], None]
 
-    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, policy: Policy) -> None:
+
+def unobserved(_report: Report, _seconds: float) -> None:
+    """Nobody wants to know."""
+
+
+class Collector:
+    """Collects garbage, one run at a time. `observe` is told of each that ended well, and its seconds."""
+
+    def __init__(
+        self, storage: Storage, metadata: Metadata, holds: Holds, policy: Policy, observe: Observe = unobserved
+    ) -> None:
+        self._observe = observe
         self._storage = storage
         self._metadata = metadata
         self._holds = holds
@@ -89,18 +100,25 @@ class Collector:
     async def run(self, *, dry_run: bool = False) -> Report:
         """Give up all that is garbage now, or only tell what would be. Raises StorageError; what is done stays done."""
         async with self._alone:
-            report = Report(dry_run)
-            before = datetime.now(UTC) - self._policy.grace
-            last = ""
-            while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
-                for repository in names:
-                    report = await self._repository(repository, before, report)
-                last = names[-1]
+            began = time.monotonic()
+            report = await self._run(dry_run=dry_run)
             if not dry_run:
-                await self._adopt()
-                if self._policy.activity:
-                    await self._metadata.forget_activities(datetime.now(UTC) - self._policy.activity)
-            return await self._bytes(before, report)
+                self._observe(report, time.monotonic() - began)
+            return report
+
+    async def _run(self, *, dry_run: bool) -> Report:
+        report = Report(dry_run)
+        before = datetime.now(UTC) - self._policy.grace
+        last = ""
+        while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
+            for repository in names:
+                report = await self._repository(repository, before, report)
+            last = names[-1]
+        if not dry_run:
+            await self._adopt()
+            if self._policy.activity:
+                await self._metadata.forget_activities(datetime.now(UTC) - self._policy.activity)
+        return await self._bytes(before, report)
 
     async def _adopt(self) -> None:
         """Make known what a crash left between storing and linking: the next page of the storage, round and round."""

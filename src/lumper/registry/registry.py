@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lumper.registry.blobs import Blobs
-from lumper.registry.gc import Collector, Policy
+from lumper.registry.gc import Collector, Observe, Policy, unobserved
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import Metadata, Storage
@@ -14,11 +14,13 @@ from lumper.registry.verify import Verifier
 class Registry:
     """Everything behind `/v2/`, and its care."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, policy: Policy | None = None) -> None:
+    def __init__(
+        self, storage: Storage, metadata: Metadata, policy: Policy | None = None, collected: Observe = unobserved
+    ) -> None:
         holds = Holds()
         self.blobs = Blobs(storage, metadata, holds)
         self.manifests = Manifests(storage, metadata, holds)
         self.listings = Listings(metadata)
         policy = policy or Policy()
-        self.collector = Collector(storage, metadata, holds, policy)
+        self.collector = Collector(storage, metadata, holds, policy, collected)
         self.verifier = Verifier(storage, metadata, policy.grace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -14,15 +15,26 @@ log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 1.0  # how late a message of another process may be seen
 
+Published = Callable[[str, bytes], None]
 
-async def relay(outbox: Outbox, broker: Broker) -> None:
-    """Publish what is due, for ever. While the queue is away, messages wait in the outbox."""
+
+def _nobody(_topic: str, _body: bytes) -> None:
+    pass
+
+
+async def relay(outbox: Outbox, broker: Broker, published: Published = _nobody) -> None:
+    """Publish what is due, for ever. While the queue is away, messages wait in the outbox.
+
+    `published` is told topic and body of each afterwards.
+    """
     while True:
         try:
             pending = await outbox.due()
             if pending:
                 await broker.publish([Message(each.message_id, each.topic, each.body) for each in pending])
                 await outbox.forget([each.id for each in pending])
+                for each in pending:
+                    published(each.topic, each.body)
             else:
                 await outbox.wait(_POLL_SECONDS)
         except LumperError as exc:

@@ -11,8 +11,10 @@ import structlog
 from aiohttp import web
 
 from lumper.history.store import History
-from lumper.model.events import EVENTS
+from lumper.metrics import Metrics
+from lumper.model.events import EVENTS, NOTIFY, BuildReport, RolloutReport
 from lumper.model.lease import LEASE_SECONDS
+from lumper.queue.codec import decode
 from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
 from lumper.registry.registry import Registry
@@ -45,11 +47,13 @@ class Server:
         history: History,
         registry: Registry,
         broker: Broker,
+        metrics: Metrics,
         *,
         gc_interval: float = 0.0,
         tls: Certificate | None = None,
         local: socket.socket | None = None,
     ) -> None:
+        self._metrics = metrics
         self._tls = tls
         self._local = local
         self._gc_interval = gc_interval
@@ -85,7 +89,7 @@ class Server:
     def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         acceptance = Acceptance(self._history)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
-            "relay": lambda: relay(self._history.outbox, self._broker),
+            "relay": lambda: relay(self._history.outbox, self._broker, self._published),
             "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
             "leases": lambda: self._expire_leases(acceptance),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
@@ -95,6 +99,16 @@ class Server:
         if self._gc_interval:
             parts["gc"] = self._collect_for_ever
         return parts
+
+    def _published(self, topic: str, body: bytes) -> None:
+        """Count what people are told of: every end of a build or rollout."""
+        if topic != NOTIFY:
+            return
+        report = decode(body)
+        if isinstance(report, BuildReport):
+            self._metrics.build_ended(report.build.state.value, report.build.seconds)
+        elif isinstance(report, RolloutReport):
+            self._metrics.rollout_ended(report.state.value)
 
     async def _expire_leases(self, acceptance: Acceptance) -> None:
         """Look for lost workers, once there was time to hear of those that live: the server may have been away."""

@@ -9,12 +9,13 @@ from aiohttp import web
 
 from lumper.history.store import History
 from lumper.hooks.port import Forge
+from lumper.metrics import Metrics
 from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.model.rights import NOTHING, Rights
 from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
-from lumper.web import api, care, deliveries, hooks, oci, pages, people, projects, queues
+from lumper.web import api, care, deliveries, hooks, oci, pages, people, projects, queues, watch
 from lumper.web.auth import Authenticator
 from lumper.web.openapi import Describer
 from lumper.web.pages import MailReader
@@ -31,7 +32,9 @@ def make_app(
     replayer: deliveries.Replayer,
     mail: MailReader,
     links: Links,
+    metrics: Metrics,
     *,
+    data: Path,
     allow_local: tuple[Path, ...],
     public_url: str = "",
     anonymous: Rights = NOTHING,
@@ -39,7 +42,7 @@ def make_app(
     """Webhooks, API, registry and pages.
 
     `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for;
-    `anonymous` is what it allows to who has no account.
+    `anonymous` is what it allows to who has no account. `data` is the data folder, whose disk is watched.
     """
     app = web.Application(client_max_size=1 << 20)
     auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
@@ -52,6 +55,7 @@ def make_app(
     care.add_routes(app, endpoints, registry)
     people.add_routes(app, endpoints, history.accounts)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
-    oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous)
+    oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests)
+    watch.add_routes(app, endpoints, watch.Watch(metrics, history.figures, broker, registry, data))
     pages.add_routes(app, history, auth, mail, links, replayer)
     return app

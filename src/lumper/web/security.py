@@ -12,7 +12,7 @@ from aiohttp import web
 from lumper.errors import Forbidden
 from lumper.web.auth import same_origin
 
-_MACHINES = ("/v2/", "/api/", "/hooks/")  # paths that no browser shows
+_MACHINES = ("/v2/", "/api/", "/hooks/", "/metrics")  # paths that no browser shows
 _POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 FOREIGN_POLICY = (  # for documents that other people wrote: no script, no form, nothing from elsewhere, no origin
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"

@@ -17,12 +17,13 @@ from lumper.deploy.port import Login as HostLogin
 from lumper.errors import StorageError
 from lumper.history.store import History, open_history
 from lumper.layout import DataFolder
+from lumper.metrics import Metrics
 from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
 from lumper.registry.access import anonymous_rights
-from lumper.registry.gc import Policy
+from lumper.registry.gc import Policy, Report
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.roles.deployer import Deployer
@@ -45,18 +46,28 @@ async def open_own_history(config: Config, folder: DataFolder, links: Links) -> 
         await history.database.close()
 
 
-def open_registry(config: Config, storage: Storage, history: History) -> Registry:
+def open_registry(config: Config, storage: Storage, history: History, metrics: Metrics) -> Registry:
     """The registry over its storage and its metadata."""
     policy = Policy(
         timedelta(seconds=config.registry.gc_grace),
         untagged=config.registry.untagged == "delete",
         activity=timedelta(days=config.registry.activity_days),
     )
-    return Registry(storage, history.images, policy)
+
+    def collected(report: Report, seconds: float) -> None:
+        metrics.collected({kind.value: count for kind, count in report.counts.items()}, report.freed, seconds)
+
+    return Registry(storage, history.images, policy, collected)
 
 
 def assemble_app(
-    config: Config, folder: DataFolder, history: History, broker: Broker, registry: Registry, links: Links
+    config: Config,
+    folder: DataFolder,
+    history: History,
+    broker: Broker,
+    registry: Registry,
+    links: Links,
+    metrics: Metrics,
 ) -> web.Application:
     """Everything on the one port."""
     from lumper.notify.channels.maildir import MaildirReader
@@ -76,6 +87,8 @@ def assemble_app(
         Replayer(history, receiver, forges),
         MaildirReader(folder.folder("mail")),
         links,
+        metrics,
+        data=folder.root,
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
         anonymous=anonymous_rights(config.registry.anonymous, config.registry.anonymous_repositories),

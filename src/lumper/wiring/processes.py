@@ -15,6 +15,7 @@ from lumper.config import Config
 from lumper.errors import Invalid
 from lumper.history.store import History
 from lumper.layout import DataFolder
+from lumper.metrics import Metrics
 from lumper.model.people import Role
 from lumper.queue.port import Broker
 from lumper.roles.base import run_until_signal, supervise
@@ -53,10 +54,19 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         stack.push_async_callback(broker.close)
         storage = open_storage(config, folder)
         stack.push_async_callback(storage.close)
-        registry = open_registry(config, storage, history)
-        app = assemble_app(config, folder, history, broker, registry, where.links)
+        metrics = Metrics()
+        registry = open_registry(config, storage, history, metrics)
+        app = assemble_app(config, folder, history, broker, registry, where.links, metrics)
         server = Server(
-            app, listener, history, registry, broker, gc_interval=config.registry.gc_interval, tls=tls, local=local
+            app,
+            listener,
+            history,
+            registry,
+            broker,
+            metrics,
+            gc_interval=config.registry.gc_interval,
+            tls=tls,
+            local=local,
         )
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
@@ -155,7 +165,9 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             stack.push_async_callback(broker.close)
             storage = open_storage(config, folder)
             stack.push_async_callback(storage.close)
-            app = assemble_app(config, folder, history, broker, open_registry(config, storage, history), links)
+            metrics = Metrics()
+            registry = open_registry(config, storage, history, metrics)
+            app = assemble_app(config, folder, history, broker, registry, links, metrics)
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

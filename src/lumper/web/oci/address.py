@@ -15,7 +15,7 @@ Source: OCI distribution-spec 1.1, "Endpoints". A name has slashes of its own, s
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -24,17 +24,17 @@ from lumper.registry.errors import refuse
 
 
 class Kind(Enum):
-    """What a path names."""
+    """What a path names; the value is what metrics call it."""
 
-    PING = auto()
-    TOKEN = auto()
-    CATALOG = auto()
-    TAGS = auto()
-    MANIFEST = auto()
-    BLOB = auto()
-    UPLOADS = auto()
-    UPLOAD = auto()
-    REFERRERS = auto()
+    PING = "ping"
+    TOKEN = "token"  # noqa: S105
+    CATALOG = "catalog"
+    TAGS = "tags"
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    UPLOADS = "uploads"
+    UPLOAD = "upload"
+    REFERRERS = "referrers"
 
 
 class Address(NamedTuple):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
 from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError, StorageError, StorageFull, TooManyAttempts
+from lumper.metrics import Requests
 from lumper.model.rights import NOTHING, Rights
 from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
@@ -36,37 +39,47 @@ def add_routes(
     *,
     public_url: str = "",
     anonymous: Rights = NOTHING,
+    requests: Requests | None = None,
 ) -> None:
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
-    api = _RegistryApi(registry, Door(authenticator, public_url, anonymous))
+    api = _RegistryApi(registry, Door(authenticator, public_url, anonymous), requests or Requests())
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 
 
 class _RegistryApi:
-    def __init__(self, registry: Registry, door: Door) -> None:
+    def __init__(self, registry: Registry, door: Door, requests: Requests) -> None:
         self._door = door
+        self._requests = requests
         self._handlers: Routes = {
             (Kind.PING, "GET"): self._ping,
             **TokenRoutes(door).routes(),
             **ListingRoutes(registry.listings, door).routes(),
             **ManifestRoutes(registry.manifests, door).routes(),
-            **BlobRoutes(registry.blobs, door).routes(),
-            **UploadRoutes(registry.blobs, door).routes(),
+            **BlobRoutes(registry.blobs, door, requests).routes(),
+            **UploadRoutes(registry.blobs, door, requests).routes(),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request under `/v2/`: an error is always JSON as the specification has it."""
-        response = await self._answered(request)
+        began = time.perf_counter()
+        kind = "none"
+        try:
+            address = parse_address(request.rel_url.raw_path)
+        except RegistryError as exc:
+            response: web.StreamResponse = error_answer(exc)
+        else:
+            kind = address.kind.value
+            response = await self._answered(request, address)
+        self._requests.answered(kind, request.method, response.status, time.perf_counter() - began)
         if not response.prepared:
             response.headers.update(VERSION)
             if must_close(request):
                 response.force_close()
         return response
 
-    async def _answered(self, request: web.Request) -> web.StreamResponse:
+    async def _answered(self, request: web.Request, address: Address) -> web.StreamResponse:
         try:
-            address = parse_address(request.rel_url.raw_path)
             handler = self._handlers.get((address.kind, "GET" if request.method == "HEAD" else request.method))
             if handler is None:
                 return self._unhandled(address)

@@ -7,6 +7,7 @@ import secrets
 from aiohttp import hdrs, web
 
 from lumper.errors import LumperError, RegistryError
+from lumper.metrics import Requests
 from lumper.registry.access import DELETE, PULL
 from lumper.registry.blobs import Blobs
 from lumper.registry.errors import refuse
@@ -23,7 +24,8 @@ _TYPE = "application/octet-stream"
 class BlobRoutes:
     """Answers what is asked of blobs."""
 
-    def __init__(self, blobs: Blobs, door: Door) -> None:
+    def __init__(self, blobs: Blobs, door: Door, requests: Requests) -> None:
+        self._requests = requests
         self._blobs = blobs
         self._door = door
 
@@ -64,6 +66,7 @@ class BlobRoutes:
                 await send_file(request, response, blob.path, pieces)
             else:
                 await self._copy(request, response, blob, pieces)
+            self._requests.sent(sum(piece.size for piece in pieces if isinstance(piece, Span)))
         except FileNotFoundError as exc:
             raise refuse("BLOB_UNKNOWN", detail=blob.digest) from exc
         except (LumperError, OSError) as exc:

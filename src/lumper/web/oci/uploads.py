@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError
+from lumper.metrics import Requests
 from lumper.model.image import is_digest, is_repository
 from lumper.registry.access import PULL, PUSH
 from lumper.registry.blobs import Blobs, Session
@@ -25,7 +26,8 @@ _ALGORITHMS = ("sha256", "sha512")
 class UploadRoutes:
     """Answers what is asked of uploads."""
 
-    def __init__(self, blobs: Blobs, door: Door) -> None:
+    def __init__(self, blobs: Blobs, door: Door, requests: Requests) -> None:
+        self._requests = requests
         self._blobs = blobs
         self._door = door
         self._intake = Intake()
@@ -77,7 +79,8 @@ class UploadRoutes:
             raise refuse("DIGEST_INVALID", detail=digest[:200])
         session = await self._blobs.begin(address.repository, caller.owner)
         try:
-            await self._blobs.finish(session, digest, data=self._intake.body(request))
+            blob = await self._blobs.finish(session, digest, data=self._intake.body(request))
+            self._requests.received(blob.size)
         except BaseException:
             await asyncio.shield(self._blobs.forget(session))
             raise
@@ -93,12 +96,13 @@ class UploadRoutes:
 
     async def _append(self, request: web.Request, address: Address) -> web.Response:
         session = await self._session(request, address)
-        size = await self._blobs.size(session)
+        size = before = await self._blobs.size(session)
         try:
             span = _span(request)
             size = await self._blobs.append(session, span.start if span else None, self._intake.body(request))
         except RegistryError as exc:
             return _refused(exc, session, size)
+        self._requests.received(size - before)
         if span is not None and size != span.end:
             return _refused(refuse("SIZE_INVALID", "Content-Range does not fit what came."), session, size)
         return _state(session, size, status=202)
@@ -113,6 +117,7 @@ class UploadRoutes:
             blob = await self._blobs.finish(session, digest, span.start if span else None, data)
         except RegistryError as exc:
             return _refused(exc, session, size)
+        self._requests.received(blob.size - size)
         return _made(address.repository, blob.digest)
 
     async def _cancel(self, request: web.Request, address: Address) -> web.Response:
