@@ -20,6 +20,7 @@ from lumper.model.source import Push, parse_git_url
 from lumper.queue.codec import encode
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
+from parts.postgresql import PostgresServer
 
 A, B, C, D, E = (f"sha256:{letter * 64}" for letter in "abcde")
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -58,7 +59,7 @@ class Known:
 
 
 @asynccontextmanager
-async def memory(_folder: Path) -> AsyncIterator[Known]:
+async def memory(_folder: Path, _request: pytest.FixtureRequest) -> AsyncIterator[Known]:
     metadata = MemoryMetadata()
 
     async def begun() -> int:
@@ -76,10 +77,21 @@ async def memory(_folder: Path) -> AsyncIterator[Known]:
 
 
 @asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[Known]:
-    history = open_history(
-        f"sqlite+aiosqlite:///{folder}/lumper.db", folder / "logs", Links("http://l", "l", "l"), encode
-    )
+async def sqlite(folder: Path, _request: pytest.FixtureRequest) -> AsyncIterator[Known]:
+    async with _database(f"sqlite+aiosqlite:///{folder}/lumper.db", folder) as known:
+        yield known
+
+
+@asynccontextmanager
+async def postgresql(folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[Known]:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    async with _database(server.ready(), folder) as known:
+        yield known
+
+
+@asynccontextmanager
+async def _database(url: str, folder: Path) -> AsyncIterator[Known]:
+    history = open_history(url, folder / "logs", Links("http://l", "l", "l"), encode)
     await history.database.migrate()
 
     async def begun() -> int:
@@ -110,10 +122,10 @@ async def database(folder: Path) -> AsyncIterator[Known]:
     await history.database.close()
 
 
-@pytest.fixture(params=[memory, database], ids=lambda make: make.__name__)
+@pytest.fixture(params=[memory, sqlite, postgresql], ids=lambda make: make.__name__)
 async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
-    make: Callable[[Path], AbstractAsyncContextManager[Known]] = request.param
-    async with make(tmp_path) as made:
+    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
+    async with make(tmp_path, request) as made:
         yield made
 
 

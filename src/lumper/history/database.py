@@ -1,43 +1,73 @@
-"""The database: one engine, write transactions that take their lock at once, and the schema's version."""
+"""The database: write transactions one after the other, what they changed, and the schema's version.
+
+Only this module and the two beside it, `sqlite` and `postgresql`, know which database it is.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection, Float, Table, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError, DataError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
 
-from lumper.errors import StorageError, StorageFull
+from lumper.errors import Invalid, StorageError, StorageFull
 
 HEAD = "0001"  # the newest revision in migrations/: a test holds the two together
-_BUSY_TIMEOUT_MS = 30_000
 _CHANGES = "lumper_changes"
+_AWAY = "Check [database] url, and that PostgreSQL runs and lets this machine in."
 
 _T = TypeVar("_T")
+
+
+class _Kind(Protocol):
+    """What is different from one database to the next."""
+
+    @property
+    def shared(self) -> bool: ...
+    @property
+    def hears(self) -> bool: ...
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+    async def hot(self, work: Callable[[Connection], _T]) -> _T: ...
+    async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None: ...
+    async def listen(self, heard: Callable[[Set[tuple[str, str]]], None], lost: Callable[[], None]) -> None: ...
+    def alone(self, name: str) -> AbstractAsyncContextManager[bool]: ...
+    def migrating(self) -> AbstractContextManager[Connection]: ...
+    async def close(self) -> None: ...
 
 
 class Database:
     """The one way to the tables. Safe to use from any task of one event loop.
 
-    SQLite: WAL with full synchronisation, so that a commit survives a power cut; every write transaction begins with
-    BEGIN IMMEDIATE, because a deferred one may fail when it turns from reading to writing.
+    Write transactions follow one another, also those of other processes. `shared` tells whether there may be others;
+    then call `listen`, and keep in memory only what was read while it `hears` of changes.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine: AsyncEngine = create_async_engine(url, pool_size=8, max_overflow=8)
-        self._writer = self._engine.execution_options(lumper_write=True)
+        """`url` is one of SQLAlchemy's, or postgresql://…. Raises Invalid for another one."""
+        self._kind = _kind(url)
         self._on_commit: list[Callable[[], None]] = []
-        self._on_change: list[tuple[str, Callable[[str], None]]] = []
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
-            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
-        self._hot = _Hot(self._engine.url) if self._engine.dialect.name == "sqlite" else None
+        self._on_change: list[tuple[str, Callable[[str | None], None]]] = []
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use this database at the same time."""
+        return self._kind.shared
+
+    @property
+    def hears(self) -> bool:
+        """Whether every change, also one of another process, will be heard of by `on_change`."""
+        return self._kind.hears
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -47,91 +77,93 @@ class Database:
         """
         changes: set[tuple[str, str]] = set()
         try:
-            async with self._writer.begin() as connection:
-                connection.info[_CHANGES] = changes
-                yield connection
-        except (OperationalError, DatabaseError) as exc:
-            raise _translated(exc) from exc
+            with _translating():
+                async with self._kind.write() as connection:
+                    connection.info[_CHANGES] = changes
+                    yield connection
+                    await self._kind.tell(connection, changes)
         finally:  # after a failed commit too: nobody knows then what is on the disk
-            for topic, callback in self._on_change:
-                for key in [key for changed_topic, key in changes if changed_topic == topic]:
-                    callback(key)
+            self._tell(changes)
+        self._committed()
+
+    async def write_hot(self, work: Callable[[Connection], _T]) -> _T:
+        """A write transaction that is a plain function, for what is written often; it may be done more than once.
+
+        With SQLite all of it happens in one thread, where `write` changes threads for every statement; with PostgreSQL
+        several may write at the same time. `work` inserts or overwrites rows, in an order that is the same for all. It
+        may not call `changed`, and `on_commit` does not hear of it. Raises StorageFull, StorageError.
+        """
+        with _translating():
+            return await self._kind.hot(work)
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every committed write transaction, also of other processes."""
+        self._on_commit.append(callback)
+
+    def on_change(self, topic: str, callback: Callable[[str | None], None]) -> None:
+        """Call `callback` with the key of every `changed(…, topic, key)` after its transaction: caches forget then.
+
+        With None all keys may have changed.
+        """
+        self._on_change.append((topic, callback))
+
+    async def listen(self) -> None:
+        """Hear of what other processes change, from now on."""
+        await self._kind.listen(self._heard, self._lost)
+
+    def _heard(self, changes: Set[tuple[str, str]]) -> None:
+        self._tell(changes)
+        self._committed()
+
+    def _tell(self, changes: Set[tuple[str, str]]) -> None:
+        for topic, callback in self._on_change:
+            for key in [key for changed_topic, key in changes if changed_topic == topic]:
+                callback(key)
+
+    def _lost(self) -> None:
+        for _, callback in self._on_change:
+            callback(None)
+        self._committed()
+
+    def _committed(self) -> None:
         for committed in self._on_commit:
             committed()
 
-    async def write_hot(self, work: Callable[[Connection], _T]) -> _T:
-        """A write transaction that is a plain function, for what is written often.
-
-        With SQLite all of it happens in one thread, where `write` changes threads for every statement. `work` may not
-        call `changed`, and `on_commit` does not hear of it. Raises StorageFull, StorageError.
-        """
-        try:
-            if self._hot is not None:
-                return await self._hot.run(work)
-            async with self._writer.begin() as connection:
-                return await connection.run_sync(work)
-        except (OperationalError, DatabaseError) as exc:
-            raise _translated(exc) from exc
-
-    def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after every committed write transaction of this process."""
-        self._on_commit.append(callback)
-
-    def on_change(self, topic: str, callback: Callable[[str], None]) -> None:
-        """Call `callback` with the key of every `changed(…, topic, key)` after its transaction: caches forget then."""
-        self._on_change.append((topic, callback))
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[bool]:
+        """Whether this block is the only one with this name at the moment, in all processes. Raises StorageError."""
+        with _translating():
+            async with self._kind.alone(name) as mine:
+                yield mine
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A snapshot to read from. Raises StorageError."""
-        try:
-            async with self._engine.connect() as connection:
+        with _translating():
+            async with self._kind.read() as connection:
                 yield connection
-        except (OperationalError, DatabaseError) as exc:
-            raise _translated(exc) from exc
 
     async def migrate(self) -> None:
-        """Bring the schema to HEAD; quick when it is there already."""
-        try:
-            async with self.read() as connection:
-                current = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-        except StorageError:  # no such table: a new database
-            current = None
+        """Bring the schema to HEAD; quick when it is there already. Several processes may do so at the same time."""
+        async with self.read() as connection:
+            current = await connection.run_sync(_version)
         if current != HEAD:
-            await asyncio.to_thread(_upgrade, self._engine.url.render_as_string(hide_password=False))
+            with _translating():
+                await asyncio.to_thread(self._upgrade)
+
+    def _upgrade(self) -> None:
+        from alembic import command  # slow to import and needed once a release
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self._kind.migrating() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, HEAD)
 
     async def close(self) -> None:
         """Close all connections. Idempotent; without it the process does not end."""
-        if self._hot is not None:
-            await self._hot.close()
-        await self._engine.dispose()
-
-
-class _Hot:
-    """A second way into a SQLite file: one connection, one thread."""
-
-    def __init__(self, url: URL) -> None:
-        self._engine = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0)
-        event.listen(self._engine, "connect", _prepare_sqlite)
-        event.listen(self._engine, "begin", _begin_sqlite)
-        self._writer = self._engine.execution_options(lumper_write=True)
-        self._thread = ThreadPoolExecutor(1, "database")
-        self._closed = False
-
-    async def run(self, work: Callable[[Connection], _T]) -> _T:
-        """Do it in a transaction. Raises DatabaseError."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
-
-    def _run(self, work: Callable[[Connection], _T]) -> _T:
-        with self._writer.begin() as connection:
-            return work(connection)
-
-    async def close(self) -> None:
-        """End the connection and the thread, once what was begun is done. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
-            self._thread.shutdown(wait=False)
+        await self._kind.close()
 
 
 def changed(connection: AsyncConnection, topic: str, key: str) -> None:
@@ -139,37 +171,87 @@ def changed(connection: AsyncConnection, topic: str, key: str) -> None:
     connection.info[_CHANGES].add((topic, key))
 
 
-def _translated(exc: DatabaseError) -> StorageError:
-    words = str(exc.orig)
-    if "disk is full" in words or "No space left" in words:
+class epoch(FunctionElement[float]):
+    """The database's own time in seconds since 1970: the same for all processes, whatever their clocks say."""
+
+    type = Float(53)
+    inherit_cache = True
+
+
+@compiles(epoch, "sqlite")
+def _epoch_of_sqlite(*_: Any, **__: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(epoch, "postgresql")
+def _epoch_of_postgresql(*_: Any, **__: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+def upsert(connection: AsyncConnection | Connection, table: Table, *keys: str, keep: Sequence[str] = ()) -> Any:
+    """An INSERT that overwrites what it meets, except the columns in `keep`."""
+    return _upsert_of(connection.dialect.name, table, keys, tuple(keep))
+
+
+@functools.cache  # building one takes longer than executing it
+def _upsert_of(dialect_name: str, table: Table, keys: tuple[str, ...], keep: tuple[str, ...]) -> Any:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    changing = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in (*keys, *keep)}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changing)
+
+
+def insert_missing(connection: AsyncConnection | Connection, table: Table) -> Any:
+    """An INSERT that does nothing where there is such a row."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def _kind(url: str) -> _Kind:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        from lumper.history.sqlite import Sqlite
+
+        return Sqlite(parsed)
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        return _postgresql(parsed)
+    raise Invalid(
+        f"[database] url begins with {parsed.drivername}:, and no such database is known.",
+        hint="Use postgresql://USER:PASSWORD@HOST/NAME or leave it empty.",
+    )
+
+
+def _postgresql(url: URL) -> _Kind:
+    try:
+        from lumper.history.postgresql import PostgreSQL
+    except ModuleNotFoundError as exc:
+        hint = "Install it with pip install 'lumper[postgresql]'."
+        raise Invalid("PostgreSQL needs the Python package psycopg.", hint=hint) from exc
+    return PostgreSQL(url)
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except DataError as exc:
+        raise Invalid(f"The database does not take this: {exc.orig}.") from exc
+    except (DatabaseError, InterfaceError) as exc:
+        raise _translated(exc.orig, away=exc.connection_invalidated) from exc
+    except PoolTimeout as exc:
+        raise StorageError("The database is too slow: no connection to it was free for half a minute.") from exc
+
+
+def _translated(exc: BaseException | None, *, away: bool) -> StorageError:
+    words, state = str(exc).strip(), getattr(exc, "sqlstate", "")
+    if "disk is full" in words or "No space left" in words or state == "53100":
         return StorageFull()
+    if away or words.startswith(("connection failed", "connection is bad", "failed to resolve", "connection timeout")):
+        return StorageError(f"The database does not answer: {words}.", hint=_AWAY)
     return StorageError(f"The database refused: {words}.")
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "cache_size=-4000",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    writes = connection.get_execution_options().get("lumper_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _upgrade(url: str) -> None:
-    from alembic import command  # slow to import and needed once a release
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("sqlalchemy.url", url.replace("+aiosqlite", "").replace("%", "%%"))
-    command.upgrade(config, HEAD)
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

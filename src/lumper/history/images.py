@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict
 from lumper.history.activity import ActivityLog, record, record_pointing
 from lumper.history.collection import TOPIC, Collection
 from lumper.history.collection import id_of as _id_of
-from lumper.history.database import Database, changed
+from lumper.history.database import Database, changed, insert_missing, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.grouping import Grouped
 from lumper.history.overview import all_images, public
@@ -45,16 +43,20 @@ class ImageHistory(Collection, ActivityLog):
         self._identities: dict[str, int] = {}  # of repositories, which are never removed
         database.on_change(TOPIC, self._forget)
 
-    def _forget(self, repository: str) -> None:
+    def _forget(self, repository: str | None) -> None:
         self._changes += 1
         for recent in (self._blobs, self._manifests, self._tags):
             recent.forget(repository)
+
+    def _current(self, changes: int) -> bool:
+        """Whether what was read when there were so many changes is still true, and it will be heard when it is not."""
+        return changes == self._changes and self._database.hears
 
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
         changes = self._changes
         await self._links.add((repository, digest, size))
-        if changes == self._changes:
+        if self._current(changes):
             self._blobs.keep(repository, digest, True)
 
     async def _link(self, links: Sequence[tuple[str, str, int]]) -> None:
@@ -74,7 +76,7 @@ class ImageHistory(Collection, ActivityLog):
         )
         async with self._database.read() as connection:
             found = (await connection.execute(query)).first() is not None
-        if found and changes == self._changes:
+        if found and self._current(changes):
             self._blobs.keep(repository, digest, True)
         return found
 
@@ -120,11 +122,11 @@ class ImageHistory(Collection, ActivityLog):
                 "abandoned": False,
             }
             await connection.execute(
-                _upsert(connection, manifests, "repository_id", "digest", keep=("created_at", "build_id")), row
+                upsert(connection, manifests, "repository_id", "digest", keep=("created_at", "build_id")), row
             )
             if links:
                 await connection.execute(
-                    _upsert(connection, manifest_links, "repository_id", "parent", "child"),
+                    upsert(connection, manifest_links, "repository_id", "parent", "child"),
                     [_link_row(identity, manifest.digest, link) for link in links],
                 )
             await connection.run_sync(_stored, {manifest.digest: manifest.size}, now)
@@ -144,7 +146,7 @@ class ImageHistory(Collection, ActivityLog):
         if row is None:
             return None
         found = manifest_from_row(row)
-        if changes == self._changes:
+        if self._current(changes):
             self._manifests.keep(repository, digest, found)
         return found
 
@@ -159,7 +161,7 @@ class ImageHistory(Collection, ActivityLog):
         if row is None:
             return None
         found = tag_from_row(row)
-        if changes == self._changes:
+        if self._current(changes):
             self._tags.keep(repository, name, found)
         return found
 
@@ -302,7 +304,7 @@ async def _point(
 ) -> None:
     if names:
         await connection.execute(
-            _upsert(connection, tags, "repository_id", "name"),
+            upsert(connection, tags, "repository_id", "name"),
             [
                 {"repository_id": identity, "name": name, "digest": digest, "updated_at": now, "build_id": build_id}
                 for name in names
@@ -320,14 +322,15 @@ def _linked(connection: Connection, links: Sequence[tuple[str, str, int]], known
         (name, digest): {"repository_id": identities[name], "digest": digest, "size": size, "linked_at": now}
         for name, digest, size in links
     }
-    connection.execute(_upsert(connection, repository_blobs, "repository_id", "digest"), [*rows.values()])
+    ordered = [rows[key] for key in sorted(rows)]
+    connection.execute(upsert(connection, repository_blobs, "repository_id", "digest"), ordered)
     _stored(connection, {digest: size for _, digest, size in links}, now)
     return identities
 
 
 def _stored(connection: Connection, sizes: Mapping[str, int], now: datetime) -> None:
-    rows = [{"digest": digest, "size": size, "stored_at": now} for digest, size in sizes.items()]
-    connection.execute(_upsert(connection, blobs, "digest"), rows)
+    rows = [{"digest": digest, "size": size, "stored_at": now} for digest, size in sorted(sizes.items())]
+    connection.execute(upsert(connection, blobs, "digest"), rows)
 
 
 async def _repository_made(connection: AsyncConnection, name: str) -> int:
@@ -337,9 +340,10 @@ async def _repository_made(connection: AsyncConnection, name: str) -> int:
 def _identity(connection: Connection, name: str) -> int:
     """The id of the repository, which is made if need be."""
     identity = connection.execute(select(_id_of(name))).scalar()
-    if identity is None:
-        row = insert(repositories).values(name=name, created_at=datetime.now(UTC)).returning(repositories.c.id)
-        identity = connection.execute(row).scalar_one()
+    if identity is None:  # or another process makes it in this moment
+        row = {"name": name, "created_at": datetime.now(UTC)}
+        connection.execute(insert_missing(connection, repositories), row)
+        identity = connection.execute(select(_id_of(name))).scalar_one()
     return int(identity)
 
 
@@ -379,14 +383,3 @@ def _link_row(identity: int, parent: str, link: Link) -> dict[str, object]:
     }
 
 
-def _upsert(connection: AsyncConnection | Connection, table: Table, *keys: str, keep: Sequence[str] = ()) -> Any:
-    """An INSERT that overwrites what it meets, except the columns in `keep`."""
-    return _upsert_of(connection.dialect.name, table, keys, tuple(keep))
-
-
-@functools.cache  # building one takes longer than executing it
-def _upsert_of(dialect_name: str, table: Table, keys: tuple[str, ...], keep: tuple[str, ...]) -> Any:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    statement = dialect.insert(table)
-    changing = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in (*keys, *keep)}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changing)

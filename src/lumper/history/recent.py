@@ -27,6 +27,10 @@ class Recent(Generic[_V]):
             (oldest, what), _ = self._answers.popitem(last=False)
             self._asked[oldest].discard(what)
 
-    def forget(self, repository: str) -> None:
+    def forget(self, repository: str | None) -> None:
+        if repository is None:
+            self._answers.clear()
+            self._asked.clear()
+            return
         for asked in self._asked.pop(repository, ()):
             self._answers.pop((repository, asked), None)

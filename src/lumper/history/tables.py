@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 
 
 class Time(TypeDecorator[datetime]):
@@ -37,6 +38,12 @@ class Time(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the text in the table."""
         return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) if value else None
+
+
+@compiles(String, "postgresql")
+def _without_length(kind: String, compiler: Any, **options: Any) -> str:
+    """No text is too long for PostgreSQL either: what may come is checked where it comes in."""
+    return str(compiler.visit_TEXT(Text(collation=kind.collation), **options))
 
 
 def _in_order_of_bytes(length: int) -> String:
@@ -107,11 +114,11 @@ builds = Table(
     Column("started_at", Time),
     Column("finished_at", Time),
     Column("digest", String(160), nullable=False, default="", index=True),
-    Column("size", Integer, nullable=False, default=0),
+    Column("size", BigInteger, nullable=False, default=0),
     Column("tags", JSON, nullable=False, default=list),
     Column("error", Text, nullable=False, default=""),
     Column("hint", Text, nullable=False, default=""),
-    Column("log_size", Integer, nullable=False, default=0),
+    Column("log_size", BigInteger, nullable=False, default=0),
     Column("stages", JSON, nullable=False, default=dict),
     UniqueConstraint("project_id", "ref", "told_commit", "recipe"),
 )

@@ -65,7 +65,7 @@ class Tokens:
         self.version = 0
         database.on_change(TOPIC, self._changed)
 
-    def _changed(self, _name: str) -> None:
+    def _changed(self, _name: str | None) -> None:
         self.version += 1
 
     async def create_token(

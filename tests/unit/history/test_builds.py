@@ -25,8 +25,8 @@ PUSH = Push("owner/app", "refs/tags/v1.0.0", "a" * 40, pusher=Person("ann", "ann
 
 
 @pytest.fixture
-async def history(tmp_path: Path) -> AsyncIterator[History]:
-    opened = open_history(f"sqlite+aiosqlite:///{tmp_path / 'lumper.db'}", tmp_path / "logs", LINKS, encode)
+async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
+    opened = open_history(database_url, tmp_path / "logs", LINKS, encode)
     await opened.database.migrate()
     yield opened
     await opened.database.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,8 @@ OCI = "application/vnd.oci.image.manifest.v1+json"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
     await opened.migrate()
     yield opened
     await opened.close()
@@ -58,11 +57,11 @@ async def test_a_transaction_that_failed_moves_nothing(database: Database) -> No
     assert manifest.build_id is None
 
 
-async def test_everything_outlives_the_process(tmp_path: Path, database: Database) -> None:
+async def test_everything_outlives_the_process(database_url: str, database: Database) -> None:
     await ImageHistory(database).put_manifest("one", NewManifest(A, OCI, 1, ()), ["latest"])
     await ImageHistory(database).link_blob("one", B, 5)
 
-    other = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+    other = Database(database_url)
     try:
         assert await digest_of_tag(ImageHistory(other), "latest") == A
         assert await ImageHistory(other).has_blob("one", B)

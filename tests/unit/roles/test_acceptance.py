@@ -94,9 +94,9 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(tmp_path: Path, database_url: str) -> AsyncIterator[Desk]:
     links = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
-    history = open_history(f"sqlite+aiosqlite:///{tmp_path / 'lumper.db'}", tmp_path / "logs", links, encode)
+    history = open_history(database_url, tmp_path / "logs", links, encode)
     await history.database.migrate()
     yield Desk(history, Acceptance(history))
     await history.database.close()

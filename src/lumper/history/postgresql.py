@@ -1,0 +1,240 @@
+"""The database that several server processes share: PostgreSQL.
+
+Who writes does so alone, as with SQLite: `write` begins by taking a lock of the whole database, so that no transaction
+of ours ever has to be repeated because of another one, and what is read in it is still true when it commits. `hot`
+shares that lock with other `hot` ones, which only insert or overwrite rows. A lock goes with its connection, so a
+server that is killed leaves none behind.
+
+What a transaction changed is told with its commit by NOTIFY; every other process hears of it within milliseconds. One
+that has lost its connection knows nothing for certain until it listens again.
+
+Source: PostgreSQL, "Explicit Locking" (13.3.5, Advisory Locks), and NOTIFY.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Set
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+import structlog
+from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+_CHANNEL: LiteralString = "lumper"
+_MOST_BYTES = 7_000  # of a notification; PostgreSQL takes less than 8,000
+_ALIVE_SECONDS = 5.0  # between two looks whether the connection still is one
+_PAUSE_SECONDS = 0.5
+_TRIES = 5
+_AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
+# A server that lost its power must not hold the lock for ever, nor anyone wait for it without an end.
+_OPTIONS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s -c client_encoding=UTF8"
+_KEEP_ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+
+
+class PostgreSQL:
+    """What is PostgreSQL's own of the ways to the tables."""
+
+    shared = True
+
+    def __init__(self, url: URL) -> None:
+        options = f"{_OPTIONS} {url.query.get('options', '')}".strip()
+        self._url = url.difference_update_query(["options"]).set(drivername="postgresql+psycopg")
+        self._arguments: dict[str, Any] = {
+            "options": options,
+            "connect_timeout": 10,
+            "application_name": "lumper",
+            **_KEEP_ALIVE,
+        }
+        self._engine = create_async_engine(
+            self._url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=self._arguments
+        )
+        self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
+        self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._name = secrets.token_hex(8)
+        self._locks = _Locks(self._connect)
+        self._listening: asyncio.Task[None] | None = None
+        self.hears = False
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is alone in writing."""
+        async with self._writer.begin() as connection:
+            await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_key('write')})")
+            yield connection
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A snapshot."""
+        return self._reader.connect()
+
+    async def hot(self, work: Callable[[Connection], _T]) -> _T:
+        """A write transaction beside others of its kind; it is repeated when it and another one wait for each other."""
+        for left in reversed(range(_TRIES)):
+            try:
+                async with self._writer.begin() as connection:
+                    await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_key('write')})")
+                    return await connection.run_sync(work)
+            except DBAPIError as exc:
+                if not left or getattr(exc.orig, "sqlstate", None) not in _AGAIN:
+                    raise
+        raise AssertionError  # the last try returns or raises
+
+    async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
+        """Let the other processes know, once this transaction is committed, what it changed."""
+        for some in _packed(changes):
+            message = json.dumps({"from": self._name, "changes": some})
+            await connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (_CHANNEL, message))
+
+    async def listen(self, heard: Callable[[Set[tuple[str, str]]], None], lost: Callable[[], None]) -> None:
+        """Call `heard` with what each transaction of another process changed, `lost` when some may have been missed.
+
+        Returns when it listens; it goes on until `close`.
+        """
+        if self._listening is None:
+            ready = asyncio.Event()
+            self._listening = asyncio.create_task(self._listen(heard, lost, ready))
+            await ready.wait()
+
+    async def _listen(
+        self, heard: Callable[[Set[tuple[str, str]]], None], lost: Callable[[], None], ready: asyncio.Event
+    ) -> None:
+        while True:
+            try:
+                async with await self._connect() as connection:
+                    await connection.execute(f"LISTEN {_CHANNEL}")
+                    lost()
+                    self.hears = True
+                    ready.set()
+                    while True:
+                        async for notification in connection.notifies(timeout=_ALIVE_SECONDS):
+                            self._heard(notification.payload, heard)
+                        async with asyncio.timeout(_ALIVE_SECONDS):
+                            await connection.execute("SELECT 1")
+            except (psycopg.Error, OSError) as exc:  # TimeoutError is an OSError
+                log.warning("the database is away", action="database.away", error=str(exc).strip() or repr(exc))
+            finally:
+                self.hears = False
+                lost()
+                ready.set()
+            await self._engine.dispose(close=False)  # the other connections are likely gone too
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]]], None]) -> None:
+        told = json.loads(payload)
+        if told["from"] != self._name:
+            heard({(topic, key) for topic, key in told["changes"]})
+
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[bool]:
+        """Whether no other process, and nobody else in this one, has this name at the moment."""
+        taken = await self._locks.take(name)
+        try:
+            yield taken
+        finally:
+            if taken:
+                await asyncio.shield(self._locks.give_back(name))
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A connection that makes the schema, one process after the other."""
+        engine = create_engine(self._url, connect_args=self._arguments)
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SET lock_timeout = '10min'")
+                connection.exec_driver_sql(f"SELECT pg_advisory_lock({_key('migrate')})")
+                connection.commit()
+                yield connection
+        finally:
+            engine.dispose()
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent; without it the process does not end."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+            self._listening = None
+        await self._locks.close()
+        await self._engine.dispose()
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return await psycopg.AsyncConnection.connect(url, autocommit=True, **self._arguments)
+
+
+class _Locks:
+    """Named locks of this process among all: they live as long as one connection, which is made at first use."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._held: set[str] = set()
+        self._turn = asyncio.Lock()
+
+    async def take(self, name: str) -> bool:
+        """Whether it could be had at once. Raises psycopg.Error."""
+        if name in self._held:
+            return False
+        self._held.add(name)
+        taken = False
+        try:
+            taken = await self._ask("pg_try_advisory_lock", name)
+        finally:
+            if not taken:
+                self._held.discard(name)
+        return taken
+
+    async def give_back(self, name: str) -> None:
+        """Let others have it. If the connection is lost, so is the lock."""
+        with contextlib.suppress(psycopg.Error, OSError):
+            await self._ask("pg_advisory_unlock", name)
+        self._held.discard(name)
+
+    async def _ask(self, function: LiteralString, name: str) -> bool:
+        async with self._turn:
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._connect()
+            try:
+                found = await self._connection.execute(f"SELECT {function}(%s)", (_key(name),))
+            except psycopg.OperationalError:
+                await self._connection.close()
+                if function == "pg_advisory_unlock":
+                    return True
+                self._connection = await self._connect()
+                found = await self._connection.execute(f"SELECT {function}(%s)", (_key(name),))
+            row = await found.fetchone()
+        return bool(row and row[0])
+
+    async def close(self) -> None:
+        """Give back all."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+
+def _key(name: str) -> int:
+    """The number by which PostgreSQL knows a lock."""
+    return int.from_bytes(hashlib.blake2b(f"lumper {name}".encode(), digest_size=8).digest(), signed=True)
+
+
+def _packed(changes: Set[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """The changes in as many at a time as fit into one notification; no change is news too."""
+    some: list[tuple[str, str]] = []
+    size = 0
+    for topic, key in sorted(changes):
+        length = len(json.dumps([topic, key])) + 2
+        if some and size + length > _MOST_BYTES:
+            yield some
+            some, size = [], 0
+        some.append((topic, key))
+        size += length
+    yield some

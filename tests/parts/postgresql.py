@@ -1,0 +1,163 @@
+"""A private PostgreSQL on a socket and a port of loopback, with its data in a temporary folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lumper.history.database import Database
+from lumper.history.tables import metadata
+from parts.rabbitmq import free_ports
+from parts.waiting import wait_for
+
+_START_TIMEOUT = 60
+# Sorting by a language's rules, as a person's own cluster may have it: what has to sort by bytes must say so itself.
+_INIT = ("--auth=scram-sha-256", "--username=lumper", "--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8")
+_QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "max_connections=200")
+
+_END_OTHERS = (
+    b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    b" WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+class PostgresServer:
+    """A server with the user `lumper`. `kill` ends it at once, `start` brings it back with what was committed."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder = folder
+        self._programs = programs
+        self._password = secrets.token_hex(8)
+        (self.port,) = free_ports(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
+        self._made = 0
+        self._ready = ""
+        self._init()
+
+    def _init(self) -> None:
+        password = self.folder / "password"
+        password.write_text(self._password)
+        if self._user:
+            shutil.chown(self.folder, self._user)
+            shutil.chown(password, self._user)
+        command: list[str | Path] = [
+            self._programs / "initdb",
+            "-D",
+            self._data,
+            f"--pwfile={password}",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            *_INIT,
+        ]
+        done = subprocess.run(command, user=self._user, cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"initdb: {done.stdout}{done.stderr}")
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = (
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self.folder}",
+            *_QUICK,
+        )
+        options = [part for setting in settings for part in ("-c", setting)]
+        with (self.folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._data, *options],
+                user=self._user,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_for(self._answers, f"answer of PostgreSQL (see {self.folder}/log)", _START_TIMEOUT)
+
+    def _answers(self) -> bool:
+        assert self._process is not None and self._process.poll() is None, (self.folder / "log").read_text()
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it at once, with all connections; what was committed is there at the next start."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(30)
+            self._process = None
+
+    def cut(self, url: str) -> None:
+        """End all connections to this database."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(_END_OTHERS)
+
+    def url(self, name: str) -> str:
+        """The URL of a database, as `[database] url` takes it."""
+        return f"postgresql://lumper:{self._password}@127.0.0.1:{self.port}/{name}"
+
+    def fresh(self) -> str:
+        """The URL of a new database."""
+        self._made += 1
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE t{self._made}".encode())
+        return self.url(f"t{self._made}")
+
+    def ready(self) -> str:
+        """The URL of a database with Lumper's tables, all of them empty: the same for every test, which is quicker."""
+        if not self._ready:
+            self._ready = self.fresh()
+            asyncio.run(_migrated(self._ready))
+        self.cut(self._ready)
+        with psycopg.connect(self._ready, autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE".encode())
+        return self._ready
+
+
+async def _migrated(url: str) -> None:
+    database = Database(url)
+    await database.migrate()
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running server for the whole test run. A test that kills it starts it again."""
+    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), "")
+    if not found:
+        missing = pytest.fail if os.environ.get("CI") else pytest.skip
+        missing("PostgreSQL is not installed (`apt-get install postgresql`)")
+    with tempfile.TemporaryDirectory(prefix="lumper-postgres-") as folder:
+        server = PostgresServer(Path(folder), Path(found).resolve().parent)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database with Lumper's tables, of each kind: a test that asks for it runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/lumper.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.ready()

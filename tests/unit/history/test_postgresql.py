@@ -1,0 +1,197 @@
+"""What several processes on one PostgreSQL rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Connection, func, insert, select, update
+
+from lumper.errors import Invalid, StorageError
+from lumper.history.database import Database, changed, epoch
+from lumper.history.images import ImageHistory
+from lumper.history.tables import repositories
+from lumper.model.image import NewManifest
+from parts.eventually import eventually
+from parts.postgresql import PostgresServer
+
+A, B = (f"sha256:{letter * 64}" for letter in "ab")
+OCI = "application/vnd.oci.image.manifest.v1+json"
+
+
+@pytest.fixture
+async def two(postgres: PostgresServer) -> AsyncIterator[tuple[Database, Database]]:
+    """The same database, as two processes have it."""
+    url = await asyncio.to_thread(postgres.ready)
+    one, other = Database(url), Database(url)
+    await one.listen()
+    await other.listen()
+    yield one, other
+    await one.close()
+    await other.close()
+
+
+async def _made(database: Database, name: str) -> int:
+    async with database.write() as connection:
+        row = {"name": name, "created_at": datetime.now(UTC)}
+        return int((await connection.execute(insert(repositories).returning(repositories.c.id), row)).scalar_one())
+
+
+async def test_processes_that_start_at_the_same_time_make_the_tables_once(postgres: PostgresServer) -> None:
+    url = await asyncio.to_thread(postgres.fresh)
+    databases = [Database(url) for _ in range(4)]
+    try:
+        await asyncio.gather(*(database.migrate() for database in databases))
+        assert await _made(databases[0], "one") == 1
+    finally:
+        await asyncio.gather(*(database.close() for database in databases))
+
+
+async def test_who_writes_waits_for_who_writes_in_another_process(two: tuple[Database, Database]) -> None:
+    one, other = two
+    identity = await _made(one, "n0")
+
+    async def count_up(database: Database) -> None:
+        """Read, think, write: which loses counts wherever transactions overlap."""
+        async with database.write() as connection:
+            name = (await connection.execute(select(repositories.c.name))).scalar_one()
+            await asyncio.sleep(0)
+            await connection.execute(
+                update(repositories).where(repositories.c.id == identity).values(name=f"n{int(name[1:]) + 1}")
+            )
+
+    await asyncio.gather(*(count_up(database) for database in (one, other) * 10))
+
+    async with one.read() as connection:
+        assert (await connection.execute(select(repositories.c.name))).scalar_one() == "n20"
+
+
+async def test_hot_writes_that_wait_for_each_other_are_repeated(two: tuple[Database, Database]) -> None:
+    ids = [await _made(two[0], name) for name in ("a", "b")]
+    tries: list[int] = []
+
+    def work(order: list[int]) -> None:
+        def both(connection: Connection) -> None:
+            tries.append(1)
+            for identity in order:
+                row = update(repositories).where(repositories.c.id == identity)
+                connection.execute(row.values(created_at=datetime.now(UTC)))
+                connection.execute(select(func.pg_sleep(0.05)))
+
+        return both  # type: ignore[return-value]
+
+    await asyncio.gather(two[0].write_hot(work(ids)), two[1].write_hot(work(ids[::-1])))  # type: ignore[arg-type,func-returns-value]
+
+    assert len(tries) > 2
+
+
+async def test_many_processes_make_one_repository_at_the_same_time(two: tuple[Database, Database]) -> None:
+    images = [ImageHistory(database) for database in two * 4]
+    await asyncio.gather(*(image.link_blob("new", digest, 1) for image in images for digest in (A, B)))
+    assert await images[0].repositories_with(A) == ["new"]
+
+
+async def test_a_tag_that_moves_in_one_process_is_forgotten_in_the_other(two: tuple[Database, Database]) -> None:
+    writer, reader = ImageHistory(two[0]), ImageHistory(two[1])
+    await writer.put_manifest("one", NewManifest(A, OCI, 1, ()), ["latest"])
+
+    async def read() -> str:
+        tag = await reader.tag("one", "latest")
+        return tag.digest if tag else ""
+
+    assert await read() == A
+    await writer.put_manifest("one", NewManifest(B, OCI, 1, ()), ["latest"])
+
+    async def seen() -> bool:
+        return await read() == B
+
+    await eventually(seen, 2)
+
+
+async def test_a_large_change_is_told_whole(two: tuple[Database, Database]) -> None:
+    keys: set[str | None] = set()
+    two[1].on_change("t", keys.add)
+    async with two[0].write() as connection:
+        for number in range(500):
+            changed(connection, "t", f"{number:050}")
+
+    async def all_there() -> bool:
+        return len(keys) == 500
+
+    await eventually(all_there, 5)
+
+
+async def test_nothing_is_remembered_that_may_change_unheard(postgres: PostgresServer) -> None:
+    url = await asyncio.to_thread(postgres.ready)
+    writer, deaf = Database(url), Database(url)
+    try:
+        images = ImageHistory(deaf)
+        await ImageHistory(writer).put_manifest("one", NewManifest(A, OCI, 1, ()), ["latest"])
+        await images.tag("one", "latest")
+        await ImageHistory(writer).put_manifest("one", NewManifest(B, OCI, 1, ()), ["latest"])
+        tag = await images.tag("one", "latest")
+        assert tag is not None
+        assert tag.digest == B
+    finally:
+        await writer.close()
+        await deaf.close()
+
+
+async def test_a_name_belongs_to_one_process_and_to_nobody_when_that_ends(two: tuple[Database, Database]) -> None:
+    one, other = two
+    async with AsyncExitStack() as stack:
+        assert await stack.enter_async_context(one.alone("x"))
+        async with one.alone("x") as again, other.alone("x") as theirs, other.alone("y") as free:
+            assert (again, theirs, free) == (False, False, True)
+        await one.close()
+        async with other.alone("x") as theirs:
+            assert theirs
+
+
+async def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(postgres: PostgresServer) -> None:
+    url = await asyncio.to_thread(postgres.ready)
+    database = Database(url)
+    heard: list[str | None] = []
+    await database.listen()
+    database.on_change("t", heard.append)
+    try:
+        await asyncio.to_thread(postgres.cut, url)
+
+        async def again() -> bool:
+            return bool(heard) and database.hears
+
+        await eventually(again)
+        assert set(heard) == {None}
+        await _made(database, "one")
+        async with database.alone("x") as mine:
+            assert mine
+    finally:
+        await database.close()
+
+
+async def test_where_no_database_answers_that_is_said() -> None:
+    database = Database("postgresql://lumper:s3cret@127.0.0.1:9/lumper")
+    try:
+        with pytest.raises(StorageError, match="does not answer") as caught:
+            await database.migrate()
+        assert "[database] url" in caught.value.hint
+        assert "s3cret" not in caught.value.sentence
+    finally:
+        await database.close()
+
+
+def test_another_database_is_refused() -> None:
+    with pytest.raises(Invalid, match="no such database"):
+        Database("mysql://root@db/lumper")
+
+
+async def test_time_is_that_of_the_database(database_url: str) -> None:
+    database = Database(database_url)
+    await database.migrate()
+    async with database.read() as connection:
+        seconds = (await connection.execute(select(epoch()))).scalar_one()
+    await database.close()
+    assert abs(seconds - datetime.now(UTC).timestamp()) < 5
