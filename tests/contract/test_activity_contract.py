@@ -23,8 +23,8 @@ BOB = Actor("bob", "operator", "192.0.2.8")
 
 @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
 async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
-    make: Callable[[Path], AbstractAsyncContextManager[Known]] = request.param
-    async with make(tmp_path) as made:
+    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
+    async with make(tmp_path, request) as made:
         yield made
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory, drop_private_tag, move_tags
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
+from parts.postgresql import PostgresServer
 
 
 @dataclass
@@ -24,14 +27,27 @@ class Known:
 
 
 @asynccontextmanager
-async def memory(_folder: Path) -> AsyncIterator[Known]:
+async def memory(_folder: Path, _request: pytest.FixtureRequest) -> AsyncIterator[Known]:
     metadata = MemoryMetadata()
     yield Known(metadata, metadata.move_tags, metadata.delete_tag)
 
 
 @asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[Known]:
-    opened = Database(f"sqlite+aiosqlite:///{folder}/lumper.db")
+async def sqlite(folder: Path, _request: pytest.FixtureRequest) -> AsyncIterator[Known]:
+    async with _database(f"sqlite+aiosqlite:///{folder}/lumper.db") as known:
+        yield known
+
+
+@asynccontextmanager
+async def postgresql(_folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[Known]:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    async with _database(server.ready()) as known:
+        yield known
+
+
+@asynccontextmanager
+async def _database(url: str) -> AsyncIterator[Known]:
+    opened = Database(url)
     await opened.migrate()
 
     async def move(repository: str, digest: str, tags: Sequence[str], build_id: int) -> None:
@@ -46,4 +62,4 @@ async def database(folder: Path) -> AsyncIterator[Known]:
     await opened.close()
 
 
-KINDS = [memory, database]
+KINDS = [memory, sqlite, postgresql]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -125,7 +126,8 @@ class PostgresServer:
         """The URL of a database with Lumper's tables, all of them empty: the same for every test, which is quicker."""
         if not self._ready:
             self._ready = self.fresh()
-            asyncio.run(_migrated(self._ready))
+            with ThreadPoolExecutor(1) as thread:  # an event loop may run in this one
+                thread.submit(lambda: asyncio.run(_migrated(self._ready))).result()
         self.cut(self._ready)
         with psycopg.connect(self._ready, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE".encode())

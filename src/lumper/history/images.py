@@ -381,5 +381,3 @@ def _link_row(identity: int, parent: str, link: Link) -> dict[str, object]:
         "manifest": link.manifest,
         "size": link.size,
     }
-
-
