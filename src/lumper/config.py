@@ -128,6 +128,7 @@ class RegistryConfig(Section):
     untagged: Literal["keep", "delete"] = "keep"
     gc_interval: float = Field(default=600, ge=0, allow_inf_nan=False)
     gc_grace: float = Field(default=3600, gt=0, le=366 * 86_400)
+    undo_days: float = Field(default=7, ge=0, le=36_600)
     activity_days: int = Field(default=365, ge=0, le=36_600)
 
 

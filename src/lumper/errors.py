@@ -5,6 +5,7 @@
     ├── RecipeError                 `lumper.toml` in the repository is wrong (likewise, with lines)
     ├── NotFound · Conflict · Invalid   what an API caller asked for
     ├── Unauthorized · Forbidden · TooManyAttempts   who asked
+    │   └── RuleForbids             a rule for the repository: immutable tags, quotas
     ├── ServerUnreachable           the command line or a role looks for the server (temporary)
     ├── SourceError                 the forge's git repository
     │   ├── GitUnreachable          (temporary)
@@ -110,6 +111,12 @@ class Unauthorized(LumperError):
 
 class Forbidden(LumperError):
     """You may not do that."""
+
+
+class RuleForbids(Forbidden):
+    """A rule of the registry forbids that."""
+
+    default_hint = "`lumper registry rules list` shows the rules; an admin can change them."
 
 
 class TooManyAttempts(LumperError):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.history.images import move_tags
 from lumper.history.store import open_history
 from lumper.history.tables import builds, rollouts, services
+from lumper.history.tagging import move_tags
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.model.image import Link, NewManifest
 from lumper.model.links import Links

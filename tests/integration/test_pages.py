@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from lumper.history.images import move_tags
+from lumper.history.tagging import move_tags
 from lumper.model import events
 from lumper.model.build import BuildState, Output, StepState
 from lumper.model.deployment import Container, ContainerState, Port, RolloutState, Service

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lumper.history.database import Database
-from lumper.history.images import ImageHistory, drop_private_tag, move_tags
+from lumper.history.images import ImageHistory
+from lumper.history.tagging import drop_private_tag, move_tags
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
 from parts.postgresql import PostgresServer

@@ -10,6 +10,7 @@ from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.output import show_json, size, table
+from lumper.cli.rules import app as rules
 from lumper.cli.serve import serve
 from lumper.config import load
 from lumper.errors import ServerUnreachable, StorageError
@@ -107,3 +108,6 @@ def verify(*, json: bool = False, target: Target = _HERE) -> None:
         print(f"\n{read}, {done['repositories']} repositories compared.")
     if flaws:
         sys.exit(1)
+
+
+app.command(rules)

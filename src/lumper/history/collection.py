@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import ScalarSelect, select
+from sqlalchemy import Connection, ScalarSelect, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history import garbage as tables
-from lumper.history.database import Database, changed
-from lumper.history.tables import repositories
+from lumper.history.activity import record
+from lumper.history.database import Database, changed, insert_missing
+from lumper.history.tables import manifests, repositories
+from lumper.model.activity import RETENTION, Action, Activity
 from lumper.model.garbage import Garbage, GarbageKind
 
 TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
@@ -22,7 +25,13 @@ class Collection:
         self._database = database
 
     async def garbage(
-        self, repository: str, before: datetime, *, untagged: bool = False, limit: int = 500
+        self,
+        repository: str,
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
+        limit: int = 500,
     ) -> list[Garbage]:
         """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
         async with self._database.read() as connection:
@@ -30,7 +39,9 @@ class Collection:
             if identity is None:
                 return []
             stale = await tables.stale_tags(connection, identity, before, limit)
-            needless = await tables.needless_manifests(connection, identity, before, limit, untagged=untagged)
+            needless = await tables.needless_manifests(
+                connection, identity, before, limit, untagged=untagged, left=left
+            )
             loose = await tables.needless_links(connection, identity, before, limit)
         return [
             *(Garbage(GarbageKind.TAG, repository, name) for name in stale),
@@ -39,7 +50,13 @@ class Collection:
         ]
 
     async def collect(
-        self, repository: str, garbage: Sequence[Garbage], before: datetime, *, untagged: bool = False
+        self,
+        repository: str,
+        garbage: Sequence[Garbage],
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
     ) -> list[Garbage]:
         """Remove what is still garbage, judged again in the transaction that removes it; what was removed."""
         names = {kind: [one.name for one in garbage if one.kind is kind] for kind in GarbageKind}
@@ -55,8 +72,9 @@ class Collection:
                 gone |= {(GarbageKind.LINK, digest) for digest, _ in loose}
             for some in tables.parts(names[GarbageKind.MANIFEST]):
                 needless = await tables.needless_manifests(
-                    connection, identity, before, len(some), untagged=untagged, among=some
+                    connection, identity, before, len(some), untagged=untagged, left=left, among=some
                 )
+                await _tell_of_retired(connection, repository, identity, [digest for digest, _ in needless])
                 await tables.drop_manifests(connection, identity, [digest for digest, _ in needless])
                 gone |= {(GarbageKind.MANIFEST, digest) for digest, _ in needless}
             for some in tables.parts(names[GarbageKind.TAG]):
@@ -92,6 +110,30 @@ class Collection:
             return [] if identity is None else await tables.flaws(connection, identity, limit)
 
 
+async def _tell_of_retired(connection: AsyncConnection, repository: str, identity: int, digests: Sequence[str]) -> None:
+    """What retention gave up goes: that is told, while other garbage is nobody's loss."""
+    mine = manifests.c.repository_id == identity, manifests.c.digest.in_(digests), manifests.c.retired
+    retired = (await connection.execute(select(manifests.c.digest).where(*mine))).scalars()
+    now = datetime.now(UTC)
+    done = [Activity(now, Action.DELETE, RETENTION, repository, digest=digest) for digest in retired]
+    await connection.run_sync(record, done)
+
+
 def id_of(repository: str) -> ScalarSelect[int]:
     """The id of a repository, as a part of other statements."""
     return select(repositories.c.id).where(repositories.c.name == repository).scalar_subquery()
+
+
+async def repository_made(connection: AsyncConnection, name: str) -> int:
+    """Like `repository_id`, for asynchronous transactions."""
+    return await connection.run_sync(repository_id, name)
+
+
+def repository_id(connection: Connection, name: str) -> int:
+    """The id of the repository, which is made if need be."""
+    identity = connection.execute(select(id_of(name))).scalar()
+    if identity is None:  # or another process makes it in this moment
+        row = {"name": name, "created_at": datetime.now(UTC)}
+        connection.execute(insert_missing(connection, repositories), row)
+        identity = connection.execute(select(id_of(name))).scalar_one()
+    return int(identity)

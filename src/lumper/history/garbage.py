@@ -6,10 +6,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumper.history.tables import blobs, builds, manifest_links, manifests, repository_blobs, rollouts, tags
+from lumper.history.needed import needed
+from lumper.history.tables import (
+    activity,
+    blobs,
+    builds,
+    manifest_links,
+    manifests,
+    repositories,
+    repository_blobs,
+    rollouts,
+    tags,
+)
 from lumper.model.build import BuildState
 from lumper.model.image import PRIVATE_PREFIX, build_of
 
@@ -52,25 +63,42 @@ async def needless_manifests(
     limit: int,
     *,
     untagged: bool,
+    left: datetime | None = None,
     among: Sequence[str] | None = None,
 ) -> list[tuple[str, int]]:
-    """Digest and size of the manifests that nothing keeps; `among` these, if given."""
+    """Digest and size of the manifests that nothing keeps, and that no tag `left` since; `among` these, if given."""
     mine = manifests.c
+    unused = and_(~exists().where(builds.c.digest == mine.digest), ~exists().where(rollouts.c.digest == mine.digest))
+    if not untagged:
+        unused = and_(unused, mine.abandoned)
     query = select(mine.digest, mine.size).where(
         mine.repository_id == identity,
         mine.pushed_at < before,
         ~exists().where(tags.c.repository_id == identity, tags.c.digest == mine.digest),
         ~exists().where(_CHILDREN.c.repository_id == identity, _CHILDREN.c.child == mine.digest, _CHILDREN.c.manifest),
         ~exists().where(_SUBJECTS.c.repository_id == identity, mine.subject != "", _SUBJECTS.c.digest == mine.subject),
-        ~exists().where(builds.c.digest == mine.digest),
-        ~exists().where(rollouts.c.digest == mine.digest),
+        or_(unused, and_(mine.retired, mine.digest.not_in(await _needed(connection, identity)))),
     )
-    if not untagged:
-        query = query.where(mine.abandoned)
+    if left is not None:
+        query = query.where(~_left_since(identity, mine.digest, left))
     if among is not None:
         query = query.where(mine.digest.in_(among))
     rows = await connection.execute(query.order_by(mine.digest).limit(limit))
     return [(row.digest, row.size) for row in rows]
+
+
+async def _needed(connection: AsyncConnection, identity: int) -> list[str]:
+    """What runs or was built last, if there is anything in the repository that may go although it once was needed."""
+    retired = exists().where(manifests.c.repository_id == identity, manifests.c.retired)
+    return list(await needed(connection)) if (await connection.execute(select(retired))).scalar() else []
+
+
+def _left_since(identity: int, digest: ColumnElement[str], since: datetime) -> ColumnElement[bool]:
+    told = activity.c
+    name = select(repositories.c.name).where(repositories.c.id == identity).scalar_subquery()
+    return exists().where(  # the second condition is word for word that of the index
+        told.repository == name, text("before != ''"), told.before == digest, told.at >= since
+    )
 
 
 async def needless_links(
@@ -105,7 +133,11 @@ async def drop_manifests(connection: AsyncConnection, identity: int, digests: Se
     for some in parts(digests):
         mine = and_(manifests.c.repository_id == identity, manifests.c.digest.in_(some))
         abandoned = list(
-            (await connection.execute(select(manifests.c.digest).where(mine, manifests.c.abandoned))).scalars()
+            (
+                await connection.execute(
+                    select(manifests.c.digest).where(mine, or_(manifests.c.abandoned, manifests.c.retired))
+                )
+            ).scalars()
         )
         theirs = select(manifest_links.c.child).where(
             manifest_links.c.repository_id == identity, manifest_links.c.parent.in_(some)

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, select, update
+from sqlalchemy import Connection, Row, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumper.errors import Conflict
 from lumper.history.activity import ActivityLog, record, record_pointing
-from lumper.history.collection import TOPIC, Collection
+from lumper.history.collection import TOPIC, Collection, repository_id, repository_made
 from lumper.history.collection import id_of as _id_of
-from lumper.history.database import Database, changed, insert_missing, upsert
+from lumper.history.database import Database, changed, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.grouping import Grouped
 from lumper.history.overview import all_images, public
 from lumper.history.recent import Recent
+from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
+from lumper.history.tagging import TagHistory, here, point
 from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
@@ -26,7 +27,7 @@ _MOST_BYTES = 1 << 44
 _REMEMBERED = 16_384  # repositories
 
 
-class ImageHistory(Collection, ActivityLog):
+class ImageHistory(Collection, TagHistory, RuleHistory, ActivityLog):
     """The registry's metadata in the database.
 
     Tags, manifests and rights to blobs that are there are answered from memory; every transaction that changes them,
@@ -35,6 +36,7 @@ class ImageHistory(Collection, ActivityLog):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
+        RuleHistory.__init__(self, database)
         self._changes = 0
         self._blobs: Recent[bool] = Recent()
         self._manifests: Recent[Manifest] = Recent()
@@ -104,10 +106,11 @@ class ImageHistory(Collection, ActivityLog):
         self, repository: str, manifest: NewManifest, tags: Sequence[str], actor: Actor = SERVER
     ) -> None:
         """Make the manifest known and let the tags point at it, in one transaction, which also tells who did so."""
-        now = datetime.now(UTC)
+        now, rules = datetime.now(UTC), await self.rules()
         links = list({(link.digest, link.manifest): link for link in manifest.links}.values())
         async with self._database.write() as connection:
-            identity = await _repository_made(connection, repository)
+            identity = await repository_made(connection, repository)
+            await check_moves(connection, rules, repository, identity, tags, manifest.digest)
             row = {
                 "repository_id": identity,
                 "digest": manifest.digest,
@@ -120,9 +123,11 @@ class ImageHistory(Collection, ActivityLog):
                 "created_at": now,
                 "pushed_at": now,
                 "abandoned": False,
+                "retired": False,
             }
             await connection.execute(
-                upsert(connection, manifests, "repository_id", "digest", keep=("created_at", "build_id")), row
+                upsert(connection, manifests, "repository_id", "digest", keep=("created_at", "build_id", "pulled_at")),
+                row,
             )
             if links:
                 await connection.execute(
@@ -132,7 +137,7 @@ class ImageHistory(Collection, ActivityLog):
             await connection.run_sync(_stored, {manifest.digest: manifest.size}, now)
             done = pushed(repository, manifest.digest, tags, actor, now)
             await connection.run_sync(record_pointing, identity, done)
-            await _point(connection, identity, manifest.digest, tags, None, now)
+            await point(connection, identity, manifest.digest, tags, None, now)
             changed(connection, TOPIC, repository)
 
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
@@ -140,7 +145,7 @@ class ImageHistory(Collection, ActivityLog):
         if known := self._manifests.get(repository, digest):
             return known
         changes = self._changes
-        query = select(manifests).where(manifests.c.repository_id == _id_of(repository), manifests.c.digest == digest)
+        query = select(manifests).where(*here(repository, digest))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).first()
         if row is None:
@@ -211,11 +216,6 @@ class ImageHistory(Collection, ActivityLog):
             rows = (await connection.execute(whole)).all()
         return [referrer_from_row(row) for row in rows], count < len(there)
 
-    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
-        """Remove a tag; whether it was there."""
-        async with self._database.write() as connection:
-            return await _drop_tag(connection, repository, name, actor)
-
     async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
         """Remove a manifest and the tags that point at it; whether it was there."""
         now = datetime.now(UTC)
@@ -224,6 +224,7 @@ class ImageHistory(Collection, ActivityLog):
             changed(connection, TOPIC, repository)
             if identity is None:
                 return False
+            await check_removal(connection, await rules_in(connection), repository, identity, digest)
             mine = tags.c.repository_id == identity, tags.c.digest == digest
             names = (await connection.execute(select(tags.c.name).where(*mine).order_by(tags.c.name))).scalars().all()
             if await drop_manifests(connection, identity, [digest]) == 0:
@@ -238,39 +239,10 @@ class ImageHistory(Collection, ActivityLog):
         async with self._database.write() as connection:
             identity = (await connection.execute(select(_id_of(repository)))).scalar()
             changed(connection, TOPIC, repository)
-            return identity is not None and await drop_links(connection, identity, [digest]) > 0
-
-
-async def move_tags(
-    connection: AsyncConnection,
-    repository: str,
-    digest: str,
-    tags: Sequence[str],
-    build_id: int,
-    now: datetime,
-    actor: Actor = SERVER,
-) -> None:
-    """Within the caller's transaction: let `tags` point at the manifest that the build made.
-
-    Raises Conflict if the manifest is not in the repository.
-    """
-    marked = await connection.execute(
-        update(manifests)
-        .where(manifests.c.repository_id == _id_of(repository), manifests.c.digest == digest)
-        .values(build_id=build_id, abandoned=False)
-    )
-    if marked.rowcount == 0:
-        raise Conflict(f"The repository {repository} has no manifest {digest}.")
-    identity = await _repository_made(connection, repository)
-    done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=f"build {build_id}") for name in tags]
-    await connection.run_sync(record_pointing, identity, done)
-    await _point(connection, identity, digest, tags, build_id, now)
-    changed(connection, TOPIC, repository)
-
-
-async def drop_private_tag(connection: AsyncConnection, repository: str, name: str) -> None:
-    """Within the caller's transaction: remove a tag that a build has pushed under. No error if there is none."""
-    await _drop_tag(connection, repository, name)
+            if identity is None:
+                return False
+            await check_removal(connection, await rules_in(connection), repository, identity, digest)
+            return await drop_links(connection, identity, [digest]) > 0
 
 
 def manifest_from_row(row: Row[Any]) -> Manifest:
@@ -288,35 +260,11 @@ def referrer_from_row(row: Row[Any]) -> Referrer:
     return Referrer(row.digest, row.media_type, row.size, row.artifact_type, row.annotations)
 
 
-async def _drop_tag(connection: AsyncConnection, repository: str, name: str, actor: Actor = SERVER) -> bool:
-    here = tags.c.repository_id == _id_of(repository), tags.c.name == name
-    before = (await connection.execute(delete(tags).where(*here).returning(tags.c.digest))).scalar()
-    changed(connection, TOPIC, repository)
-    if before is None:
-        return False
-    done = Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=before)
-    await connection.run_sync(record, [done])
-    return True
-
-
-async def _point(
-    connection: AsyncConnection, identity: int, digest: str, names: Sequence[str], build_id: int | None, now: datetime
-) -> None:
-    if names:
-        await connection.execute(
-            upsert(connection, tags, "repository_id", "name"),
-            [
-                {"repository_id": identity, "name": name, "digest": digest, "updated_at": now, "build_id": build_id}
-                for name in names
-            ],
-        )
-
-
 def _linked(connection: Connection, links: Sequence[tuple[str, str, int]], known: Mapping[str, int]) -> dict[str, int]:
     """Write the links of blobs, and that these are stored; the ids of the repositories, some of which `known` has."""
     now = datetime.now(UTC)
     identities = {
-        name: known.get(name) or _identity(connection, name) for name in sorted({name for name, _, _ in links})
+        name: known.get(name) or repository_id(connection, name) for name in sorted({name for name, _, _ in links})
     }
     rows = {
         (name, digest): {"repository_id": identities[name], "digest": digest, "size": size, "linked_at": now}
@@ -331,20 +279,6 @@ def _linked(connection: Connection, links: Sequence[tuple[str, str, int]], known
 def _stored(connection: Connection, sizes: Mapping[str, int], now: datetime) -> None:
     rows = [{"digest": digest, "size": size, "stored_at": now} for digest, size in sorted(sizes.items())]
     connection.execute(upsert(connection, blobs, "digest"), rows)
-
-
-async def _repository_made(connection: AsyncConnection, name: str) -> int:
-    return await connection.run_sync(_identity, name)
-
-
-def _identity(connection: Connection, name: str) -> int:
-    """The id of the repository, which is made if need be."""
-    identity = connection.execute(select(_id_of(name))).scalar()
-    if identity is None:  # or another process makes it in this moment
-        row = {"name": name, "created_at": datetime.now(UTC)}
-        connection.execute(insert_missing(connection, repositories), row)
-        identity = connection.execute(select(_id_of(name))).scalar_one()
-    return int(identity)
 
 
 async def _known(connection: AsyncConnection, table: Table, repository: str, links: list[Link]) -> set[str]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -208,9 +209,12 @@ manifests = Table(
     Column("created_at", Time, nullable=False),
     Column("pushed_at", Time, nullable=False),  # the last time; or when what kept it went, if that was later
     Column("abandoned", Boolean, nullable=False, default=False),  # only a build that has ended had a use for it
+    Column("retired", Boolean, nullable=False, default=False),  # retention gave it up
+    Column("pulled_at", Time),  # a minute late
     Column("build_id", Integer),
     Index("manifests_subject", "repository_id", "subject", "digest"),
     Index("manifests_digest", "digest"),
+    Index("manifests_retired", "repository_id", sqlite_where=text("retired = 1"), postgresql_where=text("retired")),
 )
 
 manifest_links = Table(
@@ -235,6 +239,14 @@ tags = Table(
     Index("tags_digest", "repository_id", "digest"),
 )
 
+rules = Table(
+    "rules",
+    metadata,
+    Column("repositories", _in_order_of_bytes(255), primary_key=True),  # a glob
+    Column("body", JSON, nullable=False),
+    Column("updated_at", Time, nullable=False),
+)
+
 activity = Table(  # who did what; nothing in it refers to other tables, so that it outlives what it tells of
     "activity",
     metadata,
@@ -252,6 +264,13 @@ activity = Table(  # who did what; nothing in it refers to other tables, so that
     Index("activity_repository", "repository", "id"),
     Index("activity_tag", "repository", "tag", "id"),
     Index("activity_actor", "actor", "id"),
+    Index(
+        "activity_before",
+        "repository",
+        "before",
+        sqlite_where=text("before != ''"),
+        postgresql_where=text("before != ''"),
+    ),
     sqlite_autoincrement=True,  # who reads on from an id may not meet it again after all rows were forgotten
 )
 

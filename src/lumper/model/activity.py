@@ -17,12 +17,14 @@ class Action(StrEnum):
     tag     a tag was set or moved
     untag   a tag was removed; `digest` is ""
     delete  a manifest was removed, `digest`
+    rule    a rule was set or removed; `repository` is its glob
     """
 
     PUSH = "push"
     TAG = "tag"
     UNTAG = "untag"
     DELETE = "delete"
+    RULE = "rule"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Actor:
 
 
 SERVER = Actor("lumper", "server")
+RETENTION = Actor("retention", "server")
 
 
 @dataclass(frozen=True)

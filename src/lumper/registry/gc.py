@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypedDict
 
 import structlog
 
@@ -54,12 +55,19 @@ _TOLD = 1000  # things of one report
 class Policy:
     """What is kept, and for how long. `untagged`: whether manifests that lost their tags go too.
 
-    `activity` is how long the activity log reaches back, 0 for ever.
+    What a tag has left is kept for `undo`, so that the tag can go back. `activity` is how long the activity log reaches
+    back, 0 for ever.
     """
 
     grace: timedelta = timedelta(hours=1)
     untagged: bool = False
+    undo: timedelta = timedelta()
     activity: timedelta = timedelta()
+
+
+class _Which(TypedDict):
+    untagged: bool
+    left: datetime | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ class Collector:
     async def _repository(self, repository: str, before: datetime, report: Report) -> Report:
         limit = _TOLD if report.dry_run else _STEP
         while True:
-            found = await self._metadata.garbage(repository, before, untagged=self._policy.untagged, limit=limit)
+            found = await self._metadata.garbage(repository, before, **self._which(), limit=limit)
             if report.dry_run:
                 return told(report, found)
             gone = await self._whole(self._collect(repository, found, before))
@@ -147,7 +155,11 @@ class Collector:
             chosen = [one for one in found if one.kind is GarbageKind.TAG or one.name in free]
             if not chosen:
                 return []
-            return await self._metadata.collect(repository, chosen, before, untagged=self._policy.untagged)
+            return await self._metadata.collect(repository, chosen, before, **self._which())
+
+    def _which(self) -> _Which:
+        undo = self._policy.undo
+        return _Which(untagged=self._policy.untagged, left=datetime.now(UTC) - undo if undo else None)
 
     async def _bytes(self, before: datetime, report: Report) -> Report:
         last = ""

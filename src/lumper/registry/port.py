@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from lumper.model.activity import SERVER, Action, Activity, Actor
 from lumper.model.garbage import Garbage
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag
+from lumper.model.rules import Rule, Rules
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,11 @@ class Storage(Protocol):
 
 
 class Metadata(Protocol):
-    """What the registry knows: repositories, the blobs that each may serve, manifests, tags. Durable on return."""
+    """What the registry knows: repositories, the blobs that each may serve, manifests, tags. Durable on return.
+
+    Whatever moves or removes a tag, or removes what a tag needs, raises RuleForbids if a rule makes that tag immutable;
+    only `retire` and `collect` do not touch such tags in the first place.
+    """
 
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
@@ -147,6 +152,14 @@ class Metadata(Protocol):
         as have `most_bytes` together, for each may have annotations of megabytes.
         """
 
+    async def point_tag(
+        self, repository: str, name: str, digest: str, actor: Actor, *, expected: str | None = None, detail: str = ""
+    ) -> None:
+        """Let a tag point at a manifest that is there, if it points at `expected` ("": nowhere; None: anywhere) now.
+
+        Raises NotFound, Conflict, RuleForbids.
+        """
+
     async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
         """Remove a tag; whether it was there. It is told who did so, except of private tags."""
 
@@ -175,22 +188,44 @@ class Metadata(Protocol):
     async def forget_activities(self, before: datetime) -> int:
         """Forget the activities that are older; how many."""
 
+    async def rules(self) -> Rules:
+        """All rules for repositories, the most specific first."""
+
+    async def set_rule(self, rule: Rule, actor: Actor) -> None:
+        """Make the rule, or the one of the same glob be this from now on."""
+
+    async def remove_rule(self, repositories: str, actor: Actor) -> None:
+        """Remove the rule of this glob. Raises NotFound."""
+
     async def garbage(
-        self, repository: str, before: datetime, *, untagged: bool = False, limit: int = 500
+        self,
+        repository: str,
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
+        limit: int = 500,
     ) -> list[Garbage]:
         """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`.
 
         - A private tag of a build that has ended or is forgotten.
         - A manifest without a tag, that is neither the child of another one nor the referrer of a subject that is
           there, and whose digest no build and no rollout has: if only a build's private tag ever held it, or, with
-          `untagged`, in any case.
+          `untagged`, in any case. One that retention gave up goes too, unless it is `needed`. One that a tag has left
+          after `left` stays, so that the tag can go back.
         - The link to a blob that no manifest of the repository refers to.
 
         What goes makes more of it garbage, but not before it was left alone for as long again.
         """
 
     async def collect(
-        self, repository: str, garbage: Sequence[Garbage], before: datetime, *, untagged: bool = False
+        self,
+        repository: str,
+        garbage: Sequence[Garbage],
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
     ) -> list[Garbage]:
         """Remove what is still garbage, judged again in the transaction that removes it; what was removed."""
 

@@ -7,6 +7,7 @@ from lumper.registry.gc import Collector, Observe, Policy, unobserved
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import Metadata, Storage
+from lumper.registry.tagging import Tagging
 from lumper.registry.tags import Listings
 from lumper.registry.verify import Verifier
 
@@ -18,8 +19,10 @@ class Registry:
         self, storage: Storage, metadata: Metadata, policy: Policy | None = None, collected: Observe = unobserved
     ) -> None:
         holds = Holds()
+        self.metadata = metadata
         self.blobs = Blobs(storage, metadata, holds)
         self.manifests = Manifests(storage, metadata, holds)
+        self.tagging = Tagging(metadata, holds)
         self.listings = Listings(metadata)
         policy = policy or Policy()
         self.collector = Collector(storage, metadata, holds, policy, collected)

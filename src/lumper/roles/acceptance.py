@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumper.errors import Conflict, LogGap, OutOfTurn
+from lumper.errors import Conflict, LogGap, OutOfTurn, RuleForbids
 from lumper.history.builds import build_from_row
-from lumper.history.images import drop_private_tag, move_tags
 from lumper.history.store import History
+from lumper.history.tagging import drop_private_tag, move_tags
 from lumper.model import events
 from lumper.model.activity import Actor
 from lumper.model.build import BuildState, Outcome, Result
@@ -127,8 +127,8 @@ class Acceptance:
         try:
             actor = Actor(row.pusher_name, "build")
             await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC), actor)
-        except Conflict as exc:
-            hint = "Restart the build; if it fails again, look at the registry."
+        except (Conflict, RuleForbids) as exc:
+            hint = exc.hint or "Restart the build; if it fails again, look at the registry."
             await builds.end(connection, row.id, BuildState.FAILED, **common, error=exc.message, hint=hint)
             return
         hint = await self._deployable(connection, row, result.service)

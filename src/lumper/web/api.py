@@ -29,13 +29,14 @@ from lumper.errors import (
 )
 from lumper.history.accounts import ApiToken
 from lumper.history.store import History
+from lumper.model.activity import Actor
 from lumper.model.build import Build
 from lumper.model.deployment import Container, Rollout
 from lumper.model.image import Image
 from lumper.model.links import Links
 from lumper.model.people import PEOPLE as PEOPLE
 from lumper.model.people import Identity, Role
-from lumper.web.auth import Authenticator, same_origin
+from lumper.web.auth import Authenticator, actor_of, same_origin
 from lumper.web.openapi import describe
 from lumper.web.shapes import (
     MOST,
@@ -238,6 +239,11 @@ class Api:
 
 def _build(build: Build) -> dict[str, Any]:
     return {**vars(build), "tag": build.tag, "seconds": build.seconds}
+
+
+def asking(request: web.Request) -> Actor:
+    """Who has sent this request, for the activity log."""
+    return actor_of(request[IDENTITY], request)
 
 
 async def body_of(request: web.Request, model: type[Model]) -> Model:

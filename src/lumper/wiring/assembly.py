@@ -51,6 +51,7 @@ def open_registry(config: Config, storage: Storage, history: History, metrics: M
     policy = Policy(
         timedelta(seconds=config.registry.gc_grace),
         untagged=config.registry.untagged == "delete",
+        undo=timedelta(days=config.registry.undo_days),
         activity=timedelta(days=config.registry.activity_days),
     )
 

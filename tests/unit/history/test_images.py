@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from lumper.history.database import Database
-from lumper.history.images import ImageHistory, move_tags
+from lumper.history.images import ImageHistory
+from lumper.history.tagging import move_tags
 from lumper.model.image import NewManifest
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")

@@ -14,6 +14,7 @@ from sqlalchemy import update
 from lumper.errors import LogGap, OutOfTurn
 from lumper.history.store import History, open_history
 from lumper.history.tables import builds as builds_table
+from lumper.model.activity import SERVER, Actor
 from lumper.model.build import Build, BuildState, Outcome, Output, Result
 from lumper.model.deployment import Container, ContainerState, RolloutState, Service
 from lumper.model.events import (
@@ -33,10 +34,11 @@ from lumper.model.events import (
     RolloutReport,
     WorkerOnline,
 )
-from lumper.model.image import NewManifest
+from lumper.model.image import NewManifest, private_tag
 from lumper.model.lease import MOST_ATTEMPTS
 from lumper.model.links import Links
 from lumper.model.log import to_line
+from lumper.model.rules import Rule
 from lumper.model.source import Person, Push, parse_git_url
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.codec import decode, encode
@@ -139,6 +141,32 @@ async def test_a_success_moves_the_tags_and_tells_the_people(desk: Desk) -> None
     [report] = await desk.sent()
     assert isinstance(report, BuildReport)
     assert (report.build, report.page) == (build, f"http://lumper.test/builds/{build_id}")
+
+
+async def test_a_build_that_would_move_an_immutable_tag_fails_and_moves_none(desk: Desk) -> None:
+    await desk.manifest(digest(9), tag="1.2.3")
+    await desk.history.images.set_rule(Rule("owner/*", immutable=("*.*.*",)), SERVER)
+    build_id = await desk.queued()
+    await desk.manifest(digest(1), tag=private_tag(build_id, 1))
+
+    await desk.handle(started(build_id), finished(build_id, success(1)))
+
+    build = await desk.build(build_id)
+    assert build.state is BuildState.FAILED
+    assert build.error == "The tag owner/app:1.2.3 is immutable by the rule for owner/*."
+    assert "another tag" in build.hint
+    assert await desk.tags() == {"1.2.3": "0009"}
+    assert await desk.history.images.tag("owner/app", private_tag(build_id, 1)) is None
+
+
+async def test_a_build_moves_tags_in_the_name_of_who_pushed_the_git_tag(desk: Desk) -> None:
+    build_id = await desk.queued()
+    await desk.manifest(digest(1))
+
+    await desk.handle(started(build_id), finished(build_id, success(1)))
+
+    told = await desk.history.activity.activities(tag="latest")
+    assert [(one.actor, one.detail) for one in told] == [(Actor("ann", "build"), f"build {build_id}")]
 
 
 async def test_a_patch_of_an_old_line_and_a_pre_release_leave_latest_alone(desk: Desk) -> None:

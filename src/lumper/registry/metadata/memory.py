@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from lumper.errors import Conflict
-from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
+from lumper.errors import Conflict, NotFound
+from lumper.model.activity import RETENTION, SERVER, Action, Activity, Actor, pushed
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, build_of, fitting
+from lumper.registry.metadata.memory_log import MemoryLog
 
 
 @dataclass
@@ -19,6 +20,8 @@ class _Repository:
     linked_at: dict[str, datetime] = field(default_factory=dict)
     pushed_at: dict[str, datetime] = field(default_factory=dict)
     abandoned: set[str] = field(default_factory=set)
+    retired: set[str] = field(default_factory=set)
+    pulled_at: dict[str, datetime] = field(default_factory=dict)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     pushed: dict[str, NewManifest] = field(default_factory=dict)
     tags: dict[str, Tag] = field(default_factory=dict)
@@ -26,6 +29,19 @@ class _Repository:
     @property
     def public_tags(self) -> list[Tag]:
         return [tag for name, tag in sorted(self.tags.items()) if not name.startswith(PRIVATE_PREFIX)]
+
+    def use(self, digest: str) -> None:
+        """Somebody has a use for the manifest."""
+        self.abandoned.discard(digest)
+        self.retired.discard(digest)
+
+    def above(self, digest: str) -> set[str]:
+        """The manifest or blob itself, and all manifests that it is a part of."""
+        found, last = {digest}, 0
+        while len(found) > last:
+            last = len(found)
+            found |= {one for one, pushed in self.pushed.items() if found & {link.digest for link in pushed.links}}
+        return found
 
     def below(self, digest: str) -> Iterator[str]:
         """What the manifest keeps: its children, blobs or manifests, and its referrers."""
@@ -42,25 +58,27 @@ class _Repository:
             for times in (self.linked_at, self.pushed_at):
                 if kept in times:
                     times[kept] = now
-            if digest in self.abandoned and kept in self.manifests:
+            if digest in self.abandoned | self.retired and kept in self.manifests:
                 self.abandoned.add(kept)
-        self.abandoned.discard(digest)
+        self.use(digest)
         del self.manifests[digest], self.pushed[digest], self.pushed_at[digest]
         return True
 
 
-class MemoryMetadata:
-    """The metadata port over dictionaries. `running` are the builds that have not ended, `needed` are digests of
-    builds and rollouts.
+class MemoryMetadata(MemoryLog):
+    """The metadata port over dictionaries.
+
+    `running` are the builds that have not ended, `needed` are digests of builds and rollouts, `in_use` those of them
+    that run or were built last, with the reason.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._repositories: dict[str, _Repository] = {}
         self._stored: dict[str, tuple[int, datetime]] = {}
-        self._activities: list[Activity] = []
-        self._told = 0
         self.running: set[int] = set()
         self.needed: set[str] = set()
+        self.in_use: dict[str, str] = {}
 
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
@@ -86,6 +104,7 @@ class MemoryMetadata:
     ) -> None:
         """Make the manifest known and let the tags point at it."""
         known = self._made(repository)
+        self._check_moves(repository, known, tags, manifest.digest)
         before = known.manifests.get(manifest.digest)
         unique = {(link.digest, link.manifest): link for link in manifest.links}.values()
         now = datetime.now(UTC)
@@ -98,9 +117,9 @@ class MemoryMetadata:
             build_id=before.build_id if before else None,
         )
         known.pushed[manifest.digest], known.pushed_at[manifest.digest] = manifest, now
-        known.abandoned.discard(manifest.digest)
+        known.use(manifest.digest)
         self._stored[manifest.digest] = (manifest.size, now)
-        self._tell(pushed(repository, manifest.digest, tags, actor, now))
+        self._done(pushed(repository, manifest.digest, tags, actor, now))
         for tag in tags:
             known.tags[tag] = Tag(tag, manifest.digest, now)
 
@@ -155,79 +174,78 @@ class MemoryMetadata:
         count = fitting((one.size for one in found[:limit]), most_bytes)
         return found[:count], count < len(found)
 
+    async def point_tag(
+        self, repository: str, name: str, digest: str, actor: Actor, *, expected: str | None = None, detail: str = ""
+    ) -> None:
+        """Let a tag point at a manifest that is there, if it points at `expected` now."""
+        known, now = self._known(repository), datetime.now(UTC)
+        if digest not in known.manifests:
+            raise NotFound(f"{repository} has no manifest {digest}.")
+        if expected is not None and (known.tags[name].digest if name in known.tags else "") != expected:
+            raise Conflict(f"{repository}:{name} has moved.")
+        self._check_moves(repository, known, [name], digest)
+        known.use(digest)
+        self._done([Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)])
+        known.tags[name] = Tag(name, digest, now)
+
+    def _check_moves(self, repository: str, known: _Repository, names: Sequence[str], digest: str) -> None:
+        moving = (name for name in names if name in known.tags and known.tags[name].digest != digest)
+        self._check_frozen(repository, moving)
+
+    def _check_removal(self, repository: str, known: _Repository, digest: str) -> None:
+        above = known.above(digest)
+        self._check_frozen(repository, (name for name, tag in known.tags.items() if tag.digest in above))
+
     async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
         """Remove a tag; whether it was there."""
+        self._check_moves(repository, self._known(repository), [name], "")
         gone = self._known(repository).tags.pop(name, None)
         if gone:
-            self._tell([Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=gone.digest)])
+            self._done([Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=gone.digest)])
         return gone is not None
 
     async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
         """Remove a manifest and the tags that point at it; whether it was there."""
         known, now = self._known(repository), datetime.now(UTC)
+        self._check_removal(repository, known, digest)
         names = [name for name, tag in sorted(known.tags.items()) if tag.digest == digest]
         if not self._forget_manifest(known, digest):
             return False
-        self._tell([Activity(now, Action.UNTAG, actor, repository, name, before=digest) for name in names])
-        self._tell([Activity(now, Action.DELETE, actor, repository, digest=digest)])
+        self._done([Activity(now, Action.UNTAG, actor, repository, name, before=digest) for name in names])
+        self._done([Activity(now, Action.DELETE, actor, repository, digest=digest)])
         return True
 
     def _forget_manifest(self, known: _Repository, digest: str) -> bool:
         self._give_up(digest)
         return known.forget_manifest(digest)
 
-    async def activities(
-        self,
-        *,
-        after: int = 0,
-        limit: int = 100,
-        oldest_first: bool = False,
-        repository: str = "",
-        tag: str = "",
-        actor: str = "",
-        action: Action | None = None,
-    ) -> list[Activity]:
-        """The newest activities first, or the oldest; those after the one with the id `after` in that order."""
-        found = [
-            one
-            for one in self._activities
-            if repository in ("", one.repository)
-            and tag in ("", one.tag)
-            and actor in ("", one.actor.name)
-            and action in (None, one.action)
-            and (not after or (one.id > after if oldest_first else one.id < after))
-        ]
-        return sorted(found, key=lambda one: one.id, reverse=not oldest_first)[:limit]
-
-    async def forget_activities(self, before: datetime) -> int:
-        """Forget the activities that are older; how many."""
-        kept = [one for one in self._activities if one.at >= before]
-        count = len(self._activities) - len(kept)
-        self._activities = kept
-        return count
-
-    def _tell(self, done: Sequence[Activity]) -> None:
-        """Write down what is about to be done; of a tag where it points until then, and nothing if it stays there."""
-        for one in done:
-            pointed = self._known(one.repository).tags.get(one.tag) if one.action is Action.TAG else None
-            before = pointed.digest if pointed else one.before
-            moves = one.action is not Action.TAG or before != one.digest
-            if moves and not one.tag.startswith(PRIVATE_PREFIX):
-                self._told += 1
-                self._activities.append(replace(one, before=before, id=self._told))
-
     async def unlink_blob(self, repository: str, digest: str) -> bool:
         """`repository` no longer serves this blob; whether it did."""
+        self._check_removal(repository, self._known(repository), digest)
+        return self._unlink(repository, digest)
+
+    def _unlink(self, repository: str, digest: str) -> bool:
         self._give_up(digest)
         return self._known(repository).blobs.pop(digest, None) is not None
 
     async def garbage(
-        self, repository: str, before: datetime, *, untagged: bool = False, limit: int = 500
+        self,
+        repository: str,
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
+        limit: int = 500,
     ) -> list[Garbage]:
         """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
         known = self._known(repository)
         stale = [name for name, tag in sorted(known.tags.items()) if tag.updated_at < before and self._stale(name)]
-        needless = [one for one in sorted(known.manifests) if self._needless(known, one, before, untagged=untagged)]
+        lately = self._left_since(repository, left)
+        needless = [
+            one
+            for one in sorted(known.manifests)
+            if one not in lately and self._needless(known, one, before, untagged=untagged)
+        ]
         kept = {link.digest for pushed in known.pushed.values() for link in pushed.links}
         loose = [one for one in sorted(known.blobs) if one not in kept and known.linked_at[one] < before]
         return [
@@ -241,25 +259,35 @@ class MemoryMetadata:
         return build is not None and build not in self.running
 
     def _needless(self, known: _Repository, digest: str, before: datetime, *, untagged: bool) -> bool:
-        kept = {tag.digest for tag in known.tags.values()} | self.needed
+        kept = {tag.digest for tag in known.tags.values()} | self.in_use.keys()
+        if digest not in known.retired:
+            kept |= self.needed
         kept.update(link.digest for one in known.pushed.values() for link in one.links if link.manifest)
-        old = known.pushed_at[digest] < before and (untagged or digest in known.abandoned)
+        old = known.pushed_at[digest] < before and (untagged or digest in known.abandoned | known.retired)
         return old and digest not in kept and known.pushed[digest].subject not in known.manifests
 
     async def collect(
-        self, repository: str, garbage: Sequence[Garbage], before: datetime, *, untagged: bool = False
+        self,
+        repository: str,
+        garbage: Sequence[Garbage],
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
     ) -> list[Garbage]:
         """Remove what is still garbage; what was removed."""
         known = self._known(repository)
-        still = set(await self.garbage(repository, before, untagged=untagged, limit=1 << 62))
+        still = set(await self.garbage(repository, before, untagged=untagged, left=left, limit=1 << 62))
         gone = [one for one in garbage if one in still]
         for one in gone:
             if one.kind is GarbageKind.TAG:
                 known.abandoned.add(known.tags.pop(one.name).digest)
             elif one.kind is GarbageKind.MANIFEST:
+                if one.name in known.retired:
+                    self._tell(Activity(datetime.now(UTC), Action.DELETE, RETENTION, repository, digest=one.name))
                 self._forget_manifest(known, one.name)
             else:
-                await self.unlink_blob(repository, one.name)
+                self._unlink(repository, one.name)
         return gone
 
     async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
@@ -319,12 +347,22 @@ class MemoryMetadata:
         known = self._known(repository)
         if digest not in known.manifests:
             raise Conflict(f"{repository} has no manifest {digest}.")
+        self._check_moves(repository, known, tags, digest)
         known.manifests[digest] = replace(known.manifests[digest], build_id=build_id)
-        known.abandoned.discard(digest)
+        known.use(digest)
         now = datetime.now(UTC)
-        self._tell([Activity(now, Action.TAG, actor, repository, x, digest, detail=f"build {build_id}") for x in tags])
+        self._done([Activity(now, Action.TAG, actor, repository, x, digest, detail=f"build {build_id}") for x in tags])
         for tag in tags:
             known.tags[tag] = Tag(tag, digest, now, build_id)
+
+    def _done(self, done: Sequence[Activity]) -> None:
+        """Write down what is about to be done; of a tag where it points until then, and nothing if it stays there."""
+        for one in done:
+            pointed = self._known(one.repository).tags.get(one.tag) if one.action is Action.TAG else None
+            before = pointed.digest if pointed else one.before
+            moves = one.action is not Action.TAG or before != one.digest
+            if moves and not one.tag.startswith(PRIVATE_PREFIX):
+                self._tell(replace(one, before=before))
 
     def _known(self, repository: str) -> _Repository:
         return self._repositories.get(repository) or _Repository(datetime.now(UTC))

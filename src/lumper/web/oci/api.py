@@ -7,7 +7,7 @@ import time
 import structlog
 from aiohttp import hdrs, web
 
-from lumper.errors import RegistryError, StorageError, StorageFull, TooManyAttempts
+from lumper.errors import RegistryError, RuleForbids, StorageError, StorageFull, TooManyAttempts
 from lumper.metrics import Requests
 from lumper.model.rights import NOTHING, Rights
 from lumper.registry.errors import refuse
@@ -91,6 +91,8 @@ class _RegistryApi:
         except Challenge as exc:
             header = self._door.challenge(request, exc)
             return error_answer(refuse("UNAUTHORIZED", exc.message), {hdrs.WWW_AUTHENTICATE: header})
+        except RuleForbids as exc:
+            return error_answer(refuse("DENIED", exc.sentence))
         except TooManyAttempts as exc:
             return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), {hdrs.RETRY_AFTER: str(exc.retry_after)})
         except StorageFull as exc:

@@ -1,0 +1,112 @@
+"""`lumper image`: the past of an image's tags; moving and removing them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from cyclopts import App
+
+from lumper.cli.client import Target, connect
+from lumper.cli.output import ago, show_json, table
+from lumper.errors import Invalid
+
+app = App(name="image", help="One image: the past of its tags, moving and removing them.")
+
+_HERE = Target()
+
+
+@app.command
+def history(reference: str, /, *, limit: int = 50, json: bool = False, target: Target = _HERE) -> None:
+    """Show what happened to a tag, or in a whole repository, the newest first, and who did it.
+
+    Example: lumper image history owner/app:latest
+
+    Parameters
+    ----------
+    reference
+        REPOSITORY or REPOSITORY:TAG.
+    limit
+        At most so many lines.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        found = client.get(f"history/{reference}", limit=limit)
+    if json:
+        show_json(found)
+        return
+    rows = [
+        (ago(a["at"]), a["action"], a["tag"], a["digest"][:19], a["before"][:19], _who(a["actor"]), a["detail"])
+        for a in found
+    ]
+    table(("when", "what", "tag", "digest", "before", "who", "why"), rows, empty="Nothing is known of it.")
+
+
+@app.command
+def retag(reference: str, to: str = "", /, *, undo: bool = False, json: bool = False, target: Target = _HERE) -> None:
+    """Let a tag point at another manifest of its repository, or, with --undo, where it pointed before.
+
+    Example: lumper image retag owner/app:latest --undo
+
+    Parameters
+    ----------
+    reference
+        REPOSITORY:TAG; the tag need not be there yet.
+    to
+        A digest, or another tag of the repository.
+    undo
+        Take back the last move of the tag, or its removal. Once more takes that back.
+    json
+        Print JSON.
+    """
+    if bool(to) is undo:
+        raise Invalid("Say where to.", hint="Give a digest or another tag of the repository, or --undo.")
+    with connect(target) as client:
+        moved = client.put(f"images/{reference}", {"undo": True} if undo else {"to": to})
+    if json:
+        show_json(moved)
+    else:
+        print(f"{moved['repository']}:{moved['tag']} points at {moved['digest']} now.")
+        print(f"Before: {moved['before']}" if moved["before"] else "It is new.")
+
+
+@app.command
+def delete(reference: str, /, *, yes: bool = False, json: bool = False, target: Target = _HERE) -> None:
+    """Remove a tag, or a manifest with all its tags.
+
+    Example: lumper image delete owner/app:1.0 --yes
+
+    Parameters
+    ----------
+    reference
+        REPOSITORY:TAG or REPOSITORY@DIGEST.
+    yes
+        Do not ask first.
+    json
+        Print JSON.
+    """
+    if not yes and not _confirmed(reference):
+        raise Invalid(f"{reference} was not deleted.", hint="Answer y, or add --yes.")
+    with connect(target) as client:
+        gone = client.delete(f"images/{reference}")
+    if json:
+        show_json(gone)
+        return
+    print(f"{reference} is gone.")
+    if gone["tag"]:
+        print(f"To bring it back: lumper image retag {reference} --undo")
+
+
+def _confirmed(reference: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"Delete {reference}{' with all its tags' if '@' in reference else ''}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _who(actor: dict[str, Any]) -> str:
+    name = actor["name"] or "anyone"
+    place = f" from {actor['address']}" if actor["address"] else ""
+    return f"{name} ({actor['role']}){place}" if actor["role"] else f"{name}{place}"

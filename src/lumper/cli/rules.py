@@ -1,0 +1,136 @@
+"""`lumper registry rules`: immutable tags, retention and quotas, changed while the registry runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from lumper.cli.client import Target, connect
+from lumper.cli.output import show_json, size, table
+from lumper.errors import Invalid
+
+app = App(name="rules", help="Immutable tags, retention and quotas.")
+
+_HERE = Target()
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+Globs = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)]
+
+
+@app.command(name="list")
+def list_(*, json: bool = False, target: Target = _HERE) -> None:
+    """List all rules, the most specific first.
+
+    Example: lumper registry rules list
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        found = client.get("registry/rules")
+    if json:
+        show_json(found)
+        return
+    rows = [(r["repositories"], _immutable(r), _keep(r["keep"]), size(r["quota"]) if r["quota"] else "") for r in found]
+    table(("repositories", "immutable tags", "kept", "quota"), rows, empty="No rules: every tag may move, all is kept.")
+
+
+@app.command(name="set")
+def set_(
+    repositories: str,
+    /,
+    *,
+    immutable: Globs = (),
+    mutable: Globs = (),
+    last: int = 0,
+    pushed_days: float = 0,
+    pulled_days: float = 0,
+    minors: int = 0,
+    patches: int = 0,
+    always: Globs = (),
+    quota: str = "",
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
+    """Make a rule for repositories; it takes the place of the one for the same glob, and holds at once.
+
+    Example: lumper registry rules set 'team/*' --last 20 --always latest --quota 50GiB
+
+    Parameters
+    ----------
+    repositories
+        A glob, such as team/* for every repository in team.
+    immutable
+        Globs of tags that, once set, neither move nor go.
+    mutable
+        Globs of tags that move all the same.
+    last
+        Keep the newest images, so many.
+    pushed_days
+        Keep what was pushed within so many days.
+    pulled_days
+        Keep what was pulled within so many days.
+    minors
+        Keep the highest minor lines of versions, so many.
+    patches
+        Keep the highest versions of each line, so many.
+    always
+        Globs of tags that are kept in any case.
+    quota
+        The most bytes that the repositories may hold together, such as 50GiB.
+    json
+        Print JSON.
+    """
+    keep: dict[str, Any] = {"last": last, "pushed_days": pushed_days, "pulled_days": pulled_days}
+    keep |= {"minors": minors, "patches": patches, "always": always}
+    body = {"immutable": immutable, "mutable": mutable, "quota": _bytes(quota)}
+    with connect(target) as client:
+        made = client.put(f"registry/rules/{repositories}", {**body, "keep": keep if any(keep.values()) else None})
+    if json:
+        show_json(made)
+        return
+    print(f"The rule for {made['repositories']} holds.")
+    if made["keep"]:
+        print("What retention would remove: lumper registry retention --dry-run")
+
+
+@app.command
+def remove(repositories: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Remove a rule.
+
+    Example: lumper registry rules remove 'team/*'
+
+    Parameters
+    ----------
+    repositories
+        The rule's glob.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        gone = client.delete(f"registry/rules/{repositories}")
+    if json:
+        show_json(gone)
+    else:
+        print(f"There is no rule for {gone['repositories']} any more.")
+
+
+def _bytes(text: str) -> int:
+    if not text:
+        return 0
+    found = re.fullmatch(r"([0-9]{1,18})\s*(?:([KMGT])i?)?B?", text, re.IGNORECASE)
+    if not found:
+        raise Invalid(f"{text!r} is no size.", hint="Write a number of bytes, or one with KiB, MiB, GiB or TiB.")
+    return int(found[1]) * _UNITS[(found[2] or "").upper()]
+
+
+def _immutable(rule: dict[str, Any]) -> str:
+    return ", ".join(rule["immutable"]) + (f" but {', '.join(rule['mutable'])}" if rule["mutable"] else "")
+
+
+def _keep(keep: dict[str, Any] | None) -> str:
+    said = {name.replace("_", " "): value for name, value in (keep or {}).items() if value}
+    return ", ".join(f"{name} {' '.join(value) if isinstance(value, list) else value}" for name, value in said.items())

@@ -1,0 +1,117 @@
+"""Tags: where they point, moved and removed; who did so is told in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.errors import Conflict, NotFound
+from lumper.history.activity import record, record_pointing
+from lumper.history.collection import TOPIC, id_of, repository_made
+from lumper.history.database import Database, changed, upsert
+from lumper.history.rules import check_moves, rules_in
+from lumper.history.tables import manifests, tags
+from lumper.model.activity import SERVER, Action, Activity, Actor
+
+_GONE = "What was deleted, or collected since the tag left it, has to be pushed again."
+
+
+class TagHistory:
+    """Tags that people move and remove."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def point_tag(
+        self, repository: str, name: str, digest: str, actor: Actor, *, expected: str | None = None, detail: str = ""
+    ) -> None:
+        """Let a tag point at a manifest that is there, if it points at `expected` ("": nowhere; None: anywhere) now.
+
+        Raises NotFound, Conflict, RuleForbids.
+        """
+        now = datetime.now(UTC)
+        async with self._database.write() as connection:
+            known = here(repository, digest)
+            used = await connection.execute(update(manifests).where(*known).values(abandoned=False, retired=False))
+            if used.rowcount == 0:
+                raise NotFound(f"The repository {repository} has no manifest {digest}.", hint=_GONE)
+            identity = await repository_made(connection, repository)
+            pointed = select(tags.c.digest).where(tags.c.repository_id == identity, tags.c.name == name)
+            if expected is not None and ((await connection.execute(pointed)).scalar() or "") != expected:
+                raise Conflict(f"The tag {repository}:{name} has moved in this moment.", hint="Look at it again.")
+            await check_moves(connection, await rules_in(connection), repository, identity, [name], digest)
+            done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)]
+            await connection.run_sync(record_pointing, identity, done)
+            await point(connection, identity, digest, [name], None, now)
+            changed(connection, TOPIC, repository)
+
+    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
+        """Remove a tag; whether it was there."""
+        async with self._database.write() as connection:
+            identity = (await connection.execute(select(id_of(repository)))).scalar()
+            if identity is not None:
+                await check_moves(connection, await rules_in(connection), repository, identity, [name], "")
+            return await drop_tag(connection, repository, name, actor)
+
+
+async def move_tags(
+    connection: AsyncConnection,
+    repository: str,
+    digest: str,
+    tags: Sequence[str],
+    build_id: int,
+    now: datetime,
+    actor: Actor = SERVER,
+) -> None:
+    """Within the caller's transaction: let `tags` point at the manifest that the build made.
+
+    Raises Conflict if the manifest is not in the repository, RuleForbids; the transaction can go on then.
+    """
+    identity = (await connection.execute(select(id_of(repository)))).scalar()
+    if identity is not None:
+        await check_moves(connection, await rules_in(connection), repository, identity, tags, digest)
+    marked = await connection.execute(
+        update(manifests).where(*here(repository, digest)).values(build_id=build_id, abandoned=False, retired=False)
+    )
+    if identity is None or marked.rowcount == 0:
+        raise Conflict(f"The repository {repository} has no manifest {digest}.")
+    done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=f"build {build_id}") for name in tags]
+    await connection.run_sync(record_pointing, identity, done)
+    await point(connection, identity, digest, tags, build_id, now)
+    changed(connection, TOPIC, repository)
+
+
+async def drop_private_tag(connection: AsyncConnection, repository: str, name: str) -> None:
+    """Within the caller's transaction: remove a tag that a build has pushed under. No error if there is none."""
+    await drop_tag(connection, repository, name)
+
+
+def here(repository: str, digest: str) -> tuple[ColumnElement[bool], ...]:
+    return manifests.c.repository_id == id_of(repository), manifests.c.digest == digest
+
+
+async def drop_tag(connection: AsyncConnection, repository: str, name: str, actor: Actor = SERVER) -> bool:
+    here = tags.c.repository_id == id_of(repository), tags.c.name == name
+    before = (await connection.execute(delete(tags).where(*here).returning(tags.c.digest))).scalar()
+    changed(connection, TOPIC, repository)
+    if before is None:
+        return False
+    done = Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=before)
+    await connection.run_sync(record, [done])
+    return True
+
+
+async def point(
+    connection: AsyncConnection, identity: int, digest: str, names: Sequence[str], build_id: int | None, now: datetime
+) -> None:
+    if names:
+        await connection.execute(
+            upsert(connection, tags, "repository_id", "name"),
+            [
+                {"repository_id": identity, "name": name, "digest": digest, "updated_at": now, "build_id": build_id}
+                for name in names
+            ],
+        )

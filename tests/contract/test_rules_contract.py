@@ -1,0 +1,179 @@
+"""What rules forbid, and where tags may be moved to, in memory and in the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lumper.errors import Conflict, NotFound, RuleForbids
+from lumper.model.activity import Action, Actor
+from lumper.model.image import Link, NewManifest
+from lumper.model.rules import Keep, Rule
+from lumper.registry.port import Metadata
+from parts.known_metadata import KINDS, Known
+
+A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
+OCI = "application/vnd.oci.image.manifest.v1+json"
+ANN = Actor("ann", "admin", "192.0.2.7")
+FROZEN = Rule("one", immutable=("v*",), mutable=("v0*",))
+
+
+@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
+async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
+    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
+    async with make(tmp_path, request) as made:
+        yield made
+
+
+@pytest.fixture
+def metadata(known: Known) -> Metadata:
+    return known.metadata
+
+
+async def push(metadata: Metadata, digest: str, *tags: str, links: tuple[Link, ...] = ()) -> None:
+    await metadata.put_manifest("one", NewManifest(digest, OCI, 10, links), tags, ANN)
+
+
+async def pointed(metadata: Metadata, name: str) -> str:
+    tag = await metadata.tag("one", name)
+    return tag.digest if tag else ""
+
+
+async def test_rules_are_kept_with_all_that_they_say_and_who_made_them(metadata: Metadata) -> None:
+    full = Rule("a/*", ("v*",), ("v0*",), Keep(1, 2.5, 3, 4, 5, ("latest",)), 1 << 50)
+    await metadata.set_rule(Rule("a/*", quota=1), ANN)
+    await metadata.set_rule(full, ANN)
+    await metadata.set_rule(FROZEN, ANN)
+
+    assert (await metadata.rules()).all == (FROZEN, full)
+    await metadata.remove_rule("a/*", ANN)
+    assert (await metadata.rules()).all == (FROZEN,)
+    with pytest.raises(NotFound):
+        await metadata.remove_rule("a/*", ANN)
+    told = await metadata.activities(action=Action.RULE, oldest_first=True)
+    assert [(one.repository, one.actor, one.detail) for one in told] == [
+        ("a/*", ANN, "at most 1 bytes"),
+        ("a/*", ANN, "; ".join(["immutable v*", "but not v0*", "keep the last 1", "keep pushed within 2.5 days",
+                                "keep pulled within 3 days", "keep the 4 highest minor lines",
+                                "keep the 5 highest patches of each line", "keep always latest",
+                                f"at most {1 << 50} bytes"])),
+        ("one", ANN, "immutable v*; but not v0*"),
+        ("a/*", ANN, "removed"),
+    ]  # fmt: skip
+
+
+async def test_an_immutable_tag_is_set_once(metadata: Metadata) -> None:
+    await metadata.set_rule(FROZEN, ANN)
+    await push(metadata, A, "v1", "v0.1", "latest")
+    await push(metadata, A, "v1")
+
+    with pytest.raises(RuleForbids, match=r"one:v1 is immutable by the rule for one"):
+        await push(metadata, B, "latest", "v1")
+    assert await metadata.manifest("one", B) is None
+    assert await pointed(metadata, "latest") == A
+
+    await push(metadata, B, "latest", "v0.1")
+    assert await pointed(metadata, "v0.1") == B
+
+
+async def test_an_immutable_tag_does_not_go_nor_its_manifest_nor_what_that_needs(metadata: Metadata) -> None:
+    await metadata.set_rule(FROZEN, ANN)
+    await metadata.link_blob("one", D, 5)
+    await metadata.link_blob("one", C, 5)
+    await push(metadata, A, links=(Link(D, 5),))
+    await push(metadata, B, "v1", "x", links=(Link(A, 10, manifest=True),))
+
+    with pytest.raises(RuleForbids):
+        await metadata.delete_tag("one", "v1", ANN)
+    for digest in (A, B):
+        with pytest.raises(RuleForbids):
+            await metadata.delete_manifest("one", digest, ANN)
+    with pytest.raises(RuleForbids):
+        await metadata.unlink_blob("one", D)
+
+    assert await metadata.delete_tag("one", "x", ANN)
+    assert await metadata.unlink_blob("one", C)
+    assert await pointed(metadata, "v1") == B
+    assert await metadata.has_blob("one", D)
+
+
+async def test_what_is_no_longer_immutable_moves_at_once(metadata: Metadata) -> None:
+    await push(metadata, A, "v1")
+    await metadata.set_rule(FROZEN, ANN)
+    with pytest.raises(RuleForbids):
+        await push(metadata, B, "v1")
+    await metadata.remove_rule("one", ANN)
+
+    await push(metadata, B, "v1")
+
+    assert await pointed(metadata, "v1") == B
+
+
+async def test_a_build_does_not_move_an_immutable_tag_and_leaves_nothing_half_done(known: Known) -> None:
+    await push(known.metadata, A, "v1", "latest")
+    await push(known.metadata, B, "_build-7-1")
+    await known.metadata.set_rule(FROZEN, ANN)
+
+    with pytest.raises(RuleForbids):
+        await known.moved("one", B, ["v1", "latest"], 7)
+
+    assert await pointed(known.metadata, "latest") == A
+    manifest = await known.metadata.manifest("one", B)
+    assert manifest is not None
+    assert manifest.build_id is None
+
+
+async def test_a_tag_is_pointed_at_what_is_there_if_it_is_where_it_is_expected(metadata: Metadata) -> None:
+    await push(metadata, A, "x")
+    await push(metadata, B)
+
+    await metadata.point_tag("one", "x", B, ANN, expected=A, detail="why")
+    await metadata.point_tag("one", "new", A, ANN, expected="")
+    with pytest.raises(Conflict):
+        await metadata.point_tag("one", "x", A, ANN, expected=A)
+    with pytest.raises(Conflict):
+        await metadata.point_tag("one", "x", A, ANN, expected="")
+    with pytest.raises(NotFound):
+        await metadata.point_tag("one", "x", C, ANN)
+    with pytest.raises(NotFound):
+        await metadata.point_tag("two", "x", A, ANN)
+
+    assert (await pointed(metadata, "x"), await pointed(metadata, "new")) == (B, A)
+    told = await metadata.activities(tag="x", limit=1)
+    assert [(one.action, one.before, one.digest, one.actor, one.detail) for one in told] == [
+        (Action.TAG, A, B, ANN, "why")
+    ]
+
+
+async def test_an_immutable_tag_is_not_pointed_elsewhere(metadata: Metadata) -> None:
+    await push(metadata, A, "v1")
+    await push(metadata, B)
+    await metadata.set_rule(FROZEN, ANN)
+
+    await metadata.point_tag("one", "v1", A, ANN)
+    with pytest.raises(RuleForbids):
+        await metadata.point_tag("one", "v1", B, ANN)
+
+
+async def test_what_a_tag_has_left_is_no_garbage_for_a_while(metadata: Metadata) -> None:
+    await push(metadata, A, "x")
+    await push(metadata, C, "y")
+    await push(metadata, B, "x")
+    await metadata.delete_tag("one", "y", ANN)
+    soon, lately = datetime.now(UTC) + timedelta(minutes=1), datetime.now(UTC) - timedelta(minutes=1)
+
+    async def garbage(left: datetime | None) -> list[str]:
+        return [one.name for one in await metadata.garbage("one", soon, untagged=True, left=left)]
+
+    assert await garbage(lately) == []
+    found = await metadata.garbage("one", soon, untagged=True)
+    assert [one.name for one in found] == [A, C]
+    assert await metadata.collect("one", found, soon, untagged=True, left=lately) == []
+    assert await garbage(soon) == [A, C]
+
+    await metadata.point_tag("one", "y", C, ANN)
+    assert await garbage(None) == [A]

@@ -1,0 +1,159 @@
+"""Tags over HTTP: who moved them, back to where they were, and rules that keep them where they are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lumper.model.people import Role
+from parts.live_api import Api, live_api
+from parts.live_registry import OCI_MANIFEST, RegistryClient, image_manifest
+
+APP = "/images/owner/app"
+IMMUTABLE = {"immutable": ["v*"], "mutable": ["v0*"]}
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with live_api(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def registry(api: Api) -> RegistryClient:
+    return RegistryClient(api.session, api.url, api.tokens[Role.ADMIN])
+
+
+async def history(api: Api, reference: str = "owner/app:latest", **query: Any) -> list[tuple[str, str, str]]:
+    answer = await api.ask("GET", f"/history/{reference}", params=query)
+    assert answer.status == 200, answer.body
+    return [(one["action"], one["before"], one["digest"]) for one in answer.body]
+
+
+async def pointed(registry: RegistryClient, tag: str = "latest") -> str:
+    async with registry.request("HEAD", f"/v2/owner/app/manifests/{tag}") as response:
+        return str(response.headers.get("Docker-Content-Digest", ""))
+
+
+async def test_the_past_of_a_tag_tells_who_moved_it_from_where(api: Api, registry: RegistryClient) -> None:
+    one = await registry.push_image("owner/app", "latest", b"one")
+    two = await registry.push_image("owner/app", "latest", b"two")
+    await registry.push_image("owner/app", "latest", b"two")
+    assert await registry.status("DELETE", "/v2/owner/app/manifests/latest") == 202
+
+    assert await history(api) == [("untag", two, ""), ("tag", one, two), ("tag", "", one)]
+    first, second = (await api.ask("GET", "/history/owner/app", params={"limit": "2"})).body
+    assert first["actor"] == {"name": "admin", "role": "admin", "address": "127.0.0.1"}
+    assert (second["action"], second["tag"], second["digest"]) == ("push", "", two)
+    assert await history(api, after=str(second["id"]), limit="1") == [("tag", one, two)]
+    assert await history(api, "owner/other") == []
+
+
+async def test_undo_goes_back_and_forth_and_brings_a_removed_tag_back(api: Api, registry: RegistryClient) -> None:
+    one = await registry.push_image("owner/app", "latest", b"one")
+    two = await registry.push_image("owner/app", "latest", b"two")
+
+    undone = await api.ask("PUT", f"{APP}:latest", {"undo": True})
+    assert (undone.status, undone.body) == (
+        200,
+        {"repository": "owner/app", "tag": "latest", "before": two, "digest": one},
+    )
+    assert await pointed(registry) == one
+    await api.ask("PUT", f"{APP}:latest", {"undo": True})
+    assert await pointed(registry) == two
+
+    assert (await api.ask("DELETE", f"{APP}:latest")).status == 200
+    assert await pointed(registry) == ""
+    assert (await api.ask("PUT", f"{APP}:latest", {"undo": True})).status == 200
+    assert await pointed(registry) == two
+
+
+async def test_a_tag_is_let_point_at_a_digest_or_another_tag(api: Api, registry: RegistryClient) -> None:
+    one = await registry.push_image("owner/app", "1.0", b"one")
+    two = await registry.push_image("owner/app", "latest", b"two")
+
+    assert (await api.ask("PUT", f"{APP}:latest", {"to": "1.0"})).body["before"] == two
+    assert await pointed(registry) == one
+    assert (await api.ask("PUT", f"{APP}:stable", {"to": two})).body["before"] == ""
+    assert await pointed(registry, "stable") == two
+
+
+async def test_what_cannot_be_undone_or_reached_is_told(api: Api, registry: RegistryClient) -> None:
+    one = await registry.push_image("owner/app", "new", b"one")
+    two = await registry.push_image("owner/app", "new", b"two")
+    cases: list[tuple[str, object, int, str]] = [
+        (f"{APP}:never", {"undo": True}, 404, "Nothing is known"),
+        (f"{APP}:new", {"to": "absent"}, 404, "no tag"),
+        (f"{APP}:new", {"to": "sha256:" + "0" * 64}, 404, "no manifest"),
+        (f"{APP}:new", {}, 400, "Say where to"),
+        (f"{APP}:new", {"to": "x", "undo": True}, 400, "Say where to"),
+        (f"{APP}", {"undo": True}, 400, "whole repository"),
+        (f"{APP}@{two}", {"undo": True}, 400, "whole repository"),
+        (f"{APP}:_build-1-1", {"to": two}, 400, "belongs to a build"),
+        (f"{APP}:new", {"to": "_build-1-1"}, 404, "no tag"),
+        ("/images/Owner:x", {"undo": True}, 400, "names no image"),
+    ]
+    for path, body, status, words in cases:
+        answer = await api.ask("PUT", path, body)
+        assert answer.status == status, path
+        assert words in answer.error
+
+    assert (await api.ask("DELETE", f"{APP}@{one}")).status == 200
+    gone = await api.ask("PUT", f"{APP}:new", {"undo": True})
+    assert (gone.status, gone.error) == (404, f"The repository owner/app has no manifest {one}.")
+    assert (await api.ask("DELETE", f"{APP}@{one}")).status == 404
+    assert (await api.ask("DELETE", f"{APP}:absent")).status == 404
+    await api.ask("PUT", f"{APP}:once", {"to": two})
+    assert (await api.ask("PUT", f"{APP}:once", {"undo": True})).status == 409
+
+
+async def test_an_immutable_tag_is_refused_with_the_rule(api: Api, registry: RegistryClient) -> None:
+    one = await registry.push_image("owner/app", "v1", b"one")
+    assert (await api.ask("PUT", "/registry/rules/owner/*", IMMUTABLE)).status == 200
+
+    await registry.push_image("owner/app", "v1", b"one")
+    await registry.push_image("owner/app", "v0.9", b"one")
+    two = await registry.push_image("owner/app", "v0.9", b"two")
+    config, layer = [await registry.push_blob("owner/app", data) for data in (b"{}", b"three")]
+    body = image_manifest((config, 2), (layer, 5))
+    path, headers = "/v2/owner/app/manifests/v1", {"Content-Type": OCI_MANIFEST}
+    async with registry.request("PUT", path, json=body, headers=headers) as response:
+        error = (await response.json())["errors"][0]
+        assert (response.status, error["code"]) == (403, "DENIED")
+        assert "owner/app:v1 is immutable by the rule for owner/*" in error["message"]
+    assert await registry.refusal("DELETE", path) == (403, "DENIED")
+    assert await registry.refusal("DELETE", f"/v2/owner/app/manifests/{one}") == (403, "DENIED")
+    assert (await api.ask("PUT", f"{APP}:v1", {"to": two})).status == 403
+    assert (await api.ask("DELETE", f"{APP}:v1")).status == 403
+    assert await pointed(registry, "v1") == one
+
+    assert (await api.ask("DELETE", "/registry/rules/owner/*")).status == 200
+    assert (await api.ask("PUT", f"{APP}:v1", {"to": two})).status == 200
+
+
+async def test_rules_are_listed_and_what_is_wrong_with_one_is_told(api: Api) -> None:
+    assert (await api.ask("PUT", "/registry/rules/**", {"quota": 5, "keep": {"last": 3}})).status == 200
+    listed = (await api.ask("GET", "/registry/rules")).body
+    assert [(rule["repositories"], rule["quota"], rule["keep"]["last"]) for rule in listed] == [("**", 5, 3)]
+
+    for path, body in (("A", {"quota": 1}), ("a", {}), ("a", {"keep": {}}), ("a", {"quota": -1}), ("a", {"x": 1})):
+        assert (await api.ask("PUT", f"/registry/rules/{path}", body)).status == 400
+    assert (await api.ask("DELETE", "/registry/rules/none")).status == 404
+
+
+async def test_only_admins_and_the_operator_change_tags_and_rules(api: Api, registry: RegistryClient) -> None:
+    await registry.push_image("owner/app", "x")
+    for role in (Role.WORKER, Role.MAILER, Role.DEPLOYER):
+        for method, path in (
+            ("GET", "/history/owner/app"),
+            ("PUT", f"{APP}:x"),
+            ("DELETE", f"{APP}:x"),
+            ("GET", "/registry/rules"),
+            ("PUT", "/registry/rules/**"),
+            ("DELETE", "/registry/rules/**"),
+        ):
+            assert (await api.ask(method, path, {}, role=role)).status == 403
+    assert await pointed(registry, "x")
