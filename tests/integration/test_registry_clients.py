@@ -8,7 +8,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -29,8 +29,7 @@ from parts.live_registry import (
     image_index,
     live_registry,
 )
-
-Run = Callable[..., Awaitable[str]]
+from parts.programs import Run, programs
 
 
 @pytest.fixture
@@ -46,21 +45,8 @@ async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
 
 
 @pytest.fixture
-async def run(tmp_path: Path) -> Run:
-    """Run a program to its end; its standard output. It finds no configuration of the user's."""
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "BUILDAH_ISOLATION": "chroot"}
-
-    async def run(*command: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment
-        )
-        out, err = await process.communicate()
-        assert process.returncode == 0, f"{command}: {err.decode()}"
-        return out.decode()
-
-    return run
+def run(tmp_path: Path) -> Run:
+    return programs(tmp_path / "home")
 
 
 async def test_skopeo_pushes_copies_and_pulls_the_same_bytes(
