@@ -126,6 +126,10 @@ class RegistryConfig(Section):
     anonymous: Literal["none", "pull", "push"] = "none"
     anonymous_repositories: Annotated[tuple[Pattern, ...], BeforeValidator(_parts)] = ("**",)
     untagged: Literal["keep", "delete"] = "keep"
+    rate_limit: float = Field(default=0, ge=0, le=1e6)
+    anonymous_rate_limit: float = Field(default=100, ge=0, le=1e6)
+    pull_limit: int = Field(default=0, ge=0, le=10**9)
+    pull_window: float = Field(default=3600, ge=1, le=366 * 86_400)
     gc_interval: float = Field(default=600, ge=0, allow_inf_nan=False)
     gc_grace: float = Field(default=3600, gt=0, le=366 * 86_400)
     undo_days: float = Field(default=7, ge=0, le=36_600)

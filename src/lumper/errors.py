@@ -4,7 +4,7 @@
     ├── ConfigError                 the configuration is wrong (carries every problem at once)
     ├── RecipeError                 `lumper.toml` in the repository is wrong (likewise, with lines)
     ├── NotFound · Conflict · Invalid   what an API caller asked for
-    ├── Unauthorized · Forbidden · TooManyAttempts   who asked
+    ├── Unauthorized · Forbidden · TooManyAttempts · TooManyRequests   who asked
     │   └── RuleForbids             a rule for the repository: immutable tags, quotas
     ├── ServerUnreachable           the command line or a role looks for the server (temporary)
     ├── SourceError                 the forge's git repository
@@ -38,6 +38,7 @@ to do next. `temporary` errors are worth another try by themselves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -127,6 +128,18 @@ class TooManyAttempts(LumperError):
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
+        super().__init__(hint=f"Wait {retry_after} s and try again.")
+
+
+class TooManyRequests(LumperError):
+    """There were too many requests.
+
+    `retry_after` is in seconds; `headers` tell clients of the limit.
+    """
+
+    def __init__(self, retry_after: int, headers: Mapping[str, str]) -> None:
+        self.retry_after = retry_after
+        self.headers = headers
         super().__init__(hint=f"Wait {retry_after} s and try again.")
 
 

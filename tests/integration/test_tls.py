@@ -20,9 +20,9 @@ from parts.command_line import lumper
 from parts.image_files import layer_of, oci_layout
 from parts.live_registry import digest_of
 from parts.lumper_process import LumperServer
+from parts.own_address import own_address
 from parts.rabbitmq import free_ports
 
-HERE = "172.17.0.1"  # the engine's bridge: only this machine is behind it, and the engine asks it for a certificate
 ENGINE_CERTIFICATES = Path("/etc/docker/certs.d")
 
 
@@ -57,17 +57,18 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("tls")
-    authority = Authority(folder / "ca")
-    pair = authority.certificate(HERE)
-    (port,) = free_ports(1)
-    settings = {
-        "server.tls_certificate": str(pair.certificate),
-        "server.tls_key": str(pair.key),
-        "server.listen": f"{HERE}:{port}",
-    }
-    with LumperServer(folder / "data", settings, role="registry", behind_tls=True) as running:
-        yield Served(running, f"{HERE}:{port}", authority, pair)
+    with own_address() as here:  # of loopback the engine would not want a certificate
+        folder = tmp_path_factory.mktemp("tls")
+        authority = Authority(folder / "ca")
+        pair = authority.certificate(here)
+        (port,) = free_ports(1)
+        settings = {
+            "server.tls_certificate": str(pair.certificate),
+            "server.tls_key": str(pair.key),
+            "server.listen": f"{here}:{port}",
+        }
+        with LumperServer(folder / "data", settings, role="registry", behind_tls=True) as running:
+            yield Served(running, f"{here}:{port}", authority, pair)
 
 
 def run(*command: object, check: bool = True) -> subprocess.CompletedProcess[str]:

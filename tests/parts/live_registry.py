@@ -27,6 +27,7 @@ from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.web import oci
 from lumper.web.auth import Authenticator
+from lumper.web.limits import Limits
 from lumper.web.tokens import Keys
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -63,6 +64,7 @@ class LiveRegistry:
 async def live_registry(
     data: Path,
     *,
+    host: str = "127.0.0.1",
     port: int = 0,
     anonymous: Anonymous = "none",
     anonymous_repositories: tuple[str, ...] = ("**",),
@@ -70,6 +72,7 @@ async def live_registry(
     with_user: bool = False,
     storage: Storage | None = None,
     policy: Policy | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[LiveRegistry]:
     """Serve the data folder, with blobs in `storage` if it is given, until the block ends."""
     database = Database(f"sqlite+aiosqlite:///{data}/lumper.db")
@@ -79,12 +82,12 @@ async def live_registry(
     registry = Registry(storage, ImageHistory(database), policy)
     app = web.Application()
     rights = anonymous_rights(anonymous, anonymous_repositories)
-    oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=rights)
+    oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=rights, limits=limits)
     runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, host, port)
     await site.start()
-    live = LiveRegistry(f"http://127.0.0.1:{runner.addresses[0][1]}", data, database, accounts, keys, registry)
+    live = LiveRegistry(f"http://{host}:{runner.addresses[0][1]}", data, database, accounts, keys, registry)
     for role in Role:
         live.tokens[role] = await accounts.ensure_token(role.value, role, data / f"{role}.token")
     if with_user:

@@ -29,7 +29,7 @@ CODES: dict[str, _Row] = {
     "UNAUTHORIZED": _Row("Sign in first.", 401),
     "DENIED": _Row("You may not do that.", 403),
     "UNSUPPORTED": _Row("The registry does not do that.", 405),
-    "TOOMANYREQUESTS": _Row("There were too many failed sign-ins.", 429),
+    "TOOMANYREQUESTS": _Row("There were too many requests, or failed sign-ins.", 429),
     "MANIFEST_TOO_LARGE": _Row("The manifest is larger than 4 MiB.", 413),  # *
     "PAGE_INVALID": _Row("`n` is not a whole number from 0 on.", 400),  # * PAGINATION_NUMBER_INVALID at Docker's
     "REQUEST_INVALID": _Row("The request is not understood.", 400),  # *

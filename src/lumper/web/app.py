@@ -17,6 +17,7 @@ from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
 from lumper.web import api, care, deliveries, hooks, oci, pages, people, projects, queues, rules, tagging, watch
 from lumper.web.auth import Authenticator
+from lumper.web.limits import Limits
 from lumper.web.openapi import Describer
 from lumper.web.pages import MailReader
 from lumper.web.tokens import Keys
@@ -38,6 +39,7 @@ def make_app(
     allow_local: tuple[Path, ...],
     public_url: str = "",
     anonymous: Rights = NOTHING,
+    limits: Limits | None = None,
 ) -> web.Application:
     """Webhooks, API, registry and pages.
 
@@ -57,7 +59,9 @@ def make_app(
     rules.add_routes(app, endpoints, registry.metadata)
     people.add_routes(app, endpoints, history.accounts)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
-    oci.add_routes(app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests)
+    oci.add_routes(
+        app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests, limits=limits
+    )
     watch.add_routes(app, endpoints, watch.Watch(metrics, history.figures, broker, registry, data))
     pages.add_routes(app, history, auth, mail, links, replayer)
     return app

@@ -75,6 +75,7 @@ def assemble_app(
     from lumper.roles.receiver import HistoryReceiver
     from lumper.web.app import make_app
     from lumper.web.deliveries import Replayer
+    from lumper.web.limits import Limits
     from lumper.web.tokens import Keys
 
     receiver, forges = HistoryReceiver(history), open_forges()
@@ -93,6 +94,12 @@ def assemble_app(
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
         anonymous=anonymous_rights(config.registry.anonymous, config.registry.anonymous_repositories),
+        limits=Limits(
+            account=config.registry.rate_limit,
+            anonymous=config.registry.anonymous_rate_limit,
+            pulls=config.registry.pull_limit,
+            window=config.registry.pull_window,
+        ),
     )
 
 

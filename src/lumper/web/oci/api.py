@@ -7,12 +7,13 @@ import time
 import structlog
 from aiohttp import hdrs, web
 
-from lumper.errors import RegistryError, RuleForbids, StorageError, StorageFull, TooManyAttempts
+from lumper.errors import RegistryError, RuleForbids, StorageError, StorageFull, TooManyAttempts, TooManyRequests
 from lumper.metrics import Requests
 from lumper.model.rights import NOTHING, Rights
 from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
 from lumper.web.auth import Authenticator
+from lumper.web.limits import Limits
 from lumper.web.oci.address import Address, Kind, parse_address
 from lumper.web.oci.answers import VERSION, Routes, error_answer
 from lumper.web.oci.blobs import BlobRoutes
@@ -40,9 +41,10 @@ def add_routes(
     public_url: str = "",
     anonymous: Rights = NOTHING,
     requests: Requests | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
-    api = _RegistryApi(registry, Door(authenticator, public_url, anonymous), requests or Requests())
+    api = _RegistryApi(registry, Door(authenticator, public_url, anonymous, limits or Limits()), requests or Requests())
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 
@@ -95,6 +97,9 @@ class _RegistryApi:
             return error_answer(refuse("DENIED", exc.sentence))
         except TooManyAttempts as exc:
             return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), {hdrs.RETRY_AFTER: str(exc.retry_after)})
+        except TooManyRequests as exc:
+            headers = {**exc.headers, hdrs.RETRY_AFTER: str(exc.retry_after)}
+            return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), headers)
         except StorageFull as exc:
             log.error("The registry has no space left.", action="registry_full", path=request.path)
             answer = error_answer(refuse("STORAGE_FULL", exc.sentence))

@@ -5,32 +5,53 @@ from __future__ import annotations
 from aiohttp import web
 
 from lumper.errors import Unauthorized
+from lumper.model.people import Role
 from lumper.model.rights import Rights
 from lumper.web.auth import Authenticator, Reach
+from lumper.web.limits import Limits
 from lumper.web.oci.address import Address
 from lumper.web.oci.rights import Caller, Challenge, bearer_challenge, scope_of
 
+_OWN = frozenset({Role.WORKER, Role.DEPLOYER, Role.MAILER, Role.BUILD})  # parts of Lumper: no limit holds for them
+
 
 class Door:
-    """Asks every request who sent it.
+    """Asks every request who sent it, and lets in as many as `limits` say.
 
     `public_url` is where clients reach us, "" for what they ask for; `anonymous` what may be done without an account.
     """
 
-    def __init__(self, authenticator: Authenticator, public_url: str, anonymous: Rights) -> None:
+    def __init__(self, authenticator: Authenticator, public_url: str, anonymous: Rights, limits: Limits) -> None:
+        self._limits = limits
         self.authenticator = authenticator
         self.anonymous = anonymous
         self._public_url = public_url
 
     async def caller(self, request: web.Request, scope: str = "") -> Caller:
-        """Who asks. Raises Challenge without credentials, where anyone may do nothing, and with wrong ones."""
+        """Who asks.
+
+        Raises Challenge without credentials, where anyone may do nothing, and with wrong ones; TooManyRequests.
+        """
         try:
             reach = await self.authenticator.reach(request)
         except Unauthorized as exc:
+            self.admit(request, None)
             raise Challenge(scope, "invalid_token", exc.message) from exc
+        self.admit(request, reach)
         if reach is None and not self.anonymous.grants:
             raise Challenge(scope)
         return Caller(reach or Reach(None), self.anonymous)
+
+    def admit(self, request: web.Request, reach: Reach | None) -> None:
+        """Count a request of this sender. Raises TooManyRequests."""
+        if (account := _account(reach)) is not None:
+            self._limits.admit(account, request.remote or "")
+
+    def pull(self, request: web.Request, caller: Caller) -> dict[str, str]:
+        """What the sender of a request for a manifest is told of its limit. Raises TooManyRequests."""
+        if (account := _account(caller.reach)) is None:
+            return {}
+        return self._limits.pull(account, request.remote or "", counts=request.method == "GET")
 
     async def allowed(self, request: web.Request, address: Address, action: str, *more_scopes: str) -> Caller:
         """The caller, who may do `action` in this repository. Raises Challenge, RegistryError DENIED.
@@ -45,3 +66,11 @@ class Door:
     def challenge(self, request: web.Request, challenge: Challenge) -> str:
         """The WWW-Authenticate header that asks for other credentials."""
         return bearer_challenge(request, self.authenticator, self._public_url, challenge)
+
+
+def _account(reach: Reach | None) -> str | None:
+    """By what limits know the sender: "" without an account, None if they do not hold."""
+    identity = reach.identity if reach else None
+    if identity is None:
+        return ""
+    return None if identity.role in _OWN else f"{identity.role}:{identity.name}"

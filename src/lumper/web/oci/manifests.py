@@ -30,11 +30,12 @@ class ManifestRoutes:
         }
 
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
-        await self._door.allowed(request, address, PULL)
+        caller = await self._door.allowed(request, address, PULL)
         manifest = await self._manifests.find(address.repository, address.item)
         headers = digest_headers(manifest.digest)
         if has_already(request, manifest.digest):
             return web.Response(status=304, headers=headers)
+        headers |= self._door.pull(request, caller)
         headers[hdrs.CONTENT_TYPE] = manifest.media_type
         if request.method == "HEAD":
             headers[hdrs.CONTENT_LENGTH] = str(manifest.size)
