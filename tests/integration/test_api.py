@@ -379,7 +379,7 @@ async def test_a_log_is_read_from_an_offset_and_followed_to_its_end(api: Api) ->
         async with api.history.database.write() as connection:
             await api.history.logs.append(build_id, 1, len(lines[0] + lines[1]), lines[2].encode())
             await api.history.builds.end(connection, build_id, BuildState.FAILED)
-        await api.history.logs.wake()
+        api.history.logs.wake()
         assert (await response.content.read()).decode() == lines[2]
     rest = await api.ask("GET", f"/builds/{build_id}/log", params={"offset": str(len(lines[0]))}, role=Role.MAILER)
     assert (rest.body, rest.headers["Content-Type"]) == (lines[1] + lines[2], "application/jsonl")

@@ -53,7 +53,7 @@ async def said(process: Process) -> str:
 
 async def say(api: Api, build: int, attempt: int, *texts: str) -> None:
     """The build prints lines, in a step of its own."""
-    size = api.history.logs.size(build, attempt)
+    size = await api.history.logs.size(build, attempt)
     records: list[Progress] = [] if size else [Step(1, "RUN make", StepState.RUNNING, 1732440000.0)]
     records += [Output(1, 1, 1732440000.0, text) for text in texts]
     await api.history.logs.append(build, attempt, size, "".join(map(to_line, records)).encode())
@@ -61,7 +61,7 @@ async def say(api: Api, build: int, attempt: int, *texts: str) -> None:
 
 async def end(api: Api, build: int, attempt: int, result: Result) -> None:
     """The worker tells the result of the attempt."""
-    size = api.history.logs.size(build, attempt)
+    size = await api.history.logs.size(build, attempt)
     finished = AttemptFinished(build, attempt, "c", datetime.now(UTC), size, result)
     await Acceptance(api.history).handle(finished)
 
@@ -114,7 +114,7 @@ async def test_a_build_that_is_cancelled_while_it_waits_ends_the_command(api: Ap
     build = await api.build()
     async with followed(api, build) as process:
         await api.history.builds.cancel(build)
-        await api.history.logs.wake()
+        api.history.logs.wake()
         out, _ = await process.communicate()
         assert out.decode() == f"Build {build} cancelled: Cancelled before it began.\n"
         assert process.returncode == 0

@@ -502,7 +502,7 @@ async def test_the_log_streams_while_it_grows_and_ends_with_the_build(
         stream = events_of(answer)
         first = await anext(stream)
         assert "first" in first["data"]
-        assert int(first["id"]) == live.history.logs.size(build_id, 1)
+        assert int(first["id"]) == await live.history.logs.size(build_id, 1)
         await live.say(build_id, [Output(1, 1, 1.0, "second\r\nevent: end")])
         second = await anext(stream)
         assert second["data"].count("\n") == 0
@@ -526,7 +526,7 @@ async def test_an_attempt_that_another_one_follows_ends_its_stream(
         stream = events_of(answer)
         await anext(stream)
         await live.history.builds.lose("builder-1", "another boot")
-        await live.history.logs.wake()
+        live.history.logs.wake()
         end = await anext(stream)
         assert '"attempt": 2' in end["data"]
     assert "attempt=1#log" in await text_at(person, f"/builds/{build_id}")

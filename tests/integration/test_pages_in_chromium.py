@@ -274,7 +274,7 @@ async def test_a_new_attempt_takes_the_place_of_the_one_that_was_watched(sight: 
     await sight.go(f"/builds/{build_id}")
     await expect(page.locator(".l")).to_have_text("of the first")
     await live.history.builds.lose("builder-1", "another boot")
-    await live.history.logs.wake()
+    live.history.logs.wake()
     await expect(page.locator(".attempts")).to_contain_text("1 2")
     await live.taken(build_id, attempt=2)
     await live.say(build_id, step_lines(1, "RUN two", ["of the second"]), attempt=2)

@@ -67,12 +67,12 @@ class LivePages:
     async def ended(self, build_id: int, state: BuildState, **values: Any) -> Build:
         async with self.history.database.write() as connection:
             await self.history.builds.end(connection, build_id, state, **values)
-        await self.history.logs.wake()
+        self.history.logs.wake()
         return await self.history.builds.get(build_id)
 
     async def say(self, build_id: int, records: Iterable[Progress], attempt: int = 1) -> None:
         data = "".join(map(to_line, records)).encode()
-        offset = self.history.logs.size(build_id, attempt)
+        offset = await self.history.logs.size(build_id, attempt)
         await self.history.logs.append(build_id, attempt, offset, data)
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, ScalarSelect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history import garbage as tables
+from lumper.history import needs
 from lumper.history.activity import record
 from lumper.history.database import Database, changed, insert_missing
 from lumper.history.tables import manifests, repositories
@@ -88,9 +89,27 @@ class Collection:
         async with self._database.read() as connection:
             return await tables.idle(connection, before, after, limit)
 
+    async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:
+        """Those of these that are idle now: for so long no process will rely on one of them."""
+        if not self._database.shared:
+            async with self._database.read() as connection:
+                return await tables.still_idle(connection, digests, before)
+        async with self._database.write() as connection:
+            idle = await tables.still_idle(connection, digests, before)
+            await connection.run_sync(needs.claim, idle, seconds)
+        return idle
+
+    async def disclaim_blobs(self, digests: Sequence[str]) -> None:
+        """These were claimed, and stay."""
+        if self._database.shared:
+            async with self._database.write() as connection:
+                await needs.disclaim(connection, digests)
+
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""
         async with self._database.write() as connection:
+            if self._database.shared:
+                await needs.disclaim(connection, digests)
             await tables.forget(connection, digests, before)
 
     async def adopt_blobs(self, found: Sequence[tuple[str, int, datetime]]) -> int:

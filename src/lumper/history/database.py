@@ -38,9 +38,9 @@ class _Kind(Protocol):
     def hears(self) -> bool: ...
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
-    async def hot(self, work: Callable[[Connection], _T]) -> _T: ...
+    async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T: ...
     async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None: ...
-    async def listen(self, heard: Callable[[Set[tuple[str, str]]], None], lost: Callable[[], None]) -> None: ...
+    async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None: ...
     def alone(self, name: str) -> AbstractAsyncContextManager[bool]: ...
     def migrating(self) -> AbstractContextManager[Connection]: ...
     async def close(self) -> None: ...
@@ -86,15 +86,19 @@ class Database:
             self._tell(changes)
         self._committed()
 
-    async def write_hot(self, work: Callable[[Connection], _T]) -> _T:
+    async def write_hot(self, work: Callable[[Connection], _T], *, changes: Set[tuple[str, str]] = frozenset()) -> _T:
         """A write transaction that is a plain function, for what is written often; it may be done more than once.
 
         With SQLite all of it happens in one thread, where `write` changes threads for every statement; with PostgreSQL
         several may write at the same time. `work` inserts or overwrites rows, in an order that is the same for all. It
-        may not call `changed`, and `on_commit` does not hear of it. Raises StorageFull, StorageError.
+        may not call `changed`; `on_change` hears of the topics and keys in `changes`, `on_commit` of nothing. Raises
+        StorageFull, StorageError.
         """
-        with _translating():
-            return await self._kind.hot(work)
+        try:
+            with _translating():
+                return await self._kind.hot(work, changes)
+        finally:
+            self._tell(changes)
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every committed write transaction, also of other processes."""
@@ -111,9 +115,10 @@ class Database:
         """Hear of what other processes change, from now on."""
         await self._kind.listen(self._heard, self._lost)
 
-    def _heard(self, changes: Set[tuple[str, str]]) -> None:
+    def _heard(self, changes: Set[tuple[str, str]], hot: bool) -> None:
         self._tell(changes)
-        self._committed()
+        if not hot:
+            self._committed()
 
     def _tell(self, changes: Set[tuple[str, str]]) -> None:
         for topic, callback in self._on_change:
@@ -203,8 +208,13 @@ def _upsert_of(dialect_name: str, table: Table, keys: tuple[str, ...], keep: tup
 
 def insert_missing(connection: AsyncConnection | Connection, table: Table) -> Any:
     """An INSERT that does nothing where there is such a row."""
+    return insert_or(connection, table).on_conflict_do_nothing()
+
+
+def insert_or(connection: AsyncConnection | Connection, table: Table) -> Any:
+    """An INSERT to which `on_conflict_do_update` can be said."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
+    return dialect.insert(table)
 
 
 def _kind(url: str) -> _Kind:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.needed import needed
+from lumper.history.needs import unneeded
 from lumper.history.tables import (
     activity,
     blobs,
@@ -74,6 +75,7 @@ async def needless_manifests(
     query = select(mine.digest, mine.size).where(
         mine.repository_id == identity,
         mine.pushed_at < before,
+        unneeded(mine.digest),
         ~exists().where(tags.c.repository_id == identity, tags.c.digest == mine.digest),
         ~exists().where(_CHILDREN.c.repository_id == identity, _CHILDREN.c.child == mine.digest, _CHILDREN.c.manifest),
         ~exists().where(_SUBJECTS.c.repository_id == identity, mine.subject != "", _SUBJECTS.c.digest == mine.subject),
@@ -109,6 +111,7 @@ async def needless_links(
     query = select(mine.digest, mine.size).where(
         mine.repository_id == identity,
         mine.linked_at < before,
+        unneeded(mine.digest),
         ~exists().where(_CHILDREN.c.repository_id == identity, _CHILDREN.c.child == mine.digest),
     )
     if among is not None:
@@ -187,6 +190,16 @@ async def idle(connection: AsyncConnection, before: datetime, after: str, limit:
     return [(row.digest, row.size) for row in rows]
 
 
+async def still_idle(connection: AsyncConnection, digests: Sequence[str], before: datetime) -> set[str]:
+    """Those of these that lie in the storage for nobody, and that nobody has in hand."""
+    found: set[str] = set()
+    for some in parts(digests):
+        found.update(
+            (await connection.execute(select(blobs.c.digest).where(blobs.c.digest.in_(some), *_idle(before)))).scalars()
+        )
+    return found
+
+
 async def forget(connection: AsyncConnection, digests: Sequence[str], before: datetime) -> None:
     """Forget what was idle and lies in the storage no longer."""
     for some in parts(digests):
@@ -253,6 +266,7 @@ async def flaws(connection: AsyncConnection, identity: int, limit: int) -> list[
 def _idle(before: datetime) -> list[ColumnElement[bool]]:
     return [
         blobs.c.stored_at < before,
+        unneeded(blobs.c.digest),
         ~exists().where(repository_blobs.c.digest == blobs.c.digest),
         ~exists().where(manifests.c.digest == blobs.c.digest),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Collected
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from lumper.history.collection import id_of as _id_of
 from lumper.history.database import Database, changed, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.grouping import Grouped
+from lumper.history.needs import need
 from lumper.history.overview import all_images, public
 from lumper.history.recent import Recent
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
@@ -81,6 +83,14 @@ class ImageHistory(Collection, TagHistory, RuleHistory, ActivityLog):
         if found and self._current(changes):
             self._blobs.keep(repository, digest, True)
         return found
+
+    async def need(self, repository: str, digests: Collected[str], seconds: float) -> set[str]:
+        """No collector takes these for so long; those that one has claimed are returned, and not needed."""
+        claimed = await self._database.write_hot(lambda connection: need(connection, digests, seconds))
+        for digest in digests:  # a collector of another process may have been quicker than the news of it
+            self._blobs.forget_one(repository, digest)
+            self._manifests.forget_one(repository, digest)
+        return claimed
 
     async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
         """At most `limit` names of repositories that may serve this blob, in lexical order."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -18,17 +19,65 @@ from lumper.errors import LogGap, StorageError, StorageFull
 _CHUNK = 256 * 1024
 
 
-class Logs:
-    """The folder of logs. One process writes; any may read. Offsets and sizes are in bytes."""
+class Logs(ABC):
+    """All logs, by build and attempt. Offsets and sizes are in bytes."""
+
+    def __init__(self) -> None:
+        self._grown = asyncio.Event()
+
+    @abstractmethod
+    async def size(self, build_id: int, attempt: int) -> int:
+        """How many bytes of log there are."""
+
+    @abstractmethod
+    async def append(self, build_id: int, attempt: int, offset: int, data: bytes) -> None:
+        """Write `data` at `offset`; what is there already is not written again.
+
+        Raises LogGap when bytes before `offset` are missing, StorageFull, StorageError.
+        """
+
+    @abstractmethod
+    def read(self, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[bytes]:
+        """Chunks of the log from `offset` to its present end."""
+
+    @abstractmethod
+    async def delete(self, build_id: int) -> None:
+        """Remove all logs of a build. No error if there are none."""
+
+    async def tail(self, build_id: int, attempt: int, limit: int) -> bytes:
+        """Whole lines of at most the last `limit` bytes."""
+        start = max(0, await self.size(build_id, attempt) - limit)
+        data = b"".join([chunk async for chunk in self.read(build_id, attempt, start)])
+        return data if not start else data.partition(b"\n")[2]
+
+    async def wait(self, build_id: int, attempt: int, offset: int, longest: float) -> None:
+        """Until the log is longer than `offset`, somebody called `wake`, or `longest` seconds have passed."""
+        grown = self._grown
+        if await self.size(build_id, attempt) > offset:
+            return
+        try:
+            async with asyncio.timeout(longest):
+                await grown.wait()
+        except TimeoutError:
+            pass
+
+    def wake(self) -> None:
+        """Let all who wait look again: a log has grown or a build has ended."""
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+
+class FolderLogs(Logs):
+    """The folder of logs. One process writes; any may read."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
-        self._grown = asyncio.Condition()
 
     def _path(self, build_id: int, attempt: int) -> Path:
         return self._folder / str(build_id) / f"{attempt}.jsonl"
 
-    def size(self, build_id: int, attempt: int) -> int:
+    async def size(self, build_id: int, attempt: int) -> int:
         """How many bytes of log there are."""
         try:
             return self._path(build_id, attempt).stat().st_size
@@ -41,7 +90,7 @@ class Logs:
         Raises LogGap when bytes before `offset` are missing, StorageFull, StorageError.
         """
         await asyncio.to_thread(self._write, self._path(build_id, attempt), offset, data)
-        await self.wake()
+        self.wake()
 
     def _write(self, path: Path, offset: int, data: bytes) -> None:
         try:
@@ -66,26 +115,6 @@ class Logs:
                     yield chunk
         except FileNotFoundError:
             return
-
-    async def tail(self, build_id: int, attempt: int, limit: int) -> bytes:
-        """Whole lines of at most the last `limit` bytes."""
-        start = max(0, self.size(build_id, attempt) - limit)
-        data = b"".join([chunk async for chunk in self.read(build_id, attempt, start)])
-        return data if not start else data.partition(b"\n")[2]
-
-    async def wait(self, build_id: int, attempt: int, offset: int, longest: float) -> None:
-        """Until the log is longer than `offset`, somebody called `wake`, or `longest` seconds have passed."""
-        try:
-            async with asyncio.timeout(longest), self._grown:
-                if self.size(build_id, attempt) <= offset:
-                    await self._grown.wait()
-        except TimeoutError:
-            pass
-
-    async def wake(self) -> None:
-        """Let all who wait look again: a log has grown or a build has ended."""
-        async with self._grown:
-            self._grown.notify_all()
 
     async def delete(self, build_id: int) -> None:
         """Remove all logs of a build. No error if there are none."""

@@ -28,6 +28,8 @@ from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from lumper.errors import StorageError
+
 log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
@@ -77,13 +79,16 @@ class PostgreSQL:
         """A snapshot."""
         return self._reader.connect()
 
-    async def hot(self, work: Callable[[Connection], _T]) -> _T:
+    async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T:
         """A write transaction beside others of its kind; it is repeated when it and another one wait for each other."""
         for left in reversed(range(_TRIES)):
             try:
                 async with self._writer.begin() as connection:
                     await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_key('write')})")
-                    return await connection.run_sync(work)
+                    done = await connection.run_sync(work)
+                    if changes:
+                        await self._notify(connection, changes, hot=True)
+                return done
             except DBAPIError as exc:
                 if not left or getattr(exc.orig, "sqlstate", None) not in _AGAIN:
                     raise
@@ -91,11 +96,14 @@ class PostgreSQL:
 
     async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
         """Let the other processes know, once this transaction is committed, what it changed."""
+        await self._notify(connection, changes, hot=False)
+
+    async def _notify(self, connection: AsyncConnection, changes: Set[tuple[str, str]], *, hot: bool) -> None:
         for some in _packed(changes):
-            message = json.dumps({"from": self._name, "changes": some})
+            message = json.dumps({"from": self._name, "changes": some, "hot": hot})
             await connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (_CHANNEL, message))
 
-    async def listen(self, heard: Callable[[Set[tuple[str, str]]], None], lost: Callable[[], None]) -> None:
+    async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None:
         """Call `heard` with what each transaction of another process changed, `lost` when some may have been missed.
 
         Returns when it listens; it goes on until `close`.
@@ -106,7 +114,7 @@ class PostgreSQL:
             await ready.wait()
 
     async def _listen(
-        self, heard: Callable[[Set[tuple[str, str]]], None], lost: Callable[[], None], ready: asyncio.Event
+        self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None], ready: asyncio.Event
     ) -> None:
         while True:
             try:
@@ -129,10 +137,10 @@ class PostgreSQL:
             await self._engine.dispose(close=False)  # the other connections are likely gone too
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]]], None]) -> None:
+    def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]], bool], None]) -> None:
         told = json.loads(payload)
         if told["from"] != self._name:
-            heard({(topic, key) for topic, key in told["changes"]})
+            heard({(topic, key) for topic, key in told["changes"]}, told["hot"])
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:
@@ -181,13 +189,15 @@ class _Locks:
         self._turn = asyncio.Lock()
 
     async def take(self, name: str) -> bool:
-        """Whether it could be had at once. Raises psycopg.Error."""
+        """Whether it could be had at once. Raises StorageError."""
         if name in self._held:
             return False
         self._held.add(name)
         taken = False
         try:
             taken = await self._ask("pg_try_advisory_lock", name)
+        except (psycopg.Error, OSError) as exc:
+            raise StorageError(f"The database does not answer: {str(exc).strip()}.") from exc
         finally:
             if not taken:
                 self._held.discard(name)

@@ -27,6 +27,10 @@ class Recent(Generic[_V]):
             (oldest, what), _ = self._answers.popitem(last=False)
             self._asked[oldest].discard(what)
 
+    def forget_one(self, repository: str, asked: str) -> None:
+        if self._answers.pop((repository, asked), None) is not None:
+            self._asked[repository].discard(asked)
+
     def forget(self, repository: str | None) -> None:
         if repository is None:
             self._answers.clear()

@@ -41,14 +41,14 @@ class Sqlite:
         """A snapshot."""
         return self._engine.connect()
 
-    async def hot(self, work: Callable[[Connection], _T]) -> _T:
+    async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T:
         """A write transaction in one thread."""
         return await self._hot.run(work)
 
     async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
         """Nobody else is there."""
 
-    async def listen(self, heard: Callable[[Set[tuple[str, str]]], None], lost: Callable[[], None]) -> None:
+    async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None:
         """Nobody else is there."""
 
     @asynccontextmanager

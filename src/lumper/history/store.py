@@ -13,7 +13,8 @@ from lumper.history.database import Database
 from lumper.history.deliveries import DeliveryHistory
 from lumper.history.figures import Figures
 from lumper.history.images import ImageHistory
-from lumper.history.logs import Logs
+from lumper.history.log_rows import DatabaseLogs
+from lumper.history.logs import FolderLogs, Logs
 from lumper.history.outbox import Outbox
 from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
@@ -52,6 +53,6 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         images=ImageHistory(database),
         activity=ActivityLog(database),
         accounts=Accounts(database),
-        logs=Logs(logs),
+        logs=DatabaseLogs(database) if database.shared else FolderLogs(logs),
         figures=Figures(database),
     )

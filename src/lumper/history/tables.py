@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -245,6 +246,30 @@ rules = Table(
     Column("repositories", _in_order_of_bytes(255), primary_key=True),  # a glob
     Column("body", JSON, nullable=False),
     Column("updated_at", Time, nullable=False),
+)
+
+needs = Table(  # digests in hand: history/needs.py
+    "needs",
+    metadata,
+    Column("digest", _in_order_of_bytes(160), primary_key=True),
+    Column("until", Float(53), nullable=False),  # seconds since 1970 by the database's clock
+    Column("claimed", Boolean, nullable=False),  # by a collector; or else needed
+)
+
+log_chunks = Table(  # where several servers share the database; or else the logs are files
+    "log_chunks",
+    metadata,
+    Column("build_id", ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+shared_files = Table(
+    "shared_files",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )
 
 activity = Table(  # who did what; nothing in it refers to other tables, so that it outlives what it tells of

@@ -144,7 +144,7 @@ class Tokens:
 
     async def ensure_token(self, name: str, role: Role, file: Path) -> str:
         """The token in `file`, made if need be, which only its owner can read; it has this name and role from now."""
-        token = await asyncio.to_thread(_token_in_file, file)
+        token = await asyncio.to_thread(make_token, file)
         known = await self._holder(token_hash(token))
         if known is None or (known.identity.name, known.identity.role) != (name, role):
             async with self._database.write() as connection:
@@ -231,7 +231,7 @@ def _token_from_row(row: Row[Any]) -> ApiToken:
     )
 
 
-def _token_in_file(file: Path) -> str:
+def make_token(file: Path) -> str:
     """Read the token, or make one: written aside and linked, so that two processes agree and none reads half of it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from lumper.errors import StorageError
 from lumper.model.image import is_digest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
-from lumper.registry.port import Metadata, Storage, StoredBlob
+from lumper.registry.port import Alone, Metadata, Storage, StoredBlob
 
 _UPLOAD = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
 
@@ -31,22 +31,29 @@ class Session:
 class Blobs:
     """The blobs of all repositories. A blob that one repository has is not readable in another one."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds) -> None:
+    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, alone: Alone) -> None:
         self._storage = storage
         self._metadata = metadata
         self._holds = holds
-        self._busy: set[str] = set()
+        self._alone_of_all = alone
 
     async def stat(self, repository: str, digest: str) -> StoredBlob:
         """The blob. Raises RegistryError: DIGEST_INVALID, BLOB_UNKNOWN."""
         check_digest(digest)
         await self._holds.asked(repository, digest)
-        if await self._metadata.has_blob(repository, digest):
+        if await self._has(repository, digest):
             blob = await self._storage.stat(digest)
             if blob is not None:
                 return blob
         self._holds.not_there(repository, digest)
         raise refuse("BLOB_UNKNOWN", detail=digest)
+
+    async def _has(self, repository: str, digest: str) -> bool:
+        there = await self._metadata.has_blob(repository, digest)
+        if there and (told := self._holds.told) and not told.known(repository, digest):
+            await told.rely(repository, digest)
+            return await self._metadata.has_blob(repository, digest)
+        return there
 
     async def address(self, blob: StoredBlob) -> str | None:
         """A URL at which the client can fetch this blob from `stat` without us; None: it has to be sent from here."""
@@ -65,7 +72,7 @@ class Blobs:
     async def mount(self, repository: str, digest: str, source: str) -> bool:
         """Let `repository` serve a blob of `source`, which the caller may read; whether it is there to be served."""
         check_digest(digest)
-        async with self._holds.using([digest]):
+        async with self._holds.using(source, [digest]):
             if not await self._metadata.has_blob(source, digest):
                 return False
             blob = await self._storage.stat(digest)
@@ -102,7 +109,7 @@ class Blobs:
         Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID (also while another request writes).
         """
         await self.size(session)
-        with self._alone(session):
+        async with self._alone(session):
             size = await self.size(session)
             if start is not None and start != size:
                 raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
@@ -117,13 +124,13 @@ class Blobs:
         """
         check_digest(digest)
         await self.size(session)
-        with self._alone(session):
+        async with self._alone(session):
             size = await self.size(session)
             if start is not None and start != size:
                 raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
             if data is not None:
                 await self._storage.append(session.name, size, data)
-            async with self._holds.using([digest]):
+            async with self._holds.using(session.repository, [digest]):
                 blob = await self._storage.commit(session.name, digest)
                 if blob is None:
                     raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
@@ -133,7 +140,7 @@ class Blobs:
     async def cancel(self, session: Session) -> None:
         """Forget the upload. Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID while another request writes."""
         await self.size(session)
-        with self._alone(session):
+        async with self._alone(session):
             await self._storage.abort(session.name)
 
     async def forget(self, session: Session) -> None:
@@ -146,21 +153,21 @@ class Blobs:
 
     async def expire_uploads(self, before: datetime) -> int:
         """Forget the uploads whose last byte came before this time; how many."""
-        stale = [name for name, at in await self._storage.uploads() if at < before and name not in self._busy]
-        for name in stale:
-            with contextlib.suppress(StorageError):  # it ended meanwhile
-                await self._storage.abort(name)
-        return len(stale)
+        count = 0
+        for name in [name for name, at in await self._storage.uploads() if at < before]:
+            async with self._alone_of_all(f"upload {name}") as mine:
+                if mine:
+                    count += 1
+                    with contextlib.suppress(StorageError):  # it ended meanwhile
+                        await self._storage.abort(name)
+        return count
 
-    @contextlib.contextmanager
-    def _alone(self, session: Session) -> Iterator[None]:
-        if session.name in self._busy:
-            raise refuse("RANGE_INVALID", "Another request writes to this upload.")
-        self._busy.add(session.name)
-        try:
+    @contextlib.asynccontextmanager
+    async def _alone(self, session: Session) -> AsyncIterator[None]:
+        async with self._alone_of_all(f"upload {session.name}") as mine:
+            if not mine:
+                raise refuse("RANGE_INVALID", "Another request writes to this upload.")
             yield
-        finally:
-            self._busy.discard(session.name)
 
 
 def check_digest(digest: str) -> None:

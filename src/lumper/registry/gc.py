@@ -22,8 +22,12 @@ No push loses what it has stored or was told to be there:
    and not bytes that nobody knows of. Bytes whose push was killed before its transaction have no row either: every run
    looks at one page of the storage, and gives a row to what has none; its time is that of the bytes.
 
-Claims are made in the memory of one process. Where several server processes share a bucket, run it when no pushes are
-on their way to another process, and set [registry] gc_interval = 0.
+Where several server processes share the database and a bucket, one of them collects at a time, and the pushes of the
+others are heard of through the database: `Told` writes there what a push or a client relies on, before it looks
+whether that is there, and the collector, right before bytes go, claims them there (history/needs.py). Both are done in
+transactions that cannot overlap. So whichever comes first is seen by the other one: the collector leaves alone what is
+needed, and the push waits until what is claimed is gone, or stays. A need that is not renewed, and a claim, end by the
+database's clock; who cannot renew in time gives up the push, who cannot delete in time leaves the rest to the next run.
 """
 
 from __future__ import annotations
@@ -37,15 +41,16 @@ from typing import TypedDict
 
 import structlog
 
-from lumper.errors import StorageError
+from lumper.errors import Conflict, StorageError
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.registry.holds import Holds
-from lumper.registry.port import Metadata, Storage
+from lumper.registry.port import Alone, Metadata, Storage
 
 log = structlog.get_logger(__name__)
 
 _STEP = 500  # things of one transaction
 _BYTES_STEP = 50  # blobs that are claimed together: whoever pushes one of them waits for all
+_CLAIM_SECONDS = 120.0  # for as long a push elsewhere may have to wait, if this process is killed
 _ADOPT_STEP = 5000  # blobs of the storage that one run looks at
 _REPOSITORIES = 100  # names of one page
 _TOLD = 1000  # things of one report
@@ -94,8 +99,16 @@ class Collector:
     """Collects garbage, one run at a time. `observe` is told of each that ended well, and its seconds."""
 
     def __init__(
-        self, storage: Storage, metadata: Metadata, holds: Holds, policy: Policy, observe: Observe = unobserved
+        self,
+        storage: Storage,
+        metadata: Metadata,
+        holds: Holds,
+        policy: Policy,
+        observe: Observe = unobserved,
+        *,
+        alone: Alone,
     ) -> None:
+        self._alone_of_all = alone
         self._observe = observe
         self._storage = storage
         self._metadata = metadata
@@ -106,8 +119,13 @@ class Collector:
         self._adopted = ""  # the last digest of the page of the storage that was looked at
 
     async def run(self, *, dry_run: bool = False) -> Report:
-        """Give up all that is garbage now, or only tell what would be. Raises StorageError; what is done stays done."""
-        async with self._alone:
+        """Give up all that is garbage now, or only tell what would be.
+
+        Raises StorageError; what is done stays done. Raises Conflict while another process collects.
+        """
+        async with self._alone, self._alone_of_all("gc") as mine:
+            if not mine:
+                raise Conflict("Another server is collecting garbage at the moment.", hint="Try again in a while.")
             began = time.monotonic()
             report = await self._run(dry_run=dry_run)
             if not dry_run:
@@ -165,17 +183,20 @@ class Collector:
         last = ""
         while found := await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP):
             garbage = [Garbage(GarbageKind.BYTES, "", digest, size) for digest, size in found]
-            gone = garbage if report.dry_run else await self._whole(self._delete(garbage, before, last))
+            gone = garbage if report.dry_run else await self._whole(self._delete(garbage, before))
             report = told(report, gone)
             last = found[-1][0]
         return report
 
-    async def _delete(self, garbage: Sequence[Garbage], before: datetime, last: str) -> list[Garbage]:
+    async def _delete(self, garbage: Sequence[Garbage], before: datetime) -> list[Garbage]:
         with self._holds.claiming([one.name for one in garbage]) as free:
-            still = {digest for digest, _ in await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP)}
-            gone = [one for one in garbage if one.name in free & still and await self._deleted(one.name)]
+            enough = time.monotonic() + _CLAIM_SECONDS / 2  # the other half is for the last one to end
+            mine = await self._metadata.claim_blobs(sorted(free), before, _CLAIM_SECONDS)
+            gone = [one for one in garbage if one.name in mine and await self._deleted(one.name, enough)]
             if gone:
                 await self._metadata.forget_blobs([one.name for one in gone], before)
+            if stays := mine.difference(one.name for one in gone):
+                await self._metadata.disclaim_blobs(sorted(stays))
         return gone
 
     async def _whole(self, step: Coroutine[None, None, list[Garbage]]) -> list[Garbage]:
@@ -183,7 +204,9 @@ class Collector:
         self._step = asyncio.ensure_future(step)
         return await asyncio.shield(self._step)
 
-    async def _deleted(self, digest: str) -> bool:
+    async def _deleted(self, digest: str, until: float) -> bool:
+        if time.monotonic() > until:
+            return False
         try:
             await self._storage.delete(digest)
         except StorageError as exc:  # the others can go all the same, and this one next time

@@ -8,11 +8,13 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from lumper.registry.told import Told
+
 _REMEMBERED = 65_536  # digests
 
 
 class Holds:
-    """Keeps pushes and the collection of garbage apart, digest by digest. For one process and one event loop.
+    """Keeps pushes and the collection of garbage apart, digest by digest. For one event loop.
 
     A push holds a digest (`using`) from before its bytes are stored until a transaction says who has them. A client
     that is told that something is there (`asked`) relies on it for a while: it will not send it again. The collector
@@ -20,21 +22,27 @@ class Holds:
     it is done, and so is told the truth, or stores the bytes anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: Told | None = None) -> None:
+        """`told` is how other processes hear of it, where there may be any."""
+        self.told = told
         self._used: Counter[str] = Counter()
         self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._forgotten = float("-inf")  # when the youngest of those was asked for that are no longer remembered
         self._claimed: dict[str, asyncio.Event] = {}
 
     @asynccontextmanager
-    async def using(self, digests: Iterable[str]) -> AsyncIterator[None]:
-        """None of these is collected during the block."""
+    async def using(self, repository: str, digests: Iterable[str]) -> AsyncIterator[None]:
+        """None of these is collected during the block; what is known of them in `repository` is true."""
         held = set(digests)
         while claimed := next((self._claimed[one] for one in held if one in self._claimed), None):
             await claimed.wait()
         self._used.update(held)
         try:
-            yield
+            if self.told is None:
+                yield
+            else:
+                async with self.told.using(repository, held):
+                    yield
         finally:
             for one in held:
                 self._used[one] -= 1

@@ -41,6 +41,9 @@ class Manifests:
         if digest:
             await self._holds.asked(repository, digest)
         manifest = await self._metadata.manifest(repository, digest) if digest else None
+        if manifest is not None and (told := self._holds.told) and not told.known(repository, digest):
+            await told.rely(repository, digest)
+            manifest = await self._metadata.manifest(repository, digest)
         if manifest is None:
             self._holds.not_there(repository, digest)
             raise refuse("MANIFEST_UNKNOWN", detail=reference)
@@ -74,7 +77,7 @@ class Manifests:
             manifest = read_manifest(body, media_type, digest)
         else:
             manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
-        async with self._holds.using([digest, *(link.digest for link in manifest.links)]):
+        async with self._holds.using(repository, [digest, *(link.digest for link in manifest.links)]):
             _complain(await self._metadata.missing(repository, manifest.links))
             await self._storage.put(digest, body)
             names = tags if is_digest(reference) else [reference]

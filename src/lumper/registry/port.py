@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,10 @@ class Pourable(Protocol):
 
         A view holds only as long as the call. What `sink` raises ends it and is raised.
         """
+
+
+Alone = Callable[[str], AbstractAsyncContextManager[bool]]
+"""Whether the block is the only one with this name at the moment, in all processes that share the registry."""
 
 
 class Storage(Protocol):
@@ -234,6 +239,22 @@ class Metadata(Protocol):
 
         At most `limit` whose digest comes after `after`, and that nobody stored or gave up since `before`.
         """
+
+    async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:
+        """Those of these that are idle now, and that no process needs.
+
+        For so long no process will rely on one of them, unless `forget_blobs` comes before that.
+        """
+
+    async def need(self, repository: str, digests: Collection[str], seconds: float) -> set[str]:
+        """Where several processes share the metadata: no collector takes these, in any repository, for so long.
+
+        Those that a collector has claimed are returned, and are not needed. What is asked about `repository` afterwards
+        is answered with what is known then.
+        """
+
+    async def disclaim_blobs(self, digests: Sequence[str]) -> None:
+        """These were claimed, and stay."""
 
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""

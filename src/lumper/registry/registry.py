@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from lumper.registry.alone import AloneHere
 from lumper.registry.blobs import Blobs
 from lumper.registry.gc import Collector, Observe, Policy, unobserved
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
-from lumper.registry.port import Metadata, Storage
+from lumper.registry.port import Alone, Metadata, Storage
 from lumper.registry.tagging import Tagging
 from lumper.registry.tags import Listings
+from lumper.registry.told import Told
 from lumper.registry.verify import Verifier
 
 
@@ -16,14 +18,21 @@ class Registry:
     """Everything behind `/v2/`, and its care."""
 
     def __init__(
-        self, storage: Storage, metadata: Metadata, policy: Policy | None = None, collected: Observe = unobserved
+        self,
+        storage: Storage,
+        metadata: Metadata,
+        policy: Policy | None = None,
+        collected: Observe = unobserved,
+        *,
+        shared: Alone | None = None,
     ) -> None:
-        holds = Holds()
+        """`shared` is given where other processes have the same storage and metadata: how one has a name for itself."""
         self.metadata = metadata
-        self.blobs = Blobs(storage, metadata, holds)
+        policy, alone = policy or Policy(), shared or AloneHere()
+        holds = Holds(Told(metadata, policy.grace.total_seconds()) if shared else None)
+        self.blobs = Blobs(storage, metadata, holds, alone)
         self.manifests = Manifests(storage, metadata, holds)
         self.tagging = Tagging(metadata, holds)
         self.listings = Listings(metadata)
-        policy = policy or Policy()
-        self.collector = Collector(storage, metadata, holds, policy, collected)
+        self.collector = Collector(storage, metadata, holds, policy, collected, alone=alone)
         self.verifier = Verifier(storage, metadata, policy.grace)

@@ -47,7 +47,7 @@ class Acceptance:
                 )
             case events.RolloutProgress():
                 await self._history.rollouts.progress(payload)
-                await self._history.logs.wake()
+                self._history.logs.wake()
             case events.HostObserved():
                 await self._history.rollouts.observed(payload)
             case _:
@@ -61,7 +61,7 @@ class Acceptance:
         for build_id in builds:
             log.warning("a build begins again", action="build.again", build=build_id, why=why)
         if builds:
-            await self._history.logs.wake()
+            self._history.logs.wake()
 
     async def _log_chunk(self, event: events.LogChunk) -> None:
         if await self._counts(event):
@@ -77,7 +77,7 @@ class Acceptance:
         return False
 
     async def _finished(self, event: events.AttemptFinished) -> None:
-        whole = self._history.logs.size(event.build_id, event.attempt) >= event.log_size
+        whole = await self._history.logs.size(event.build_id, event.attempt) >= event.log_size
         if await self._counts(event) and not whole:
             raise LogGap(f"The log of build {event.build_id} is not whole yet.")
         async with self._history.database.write() as connection:
@@ -91,7 +91,7 @@ class Acceptance:
             await self._store(connection, row, event)
             for attempt in range(1, row.attempt + 1):  # what earlier attempts pushed before they were lost
                 await drop_private_tag(connection, row.image, private_tag(row.id, attempt))
-        await self._history.logs.wake()
+        self._history.logs.wake()
 
     async def _store(self, connection: AsyncConnection, row: Row[Any], event: events.AttemptFinished) -> None:
         result = event.result

@@ -20,6 +20,7 @@ from lumper.queue.retry import RetryPolicy
 from lumper.registry.registry import Registry
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
+from lumper.roles.leader import lead
 from lumper.roles.relay import relay
 from lumper.web.tls import Certificate
 
@@ -89,7 +90,7 @@ class Server:
     def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         acceptance = Acceptance(self._history)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
-            "relay": lambda: relay(self._history.outbox, self._broker, self._published),
+            "relay": lambda: lead(self._history.database, "relay", self._relay),
             "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
             "leases": lambda: self._expire_leases(acceptance),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
@@ -109,6 +110,9 @@ class Server:
             self._metrics.build_ended(report.build.state.value, report.build.seconds)
         elif isinstance(report, RolloutReport):
             self._metrics.rollout_ended(report.state.value)
+
+    async def _relay(self) -> None:
+        await relay(self._history.outbox, self._broker, self._published)
 
     async def _expire_leases(self, acceptance: Acceptance) -> None:
         """Look for lost workers, once there was time to hear of those that live: the server may have been away."""

@@ -93,7 +93,7 @@ async def log_events(history: History, build: Build, attempt: int, offset: int) 
     """The log of an attempt from `offset` on, and what is added to it, as events."""
     while True:
         over = build.state.final or build.attempt != attempt  # looked at before the log: what ends it is in it then
-        seen = history.logs.size(build.id, attempt)
+        seen = await history.logs.size(build.id, attempt)
         async with aclosing(_records(history, build.id, attempt, offset)) as events:
             async for end, event in events:
                 offset = end

@@ -28,7 +28,7 @@ class Keys:
     """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
-        self._key = _key_in_file(file)
+        self._key = make_key(file)
         self._clock = clock
 
     def sign(self, audience: str, claims: Mapping[str, Any], seconds: int) -> str:
@@ -62,7 +62,7 @@ def _is_time(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _key_in_file(file: Path) -> ECKey:
+def make_key(file: Path) -> ECKey:
     """Read the key, or make one: written aside and linked, so that two processes agree and none reads half of it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from lumper.build.run import Builder, GitCredentials
 from lumper.config import Config
 from lumper.deploy.port import Login as HostLogin
 from lumper.errors import StorageError
+from lumper.history.shared_files import share
 from lumper.history.store import History, open_history
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
@@ -35,11 +36,17 @@ from lumper.wiring.adapters import open_channels, open_engine, open_forges, open
 @contextlib.asynccontextmanager
 async def open_own_history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
     """The history in its database, brought to the newest schema, with the tokens of the roles."""
+    from lumper.history.tokens import make_token
+    from lumper.web.tokens import make_key
+
     url = config.database.url.get_secret_value() or folder.database_url
     history = open_history(url, folder.folder("logs"), links, encode)
     try:
         await history.database.migrate()
+        await history.database.listen()
+        await share(history.database, "registry.pem", folder.folder("keys") / "registry.pem", make_key)
         for role in (Role.OPERATOR, Role.WORKER, Role.MAILER, Role.DEPLOYER):
+            await share(history.database, f"tokens/{role.value}", folder.token(role.value), make_token)
             await history.accounts.ensure_token(role.value, role, folder.token(role.value))
         yield history
     finally:
@@ -58,7 +65,8 @@ def open_registry(config: Config, storage: Storage, history: History, metrics: M
     def collected(report: Report, seconds: float) -> None:
         metrics.collected({kind.value: count for kind, count in report.counts.items()}, report.freed, seconds)
 
-    return Registry(storage, history.images, policy, collected)
+    database = history.database
+    return Registry(storage, history.images, policy, collected, shared=database.alone if database.shared else None)
 
 
 def assemble_app(

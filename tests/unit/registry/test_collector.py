@@ -254,7 +254,7 @@ async def test_holds_of_many_digests_wait_for_each_claim() -> None:
 
 
 async def _enter(holds: Holds) -> None:
-    async with holds.using(["a", "c"]), holds.using(["a"]):
+    async with holds.using("one", ["a", "c"]), holds.using("one", ["a"]):
         with holds.claiming(["a", "b"]) as free:
             assert free == {"b"}
     with holds.claiming(["a"]) as free:

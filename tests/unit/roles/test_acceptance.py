@@ -221,7 +221,7 @@ async def test_a_result_of_a_claim_that_does_not_hold_the_attempt_changes_nothin
         finished(99, success(1)),
     )
     assert (await desk.build(build_id)).state is BuildState.RUNNING
-    assert desk.history.logs.size(build_id, 1) == 0
+    assert await desk.history.logs.size(build_id, 1) == 0
     assert (await desk.tags(), await desk.sent()) == ({}, [])
 
 

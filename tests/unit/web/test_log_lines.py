@@ -3,14 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lumper.history.logs import Logs
+from lumper.history.logs import FolderLogs, Logs
 from lumper.model.build import Output, Step, StepState
 from lumper.model.log import from_line, to_line
 from lumper.web.log_lines import LONGEST, text_of, whole_lines
 
 
 async def written(folder: Path, *lines: str) -> tuple[Logs, bytes]:
-    logs, data = Logs(folder), "".join(lines).encode()
+    logs, data = FolderLogs(folder), "".join(lines).encode()
     await logs.append(1, 1, 0, data)
     return logs, data
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -295,6 +295,17 @@ class MemoryMetadata(MemoryLog):
         used = {digest for known in self._repositories.values() for digest in (*known.blobs, *known.manifests)}
         found = [(one, size) for one, (size, at) in sorted(self._stored.items()) if at < before and one not in used]
         return [one for one in found if one[0] > after][:limit]
+
+    async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:
+        """Those of these that are idle now."""
+        return {digest for digest, _ in await self.idle_blobs(before, limit=1 << 62)} & set(digests)
+
+    async def need(self, repository: str, digests: Collection[str], seconds: float) -> set[str]:
+        """There is no other process: `Holds` is enough."""
+        return set()
+
+    async def disclaim_blobs(self, digests: Sequence[str]) -> None:
+        """Nothing was written down."""
 
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""

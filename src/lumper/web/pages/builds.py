@@ -72,7 +72,7 @@ class BuildPages:
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """Cancel the build and show it."""
         build = await self._history.builds.cancel(_id(request))
-        await self._history.logs.wake()
+        self._history.logs.wake()
         raise web.HTTPSeeOther(f"/builds/{build.id}")
 
     async def restart(self, request: web.Request) -> web.StreamResponse:

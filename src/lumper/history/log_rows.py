@@ -1,0 +1,94 @@
+"""The logs of builds in the database, where every server process can read and continue them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, select
+
+from lumper.errors import LogGap
+from lumper.history.database import Database, insert_missing
+from lumper.history.logs import Logs
+from lumper.history.tables import log_chunks
+
+_TOPIC = "logs"
+_AT_ONCE = 8  # chunks of one query
+
+
+class DatabaseLogs(Logs):
+    """One row a chunk, as it came."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+        database.on_change(_TOPIC, lambda _build: self.wake())
+        database.on_commit(self.wake)  # perhaps a build has ended
+
+    async def size(self, build_id: int, attempt: int) -> int:
+        """How many bytes of log there are."""
+        async with self._database.read() as connection:
+            return _end((await connection.execute(_last(build_id, attempt))).first())
+
+    async def append(self, build_id: int, attempt: int, offset: int, data: bytes) -> None:
+        """Write `data` at `offset`; what is there already is not written again.
+
+        Raises LogGap when bytes before `offset` are missing, StorageFull, StorageError.
+        """
+        await self._database.write_hot(
+            lambda connection: _append(connection, build_id, attempt, offset, data), changes={(_TOPIC, str(build_id))}
+        )
+
+    async def read(self, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[bytes]:
+        """Chunks of the log from `offset` to its present end."""
+        chunk = log_chunks.c
+        here = [chunk.build_id == build_id, chunk.attempt == attempt]
+        first = select(func.max(chunk.offset)).where(*here, chunk.offset <= offset).scalar_subquery()
+        query = select(chunk.offset, chunk.data).where(*here).order_by(chunk.offset).limit(_AT_ONCE)
+        bound = chunk.offset >= func.coalesce(first, 0)
+        while True:
+            async with self._database.read() as connection:
+                rows = (await connection.execute(query.where(bound))).all()
+            for row in rows:
+                if piece := bytes(row.data)[max(0, offset - row.offset) :]:
+                    offset = row.offset + len(row.data)
+                    yield piece
+            if len(rows) < _AT_ONCE:
+                return
+            bound = chunk.offset >= offset
+
+    async def delete(self, build_id: int) -> None:
+        """Remove all logs of a build. No error if there are none."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(log_chunks).where(log_chunks.c.build_id == build_id))
+
+
+def _append(connection: Connection, build_id: int, attempt: int, offset: int, data: bytes) -> None:
+    """Again, if another process has written the same chunk, or a part of it, in this moment."""
+    key = {"build_id": build_id, "attempt": attempt}
+    while True:
+        size = _end(connection.execute(_last(build_id, attempt)).first())
+        if offset > size:
+            raise LogGap(f"The log of build {build_id} ends at {size}, the chunk begins at {offset}.")
+        rest = data[size - offset :]
+        if (
+            not rest
+            or connection.execute(
+                insert_missing(connection, log_chunks), {**key, "offset": size, "data": rest}
+            ).rowcount
+        ):
+            return
+
+
+def _last(build_id: int, attempt: int) -> Select[Any]:
+    chunk = log_chunks.c
+    return (
+        select(chunk.offset, func.length(chunk.data).label("length"))
+        .where(chunk.build_id == build_id, chunk.attempt == attempt)
+        .order_by(chunk.offset.desc())
+        .limit(1)
+    )
+
+
+def _end(row: Row[Any] | None) -> int:
+    return 0 if row is None else int(row.offset + row.length)
