@@ -107,7 +107,7 @@ class Tagging:
         return tag.digest if tag else ""
 
     async def _point(self, reference: Reference, digest: str, before: str, actor: Actor, detail: str) -> Moved:
-        async with self._holds.using([digest]):
+        async with self._holds.using(reference.repository, [digest]):
             await self._metadata.point_tag(
                 reference.repository, reference.tag, digest, actor, expected=before, detail=detail
             )
