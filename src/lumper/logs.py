@@ -32,4 +32,14 @@ def set_up(level: str, form: str) -> None:
     )
     for library in ("aiormq", "aio_pika"):  # they print tracebacks of outages that the roles tell of in a line
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    logging.getLogger("aiohttp.server").addFilter(is_ours)
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(message)s")
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record of the HTTP server is about itself: what is no HTTP is the client's fault.
+
+    The parser's error quotes the line that it stopped at, which may be one with credentials.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__)

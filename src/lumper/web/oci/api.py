@@ -49,6 +49,12 @@ def add_routes(
     app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 
 
+def _encoded(request: web.Request) -> bool:
+    """Whether a body is not what it is meant to be: nobody here undoes a coding."""
+    transfer = request.headers.get(hdrs.TRANSFER_ENCODING, "chunked").strip().lower()
+    return request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity" or transfer != "chunked"
+
+
 class _RegistryApi:
     def __init__(self, registry: Registry, door: Door, requests: Requests) -> None:
         self._door = door
@@ -85,7 +91,7 @@ class _RegistryApi:
             handler = self._handlers.get((address.kind, "GET" if request.method == "HEAD" else request.method))
             if handler is None:
                 return self._unhandled(address)
-            if request.can_read_body and request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            if request.can_read_body and _encoded(request):
                 raise refuse("ENCODING_UNSUPPORTED")
             return await handler(request, address)
         except RegistryError as exc:
