@@ -30,6 +30,7 @@ _EXPIRE_SECONDS = 5.0
 _UPLOADS_SECONDS = 600.0
 _UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 _SHUTDOWN_SECONDS = 3.0
+_IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)
 # A chunk of a log may come before the one in front of it: look again soon, and for long when the disk is full.
 _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
 
@@ -72,6 +73,7 @@ class Server:
             access_log=None,
             auto_decompress=False,  # a small body must not become a large one before it can be refused
             handle_signals=False,
+            keepalive_timeout=_IDLE_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()

@@ -116,7 +116,7 @@ class _RegistryApi:
             return error_answer(refuse("UNAVAILABLE"))
         except (ConnectionError, web.HTTPException):
             raise
-        except Exception:
+        except Exception:  # a fault of ours: clients understand the specification's errors only, the log has the rest
             log.exception("The registry failed.", action="registry_failed", path=request.path)
             return error_answer(refuse("UNKNOWN"))
 

@@ -108,7 +108,7 @@ class Site:
                 return self._error(request, exc)
             except web.HTTPException:
                 raise
-            except Exception:
+            except Exception:  # a fault of ours: whoever looks at a page gets one that says so, the log has the rest
                 log.exception("a page failed", action="page.error", path=request.path)
                 return self._trouble(request, 500, "Something went wrong in Lumper.", "The server's log tells more.")
 
