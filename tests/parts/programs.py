@@ -10,10 +10,13 @@ from pathlib import Path
 Run = Callable[..., Awaitable[str]]
 
 
-def programs(home: Path) -> Run:
-    """A function that runs a program with `home` as its home, and gives its standard output. It must succeed."""
+def programs(home: Path, **more: str) -> Run:
+    """A function that runs a program with `home` as its home, and gives its standard output. It must succeed.
+
+    `more` is put into its environment.
+    """
     home.mkdir()
-    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "BUILDAH_ISOLATION": "chroot"}
+    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "BUILDAH_ISOLATION": "chroot", **more}
 
     async def run(*command: str | Path) -> str:
         process = await asyncio.create_subprocess_exec(
