@@ -21,6 +21,7 @@ from parts.live_api import Api, live_api
 
 PASSWORD = "correct horse battery"
 OPERATORS = {Role.ADMIN, Role.OPERATOR}
+VIEWERS = {*OPERATORS, Role.USER, Role.ROBOT}
 EVERYBODY = set(Role)
 
 ROUTES: list[tuple[str, str, set[Role]]] = [
@@ -30,26 +31,37 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("POST", "/projects", OPERATORS),
     ("GET", "/projects/{name}", OPERATORS),
     ("GET", "/projects/{name}/credentials", {*OPERATORS, Role.WORKER}),
-    ("GET", "/builds", OPERATORS),
-    ("GET", "/builds/{id}", OPERATORS),
-    ("GET", "/builds/{id}/log", {*OPERATORS, Role.MAILER}),
+    ("GET", "/builds", VIEWERS),
+    ("GET", "/builds/{id}", VIEWERS),
+    ("GET", "/builds/{id}/log", {*VIEWERS, Role.MAILER}),
     ("POST", "/builds/{id}/cancel", OPERATORS),
     ("POST", "/builds/{id}/restart", OPERATORS),
-    ("GET", "/images", OPERATORS),
-    ("GET", "/images/{name}", OPERATORS),
+    ("GET", "/images", VIEWERS),
+    ("GET", "/images/{name}", VIEWERS),
     ("GET", "/containers", OPERATORS),
     ("GET", "/rollouts", OPERATORS),
     ("PUT", "/projects/{name}/secret", OPERATORS),
     ("GET", "/deliveries", OPERATORS),
     ("GET", "/deliveries/{id}", OPERATORS),
     ("POST", "/deliveries/{id}/replay", OPERATORS),
-    ("GET", "/tokens", OPERATORS),
-    ("POST", "/tokens", OPERATORS),
-    ("DELETE", "/tokens/{token}", OPERATORS),
+    ("GET", "/me", EVERYBODY),
+    ("PUT", "/me/password", {*OPERATORS, Role.USER}),
+    ("GET", "/tokens", {*OPERATORS, Role.USER}),
+    ("POST", "/tokens", {*OPERATORS, Role.USER}),
+    ("DELETE", "/tokens/{token}", {*OPERATORS, Role.USER}),
     ("GET", "/users", OPERATORS),
     ("POST", "/users", OPERATORS),
     ("PUT", "/users/{user}/password", OPERATORS),
+    ("PATCH", "/users/{user}", OPERATORS),
     ("DELETE", "/users/{user}", OPERATORS),
+    ("GET", "/robots", OPERATORS),
+    ("POST", "/robots", OPERATORS),
+    ("PATCH", "/robots/{robot}", OPERATORS),
+    ("DELETE", "/robots/{robot}", OPERATORS),
+    ("POST", "/robots/{robot}/token", OPERATORS),
+    ("GET", "/grants", OPERATORS),
+    ("POST", "/grants", OPERATORS),
+    ("DELETE", "/grants", OPERATORS),
     ("GET", "/queue", OPERATORS),
     ("POST", "/queue/{topic}/revive", OPERATORS),
     ("POST", "/registry/gc", OPERATORS),
@@ -60,7 +72,9 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
 ASKED = [
     (
         method.replace("*", "GET"),
-        path.format(name="owner/app", id=1, topic="builds", token="nobody", user="ann", anything="nothing/there"),
+        path.format(
+            name="owner/app", id=1, topic="builds", token="nobody", user="ann", robot="ci", anything="nothing/there"
+        ),
         roles,
     )
     for method, path, roles in ROUTES

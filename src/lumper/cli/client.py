@@ -78,9 +78,13 @@ class Client:
         """PUT /api/v1/path with a JSON body."""
         return self._json("PUT", path, body=body)
 
-    def delete(self, path: str) -> Any:
+    def patch(self, path: str, body: object) -> Any:
+        """PATCH /api/v1/path with a JSON body."""
+        return self._json("PATCH", path, body=body)
+
+    def delete(self, path: str, **query: object) -> Any:
         """DELETE /api/v1/path."""
-        return self._json("DELETE", path)
+        return self._json("DELETE", path, query=query)
 
     def lines(self, path: str, **query: object) -> Iterator[bytes]:
         """GET /api/v1/path, line by line as they come."""

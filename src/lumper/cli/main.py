@@ -36,6 +36,8 @@ app.command("lumper.cli.hooks:app", name="hooks", help="Deliveries of the forges
 app.command("lumper.cli.queue:app", name="queue", help="Messages between the roles.")
 app.command("lumper.cli.tokens:app", name="token", help="API tokens.")
 app.command("lumper.cli.users:app", name="user", help="People with a password.")
+app.command("lumper.cli.robots:app", name="robot", help="Programs with a token.")
+app.command("lumper.cli.grants:app", name="grant", help="Who may do what in which repositories.")
 app.command("lumper.cli.doctor:doctor", name="doctor", help="Check everything that Lumper needs.")
 app.command("lumper.cli.configuration:configuration", name="config", help="Every option and its default.")
 app.command("lumper.cli.demo.command:demo", name="demo", help="Show the whole line on a small real repository.")

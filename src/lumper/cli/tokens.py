@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
+from lumper.cli.grants import actions
 from lumper.cli.output import ago, show_json, table
 from lumper.model.people import Role
 
@@ -14,22 +17,42 @@ _HERE = Target()
 
 
 @app.command
-def create(name: str, /, *, role: Role = Role.ADMIN, json: bool = False, target: Target = _HERE) -> None:
+def create(
+    name: str,
+    /,
+    *,
+    role: Role | None = None,
+    repository: tuple[str, ...] = (),
+    allow: str = "",
+    days: int | None = None,
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
     """Make an API token. It is shown this once.
 
-    Example: lumper token create builder-2 --role worker
+    With a user's password or session the token is theirs; on the server's own machine it has a role. With
+    --repository or --allow it reaches those repositories only, and nothing else of Lumper.
+
+    Example: lumper token create laptop --repository 'team/*' --allow pull,push --days 90
 
     Parameters
     ----------
     name
         What it is for.
     role
-        operator, worker, mailer or deployer; an admin can make admin too.
+        operator, worker, mailer or deployer; an admin can make admin too, which it is without.
+    repository
+        A pattern for repositories; may be given more than once.
+    allow
+        What it may do there, by commas: pull, push, delete, admin. Everything that its owner may, without.
+    days
+        How long it is good; for ever without.
     json
         Print JSON.
     """
+    body = {"name": name, "role": role, "repositories": repository, "allow": actions(allow) if allow else []}
     with connect(target) as client:
-        made = client.post("tokens", {"name": name, "role": role.value})
+        made = client.post("tokens", {**body, "days": days})
     if json:
         show_json(made)
     else:
@@ -52,8 +75,17 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
     if json:
         show_json(tokens)
         return
-    rows = [(token["name"], token["role"], ago(token["created_at"]), token["expires_at"]) for token in tokens]
-    table(("name", "role", "made", "expires"), rows, empty="No tokens.")
+    rows = [
+        (t["name"], t["owner"] or t["role"], _reach(t["limits"]), t["expires_at"], ago(t["last_used_at"]))
+        for t in tokens
+    ]
+    table(("name", "whose", "reaches", "expires", "used"), rows, empty="No tokens.")
+
+
+def _reach(limits: list[dict[str, Any]] | None) -> str:
+    if limits is None:
+        return "everything of theirs"
+    return "; ".join(f"{', '.join(each['actions'])} in {each['repository']}" for each in limits)
 
 
 @app.command

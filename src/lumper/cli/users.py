@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import App
 
@@ -21,30 +22,33 @@ _HERE = Target()
 def add(
     name: str,
     *,
+    role: Literal["admin", "user"] = "user",
     password_file: Path | None = None,
     json: bool = False,
     target: Target = _HERE,
 ) -> None:
     """Let somebody in. The password is asked for, or read from a file or from a pipe.
 
-    Example: lumper user add ann
+    Example: lumper user add ann --role admin
 
     Parameters
     ----------
     name
         The name to sign in with.
+    role
+        A user sees and does in repositories what `lumper grant add` allows; an admin everything.
     password_file
         A file with the password.
     json
         Print JSON.
     """
-    body = {"name": name, "password": _password(password_file)}
+    body = {"name": name, "password": _password(password_file), "role": role}
     with connect(target) as client:
         made = client.post("users", body)
     if json:
         show_json(made)
     else:
-        print(f"{name} may sign in now.")
+        print(f"{name} may sign in now, as {role}.")
 
 
 @app.command(name="list")
@@ -63,9 +67,9 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
     if json:
         show_json(users)
         return
-    rows = [(user["name"], user["role"], ago(user["created_at"])) for user in users]
+    rows = [(u["name"], u["role"], "kept out" if u["disabled"] else "", ago(u["created_at"])) for u in users]
     empty = "Nobody yet: open the link that `lumper up` prints, or `lumper user add NAME`."
-    table(("name", "role", "since"), rows, empty=empty)
+    table(("name", "role", "state", "since"), rows, empty=empty)
 
 
 @app.command
@@ -92,9 +96,68 @@ def password(name: str, *, password_file: Path | None = None, json: bool = False
         print(f"{name} has another password now.")
 
 
+@app.command(name="role")
+def change_role(name: str, role: Literal["admin", "user"], /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Make somebody an administrator, or a user again.
+
+    Example: lumper user role ann admin
+
+    Parameters
+    ----------
+    name
+        Whom.
+    role
+        admin or user.
+    json
+        Print JSON.
+    """
+    _change(name, {"role": role}, f"{name} is {role} now.", json, target)
+
+
+@app.command
+def disable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Keep somebody out, without forgetting anything. Sessions and tokens work no more.
+
+    Example: lumper user disable ann
+
+    Parameters
+    ----------
+    name
+        Whom.
+    json
+        Print JSON.
+    """
+    _change(name, {"disabled": True}, f"{name} is kept out.", json, target)
+
+
+@app.command
+def enable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Let somebody in again.
+
+    Example: lumper user enable ann
+
+    Parameters
+    ----------
+    name
+        Whom.
+    json
+        Print JSON.
+    """
+    _change(name, {"disabled": False}, f"{name} may sign in again.", json, target)
+
+
+def _change(name: str, values: dict[str, object], words: str, json: bool, target: Target) -> None:
+    with connect(target) as client:
+        changed = client.patch(f"users/{name}", values)
+    if json:
+        show_json(changed)
+    else:
+        print(words)
+
+
 @app.command
 def remove(name: str, *, json: bool = False, target: Target = _HERE) -> None:
-    """Let somebody in no more. Their sessions end.
+    """Let somebody in no more. Their sessions end, their tokens and grants go.
 
     Example: lumper user remove ann
 

@@ -11,14 +11,16 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, Invalid, NotFound
-from lumper.history.database import Database, changed
-from lumper.history.grants import PROJECT, TOPIC, grants_of
+from lumper.history.database import Database
+from lumper.history.grants import PROJECT, grants_of, told
 from lumper.history.tables import builds, grants, tokens, users
 from lumper.history.tokens import BUILD_PREFIX, ROBOT, TOKEN_PREFIX, ApiToken, Tokens, Verified, check_name, token_row
+from lumper.model.activity import SERVER, Actor
+from lumper.model.activity import Action as Done
 from lumper.model.build import BuildState
 from lumper.model.image import private_tag
 from lumper.model.people import Identity, Role
@@ -61,30 +63,33 @@ class Accounts(Tokens):
         self._hashing = asyncio.Semaphore(_AT_ONCE)
         self._decoy = ""
 
-    async def create_user(self, name: str, password: str, role: Role = Role.ADMIN) -> None:
+    async def create_user(self, name: str, password: str, role: Role = Role.ADMIN, actor: Actor = SERVER) -> None:
         """Make a user. Raises Invalid for a bad name or a short password, Conflict if there is one of this name."""
         check_name(name)
         _check_person(role)
         password_hash = await self._hashed(password)
         async with self._database.write() as connection:
-            await _insert(connection, name, password_hash, role)
+            await _insert(connection, name, password_hash, role, actor)
 
-    async def change_user(self, name: str, *, role: Role | None = None, disabled: bool | None = None) -> User:
+    async def change_user(
+        self, name: str, *, role: Role | None = None, disabled: bool | None = None, actor: Actor = SERVER
+    ) -> User:
         """Give a person another role, or keep them out for a while. Raises NotFound, Invalid."""
         if role is not None:
             _check_person(role)
         values = {key: value for key, value in {"role": role, "disabled": disabled}.items() if value is not None}
-        async with self._database.write() as connection:
-            await self._change(connection, name, values)
+        if not values:
+            raise Invalid("Nothing is to be changed.", hint="Give a role, or whether they are kept out.")
+        words = [str(role or ""), "" if disabled is None else "kept out" if disabled else "let in again"]
+        await self._change(name, values, ", ".join(filter(None, words)), actor)
         return await self._user(name)
 
-    async def _change(self, connection: AsyncConnection, name: str, values: dict[str, Any]) -> None:
+    async def _change(self, name: str, values: dict[str, Any], detail: str, actor: Actor) -> None:
         here = (users.c.name == name) & (users.c.role != Role.ROBOT)
-        found = update(users).where(here).values(values) if values else select(users.c.name).where(here)
-        result = await connection.execute(found)
-        if (result.rowcount if values else len(result.all())) == 0:
-            raise NotFound(f"There is no user {name}.", hint="`lumper user list` shows who there is.")
-        changed(connection, TOPIC, name)
+        async with self._database.write() as connection:
+            if (await connection.execute(update(users).where(here).values(values))).rowcount == 0:
+                raise NotFound(f"There is no user {name}.", hint="`lumper user list` shows who there is.")
+            await told(connection, Done.USER, name, detail, actor)
 
     async def _user(self, name: str) -> User:
         row = await self._row(name)
@@ -92,11 +97,10 @@ class Accounts(Tokens):
             raise NotFound(f"There is no user {name}.")
         return _user_from_row(row)
 
-    async def set_password(self, name: str, password: str) -> None:
+    async def set_password(self, name: str, password: str, actor: Actor = SERVER) -> None:
         """Give a user another password; sessions that were opened before it end. Raises NotFound, Invalid."""
         password_hash = await self._hashed(password)
-        async with self._database.write() as connection:
-            await self._change(connection, name, {"password_hash": password_hash})
+        await self._change(name, {"password_hash": password_hash}, "another password", actor)
 
     async def verify_password(self, name: str, password: str) -> Verified | None:
         """The user, if the password is right. Takes as long for a name that is not there."""
@@ -142,41 +146,42 @@ class Accounts(Tokens):
         async with self._database.read() as connection:
             return [_user_from_row(row) for row in await connection.execute(query)]
 
-    async def delete_user(self, name: str) -> None:
+    async def delete_user(self, name: str, actor: Actor = SERVER) -> None:
         """Remove a user with their tokens and grants. Raises NotFound."""
-        await self._delete(name, users.c.role != Role.ROBOT, f"There is no user {name}.")
+        await self._delete(name, users.c.role != Role.ROBOT, Done.USER, actor)
 
-    async def _delete(self, name: str, kind: Any, missing: str) -> None:
+    async def _delete(self, name: str, kind: ColumnElement[bool], action: Done, actor: Actor) -> None:
         async with self._database.write() as connection:
             if (await connection.execute(delete(users).where(users.c.name == name, kind))).rowcount == 0:
-                raise NotFound(missing)
+                raise NotFound(f"There is no {action} {name}.", hint=f"`lumper {action} list` shows all.")
             await connection.execute(delete(tokens).where(tokens.c.owner == name))
             await connection.execute(delete(grants).where(grants.c.account == name))
-            changed(connection, TOPIC, name)
+            await told(connection, action, name, "removed", actor)
 
-    async def create_robot(self, name: str, expires_at: datetime | None = None) -> str:
+    async def create_robot(self, name: str, expires_at: datetime | None = None, actor: Actor = SERVER) -> str:
         """Make a robot and return its token: it is shown this once. Raises Invalid, Conflict."""
         check_name(name)
         async with self._database.write() as connection:
-            await _insert(connection, name, "", Role.ROBOT)
+            await _insert(connection, name, "", Role.ROBOT, actor)
             return await _new_token(connection, name, expires_at)
 
-    async def rotate_robot(self, name: str, expires_at: datetime | None = None) -> str:
+    async def rotate_robot(self, name: str, expires_at: datetime | None = None, actor: Actor = SERVER) -> str:
         """Another token for a robot; the one before it is void. Raises NotFound."""
         async with self._database.write() as connection:
             here = (users.c.name == name) & (users.c.role == Role.ROBOT)
             if (await connection.execute(select(users.c.name).where(here))).first() is None:
                 raise NotFound(f"There is no robot {name}.")
             await connection.execute(delete(tokens).where(tokens.c.name == ROBOT + name))
+            await told(connection, Done.ROBOT, name, "another token", actor)
             return await _new_token(connection, name, expires_at)
 
-    async def disable_robot(self, name: str, *, disabled: bool) -> None:
+    async def disable_robot(self, name: str, *, disabled: bool, actor: Actor = SERVER) -> None:
         """Keep a robot out, or let it in again. Raises NotFound."""
         here = (users.c.name == name) & (users.c.role == Role.ROBOT)
         async with self._database.write() as connection:
             if (await connection.execute(update(users).where(here).values(disabled=disabled))).rowcount == 0:
                 raise NotFound(f"There is no robot {name}.")
-            changed(connection, TOPIC, name)
+            await told(connection, Done.ROBOT, name, "kept out" if disabled else "let in again", actor)
 
     async def robots(self) -> list[Robot]:
         """All robots by name."""
@@ -193,14 +198,15 @@ class Accounts(Tokens):
                 for row in await connection.execute(query)
             ]
 
-    async def delete_robot(self, name: str) -> None:
+    async def delete_robot(self, name: str, actor: Actor = SERVER) -> None:
         """Remove a robot with its token and its grants. Raises NotFound."""
-        await self._delete(name, users.c.role == Role.ROBOT, f"There is no robot {name}.")
+        await self._delete(name, users.c.role == Role.ROBOT, Done.ROBOT, actor)
 
     async def _verified(self, row: Row[Any]) -> Verified:
         async with self._database.read() as connection:
             own = await grants_of(connection, row.name) if row.role == Role.USER else ()
-        return Verified(Identity(row.name, Role(row.role), own, None, f"password:{_fingerprint(row)}"))
+        credential = f"password:{_fingerprint(row)}"
+        return Verified(Identity(row.name, Role(row.role), own, None, credential, account=True))
 
     async def _row(self, name: str) -> Row[Any] | None:
         async with self._database.read() as connection:
@@ -229,21 +235,20 @@ def check_new_user(name: str, password: str) -> None:
     _check_password(password)
 
 
-async def _insert(connection: AsyncConnection, name: str, password_hash: str, role: Role) -> None:
+async def _insert(connection: AsyncConnection, name: str, password_hash: str, role: Role, actor: Actor) -> None:
     taken = (await connection.execute(select(users.c.role).where(users.c.name == name))).scalar()
     if taken is not None:
         kind = "robot" if taken == Role.ROBOT else "user"
         raise Conflict(f"There is a {kind} {name} already.")
     row = {"name": name, "password_hash": password_hash, "role": role, "created_at": datetime.now(UTC)}
     await connection.execute(insert(users), row)
-    changed(connection, TOPIC, name)
+    await told(connection, Done.ROBOT if role is Role.ROBOT else Done.USER, name, f"added as {role}", actor)
 
 
 async def _new_token(connection: AsyncConnection, robot: str, expires_at: datetime | None) -> str:
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     row = token_row(ROBOT + robot, token, None, expires_at) | {"owner": robot}
     await connection.execute(insert(tokens), row)
-    changed(connection, TOPIC, robot)
     return token
 
 

@@ -55,13 +55,17 @@ class BuildHistory:
         self._outbox = outbox
         self._links = links
 
-    async def newest(self, *, project: str = "", limit: int = 100, before: int | None = None) -> list[Build]:
-        """The newest builds first, of one project or of all; `before` is a build id to go on from."""
+    async def newest(
+        self, *, project: str = "", limit: int = 100, before: int | None = None, images: Sequence[str] | None = None
+    ) -> list[Build]:
+        """The newest builds first, of one project or of all, and of certain images; `before` is an id to go on from."""
         query = select(builds).order_by(builds.c.id.desc()).limit(limit)
         if project:
             query = query.where(builds.c.project == project)
         if before is not None:
             query = query.where(builds.c.id < before)
+        if images is not None:
+            query = query.where(builds.c.image.in_(images))
         async with self._database.read() as connection:
             return [build_from_row(row) for row in await connection.execute(query)]
 

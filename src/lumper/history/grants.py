@@ -10,8 +10,11 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Invalid, NotFound
+from lumper.history.activity import record
 from lumper.history.database import Database, changed
 from lumper.history.tables import grants, projects, users
+from lumper.model.activity import SERVER, Activity, Actor
+from lumper.model.activity import Action as Done
 from lumper.model.people import GRANTED, Role
 from lumper.model.rights import Action, Grant, grant
 
@@ -44,7 +47,7 @@ class Grants:
             rows = await connection.execute(query)
             return [Held(row.account, row.repository, _ordered(row.actions), row.created_at) for row in rows]
 
-    async def add(self, account: str, repository: str, actions: Iterable[str]) -> Held:
+    async def add(self, account: str, repository: str, actions: Iterable[str], actor: Actor = SERVER) -> Held:
         """Allow more; with what the account was granted for the same pattern before. Raises Invalid, NotFound."""
         new = checked(repository, actions)
         same = (grants.c.account == account) & (grants.c.repository == repository)
@@ -58,17 +61,26 @@ class Grants:
                 await connection.execute(insert(grants), row)
             else:
                 await connection.execute(update(grants).where(same).values(actions=all_of_them))
-            changed(connection, TOPIC, account)
+            await told(connection, Done.GRANT, account, ", ".join(all_of_them), actor, repository)
         return Held(account, repository, all_of_them, now)
 
-    async def remove(self, account: str, repository: str) -> None:
+    async def remove(self, account: str, repository: str, actor: Actor = SERVER) -> None:
         """Take a grant back. Raises NotFound."""
         query = delete(grants).where(grants.c.account == account, grants.c.repository == repository)
         async with self._database.write() as connection:
             if (await connection.execute(query)).rowcount == 0:
                 hint = f"`lumper grant list {account}` shows what there is."
                 raise NotFound(f"{account} has no grant for {repository}.", hint=hint)
-            changed(connection, TOPIC, account)
+            await told(connection, Done.GRANT, account, "removed", actor, repository)
+
+
+async def told(
+    connection: AsyncConnection, action: Done, account: str, detail: str, actor: Actor, repository: str = ""
+) -> None:
+    """Within the caller's transaction: an account was changed; what was verified is forgotten, and the log says so."""
+    changed(connection, TOPIC, account)
+    done = Activity(datetime.now(UTC), action, actor, repository, detail=f"{account}: {detail}")
+    await connection.run_sync(record, [done])
 
 
 async def grants_of(connection: AsyncConnection, account: str) -> tuple[Grant, ...]:

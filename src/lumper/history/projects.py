@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from lumper.errors import Conflict, Invalid, NotFound
 from lumper.history.database import Database
-from lumper.history.tables import projects
+from lumper.history.grants import PROJECT
+from lumper.history.tables import grants, projects
 from lumper.model.image import is_repository, repository_name
 from lumper.model.source import GitUrl, Project
 
@@ -99,6 +100,7 @@ class ProjectHistory:
         project = await self.get(name)
         async with self._database.write() as connection:
             await connection.execute(delete(projects).where(projects.c.id == project.id))
+            await connection.execute(delete(grants).where(grants.c.account == PROJECT + project.name))
         return project
 
 

@@ -18,8 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, Invalid, NotFound, StorageError
 from lumper.history.database import Database, changed
-from lumper.history.grants import TOPIC, Grants, grants_of
+from lumper.history.grants import TOPIC, Grants, grants_of, told
 from lumper.history.tables import tokens, users
+from lumper.model.activity import SERVER, Actor
+from lumper.model.activity import Action as Done
 from lumper.model.people import GRANTED, Identity, Role, grants_of_role
 from lumper.model.rights import Action, Grant
 
@@ -76,6 +78,7 @@ class Tokens:
         *,
         owner: str = "",
         limits: Sequence[Grant] | None = None,
+        actor: Actor = SERVER,
     ) -> str:
         """Make an API token and return it: it is shown this once. Raises Invalid, Conflict if the name is taken."""
         check_name(name)
@@ -85,7 +88,7 @@ class Tokens:
                 raise Conflict(f"There is a token {name} already.", hint="Choose another name, or remove that one.")
             row = token_row(name, token, role, expires_at) | {"owner": owner, "limits": _limits_to_row(limits)}
             await connection.execute(insert(tokens), row)
-            changed(connection, TOPIC, name)
+            await told(connection, Done.TOKEN, name, f"added for {owner or role}", actor)
         return token
 
     async def verify_token(self, token: str) -> Verified | None:
@@ -132,7 +135,7 @@ class Tokens:
         async with self._database.read() as connection:
             return [_token_from_row(row) for row in await connection.execute(query.order_by(tokens.c.name))]
 
-    async def delete_token(self, name: str, *, owner: str | None = None) -> None:
+    async def delete_token(self, name: str, *, owner: str | None = None, actor: Actor = SERVER) -> None:
         """Revoke an API token, if given only one of this owner's. Raises NotFound."""
         query = delete(tokens).where(tokens.c.name == name, tokens.c.name != _SETUP)
         if owner is not None:
@@ -140,7 +143,7 @@ class Tokens:
         async with self._database.write() as connection:
             if name.startswith(ROBOT) or (await connection.execute(query)).rowcount == 0:
                 raise NotFound(f"There is no token {name}.")
-            changed(connection, TOPIC, name)
+            await told(connection, Done.TOKEN, name, "removed", actor)
 
     async def ensure_token(self, name: str, role: Role, file: Path) -> str:
         """The token in `file`, made if need be, which only its owner can read; it has this name and role from now."""
@@ -182,8 +185,8 @@ async def _identity(connection: AsyncConnection, row: Row[Any]) -> Identity:
     own = await grants_of(connection, row.owner) if role in GRANTED else ()
     name = row.owner or row.name
     if limits is None:
-        return Identity(name, role, own, None, credential)
-    return Identity(name, Role.USER, grants_of_role(role) + own, limits, credential)
+        return Identity(name, role, own, None, credential, account=bool(row.owner))
+    return Identity(name, Role.USER, grants_of_role(role) + own, limits, credential, account=bool(row.owner))
 
 
 def check_name(name: str) -> None:

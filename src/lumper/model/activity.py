@@ -18,6 +18,8 @@ class Action(StrEnum):
     untag   a tag was removed; `digest` is ""
     delete  a manifest was removed, `digest`
     rule    a rule was set or removed; `repository` is its glob
+    user, robot, token, grant   an account was changed, as `detail` says; of a grant, `repository` is the pattern
+    sign-in, refused   somebody signed in to the pages; credentials were wrong, `actor` is who they claimed to be
     """
 
     PUSH = "push"
@@ -25,6 +27,12 @@ class Action(StrEnum):
     UNTAG = "untag"
     DELETE = "delete"
     RULE = "rule"
+    USER = "user"
+    ROBOT = "robot"
+    TOKEN = "token"  # noqa: S105 - not one
+    GRANT = "grant"
+    SIGN_IN = "sign-in"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ class Identity:
     """Who asks: an account, a part of Lumper, or a build.
 
     `grants` come on top of what the role may do, `limits` are those of a token that reaches less far than its owner.
-    `credential` says by what they have come in; it changes with the password or the token.
+    `credential` says by what they have come in; it changes with the password or the token. `account` tells people and
+    robots from those that only have a role.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Identity:
     grants: tuple[Grant, ...] = ()
     limits: tuple[Grant, ...] | None = None
     credential: str = ""
+    account: bool = False
 
     @cached_property
     def rights(self) -> Rights:

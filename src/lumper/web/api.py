@@ -27,25 +27,23 @@ from lumper.errors import (
     TooManyAttempts,
     Unauthorized,
 )
-from lumper.history.accounts import ApiToken
 from lumper.history.store import History
 from lumper.model.activity import Actor
 from lumper.model.build import Build
 from lumper.model.deployment import Container, Rollout
 from lumper.model.image import Image
 from lumper.model.links import Links
+from lumper.model.people import GRANTED, Identity, Role
 from lumper.model.people import PEOPLE as PEOPLE
-from lumper.model.people import Identity, Role
+from lumper.model.rights import Action
 from lumper.web.auth import Authenticator, actor_of, same_origin
 from lumper.web.openapi import describe
+from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.shapes import (
     MOST,
     BuildWithRollout,
     ImageWithTags,
     Limit,
-    MadeToken,
-    Named,
-    NewToken,
     Number,
     ShownBuild,
     Status,
@@ -140,15 +138,26 @@ class Api:
         """The newest builds first."""
         before = number(request, "before", 0)
         found = await self._history.builds.newest(
-            project=request.query.get("project", ""), limit=limit_of(request), before=before or None
+            project=request.query.get("project", ""),
+            limit=limit_of(request),
+            before=before or None,
+            images=await images_seen_by(identity_of(request), self._history),
         )
         return answer([_build(build) for build in found])
 
+    async def _build(self, request: web.Request) -> Build:
+        """The build, if whoever asks may see it; the mailer may see all. Raises NotFound."""
+        build, identity = await self._history.builds.get(id_of(request)), identity_of(request)
+        if identity.role is not Role.MAILER:
+            check_seen(identity, build)
+        return build
+
     @describe(BuildWithRollout)
     async def show_build(self, request: web.Request) -> web.Response:
-        """One build, with its rollout."""
-        build = await self._history.builds.get(id_of(request))
-        return answer({**_build(build), "rollout": await self._history.rollouts.of_build(build.id)})
+        """One build; for administrators with its rollout."""
+        build = await self._build(request)
+        whole = identity_of(request).role in PEOPLE
+        return answer({**_build(build), "rollout": await self._history.rollouts.of_build(build.id) if whole else None})
 
     @describe(ShownBuild)
     async def cancel_build(self, request: web.Request) -> web.Response:
@@ -165,7 +174,7 @@ class Api:
     )
     async def build_log(self, request: web.Request) -> web.StreamResponse:
         """The log as JSON lines, from byte `offset` on; `follow=1` waits for more until the build has ended."""
-        build = await self._history.builds.get(id_of(request))
+        build = await self._build(request)
         attempt = number(request, "attempt", build.attempt)
         offset, follow = number(request, "offset", 0), flag(request, "follow")
         if not 1 <= attempt <= build.attempt:
@@ -184,15 +193,17 @@ class Api:
         return response
 
     @describe(list[Image])
-    async def list_images(self, _request: web.Request) -> web.Response:
-        """All repositories of the registry."""
-        return answer(await self._history.images.images())
+    async def list_images(self, request: web.Request) -> web.Response:
+        """All repositories of the registry that may be pulled."""
+        rights = identity_of(request).rights
+        return answer([one for one in await self._history.images.images() if rights.allow(one.name, Action.PULL)])
 
     @describe(ImageWithTags)
     async def show_image(self, request: web.Request) -> web.Response:
         """One repository with its tags."""
         name = request.match_info["name"]
-        tags = await self._history.images.tags(name, limit=1000)
+        seen = identity_of(request).rights.allow(name, Action.PULL)
+        tags = await self._history.images.tags(name, limit=1000) if seen else None
         if tags is None:
             raise NotFound(f"There is no image {name!r}.", hint="`lumper images` shows all.")
         rows = []
@@ -211,30 +222,6 @@ class Api:
         """The newest rollouts first."""
         service, limit = request.query.get("service", ""), limit_of(request)
         return answer(await self._history.rollouts.newest(service=service, limit=limit))
-
-    @describe(MadeToken, status=201, body=NewToken)
-    async def add_token(self, request: web.Request) -> web.Response:
-        """Make an API token; it is shown this once."""
-        new = await body_of(request, NewToken)
-        if new.role is Role.OPERATOR and request[IDENTITY].role is not Role.OPERATOR:
-            raise Forbidden(
-                "A token of the role operator is made by the command line on the server's own machine only.",
-                hint="Choose another role.",
-            )
-        token = await self._history.accounts.create_token(new.name, new.role)
-        return answer({"name": new.name, "role": new.role, "token": token}, 201)
-
-    @describe(list[ApiToken])
-    async def list_tokens(self, _request: web.Request) -> web.Response:
-        """All API tokens by name, without the tokens themselves."""
-        return answer(await self._history.accounts.tokens())
-
-    @describe(Named)
-    async def remove_token(self, request: web.Request) -> web.Response:
-        """Revoke an API token."""
-        name = request.match_info["token"]
-        await self._history.accounts.delete_token(name)
-        return answer({"name": name})
 
 
 def _build(build: Build) -> dict[str, Any]:
@@ -275,6 +262,11 @@ def number(request: web.Request, name: str, default: int) -> int:
     return int(values[0])
 
 
+def identity_of(request: web.Request) -> Identity:
+    """Who asks, in a handler that `Api.allowed` guards."""
+    return request[IDENTITY]
+
+
 def flag(request: web.Request, name: str) -> bool:
     """Whether a parameter of the query is 1 and not 0, as it is where it is missing. Raises Invalid."""
     values = request.query.getall(name, ["0"])
@@ -293,22 +285,19 @@ def limit_of(request: web.Request) -> int:
 
 def add_routes(app: web.Application, api: Api) -> None:
     """Serve the API."""
-    readers = tuple(Role)
+    viewers = (*PEOPLE, *GRANTED)
     table: list[tuple[str, str, Handler, tuple[Role, ...]]] = [
-        ("GET", "/status", api.status, readers),
-        ("GET", "/builds", api.list_builds, PEOPLE),
-        (r"GET", r"/builds/{id:\d{1,18}}", api.show_build, PEOPLE),
+        ("GET", "/status", api.status, tuple(Role)),
+        ("GET", "/builds", api.list_builds, viewers),
+        (r"GET", r"/builds/{id:\d{1,18}}", api.show_build, viewers),
         (r"POST", r"/builds/{id:\d{1,18}}/cancel", api.cancel_build, PEOPLE),
         (r"POST", r"/builds/{id:\d{1,18}}/restart", api.restart_build, PEOPLE),
-        (r"GET", r"/builds/{id:\d{1,18}}/log", api.build_log, (*PEOPLE, Role.MAILER)),
-        ("GET", "/images", api.list_images, PEOPLE),
-        ("GET", "/images/{name:.+}", api.show_image, PEOPLE),
+        (r"GET", r"/builds/{id:\d{1,18}}/log", api.build_log, (*viewers, Role.MAILER)),
+        ("GET", "/images", api.list_images, viewers),
+        ("GET", "/images/{name:.+}", api.show_image, viewers),
         ("GET", "/containers", api.list_containers, PEOPLE),
         ("GET", "/rollouts", api.list_rollouts, PEOPLE),
-        ("GET", "/tokens", api.list_tokens, PEOPLE),
-        ("POST", "/tokens", api.add_token, PEOPLE),
-        ("DELETE", "/tokens/{token}", api.remove_token, PEOPLE),
-        ("*", "/{anything:(?s:.*)}", api.nothing, readers),
+        ("*", "/{anything:(?s:.*)}", api.nothing, tuple(Role)),
     ]
     for method, path, handler, roles in table:
         app.router.add_route(method, "/api/v1" + path, api.allowed(handler, *roles))

@@ -15,7 +15,7 @@ from lumper.model.people import Role
 from lumper.model.rights import NOTHING, Rights
 from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
-from lumper.web import api, care, deliveries, hooks, oci, pages, people, projects, queues, rules, tagging, watch
+from lumper.web import api, care, deliveries, hooks, oci, own, pages, people, projects, queues, rules, tagging, watch
 from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
 from lumper.web.openapi import Describer
@@ -58,6 +58,7 @@ def make_app(
     tagging.add_routes(app, endpoints, registry.tagging)
     rules.add_routes(app, endpoints, registry.metadata)
     people.add_routes(app, endpoints, history.accounts)
+    own.add_routes(app, endpoints, history.accounts, auth)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
     oci.add_routes(
         app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests, limits=limits

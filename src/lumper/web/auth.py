@@ -142,6 +142,13 @@ class Authenticator:
         self._remember(key, found.identity, _TRUSTED_SECONDS, version)
         return found.identity
 
+    async def check_password(self, request: web.Request, identity: Identity, password: str) -> None:
+        """Raise Unauthorized or TooManyAttempts if this is not the password of whoever asks."""
+        if not identity.account or identity.limits is not None:
+            raise Unauthorized("Sign in with your password first.")
+        if password.startswith(_PREFIXES) or not await self.login(identity.name, password, request.remote or ""):
+            raise Unauthorized("The old password is not right.")
+
     def open_session(self, request: web.Request, response: web.StreamResponse, identity: Identity) -> None:
         """Sign someone in with a cookie. It ends with their password or token: open a new one after changing that."""
         response.set_cookie(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lumper.history.deliveries import RawDelivery
+from lumper.history.tokens import ApiToken
 from lumper.model.build import Build
 from lumper.model.deployment import Rollout
 from lumper.model.image import Tag
 from lumper.model.people import Role
+from lumper.model.rights import Action
 from lumper.model.source import Project, Verdict
 from lumper.web.openapi import like
 
@@ -18,6 +21,7 @@ MOST = 1000  # entries of a listing in one answer
 HIDDEN = ("secret", "username", "password")  # of a project
 
 Limit = Annotated[int, Field(ge=1, le=MOST)]
+Days = Annotated[int | None, Field(ge=1, le=3660, description="Days until it expires; null for never.")]
 Number = Annotated[int, Field(ge=0, lt=10**18)]
 PublicProject: Any = like(Project, "Project", without=HIDDEN)
 PrivateProject: Any = like(
@@ -37,6 +41,11 @@ class JudgedAgain(BaseModel):
     verdict: Verdict
     reason: str
     builds: tuple[int, ...]
+
+
+def expiry(days: int | None) -> datetime | None:
+    """When what is made now and lives for so long expires."""
+    return None if days is None else datetime.now(UTC) + timedelta(days=days)
 
 
 class ImageWithTags(BaseModel):
@@ -62,11 +71,45 @@ class Credentials(BaseModel):
     password: str
 
 
+class ShownGrant(BaseModel):
+    """What is allowed in the repositories that fit a pattern."""
+
+    repository: str
+    actions: list[Action]
+
+
+ShownToken: Any = like(ApiToken, "ApiToken", limits=list[ShownGrant] | None)
+
+
 class MadeToken(BaseModel):
     """An API token, shown this once."""
 
     name: str
+    role: Role | None
+    owner: str
+    token: str
+
+
+class Me(BaseModel):
+    """Who asks. Without `limits` their grants are all that they may do; with them, one of each has to allow it."""
+
+    name: str
     role: Role
+    grants: list[ShownGrant]
+    limits: list[ShownGrant] | None
+
+
+class MadeUser(BaseModel):
+    """Who was let in, and as what."""
+
+    name: str
+    role: Role
+
+
+class MadeRobot(BaseModel):
+    """A robot and its token, shown this once."""
+
+    name: str
     token: str
 
 
@@ -102,4 +145,78 @@ class NewToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    role: Role
+    role: Role | None = None
+    repositories: list[str] = Field(default=[], max_length=100)
+    allow: list[Action] = []
+    days: Days = None
+
+
+class NewUser(BaseModel):
+    """The body of POST /api/v1/users."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    password: SecretStr
+    role: Literal["admin", "user"] = "user"
+
+
+class ChangedUser(BaseModel):
+    """The body of PATCH /api/v1/users/{user}: what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["admin", "user"] | None = None
+    disabled: bool | None = None
+
+
+class NewPassword(BaseModel):
+    """The body of PUT /api/v1/users/{user}/password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: SecretStr
+
+
+class OwnPassword(BaseModel):
+    """The body of PUT /api/v1/me/password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    old: SecretStr
+    new: SecretStr
+
+
+class NewRobot(BaseModel):
+    """The body of POST /api/v1/robots."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    days: Days = None
+
+
+class ChangedRobot(BaseModel):
+    """The body of PATCH /api/v1/robots/{robot}."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    disabled: bool
+
+
+class NewRobotToken(BaseModel):
+    """The body of POST /api/v1/robots/{robot}/token."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: Days = None
+
+
+class NewGrant(BaseModel):
+    """The body of POST /api/v1/grants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: str
+    repository: str
+    allow: list[Action] = Field(min_length=1)

@@ -1,0 +1,23 @@
+"""What those see who are no administrators: the images that they may pull, and the builds that made them."""
+
+from __future__ import annotations
+
+from lumper.errors import NotFound
+from lumper.history.store import History
+from lumper.model.build import Build
+from lumper.model.people import Identity
+from lumper.model.rights import Action
+
+
+async def images_seen_by(identity: Identity, history: History) -> list[str] | None:
+    """The images of projects whose builds they may see; None for all of them."""
+    if identity.rights.everywhere:
+        return None
+    projects = await history.projects.all()
+    return [project.image for project in projects if identity.rights.allow(project.image, Action.PULL)]
+
+
+def check_seen(identity: Identity, build: Build) -> None:
+    """Raise NotFound, as if it was not there, for a build that is not theirs to see."""
+    if not identity.rights.allow(build.image, Action.PULL):
+        raise NotFound(f"There is no build {build.id}.", hint="`lumper builds` shows all.")
