@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -76,3 +77,33 @@ async def test_who_has_no_credentials_gets_refusals_as_described(api: Api) -> No
     status, found = await fuzz(api, None, "--seed", "1", "--phases", "coverage", seconds=10)
 
     assert status == 0, found
+
+
+ODD = ["%00", "a%00b", "%ff", "%ed%a0%80", "%F0%9F%9A%80", "%27%3B--", "x" * 4000, "..%2f..", "%0d%0a"]
+
+
+async def test_no_odd_text_in_an_address_is_a_fault_of_the_server(tmp_path: Path, database_url: str) -> None:
+    async with live_api(tmp_path, database_url) as api:
+        await populate(api)
+        for route in described_routes(api.app):
+            assert route.operation is not None
+            for odd in ODD:
+                path = re.sub(r"{\w+}", odd, route.path.removeprefix("/api/v1"))
+                query = "&".join(f"{name}={odd}" for name in route.operation.query)
+                answer = await api.ask(route.method, f"{path}?{query}", data=b"{}")
+                assert answer.status < 500, (route, odd, answer.body)
+
+
+async def test_no_odd_text_in_a_body_is_a_fault_of_the_server(tmp_path: Path, database_url: str) -> None:
+    texts = ["\0", "a\0b", "\ud800", "🚀", "x" * 10_000, "'; --", "\r\n", "\u202e", " "]
+    async with live_api(tmp_path, database_url) as api:
+        await populate(api)
+        for route in described_routes(api.app):
+            if route.operation is None or route.operation.body is None:
+                continue
+            path = re.sub(r"{\w+}", "1", route.path.removeprefix("/api/v1"))
+            for text in texts:
+                for name in route.operation.body.model_fields:
+                    fields = dict.fromkeys(route.operation.body.model_fields, "https://git.example.org/a/b")
+                    answer = await api.ask(route.method, path, {**fields, name: text})
+                    assert answer.status < 500, (route, name, text, answer.body)

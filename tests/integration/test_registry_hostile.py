@@ -98,12 +98,48 @@ ODD_PATHS: list[tuple[bytes, tuple[int, ...]]] = [
 ]
 
 
-async def test_an_odd_address_is_an_error_or_an_empty_list(live: LiveRegistry) -> None:
-    for path, statuses in ODD_PATHS:
-        got, came = await sent(live, head(live, "GET", path, END))
-        assert len(got) == 1, (path, came)
-        assert got[0] in statuses, (path, came)
-        assert b"Traceback" not in came
+async def test_an_odd_address_is_an_error_or_an_empty_list(tmp_path: Path, database_url: str) -> None:
+    async with live_registry(tmp_path, database_url=database_url) as live:
+        for path, statuses in ODD_PATHS:
+            got, came = await sent(live, head(live, "GET", path, END))
+            assert len(got) == 1, (path, came)
+            assert got[0] in statuses, (path, came)
+            assert b"Traceback" not in came
+
+
+ODD_ITEMS = [
+    "%00",
+    "x%00y",
+    "%ff",
+    "%ed%a0%80",
+    f"{SHA}%00",
+    "sha256:%00",
+    "%F0%9F%9A%80",
+    "..",
+    "%2e%2e%2fx",
+    "x" * 4000,
+]
+
+
+async def test_an_odd_item_of_a_repository_is_refused_by_every_method(tmp_path: Path, database_url: str) -> None:
+    async with live_registry(tmp_path, database_url=database_url) as live, aiohttp.ClientSession() as session:
+        await RegistryClient(session, live.url, live.tokens[Role.ADMIN]).push_image("a", "x")
+        body = END + b"Content-Length: 2\r\n"
+        for item in ODD_ITEMS:
+            for method, path, headers in (
+                *((method, f"/v2/a/manifests/{item}", END) for method in ("GET", "HEAD", "DELETE")),
+                *((method, f"/v2/a/blobs/{item}", END) for method in ("GET", "HEAD", "DELETE")),
+                *((method, f"/v2/a/blobs/uploads/{item}", END) for method in ("GET", "DELETE")),
+                *((method, f"/v2/a/blobs/uploads/{item}", body) for method in ("PATCH", "PUT")),
+                ("PUT", f"/v2/a/manifests/{item}", body),
+                ("POST", f"/v2/a/blobs/uploads/?digest={item}", body),
+                ("GET", f"/v2/a/referrers/{item}", END),
+            ):
+                got, came = await sent(live, head(live, method, path, headers), b"{}" if headers is body else b"")
+                assert got[0] in (400, 404, 405, 416), (method, path[:60], came)
+            for query in (f"mount={item}", f"mount={SHA}&from={item}", f"digest-algorithm={item}"):
+                got, came = await sent(live, head(live, "POST", f"/v2/a/blobs/uploads/?{query}", END))
+                assert got[0] in (202, 400), (query, came)
 
 
 ODD_HEADS = [

@@ -100,10 +100,11 @@ class Api:
 
 
 @asynccontextmanager
-async def live_api(tmp_path: Path) -> AsyncIterator[Api]:
+async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]:
     """Serve the API while the block runs. Repositories under `allowed` in the folder may be named by their path."""
     links = Links("http://lumper.example.org", "lumper.example.org", "127.0.0.1:5080")
-    history = open_history(f"sqlite+aiosqlite:///{tmp_path}/lumper.db", tmp_path / "logs", links, encode)
+    url = database_url or f"sqlite+aiosqlite:///{tmp_path}/lumper.db"
+    history = open_history(url, tmp_path / "logs", links, encode)
     (tmp_path / "allowed").mkdir()
     receiver, forges = HistoryReceiver(history), open_forges()
     app = make_app(

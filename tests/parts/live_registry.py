@@ -73,9 +73,10 @@ async def live_registry(
     storage: Storage | None = None,
     policy: Policy | None = None,
     limits: Limits | None = None,
+    database_url: str = "",
 ) -> AsyncIterator[LiveRegistry]:
     """Serve the data folder, with blobs in `storage` if it is given, until the block ends."""
-    database = Database(f"sqlite+aiosqlite:///{data}/lumper.db")
+    database = Database(database_url or f"sqlite+aiosqlite:///{data}/lumper.db")
     await database.migrate()
     accounts, keys = Accounts(database), Keys(data / "token.key")
     storage = storage or FilesystemStorage(registry_folder or data / "registry")
