@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import Conflict, NotFound, RuleForbids
-from lumper.model.activity import Action, Actor
-from lumper.model.image import Link, NewManifest
+from lumper.model.activity import RETENTION, Action, Actor
+from lumper.model.image import Link, NewManifest, TagState
 from lumper.model.rules import Keep, Rule
 from lumper.registry.port import Metadata
 from parts.known_metadata import KINDS, Known
@@ -177,3 +177,90 @@ async def test_what_a_tag_has_left_is_no_garbage_for_a_while(metadata: Metadata)
 
     await metadata.point_tag("one", "y", C, ANN)
     assert await garbage(None) == [A]
+
+
+async def states(metadata: Metadata) -> dict[str, TagState]:
+    return {state.name: state for state in await metadata.tag_states("one")}
+
+
+async def test_tags_are_told_with_the_last_pull_of_what_they_point_at(metadata: Metadata) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    await push(metadata, A, "a", "b", "_build-1-1")
+    await push(metadata, B, "c")
+    await metadata.pulled({("one", A): at, ("one", C): at, ("none", A): at})
+
+    found = await states(metadata)
+
+    assert {name: (state.digest, state.pulled_at) for name, state in found.items()} == {
+        "a": (A, at),
+        "b": (A, at),
+        "c": (B, None),
+    }
+    assert [state.name for state in await metadata.tag_states("one", last="a", limit=1)] == ["b"]
+    assert await metadata.tag_states("none") == []
+    await push(metadata, A, "a")
+    assert (await states(metadata))["a"].pulled_at == at
+
+
+async def test_only_what_is_as_it_was_is_retired(metadata: Metadata) -> None:
+    await metadata.set_rule(FROZEN, ANN)
+    await push(metadata, A, "v1", "x", "moved")
+    await push(metadata, B, "y", "again")
+    before = await states(metadata)
+    await push(metadata, B, "moved", "again")
+
+    gone = await metadata.retire("one", list(before.values()), "why")
+
+    assert gone == ["x", "y"]
+    assert sorted(await states(metadata)) == ["again", "moved", "v1"]
+    told = await metadata.activities(action=Action.UNTAG, oldest_first=True)
+    assert [(one.tag, one.before, one.actor, one.detail) for one in told] == [
+        ("x", A, RETENTION, "why"),
+        ("y", B, RETENTION, "why"),
+    ]
+    assert await metadata.retire("none", list(before.values()), "why") == []
+
+
+async def test_a_manifest_that_was_retired_goes_with_its_children_unless_it_is_tagged_again(
+    metadata: Metadata,
+) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+
+    async def collected() -> list[str]:
+        gone = await metadata.collect("one", await metadata.garbage("one", soon), soon)
+        return [one.name for one in gone]
+
+    await push(metadata, A)
+    await push(metadata, B, "x", links=(Link(A, 10, manifest=True),))
+    await push(metadata, C, "y")
+    await push(metadata, D)
+    assert sorted(await metadata.retire("one", list((await states(metadata)).values()), "why")) == ["x", "y"]
+    lately = datetime.now(UTC) - timedelta(minutes=1)
+    assert await metadata.garbage("one", soon, left=lately) == []
+    await metadata.point_tag("one", "y", C, ANN)
+
+    assert await collected() == [B]
+    assert await collected() == [A]
+    assert await collected() == []
+    told = await metadata.activities(action=Action.DELETE)
+    assert [(one.digest, one.actor) for one in told] == [(B, RETENTION)]
+
+
+async def test_what_repositories_hold_together_counts_once(metadata: Metadata) -> None:
+    for repository, digest, size in (
+        ("team/a", A, 100),
+        ("team/b", A, 100),
+        ("team/b", B, 10),
+        ("team/b/deep", C, 1000),
+        ("team_x/a", C, 1000),
+    ):
+        await metadata.link_blob(repository, digest, size)
+    await metadata.put_manifest("team/a", NewManifest(D, OCI, 7, ()), ["x"], ANN)
+
+    assert await metadata.usage("team/*") == 117
+    assert await metadata.usage("team/**") == 1117
+    assert await metadata.usage("**") == 1117
+    assert await metadata.usage("none/*") == 0
+    assert await metadata.holds("team/*", A)
+    assert await metadata.holds("team/*", D)
+    assert not await metadata.holds("team/*", C)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from lumper.model.people import Role
 from parts.live_api import Api, live_api
-from parts.live_registry import OCI_MANIFEST, RegistryClient, image_manifest
+from parts.live_registry import OCI_MANIFEST, RegistryClient, digest_of, image_manifest
 
 APP = "/images/owner/app"
 IMMUTABLE = {"immutable": ["v*"], "mutable": ["v0*"]}
@@ -144,6 +146,62 @@ async def test_rules_are_listed_and_what_is_wrong_with_one_is_told(api: Api) -> 
     assert (await api.ask("DELETE", "/registry/rules/none")).status == 404
 
 
+async def judged(api: Api, method: str = "GET", **query: str) -> tuple[dict[str, str], dict[str, int]]:
+    answer = await api.ask(method, "/registry/retention", params=query)
+    assert answer.status == 200, answer.body
+    *verdicts, last = [json.loads(line) for line in answer.body.splitlines()]
+    return {one["tag"]["tag"]: one["tag"]["why"] for one in verdicts if not one["tag"]["kept"]}, last["done"]
+
+
+async def test_retention_tells_what_it_would_do_then_does_it_and_it_can_be_undone(
+    api: Api, registry: RegistryClient
+) -> None:
+    digests = [await registry.push_image("owner/app", f"1.{number}.0", b"%d" % number) for number in range(4)]
+    await registry.push_image("owner/other", "1.0.0")
+    await api.ask("PUT", "/registry/rules/owner/app", {"keep": {"last": 1, "pulled_days": 1, "always": ["1.0.*"]}})
+    assert await registry.status("HEAD", "/v2/owner/app/manifests/1.1.0") == 200
+
+    going = {"1.2.0": "the rule for owner/app keeps the last 1; pulled within 1 days; always 1.0.*"}
+    assert await judged(api) == (going, {"kept": 3, "removed": 1})
+    assert [one["name"] for one in (await api.ask("GET", APP)).body["tags"]] == ["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
+    assert await judged(api, "POST", repositories="other/**") == ({}, {"kept": 0, "removed": 0})
+    assert await judged(api, "POST") == (going, {"kept": 3, "removed": 1})
+
+    assert await pointed(registry, "1.2.0") == ""
+    assert (await api.ask("PUT", f"{APP}:1.2.0", {"undo": True})).status == 200
+    assert await pointed(registry, "1.2.0") == digests[2]
+    assert (await api.ask("GET", "/registry/retention", params={"repositories": "A"})).status == 400
+
+
+async def test_a_quota_is_refused_at_the_layer_that_does_not_fit_and_at_the_next_upload(
+    api: Api, registry: RegistryClient
+) -> None:
+    await registry.push_image("owner/app", "1", b"x" * 1000)
+    await api.ask("PUT", "/registry/rules/owner/**", {"quota": 3000})
+    await registry.push_image("owner/copy", "1", b"x" * 1000)
+    large = b"y" * 2000
+
+    for path in (f"?digest={digest_of(large)}", ""):
+        location = f"/v2/owner/app/blobs/uploads/{path}"
+        if not path:
+            location = f"{await registry.begin('owner/app')}?digest={digest_of(large)}"
+        method = "POST" if path else "PUT"
+        async with registry.request(method, location, data=io.BytesIO(large)) as response:
+            error = (await response.json())["errors"][0]
+            assert (response.status, error["code"]) == (403, "DENIED")
+            assert "The quota of the rule for owner/** is exceeded: 3000 bytes" in error["message"]
+    assert await registry.status("GET", f"/v2/owner/app/blobs/{digest_of(large)}") == 404
+    assert list((api.folder / "registry" / "uploads").iterdir()) == []
+
+    await registry.push_blob("owner/app", b"z" * 1000)
+    await api.ask("PUT", "/registry/rules/owner/**", {"quota": 1500})
+    assert await registry.refusal("POST", "/v2/owner/app/blobs/uploads/") == (403, "DENIED")
+    await registry.push_image("elsewhere", "1", large)
+    mount = f"/v2/owner/app/blobs/uploads/?mount={digest_of(large)}&from=elsewhere"
+    assert await registry.refusal("POST", mount) == (403, "DENIED")
+    assert await registry.status("GET", "/v2/owner/app/manifests/1") == 200
+
+
 async def test_only_admins_and_the_operator_change_tags_and_rules(api: Api, registry: RegistryClient) -> None:
     await registry.push_image("owner/app", "x")
     for role in (Role.WORKER, Role.MAILER, Role.DEPLOYER):
@@ -151,6 +209,8 @@ async def test_only_admins_and_the_operator_change_tags_and_rules(api: Api, regi
             ("GET", "/history/owner/app"),
             ("PUT", f"{APP}:x"),
             ("DELETE", f"{APP}:x"),
+            ("GET", "/registry/retention"),
+            ("POST", "/registry/retention"),
             ("GET", "/registry/rules"),
             ("PUT", "/registry/rules/**"),
             ("DELETE", "/registry/rules/**"),

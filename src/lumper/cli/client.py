@@ -86,9 +86,9 @@ class Client:
         """DELETE /api/v1/path."""
         return self._json("DELETE", path, query=query)
 
-    def lines(self, path: str, **query: object) -> Iterator[bytes]:
-        """GET /api/v1/path, line by line as they come."""
-        with self._request("GET", path, query=query, stream=True) as response:
+    def lines(self, path: str, *, method: str = "GET", **query: object) -> Iterator[bytes]:
+        """GET /api/v1/path, or another method, line by line as they come."""
+        with self._request(method, path, query=query, stream=True) as response:
             yield from response
 
     def follow_log(self, build: int, attempt: int = 0) -> Iterator[tuple[int, bytes]]:

@@ -19,9 +19,11 @@ from lumper.history.grouping import Grouped
 from lumper.history.needs import need
 from lumper.history.overview import all_images, public
 from lumper.history.recent import Recent
+from lumper.history.retiring import RetentionHistory
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.history.tagging import TagHistory, here, point
+from lumper.history.usage import UsageHistory
 from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
@@ -29,7 +31,7 @@ _MOST_BYTES = 1 << 44
 _REMEMBERED = 16_384  # repositories
 
 
-class ImageHistory(Collection, TagHistory, RuleHistory, ActivityLog):
+class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageHistory, ActivityLog):
     """The registry's metadata in the database.
 
     Tags, manifests and rights to blobs that are there are answered from memory; every transaction that changes them,

@@ -40,7 +40,7 @@ class RuleHistory:
         changes = self._rule_changes
         async with self._database.read() as connection:
             found = await rules_in(connection)
-        if changes == self._rule_changes:
+        if changes == self._rule_changes and self._database.hears:
             self._rules = found
         return found
 

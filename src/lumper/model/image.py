@@ -141,6 +141,16 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class TagState:
+    """A tag as retention sees it: when it was set, and when what it points at was last pulled."""
+
+    name: str
+    digest: str
+    updated_at: datetime
+    pulled_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What the registry knows of a manifest. `size` is that of its own bytes, `total` includes layers and config."""
 

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from lumper.errors import StorageError
+from lumper.errors import RuleForbids, StorageError
 from lumper.model.image import is_digest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, Metadata, Storage, StoredBlob
+from lumper.registry.quota import Quotas
 
 _UPLOAD = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
 
@@ -31,10 +32,11 @@ class Session:
 class Blobs:
     """The blobs of all repositories. A blob that one repository has is not readable in another one."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, alone: Alone) -> None:
+    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, quotas: Quotas, alone: Alone) -> None:
         self._storage = storage
         self._metadata = metadata
         self._holds = holds
+        self._quotas = quotas
         self._alone_of_all = alone
 
     async def stat(self, repository: str, digest: str) -> StoredBlob:
@@ -70,7 +72,10 @@ class Blobs:
             raise refuse("BLOB_UNKNOWN", detail=digest)
 
     async def mount(self, repository: str, digest: str, source: str) -> bool:
-        """Let `repository` serve a blob of `source`, which the caller may read; whether it is there to be served."""
+        """Let `repository` serve a blob of `source`, which the caller may read; whether it is there to be served.
+
+        Raises RuleForbids for a quota.
+        """
         check_digest(digest)
         async with self._holds.using(source, [digest]):
             if not await self._metadata.has_blob(source, digest):
@@ -78,6 +83,7 @@ class Blobs:
             blob = await self._storage.stat(digest)
             if blob is None:
                 return False
+            await self._quotas.admit(repository, digest, blob.size)
             await self._metadata.link_blob(repository, digest, blob.size)
         return True
 
@@ -87,7 +93,8 @@ class Blobs:
         return await self._metadata.repositories_with(digest)
 
     async def begin(self, repository: str, owner: str) -> Session:
-        """Begin an upload."""
+        """Begin an upload. Raises RuleForbids if a quota has no room."""
+        await self._quotas.check_room(repository)
         nonce = secrets.token_hex(16)
         session = Session(repository, owner, f"{nonce}-{_seal(nonce, repository, owner)}")
         await self._storage.begin(session.name)
@@ -106,11 +113,12 @@ class Blobs:
     async def append(self, session: Session, start: int | None, data: AsyncIterator[bytes]) -> int:
         """Write the next bytes, which begin at `start` (None: wherever the upload is); the new size.
 
-        Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID (also while another request writes).
+        Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID (also while another request writes); RuleForbids.
         """
         await self.size(session)
         async with self._alone(session):
             size = await self.size(session)
+            await self._quotas.check_room(session.repository, size)
             if start is not None and start != size:
                 raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
             return await self._storage.append(session.name, size, data)
@@ -120,7 +128,8 @@ class Blobs:
     ) -> StoredBlob:
         """Write the last bytes, if any, and make the upload a blob of its repository.
 
-        Raises RegistryError: DIGEST_INVALID (then the upload is gone), BLOB_UPLOAD_UNKNOWN, RANGE_INVALID.
+        Raises RegistryError: DIGEST_INVALID (then the upload is gone), BLOB_UPLOAD_UNKNOWN, RANGE_INVALID; RuleForbids
+        if it is too large for a quota (then it is gone, too).
         """
         check_digest(digest)
         await self.size(session)
@@ -129,13 +138,21 @@ class Blobs:
             if start is not None and start != size:
                 raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
             if data is not None:
-                await self._storage.append(session.name, size, data)
+                size = await self._storage.append(session.name, size, data)
             async with self._holds.using(session.repository, [digest]):
+                await self._admit(session, digest, size)
                 blob = await self._storage.commit(session.name, digest)
                 if blob is None:
                     raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
                 await self._metadata.link_blob(session.repository, digest, blob.size)
         return blob
+
+    async def _admit(self, session: Session, digest: str, size: int) -> None:
+        try:
+            await self._quotas.admit(session.repository, digest, size)
+        except RuleForbids:
+            await self._storage.abort(session.name)
+            raise
 
     async def cancel(self, session: Session) -> None:
         """Forget the upload. Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID while another request writes."""

@@ -4,6 +4,8 @@ A thing goes in steps, and each step needs that it was left alone for the grace 
 
     private tag of a build that has ended ─▶ manifest ─▶ its children, referrers and links to blobs ─▶ bytes
 
+A tag that no rule keeps (retention.py) goes before all that.
+
 What loses its last reason to be kept is young again, so that who has read a manifest a moment ago still finds the
 layers. A manifest goes only after all that refer to it; so an index, its children and their referrers are never seen
 in parts. `Metadata.garbage` has the rules; the database finds garbage by its indexes, without a walk over the storage.
@@ -45,6 +47,7 @@ from lumper.errors import Conflict, StorageError
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, Metadata, Storage
+from lumper.registry.retention import Retention
 
 log = structlog.get_logger(__name__)
 
@@ -104,10 +107,12 @@ class Collector:
         metadata: Metadata,
         holds: Holds,
         policy: Policy,
+        retention: Retention,
         observe: Observe = unobserved,
         *,
         alone: Alone,
     ) -> None:
+        self._retention = retention
         self._alone_of_all = alone
         self._observe = observe
         self._storage = storage
@@ -133,6 +138,8 @@ class Collector:
             return report
 
     async def _run(self, *, dry_run: bool) -> Report:
+        if not dry_run:
+            await self._retain()
         report = Report(dry_run)
         before = datetime.now(UTC) - self._policy.grace
         last = ""
@@ -145,6 +152,14 @@ class Collector:
             if self._policy.activity:
                 await self._metadata.forget_activities(datetime.now(UTC) - self._policy.activity)
         return await self._bytes(before, report)
+
+    async def _retain(self) -> None:
+        """Remove the tags that rules do not keep; what they held is garbage when the time to undo that is over."""
+        gone = 0
+        async for verdict in self._retention.run():
+            gone += not verdict.kept
+        if gone:
+            log.info("tags were removed that no rule keeps", action="registry.retention", tags=gone)
 
     async def _adopt(self) -> None:
         """Make known what a crash left between storing and linking: the next page of the storage, round and round."""

@@ -14,6 +14,8 @@ from lumper.registry.documents import read_manifest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata, Storage
+from lumper.registry.pulls import Pulls
+from lumper.registry.quota import Quotas
 
 MAX_BYTES = 4 << 20  # distribution-spec 1.1, "Pushing Manifests": clients may rely on 4 MiB
 _QUICKLY_READ = 64 << 10  # bytes; what is larger is parsed in a thread
@@ -23,8 +25,10 @@ _KEPT_BYTES = 16 << 20
 class Manifests:
     """The manifests of all repositories, by tag and by digest."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds) -> None:
+    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, quotas: Quotas, pulls: Pulls) -> None:
         self._storage = storage
+        self._quotas = quotas
+        self._pulls = pulls
         self._metadata = metadata
         self._holds = holds
         self._kept: OrderedDict[str, bytes] = OrderedDict()  # never stale: a digest has one content
@@ -47,6 +51,7 @@ class Manifests:
         if manifest is None:
             self._holds.not_there(repository, digest)
             raise refuse("MANIFEST_UNKNOWN", detail=reference)
+        self._pulls.note(repository, digest)
         return manifest
 
     async def content(self, manifest: Manifest) -> bytes:
@@ -62,7 +67,8 @@ class Manifests:
     ) -> NewManifest:
         """Keep a manifest, and let `tags` point at it, or `reference` if that is a tag: all at once, or none.
 
-        Raises RegistryError: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, MANIFEST_TOO_LARGE.
+        Raises RegistryError: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, MANIFEST_TOO_LARGE; RuleForbids
+        for an immutable tag or a quota.
         """
         check_reference(reference)
         for tag in tags:
@@ -79,6 +85,7 @@ class Manifests:
             manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
         async with self._holds.using(repository, [digest, *(link.digest for link in manifest.links)]):
             _complain(await self._metadata.missing(repository, manifest.links))
+            await self._quotas.admit(repository, digest, len(body))
             await self._storage.put(digest, body)
             names = tags if is_digest(reference) else [reference]
             await self._metadata.put_manifest(repository, manifest, names, actor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from lumper.model.activity import SERVER, Action, Activity, Actor
 from lumper.model.garbage import Garbage
-from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag
+from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, TagState
 from lumper.model.rules import Rule, Rules
 
 
@@ -201,6 +201,27 @@ class Metadata(Protocol):
 
     async def remove_rule(self, repositories: str, actor: Actor) -> None:
         """Remove the rule of this glob. Raises NotFound."""
+
+    async def tag_states(self, repository: str, *, last: str = "", limit: int = 1000) -> list[TagState]:
+        """At most `limit` public tags after `last` in lexical order, with the last pull of what they point at."""
+
+    async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
+        """When manifests were pulled last, by repository and digest. What is not there is passed over."""
+
+    async def in_use(self) -> dict[str, str]:
+        """The digests that are in use, with the reason: they run, are about to, or are a project's newest build."""
+
+    async def retire(self, repository: str, states: Sequence[TagState], why: str) -> list[str]:
+        """Remove those of the tags that are still as they were, neither immutable nor needed; their names.
+
+        A manifest that loses its last tag by this is given up: it is garbage once nothing needs it.
+        """
+
+    async def usage(self, repositories: str) -> int:
+        """The bytes that the repositories fitting this glob hold; what several of them hold counts once."""
+
+    async def holds(self, repositories: str, digest: str) -> bool:
+        """Whether one of the repositories fitting this glob has this blob or manifest."""
 
     async def garbage(
         self,

@@ -8,6 +8,9 @@ from lumper.registry.gc import Collector, Observe, Policy, unobserved
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import Alone, Metadata, Storage
+from lumper.registry.pulls import Pulls
+from lumper.registry.quota import Quotas
+from lumper.registry.retention import Retention
 from lumper.registry.tagging import Tagging
 from lumper.registry.tags import Listings
 from lumper.registry.told import Told
@@ -30,9 +33,12 @@ class Registry:
         self.metadata = metadata
         policy, alone = policy or Policy(), shared or AloneHere()
         holds = Holds(Told(metadata, policy.grace.total_seconds()) if shared else None)
-        self.blobs = Blobs(storage, metadata, holds, alone)
-        self.manifests = Manifests(storage, metadata, holds)
+        quotas = Quotas(metadata)
+        self.pulls = Pulls(metadata)
+        self.retention = Retention(metadata, self.pulls)
+        self.blobs = Blobs(storage, metadata, holds, quotas, alone)
+        self.manifests = Manifests(storage, metadata, holds, quotas, self.pulls)
         self.tagging = Tagging(metadata, holds)
         self.listings = Listings(metadata)
-        self.collector = Collector(storage, metadata, holds, policy, collected, alone=alone)
+        self.collector = Collector(storage, metadata, holds, policy, self.retention, collected, alone=alone)
         self.verifier = Verifier(storage, metadata, policy.grace)

@@ -17,6 +17,7 @@ from lumper.model.lease import LEASE_SECONDS
 from lumper.queue.codec import decode
 from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
+from lumper.registry.pulls import FLUSH_SECONDS
 from lumper.registry.registry import Registry
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
@@ -88,6 +89,7 @@ class Server:
                     group.create_task(supervise(name, part))
         finally:
             await runner.cleanup()
+            await self._registry.pulls.flush()
 
     def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         acceptance = Acceptance(self._history)
@@ -95,6 +97,7 @@ class Server:
             "relay": lambda: lead(self._history.database, "relay", self._relay),
             "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
             "leases": lambda: self._expire_leases(acceptance),
+            "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self._registry.pulls.flush),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
         if self._tls is not None:

@@ -71,6 +71,11 @@ def answer(value: object, status: int = 200) -> web.Response:
     return web.Response(body=_ANY.dump_json(value), content_type="application/json", status=status)
 
 
+def line(value: object) -> bytes:
+    """A line of JSON, in a stream of them."""
+    return _ANY.dump_json(value) + b"\n"
+
+
 def error_response(exc: LumperError) -> web.Response:
     """The error as JSON with its hint and the status that fits it."""
     status = next((code for kind, code in _STATUS.items() if isinstance(exc, kind)), 500)

@@ -56,7 +56,7 @@ def make_app(
     queues.add_routes(app, endpoints, broker)
     care.add_routes(app, endpoints, registry)
     tagging.add_routes(app, endpoints, registry.tagging)
-    rules.add_routes(app, endpoints, registry.metadata)
+    rules.add_routes(app, endpoints, registry.metadata, registry.retention)
     people.add_routes(app, endpoints, history.accounts)
     own.add_routes(app, endpoints, history.accounts, auth)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)

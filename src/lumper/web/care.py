@@ -6,18 +6,16 @@ import time
 from typing import Any, Literal
 
 from aiohttp import web
-from pydantic import TypeAdapter
 
 from lumper.errors import LumperError
 from lumper.model.garbage import Garbage
 from lumper.registry.gc import Report
 from lumper.registry.registry import Registry
 from lumper.registry.verify import Flaw, Progress
-from lumper.web.api import PEOPLE, Api, answer, flag
+from lumper.web.api import PEOPLE, Api, answer, flag, line
 from lumper.web.openapi import describe, like
 
 _TELL_SECONDS = 5.0
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _GARBAGE: Any = like(Garbage, "Garbage", why=str)
 _REPORT: Any = like(Report, "Report", without=("garbage",), garbage=list[_GARBAGE])
 
@@ -48,22 +46,18 @@ class Care:
         try:
             async for found in self._registry.verifier.run():
                 if isinstance(found, Flaw):
-                    await response.write(_line({"flaw": found}))
+                    await response.write(line({"flaw": found}))
                 else:
                     progress = found
                 if time.monotonic() - told > _TELL_SECONDS:
                     told = time.monotonic()
-                    await response.write(_line({"progress": progress}))
+                    await response.write(line({"progress": progress}))
             last = {"done": progress}
         except LumperError as exc:
             last = {"error": exc.message, "hint": exc.hint}
-        await response.write(_line(last))
+        await response.write(line(last))
         await response.write_eof()
         return response
-
-
-def _line(value: object) -> bytes:
-    return _ANY.dump_json(value) + b"\n"
 
 
 def _told(report: Report) -> dict[str, object]:

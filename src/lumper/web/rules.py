@@ -5,10 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from lumper.errors import Invalid
+from lumper.errors import Invalid, LumperError
+from lumper.model.globs import is_repository_glob
 from lumper.model.rules import Keep, Rule, problems
 from lumper.registry.port import Metadata
-from lumper.web.api import PEOPLE, Api, answer, asking, body_of
+from lumper.registry.retention import Retention
+from lumper.web.api import PEOPLE, Api, answer, asking, body_of, line
 from lumper.web.openapi import describe
 
 
@@ -45,8 +47,44 @@ class RemovedRule(BaseModel):
 class RuleRoutes:
     """The handlers."""
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: Metadata, retention: Retention) -> None:
         self._metadata = metadata
+        self._retention = retention
+
+    @describe(str, query={"repositories": str}, media_type="application/jsonl")
+    async def judge(self, request: web.Request) -> web.StreamResponse:
+        """Tell what retention would do with every tag, as JSON lines, in `repositories` that fit this glob.
+
+        `{"tag": …}` is a verdict with its reason, at last comes `{"done": …}` or `{"error": …}`.
+        """
+        return await self._judged(request, dry_run=True)
+
+    @describe(str, query={"repositories": str}, media_type="application/jsonl")
+    async def retain(self, request: web.Request) -> web.StreamResponse:
+        """Remove the tags that no rule keeps, and tell what became of every tag, as JSON lines.
+
+        The same lines as those of GET.
+        """
+        return await self._judged(request, dry_run=False)
+
+    async def _judged(self, request: web.Request, *, dry_run: bool) -> web.StreamResponse:
+        glob = request.query.get("repositories") or "**"
+        if not is_repository_glob(glob):
+            raise Invalid(f"{glob[:300]!r} is no glob for repositories.", hint="Write one such as team/*.")
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await response.prepare(request)
+        kept = removed = 0
+        last: dict[str, object] = {}
+        try:
+            async for verdict in self._retention.run(glob, dry_run=dry_run):
+                kept, removed = kept + verdict.kept, removed + (not verdict.kept)
+                await response.write(line({"tag": verdict}))
+            last = {"done": {"kept": kept, "removed": removed}}
+        except LumperError as exc:
+            last = {"error": exc.message, "hint": exc.hint}
+        await response.write(line(last))
+        await response.write_eof()
+        return response
 
     @describe(list[Rule])
     async def show(self, _request: web.Request) -> web.Response:
@@ -72,9 +110,11 @@ class RuleRoutes:
         return answer({"repositories": glob})
 
 
-def add_routes(app: web.Application, api: Api, metadata: Metadata) -> None:
+def add_routes(app: web.Application, api: Api, metadata: Metadata, retention: Retention) -> None:
     """Serve the part of the API about rules."""
-    rules = RuleRoutes(metadata)
+    rules = RuleRoutes(metadata, retention)
+    app.router.add_get("/api/v1/registry/retention", api.allowed(rules.judge, *PEOPLE), allow_head=False)
+    app.router.add_post("/api/v1/registry/retention", api.allowed(rules.retain, *PEOPLE))
     app.router.add_get("/api/v1/registry/rules", api.allowed(rules.show, *PEOPLE))
     app.router.add_put("/api/v1/registry/rules/{glob:.+}", api.allowed(rules.set, *PEOPLE))
     app.router.add_delete("/api/v1/registry/rules/{glob:.+}", api.allowed(rules.remove, *PEOPLE))

@@ -14,7 +14,7 @@ from lumper.web.shapes import Limit, Number
 
 
 class Move(BaseModel):
-    """The body of PUT /api/v1/images/{repository}:{tag}."""
+    """The body of PUT /api/v1/images/{name}."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ class Tags:
     @describe(Moved, body=Move)
     async def move(self, request: web.Request) -> web.Response:
         """Let a tag point at a digest or at the manifest of another tag (`to`), or `undo` its last move or removal."""
-        reference, wanted = parse_reference(request.match_info["reference"]), await body_of(request, Move)
+        reference, wanted = parse_reference(request.match_info["name"]), await body_of(request, Move)
         if bool(wanted.to) is wanted.undo:
             raise Invalid("Say where to: either `to` or `undo`.")
         if wanted.undo:
@@ -48,7 +48,7 @@ class Tags:
     @describe(Reference)
     async def delete(self, request: web.Request) -> web.Response:
         """Remove `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` with all its tags."""
-        reference = parse_reference(request.match_info["reference"])
+        reference = parse_reference(request.match_info["name"])
         await self._tagging.delete(reference, asking(request))
         return answer(reference)
 
@@ -57,5 +57,5 @@ def add_routes(app: web.Application, api: Api, tagging: Tagging) -> None:
     """Serve the part of the API about tags."""
     tags = Tags(tagging)
     app.router.add_get("/api/v1/history/{reference:.+}", api.allowed(tags.history, *PEOPLE))
-    app.router.add_put("/api/v1/images/{reference:.+}", api.allowed(tags.move, *PEOPLE))
-    app.router.add_delete("/api/v1/images/{reference:.+}", api.allowed(tags.delete, *PEOPLE))
+    app.router.add_put("/api/v1/images/{name:.+}", api.allowed(tags.move, *PEOPLE))
+    app.router.add_delete("/api/v1/images/{name:.+}", api.allowed(tags.delete, *PEOPLE))

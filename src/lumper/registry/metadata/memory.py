@@ -2,83 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from lumper.errors import Conflict, NotFound
 from lumper.model.activity import RETENTION, SERVER, Action, Activity, Actor, pushed
 from lumper.model.garbage import Garbage, GarbageKind
-from lumper.model.image import PRIVATE_PREFIX, Image, Link, Manifest, NewManifest, Referrer, Tag, build_of, fitting
+from lumper.model.globs import fits
+from lumper.model.image import (
+    PRIVATE_PREFIX,
+    Image,
+    Link,
+    Manifest,
+    NewManifest,
+    Referrer,
+    Tag,
+    TagState,
+    build_of,
+    fitting,
+)
 from lumper.registry.metadata.memory_log import MemoryLog
-
-
-@dataclass
-class _Repository:
-    created_at: datetime
-    blobs: dict[str, int] = field(default_factory=dict)
-    linked_at: dict[str, datetime] = field(default_factory=dict)
-    pushed_at: dict[str, datetime] = field(default_factory=dict)
-    abandoned: set[str] = field(default_factory=set)
-    retired: set[str] = field(default_factory=set)
-    pulled_at: dict[str, datetime] = field(default_factory=dict)
-    manifests: dict[str, Manifest] = field(default_factory=dict)
-    pushed: dict[str, NewManifest] = field(default_factory=dict)
-    tags: dict[str, Tag] = field(default_factory=dict)
-
-    @property
-    def public_tags(self) -> list[Tag]:
-        return [tag for name, tag in sorted(self.tags.items()) if not name.startswith(PRIVATE_PREFIX)]
-
-    def use(self, digest: str) -> None:
-        """Somebody has a use for the manifest."""
-        self.abandoned.discard(digest)
-        self.retired.discard(digest)
-
-    def above(self, digest: str) -> set[str]:
-        """The manifest or blob itself, and all manifests that it is a part of."""
-        found, last = {digest}, 0
-        while len(found) > last:
-            last = len(found)
-            found |= {one for one, pushed in self.pushed.items() if found & {link.digest for link in pushed.links}}
-        return found
-
-    def below(self, digest: str) -> Iterator[str]:
-        """What the manifest keeps: its children, blobs or manifests, and its referrers."""
-        yield from (link.digest for link in self.pushed[digest].links)
-        yield from (other for other, pushed in self.pushed.items() if pushed.subject == digest)
-
-    def forget_manifest(self, digest: str) -> bool:
-        """Remove a manifest and its tags; what only it kept is young again. Whether it was there."""
-        self.tags = {name: tag for name, tag in self.tags.items() if tag.digest != digest}
-        if digest not in self.manifests:
-            return False
-        now = datetime.now(UTC)
-        for kept in self.below(digest):
-            for times in (self.linked_at, self.pushed_at):
-                if kept in times:
-                    times[kept] = now
-            if digest in self.abandoned | self.retired and kept in self.manifests:
-                self.abandoned.add(kept)
-        self.use(digest)
-        del self.manifests[digest], self.pushed[digest], self.pushed_at[digest]
-        return True
+from lumper.registry.metadata.memory_repository import Repository, total
 
 
 class MemoryMetadata(MemoryLog):
     """The metadata port over dictionaries.
 
-    `running` are the builds that have not ended, `needed` are digests of builds and rollouts, `in_use` those of them
+    `running` are the builds that have not ended, `needed` are digests of builds and rollouts, `used` those of them
     that run or were built last, with the reason.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._repositories: dict[str, _Repository] = {}
+        self._repositories: dict[str, Repository] = {}
         self._stored: dict[str, tuple[int, datetime]] = {}
         self.running: set[int] = set()
         self.needed: set[str] = set()
-        self.in_use: dict[str, str] = {}
+        self.used: dict[str, str] = {}
 
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
@@ -112,7 +73,7 @@ class MemoryMetadata(MemoryLog):
             digest=manifest.digest,
             media_type=manifest.media_type,
             size=manifest.size,
-            total=manifest.size + sum(_total(known, link) for link in unique),
+            total=manifest.size + sum(total(known, link) for link in unique),
             created_at=before.created_at if before else now,
             build_id=before.build_id if before else None,
         )
@@ -130,6 +91,52 @@ class MemoryMetadata(MemoryLog):
     async def tag(self, repository: str, name: str) -> Tag | None:
         """The tag, or None."""
         return self._known(repository).tags.get(name)
+
+    async def tag_states(self, repository: str, *, last: str = "", limit: int = 1000) -> list[TagState]:
+        """At most `limit` public tags after `last` in lexical order, with the last pull of what they point at."""
+        known = self._known(repository)
+        found = [TagState(x.name, x.digest, x.updated_at, known.pulled_at.get(x.digest)) for x in known.public_tags]
+        return [state for state in found if state.name > last][:limit]
+
+    async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
+        """When manifests were pulled last, by repository and digest."""
+        for (repository, digest), at in pulls.items():
+            if digest in self._known(repository).manifests:
+                self._known(repository).pulled_at[digest] = at
+
+    async def in_use(self) -> dict[str, str]:
+        """The digests that are in use, and why."""
+        return dict(self.used)
+
+    async def retire(self, repository: str, states: Sequence[TagState], why: str) -> list[str]:
+        """Remove those of the tags that are still as they were, neither immutable nor needed; their names."""
+        known, now, gone = self._known(repository), datetime.now(UTC), []
+        freezing = (await self.rules()).freezing(repository)
+        for state in states:
+            tag = known.tags.get(state.name)
+            same = tag is not None and (tag.digest, tag.updated_at) == (state.digest, state.updated_at)
+            if same and state.digest not in self.used and not (freezing and freezing.freezes(state.name)):
+                del known.tags[state.name]
+                gone.append(state)
+                done = Activity(now, Action.UNTAG, RETENTION, repository, state.name, before=state.digest, detail=why)
+                self._done([done])
+        for digest in {state.digest for state in gone} - {tag.digest for tag in known.tags.values()}:
+            known.retired.add(digest)
+            known.pushed_at[digest] = now
+        return [state.name for state in gone]
+
+    async def usage(self, repositories: str) -> int:
+        """The bytes that the repositories fitting this glob hold; what several of them hold counts once."""
+        held: dict[str, int] = {}
+        for name, known in self._repositories.items():
+            if fits(repositories, name):
+                held |= known.blobs | {digest: manifest.size for digest, manifest in known.manifests.items()}
+        return sum(held.values())
+
+    async def holds(self, repositories: str, digest: str) -> bool:
+        """Whether one of the repositories fitting this glob has this blob or manifest."""
+        fitting = (known for name, known in self._repositories.items() if fits(repositories, name))
+        return any(digest in known.blobs or digest in known.manifests for known in fitting)
 
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""
@@ -188,11 +195,11 @@ class MemoryMetadata(MemoryLog):
         self._done([Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)])
         known.tags[name] = Tag(name, digest, now)
 
-    def _check_moves(self, repository: str, known: _Repository, names: Sequence[str], digest: str) -> None:
+    def _check_moves(self, repository: str, known: Repository, names: Sequence[str], digest: str) -> None:
         moving = (name for name in names if name in known.tags and known.tags[name].digest != digest)
         self._check_frozen(repository, moving)
 
-    def _check_removal(self, repository: str, known: _Repository, digest: str) -> None:
+    def _check_removal(self, repository: str, known: Repository, digest: str) -> None:
         above = known.above(digest)
         self._check_frozen(repository, (name for name, tag in known.tags.items() if tag.digest in above))
 
@@ -215,7 +222,7 @@ class MemoryMetadata(MemoryLog):
         self._done([Activity(now, Action.DELETE, actor, repository, digest=digest)])
         return True
 
-    def _forget_manifest(self, known: _Repository, digest: str) -> bool:
+    def _forget_manifest(self, known: Repository, digest: str) -> bool:
         self._give_up(digest)
         return known.forget_manifest(digest)
 
@@ -258,8 +265,8 @@ class MemoryMetadata(MemoryLog):
         build = build_of(tag)
         return build is not None and build not in self.running
 
-    def _needless(self, known: _Repository, digest: str, before: datetime, *, untagged: bool) -> bool:
-        kept = {tag.digest for tag in known.tags.values()} | self.in_use.keys()
+    def _needless(self, known: Repository, digest: str, before: datetime, *, untagged: bool) -> bool:
+        kept = {tag.digest for tag in known.tags.values()} | self.used.keys()
         if digest not in known.retired:
             kept |= self.needed
         kept.update(link.digest for one in known.pushed.values() for link in one.links if link.manifest)
@@ -375,13 +382,8 @@ class MemoryMetadata(MemoryLog):
             if moves and not one.tag.startswith(PRIVATE_PREFIX):
                 self._tell(replace(one, before=before))
 
-    def _known(self, repository: str) -> _Repository:
-        return self._repositories.get(repository) or _Repository(datetime.now(UTC))
+    def _known(self, repository: str) -> Repository:
+        return self._repositories.get(repository) or Repository(datetime.now(UTC))
 
-    def _made(self, repository: str) -> _Repository:
-        return self._repositories.setdefault(repository, _Repository(datetime.now(UTC)))
-
-
-def _total(known: _Repository, link: Link) -> int:
-    child = known.manifests.get(link.digest) if link.manifest else None
-    return child.total if child else link.size
+    def _made(self, repository: str) -> Repository:
+        return self._repositories.setdefault(repository, Repository(datetime.now(UTC)))

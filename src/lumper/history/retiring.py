@@ -1,0 +1,98 @@
+"""What retention asks for and does: the state of tags, when they were pulled, and giving them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.history.activity import record
+from lumper.history.collection import TOPIC, id_of
+from lumper.history.database import Database, changed
+from lumper.history.needed import needed
+from lumper.history.overview import public
+from lumper.history.rules import rules_in
+from lumper.history.tables import manifests, repositories, tags
+from lumper.model.activity import RETENTION, Action, Activity
+from lumper.model.image import TagState
+
+
+class RetentionHistory:
+    """Tags as retention sees them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def tag_states(self, repository: str, *, last: str = "", limit: int = 1000) -> list[TagState]:
+        """At most `limit` public tags after `last` in lexical order, with the last pull of what they point at."""
+        here = (manifests.c.repository_id == tags.c.repository_id) & (manifests.c.digest == tags.c.digest)
+        query = (
+            select(tags.c.name, tags.c.digest, tags.c.updated_at, manifests.c.pulled_at)
+            .join(manifests, here)
+            .where(tags.c.repository_id == id_of(repository), tags.c.name > last, public())
+            .order_by(tags.c.name)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [TagState(*row) for row in await connection.execute(query)]
+
+    async def in_use(self) -> dict[str, str]:
+        """The digests that are in use, and why."""
+        async with self._database.read() as connection:
+            return await needed(connection)
+
+    async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
+        """When manifests were pulled last, by repository and digest."""
+        name = select(repositories.c.id).where(repositories.c.name == bindparam("name")).scalar_subquery()
+        statement = (
+            update(manifests)
+            .where(manifests.c.repository_id == name, manifests.c.digest == bindparam("which"))
+            .values(pulled_at=bindparam("at"))
+        )
+        rows = [{"name": name, "which": digest, "at": at} for (name, digest), at in pulls.items()]
+        async with self._database.write() as connection:
+            await connection.execute(statement, rows)
+
+    async def retire(self, repository: str, states: Sequence[TagState], why: str) -> list[str]:
+        """Remove those of the tags that are still as they were, neither immutable nor needed; their names.
+
+        A manifest that loses its last tag by this is given up.
+        """
+        now = datetime.now(UTC)
+        async with self._database.write() as connection:
+            identity = (await connection.execute(select(id_of(repository)))).scalar()
+            if identity is None:
+                return []
+            freezing = (await rules_in(connection)).freezing(repository)
+            used = await needed(connection)
+            free = [
+                state
+                for state in states
+                if state.digest not in used and not (freezing and freezing.freezes(state.name))
+            ]
+            gone = [state for state in free if await _removed(connection, identity, state)]
+            done = [
+                Activity(now, Action.UNTAG, RETENTION, repository, state.name, before=state.digest, detail=why)
+                for state in gone
+            ]
+            await connection.run_sync(record, done)
+            await _give_up(connection, identity, sorted({state.digest for state in gone}), now)
+            changed(connection, TOPIC, repository)
+        return [state.name for state in gone]
+
+
+async def _removed(connection: AsyncConnection, identity: int, state: TagState) -> bool:
+    mine = tags.c.repository_id == identity, tags.c.name == state.name
+    same = tags.c.digest == state.digest, tags.c.updated_at == state.updated_at
+    return (await connection.execute(delete(tags).where(*mine, *same))).rowcount > 0
+
+
+async def _give_up(connection: AsyncConnection, identity: int, digests: Sequence[str], now: datetime) -> None:
+    tagged = exists().where(tags.c.repository_id == identity, tags.c.digest == manifests.c.digest)
+    await connection.execute(
+        update(manifests)
+        .where(manifests.c.repository_id == identity, manifests.c.digest.in_(digests), ~tagged)
+        .values(retired=True, pushed_at=now)
+    )

@@ -1,0 +1,204 @@
+"""What retention keeps, and why: the decision alone, and its run over metadata in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumper.model.activity import Action, Actor
+from lumper.model.image import NewManifest, TagState
+from lumper.model.rules import Keep, Rule
+from lumper.registry.metadata.memory import MemoryMetadata
+from lumper.registry.pulls import Pulls
+from lumper.registry.retention import Retention, Verdict, decide
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+OCI = "application/vnd.oci.image.manifest.v1+json"
+ANN = Actor("ann", "admin")
+
+
+def digest(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+def tag(name: str, number: int, days: float = 0, pulled: float | None = None) -> TagState:
+    """A tag of the image `number`, set and pulled so many days ago."""
+    at = None if pulled is None else NOW - timedelta(days=pulled)
+    return TagState(name, digest(number), NOW - timedelta(days=days), at)
+
+
+def judged(
+    tags: Sequence[TagState], keep: Keep, freezing: Rule | None = None, needed: dict[str, str] | None = None
+) -> list[Verdict]:
+    return decide("one", tags, Rule("one", keep=keep), freezing=freezing, needed=needed or {}, now=NOW)
+
+
+def kept(tags: Sequence[TagState], keep: Keep, freezing: Rule | None = None, **needed: str) -> list[str]:
+    return [verdict.tag for verdict in judged(tags, keep, freezing, needed) if verdict.kept]
+
+
+def test_the_last_images_are_counted_and_not_their_tags() -> None:
+    tags = [tag("1", 1, 9), tag("2", 2, 5), tag("2-again", 2, 8), tag("3", 3, 1), tag("latest", 3, 1)]
+
+    assert kept(tags, Keep(last=2)) == ["2", "2-again", "3", "latest"]
+
+
+def test_days_count_from_the_push_and_from_the_last_pull() -> None:
+    tags = [tag("old", 1, 40), tag("new", 2, 3), tag("used", 3, 40, pulled=3), tag("unused", 4, 40, pulled=20)]
+
+    assert kept(tags, Keep(pushed_days=7)) == ["new"]
+    assert kept(tags, Keep(pulled_days=7)) == ["used"]
+    assert kept(tags, Keep(pushed_days=7, pulled_days=30)) == ["new", "used", "unused"]
+
+
+VERSIONS = ["1.0.0", "1.1.0", "1.1.1", "1.2.0", "1.2.9", "1.2.10", "2.0.0-rc.1", "2.0.0", "latest", "edge"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (Keep(minors=2), ["1.2.0", "1.2.9", "1.2.10", "2.0.0"]),
+        (Keep(patches=1), ["1.0.0", "1.1.1", "1.2.10", "2.0.0"]),
+        (Keep(minors=3, patches=2), ["1.1.0", "1.1.1", "1.2.9", "1.2.10", "2.0.0"]),
+        (Keep(minors=1, always=("1.0.*",)), ["1.0.0", "2.0.0"]),
+    ],
+)
+def test_the_highest_lines_and_patches_stay(keep: Keep, expected: list[str]) -> None:
+    assert kept([tag(name, number) for number, name in enumerate(VERSIONS)], keep) == expected
+
+
+def test_a_floating_tag_stays_with_the_version_that_it_points_at() -> None:
+    tags = [tag("v1.2.3", 1), tag("1.2.3", 1), tag("1.2", 1), tag("latest", 1), tag("v1.2.2", 2), tag("stable", 2)]
+
+    assert kept(tags, Keep(minors=1, patches=1)) == ["v1.2.3", "1.2.3", "1.2", "latest"]
+
+
+def test_what_is_needed_immutable_or_always_kept_stays_and_says_why() -> None:
+    tags = [tag("run", 1, 99), tag("v1", 2, 99), tag("latest", 3, 99), tag("other", 4, 99), tag("new", 5, 1)]
+    freezing = Rule("**", immutable=("v*",))
+
+    found = judged(tags, Keep(last=1, always=("late*",)), freezing, {digest(1): "the service web runs it"})
+
+    assert {verdict.tag: (verdict.kept, verdict.why) for verdict in found} == {
+        "run": (True, "the service web runs it"),
+        "v1": (True, "v1 is immutable by the rule for **"),
+        "latest": (True, "latest fits late*, which is always kept"),
+        "other": (False, "the rule for one keeps the last 1; always late*"),
+        "new": (True, "it is one of the last 1"),
+    }
+
+
+def test_a_signature_under_a_tag_goes_with_its_image_and_counts_nowhere() -> None:
+    tags = [
+        tag("old", 1, 9),
+        tag("sha256-" + digest(1)[7:] + ".sig", 11, 0),
+        tag("new", 2, 1),
+        tag("sha256-" + digest(2)[7:], 12, 0),
+        tag("sha256-" + digest(3)[7:] + ".sig", 13, 0),
+    ]
+
+    assert kept(tags, Keep(last=1)) == [tags[2].name, tags[3].name, tags[4].name]
+
+
+TAGS = st.lists(
+    st.builds(
+        tag,
+        st.sampled_from([*VERSIONS, "1.2", "1", "v1.2.9", "main", "dev-1"]),
+        st.integers(1, 6),
+        st.floats(0, 100),
+        st.none() | st.floats(0, 100),
+    ),
+    unique_by=lambda state: state.name,
+    max_size=12,
+)
+KEEPS = st.builds(
+    Keep,
+    st.integers(0, 4),
+    st.sampled_from([0.0, 10, 50]),
+    st.sampled_from([0.0, 10, 50]),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.sampled_from([(), ("latest",), ("1.*",)]),
+)
+
+
+@given(TAGS, KEEPS, st.sets(st.integers(1, 6)))
+def test_every_tag_has_one_verdict_and_tags_of_one_image_have_the_same(
+    tags: list[TagState], keep: Keep, running: set[int]
+) -> None:
+    needed = {digest(number): "it runs" for number in running}
+    found = judged(tags, keep, None, needed)
+
+    assert [verdict.tag for verdict in found] == [state.name for state in tags]
+    assert all(verdict.why for verdict in found)
+    by_digest: dict[str, set[bool]] = {}
+    for verdict in found:
+        by_digest.setdefault(verdict.digest, set()).add(verdict.kept)
+    assert all(len(verdicts) == 1 for verdicts in by_digest.values())
+    assert all(verdict.kept for verdict in found if verdict.digest in needed)
+    if keep.last:
+        assert sum(verdicts == {True} for verdicts in by_digest.values()) >= min(keep.last, len(by_digest))
+
+
+@given(TAGS, KEEPS, KEEPS)
+def test_who_asks_to_keep_more_never_keeps_less(tags: list[TagState], one: Keep, other: Keep) -> None:
+    more = Keep(
+        max(one.last, other.last),
+        max(one.pushed_days, other.pushed_days),
+        max(one.pulled_days, other.pulled_days),
+        one.minors,
+        one.patches,
+        one.always,
+    )
+
+    assert set(kept(tags, one)) <= set(kept(tags, more))
+
+
+@given(TAGS, KEEPS)
+def test_what_was_judged_once_is_judged_the_same_again_without_what_went(tags: list[TagState], keep: Keep) -> None:
+    stay = [state for state in tags if state.name in kept(tags, keep)]
+
+    assert kept(stay, keep) == [state.name for state in stay]
+
+
+async def _push(metadata: MemoryMetadata, repository: str, *names: str) -> None:
+    for name in names:
+        await metadata.put_manifest(repository, NewManifest(digest(abs(hash(name))), OCI, 1, ()), [name], ANN)
+
+
+async def test_a_run_removes_what_no_rule_keeps_and_only_in_the_repositories_that_are_meant() -> None:
+    metadata = MemoryMetadata()
+    await metadata.set_rule(Rule("team/*", keep=Keep(last=1)), ANN)
+    for repository in ("team/a", "team/b", "other"):
+        await _push(metadata, repository, "1", "2")
+    retention = Retention(metadata, Pulls(metadata))
+
+    told = [(v.repository, v.tag, v.kept) async for v in retention.run("team/a", dry_run=True)]
+    assert told == [("team/a", "1", False), ("team/a", "2", True)]
+    assert len(await metadata.tags("team/a") or []) == 2
+
+    assert [(v.repository, v.tag) async for v in retention.run("team/a") if not v.kept] == [("team/a", "1")]
+    assert [(v.repository, v.tag) async for v in retention.run() if not v.kept] == [("team/b", "1")]
+    left = {name: [each.name for each in await metadata.tags(name) or []] for name in ("team/a", "team/b", "other")}
+    assert left == {"team/a": ["2"], "team/b": ["2"], "other": ["1", "2"]}
+    told_of = await metadata.activities(action=Action.UNTAG)
+    assert [(one.repository, one.actor.name, one.detail) for one in told_of] == [
+        ("team/b", "retention", "the rule for team/*"),
+        ("team/a", "retention", "the rule for team/*"),
+    ]
+
+
+async def test_a_pull_is_known_to_retention_before_it_is_written() -> None:
+    metadata = MemoryMetadata()
+    await _push(metadata, "one", "used", "unused")
+    await metadata.set_rule(Rule("one", keep=Keep(pulled_days=1)), ANN)
+    pulls = Pulls(metadata)
+    pulls.note("one", digest(abs(hash("used"))))
+
+    found = {verdict.tag: verdict.kept async for verdict in Retention(metadata, pulls).run()}
+
+    assert found == {"used": True, "unused": False}
