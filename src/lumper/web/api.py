@@ -37,6 +37,7 @@ from lumper.model.people import GRANTED, Identity, Role
 from lumper.model.people import PEOPLE as PEOPLE
 from lumper.model.rights import Action
 from lumper.web.auth import Authenticator, actor_of, same_origin
+from lumper.web.incoming import MOST_BYTES, whole_body
 from lumper.web.openapi import describe
 from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.shapes import (
@@ -60,7 +61,6 @@ _STATUS = {
     StorageFull: 507,
     QueueUnavailable: 503,
 }
-_BODY = 64 * 1024  # bytes
 IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
@@ -113,7 +113,9 @@ class Api:
                 request[IDENTITY] = identity
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
-                return answer({"error": "The body is too large.", "hint": f"At most {_BODY} bytes are taken."}, 413)
+                return answer(
+                    {"error": "The body is too large.", "hint": f"At most {MOST_BYTES} bytes are taken."}, 413
+                )
             except LumperError as exc:
                 return error_response(exc)
 
@@ -240,13 +242,9 @@ def asking(request: web.Request) -> Actor:
 
 async def body_of(request: web.Request, model: type[Model]) -> Model:
     """The body of a request, checked. Raises Invalid."""
-    data = bytearray()
-    async for chunk in request.content.iter_any():
-        data += chunk
-        if len(data) > _BODY:
-            raise web.HTTPRequestEntityTooLarge(_BODY, len(data))
+    data = await whole_body(request)
     try:
-        return model.model_validate_json(bytes(data))
+        return model.model_validate_json(data)
     except ValidationError as exc:
         words = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         raise Invalid(f"The body is not understood: {words}.") from exc

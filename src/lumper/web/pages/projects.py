@@ -9,6 +9,7 @@ from lumper.errors import Conflict, Invalid, SourceRefused
 from lumper.history.store import History
 from lumper.hooks.guide import GUIDES, likely_forge
 from lumper.model.source import parse_git_url
+from lumper.web.incoming import form_of
 from lumper.web.pages.site import Site
 
 _RECENT = 20
@@ -49,7 +50,7 @@ class ProjectPages:
 
     async def add(self, request: web.Request) -> web.StreamResponse:
         """Add a project and show what to do at the forge."""
-        url = str((await request.post()).get("url", "")).strip()
+        url = (await form_of(request)).get("url", "").strip()
         try:
             source = parse_git_url(url)
             if source.local:

@@ -7,6 +7,7 @@ from aiohttp import web
 from lumper.errors import Conflict, Invalid, TooManyAttempts, Unauthorized
 from lumper.history.accounts import TOKEN_PREFIX, Accounts, check_new_user
 from lumper.model.people import Identity, Role
+from lumper.web.incoming import form_of
 from lumper.web.pages.site import PEOPLE, Site, local_path
 from lumper.web.security import require_same_origin
 
@@ -40,9 +41,9 @@ class SignIn:
     async def login(self, request: web.Request) -> web.StreamResponse:
         """Verify and go to where the person wanted to go."""
         require_same_origin(request, self._site.links.public_url)
-        form = await request.post()
-        after, name = local_path(str(form.get("next", ""))), str(form.get("name", "")).strip()
-        password = str(form.get("password", ""))
+        form = await form_of(request)
+        after, name = local_path(form.get("next", "")), form.get("name", "").strip()
+        password = form.get("password", "")
         if password.strip().startswith(TOKEN_PREFIX):  # pasted with a line end, as from a file
             password = password.strip()
         try:
@@ -78,8 +79,8 @@ class SignIn:
     async def setup(self, request: web.Request) -> web.StreamResponse:
         """Make the admin and sign in."""
         require_same_origin(request, self._site.links.public_url)
-        form = await request.post()
-        token, name, password = (str(form.get(key, "")) for key in ("token", "name", "password"))
+        form = await form_of(request)
+        token, name, password = (form.get(key, "") for key in ("token", "name", "password"))
         name = name.strip()
         try:
             if len(password) < MINIMUM:
