@@ -38,6 +38,12 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("POST", "/builds/{id}/restart", OPERATORS),
     ("GET", "/images", VIEWERS),
     ("GET", "/images/{name}", VIEWERS),
+    ("PUT", "/images/{name}", OPERATORS),
+    ("DELETE", "/images/{name}", OPERATORS),
+    ("GET", "/history/{reference}", OPERATORS),
+    ("GET", "/registry/rules", OPERATORS),
+    ("PUT", "/registry/rules/{glob}", OPERATORS),
+    ("DELETE", "/registry/rules/{glob}", OPERATORS),
     ("GET", "/containers", OPERATORS),
     ("GET", "/rollouts", OPERATORS),
     ("PUT", "/projects/{name}/secret", OPERATORS),
@@ -73,7 +79,15 @@ ASKED = [
     (
         method.replace("*", "GET"),
         path.format(
-            name="owner/app", id=1, topic="builds", token="nobody", user="ann", robot="ci", anything="nothing/there"
+            name="owner/app",
+            id=1,
+            topic="builds",
+            token="nobody",
+            user="ann",
+            robot="ci",
+            reference="owner/app:1",
+            glob="owner/**",
+            anything="nothing/there",
         ),
         roles,
     )

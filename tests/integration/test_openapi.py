@@ -26,6 +26,12 @@ async def test_every_route_says_what_it_takes_and_answers(api: Api) -> None:
     assert [f"{route.method} {route.path}" for route in routes if route.operation is None or not route.roles] == []
 
 
+async def test_no_two_paths_differ_only_in_the_names_of_their_parts(api: Api) -> None:
+    paths = {route.path for route in described_routes(api.app)}
+
+    assert len({re.sub(r"{\w+}", "{}", path) for path in paths}) == len(paths)
+
+
 async def test_every_role_may_read_the_description_and_nobody_else(api: Api) -> None:
     for role in Role:
         answer = await api.ask("GET", "/openapi.json", role=role)
@@ -44,7 +50,7 @@ async def test_what_is_not_there_is_told_in_json(api: Api, path: str) -> None:
 
 
 async def test_a_method_that_a_route_does_not_have_is_told_with_those_that_it_has(api: Api) -> None:
-    answer = await api.ask("PATCH", "/tokens")
+    answer = await api.ask("PATCH", "/projects")
 
     assert answer.status == 405
     assert answer.headers["Allow"] == "GET, POST"
