@@ -13,7 +13,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -113,6 +113,25 @@ class QueueConfig(Section):
     url: SecretStr = SecretStr("")
 
 
+class UpstreamConfig(Section):
+    """`[registry.upstream.NAME]`: a registry whose images appear here under a prefix, fetched when they are asked for.
+
+    Without a prefix it is NAME.
+    """
+
+    url: str = Field(pattern=r"^https?://[^/?#@\s]+/?$")
+    prefix: str = Field(default="", pattern=r"^[a-z0-9]+([._/-]+[a-z0-9]+)*$|^$", max_length=128)
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+    auth_host: str = Field(default="", pattern=r"^[A-Za-z0-9.:\[\]-]*$")
+    ca_file: Path | None = None
+    ttl: float = Field(default=300, ge=0, le=366 * 86_400)
+    keep_days: float = Field(default=30, ge=0, le=36_600)
+    only: Annotated[tuple[str, ...], BeforeValidator(_parts)] = ()
+    default: bool = False
+
+
 class RegistryConfig(Section):
     """`[registry]`: where images lie, and who may pull them. Without a storage they lie in the data folder."""
 
@@ -134,6 +153,15 @@ class RegistryConfig(Section):
     gc_grace: float = Field(default=3600, gt=0, le=366 * 86_400)
     undo_days: float = Field(default=7, ge=0, le=36_600)
     activity_days: int = Field(default=365, ge=0, le=36_600)
+    upstream: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")], UpstreamConfig] = {}
+
+    @model_validator(mode="after")
+    def _upstreams_differ(self) -> Self:
+        if len({one.prefix or name for name, one in self.upstream.items()}) < len(self.upstream):
+            raise ValueError("two upstreams have the same prefix")
+        if sum(one.default for one in self.upstream.values()) > 1:
+            raise ValueError("only one upstream can be the default")
+        return self
 
 
 class ConnectConfig(Section):
@@ -285,7 +313,7 @@ def _apply_environment(values: dict[str, Any], environment: Mapping[str, str], p
     problems = []
     for key, field in options().items():
         variable = "LUMPER_" + key.upper().replace(".", "_")
-        if key == "mail.people":  # a table: only in the file
+        if key in ("mail.people", "registry.upstream"):  # tables: only in the file
             continue
         if variable in environment:
             _put(values, key, environment[variable])

@@ -25,6 +25,10 @@
     │   ├── StorageFull
     │   └── LogGap                  (temporary)
     ├── RegistryError               an answer of the OCI API (codes in registry/errors.py)
+    ├── RemoteError                 another registry: one that is mirrored, copied from or to
+    │   ├── RemoteUnavailable · RemoteLimited   (temporary)
+    │   └── RemoteUnauthorized · RemoteNotFound · RemoteInvalid
+    ├── ArchiveError                an image in a folder or a tar file
     ├── NotifyError
     │   ├── ChannelUnavailable      (temporary)
     │   └── MessageRefused
@@ -300,6 +304,51 @@ class RegistryError(LumperError):
         self.code = code
         self.detail = detail
         super().__init__(message or code)
+
+
+class RemoteError(LumperError):
+    """The other registry did not do what was asked."""
+
+
+class RemoteUnavailable(RemoteError):
+    """The other registry cannot be reached."""
+
+    temporary = True
+    default_hint = "Check its URL, the network and its own state."
+
+
+class RemoteLimited(RemoteError):
+    """The other registry wants fewer requests.
+
+    `retry_after` is in seconds, 0 if it does not say.
+    """
+
+    temporary = True
+    default_hint = "Wait, or sign in there: many registries allow more to those they know."
+
+    def __init__(self, message: str = "", *, hint: str = "", retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, hint=hint)
+
+
+class RemoteUnauthorized(RemoteError):
+    """The other registry does not allow this."""
+
+    default_hint = "Check the user name, the password and what they may do there."
+
+
+class RemoteNotFound(RemoteError):
+    """The other registry has no such image."""
+
+
+class RemoteInvalid(RemoteError):
+    """What the other registry sent is not what was asked for."""
+
+
+class ArchiveError(LumperError):
+    """The folder or file is not an image."""
+
+    default_hint = "Give an OCI layout (folder or tar) or a file that `docker save` has written."
 
 
 class NotifyError(LumperError):

@@ -6,6 +6,7 @@
   registry/                  blobs of images (drawn in registry/paths.py)
   logs/<build>/<n>.jsonl     logs of builds, one file an attempt
   mirrors/<project>.git      bare mirrors of git repositories
+  arrivals/                  blobs on their way from an upstream registry; a file here has no name
   spool/                     logs on their way from a worker to the server
   mail/                      a maildir: mails that no SMTP server took
   keys/                      the key that signs registry tokens and sessions

@@ -339,3 +339,24 @@ async def test_flaws_are_what_is_referred_to_and_not_there(known: Known) -> None
     assert [name for name, _ in flaws] == [A, E]
     assert "index" in flaws[0][1]
     assert "may not serve" in flaws[1][1]
+
+
+async def test_what_is_touched_is_young_again(known: Known) -> None:
+    metadata = known.metadata
+    await metadata.put_manifest("one", NewManifest(A, OCI, 10, ()), ["1", "2"])
+    await metadata.put_manifest("one", NewManifest(B, OCI, 10, ()), [])
+    await metadata.put_manifest("one", NewManifest(C, OCI, 10, ()), [])
+    before = {tag.name: tag for tag in await metadata.tags("one") or []}
+    since = datetime.now(UTC)
+
+    await metadata.touch("one", A, ["1", "3"])
+    await metadata.touch("one", B)
+    await metadata.touch("two", B, ["1"])
+
+    after = {tag.name: tag for tag in await metadata.tags("one") or []}
+    assert after.keys() == before.keys()
+    assert after["1"].updated_at >= since
+    assert after["1"].digest == A
+    assert after["2"] == before["2"]
+    old = await metadata.garbage("one", since, untagged=True)
+    assert [one.name for one in old] == [C]

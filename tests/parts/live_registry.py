@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from lumper.registry.gc import Policy
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
+from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web import oci
 from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
@@ -74,13 +75,15 @@ async def live_registry(
     policy: Policy | None = None,
     limits: Limits | None = None,
     database_url: str = "",
+    upstreams: Sequence[Upstream] = (),
 ) -> AsyncIterator[LiveRegistry]:
     """Serve the data folder, with blobs in `storage` if it is given, until the block ends."""
     database = Database(database_url or f"sqlite+aiosqlite:///{data}/lumper.db")
     await database.migrate()
     accounts, keys = Accounts(database), Keys(data / "token.key")
     storage = storage or FilesystemStorage(registry_folder or data / "registry")
-    registry = Registry(storage, ImageHistory(database), policy)
+    mirrored = Upstreams(upstreams, data / "arrivals") if upstreams else None
+    registry = Registry(storage, ImageHistory(database), policy, upstreams=mirrored)
     app = web.Application()
     rights = anonymous_rights(anonymous, anonymous_repositories)
     oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=rights, limits=limits)
@@ -97,6 +100,7 @@ async def live_registry(
         yield live
     finally:
         await runner.cleanup()
+        await registry.close()
         await database.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.config import Config, load, options
+from lumper.config import Config, UpstreamConfig, load, options
 from lumper.errors import ConfigError
 from lumper.toml_lines import locate
 
@@ -62,8 +62,38 @@ def test_the_reference_names_every_option_and_no_other() -> None:
         elif "=" in text and text.split(" =")[0].isidentifier():
             key = text.split(" =")[0]
             named.add(key if key == "data" else f"{section}.{key}")
-    named = {key for key in named if not key.startswith("mail.people.")} | {"mail.people"}
+    mirrored = {key.rpartition(".")[2] for key in named if key.startswith("registry.upstream.")}
+    tables = ("mail.people", "registry.upstream")
+    named = {key for key in named if not key.startswith(tables)} | set(tables)
     assert named == set(options())
+    assert mirrored == set(UpstreamConfig.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[registry.upstream."docker.io"]\nurl = "ftp://x"\n', "url"),
+        ('[registry.upstream."docker.io"]\nurl = "https://u:p@x"\n', "url"),
+        ('[registry.upstream."docker.io"]\n', "url"),
+        ('[registry.upstream.a]\nurl = "https://x"\nprefix = "A"\n', "prefix"),
+        (
+            '[registry.upstream.a]\nurl = "https://x"\n[registry.upstream.b]\nurl = "https://y"\nprefix = "a"\n',
+            "prefix",
+        ),
+        ("".join(f'[registry.upstream.{n}]\nurl = "https://x"\ndefault = true\n' for n in "ab"), "default"),
+    ],
+)
+def test_an_upstream_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, where: str) -> None:
+    (tmp_path / "lumper.toml").write_text(text)
+    with pytest.raises(ConfigError, match=where):
+        load(tmp_path / "lumper.toml", environment={})
+
+
+def test_an_upstreams_password_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "lumper.toml").write_text('[registry.upstream.hub]\nurl = "https://x"\npassword = "hunter2"\n')
+    config = load(tmp_path / "lumper.toml", environment={})
+    assert config.registry.upstream["hub"].password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(config) + config.model_dump_json()
 
 
 def test_the_reference_holds_the_defaults() -> None:

@@ -25,6 +25,14 @@ class Collection:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def touch(self, repository: str, digest: str, tags: Sequence[str] = ()) -> None:
+        """The manifest and those of the tags that are there are as young as if they were pushed now."""
+        async with self._database.write() as connection:
+            changed(connection, TOPIC, repository)
+            identity = (await connection.execute(select(id_of(repository)))).scalar()
+            if identity is not None:
+                await tables.touch(connection, identity, digest, tags)
+
     async def garbage(
         self,
         repository: str,

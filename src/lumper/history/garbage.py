@@ -31,6 +31,15 @@ _CHILDREN = manifest_links.alias("children")
 _SUBJECTS = manifests.alias("subjects")
 
 
+async def touch(connection: AsyncConnection, identity: int, digest: str, names: Sequence[str]) -> None:
+    """Make a manifest and tags young again."""
+    now = datetime.now(UTC)
+    mine = and_(manifests.c.repository_id == identity, manifests.c.digest == digest)
+    await connection.execute(update(manifests).where(mine).values(pushed_at=now))
+    named = and_(tags.c.repository_id == identity, tags.c.name.in_(names))
+    await connection.execute(update(tags).where(named).values(updated_at=now))
+
+
 async def stale_tags(
     connection: AsyncConnection, identity: int, before: datetime, limit: int, among: Sequence[str] | None = None
 ) -> list[str]:

@@ -7,9 +7,10 @@ from enum import StrEnum
 
 
 class GarbageKind(StrEnum):
-    """What is given up: a private tag, a manifest, a repository's right to serve a blob, or bytes in the storage."""
+    """What is given up: a private or cached tag, a manifest, the right to serve a blob, or bytes in the storage."""
 
     TAG = "tag"
+    CACHED = "cached"
     MANIFEST = "manifest"
     LINK = "link"
     BYTES = "bytes"
@@ -17,6 +18,7 @@ class GarbageKind(StrEnum):
 
 REASONS = {
     GarbageKind.TAG: "its build has ended",
+    GarbageKind.CACHED: "nobody has asked for this copy of an upstream's tag",
     GarbageKind.MANIFEST: "no tag, index, subject, build or rollout needs it",
     GarbageKind.LINK: "no manifest of the repository refers to it",
     GarbageKind.BYTES: "no repository has it",

@@ -61,9 +61,9 @@ class Blobs:
         """A URL at which the client can fetch this blob from `stat` without us; None: it has to be sent from here."""
         return await self._storage.address(blob.digest)
 
-    def read(self, digest: str, start: int, end: int) -> AsyncIterator[bytes]:
+    def read(self, blob: StoredBlob, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes of a blob from `stat`, where it has no path to send."""
-        return self._storage.read(digest, start, end)
+        return self._storage.read(blob.digest, start, end)
 
     async def delete(self, repository: str, digest: str) -> None:
         """The repository no longer serves the blob. Raises RegistryError: DIGEST_INVALID, BLOB_UNKNOWN."""
@@ -178,6 +178,9 @@ class Blobs:
                     with contextlib.suppress(StorageError):  # it ended meanwhile
                         await self._storage.abort(name)
         return count
+
+    async def close(self) -> None:
+        """Nothing is under way."""
 
     @contextlib.asynccontextmanager
     async def _alone(self, session: Session) -> AsyncIterator[None]:

@@ -38,6 +38,7 @@ CODES: dict[str, _Row] = {
     "NOT_FOUND": _Row("There is nothing at this address.", 404),  # *
     "STORAGE_FULL": _Row("There is no space left where the registry keeps its data.", 507),  # *
     "UNAVAILABLE": _Row("The registry cannot reach its storage.", 503),  # *
+    "UPSTREAM_FAILED": _Row("The registry that is mirrored does not give it.", 502),  # *
     "UNKNOWN": _Row("The registry failed; its log says why.", 500),  # *
 }
 

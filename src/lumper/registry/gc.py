@@ -65,12 +65,14 @@ class Policy:
 
     What a tag has left is kept for `undo`, so that the tag can go back. `activity` is how long the activity log reaches
     back, 0 for ever.
+    `unused_after` tells of a repository that is a cache how long an image stays there that nobody asks for.
     """
 
     grace: timedelta = timedelta(hours=1)
     untagged: bool = False
     undo: timedelta = timedelta()
     activity: timedelta = timedelta()
+    unused_after: Callable[[str], timedelta | None] = lambda _: None
 
 
 class _Which(TypedDict):
@@ -145,7 +147,9 @@ class Collector:
         last = ""
         while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
             for repository in names:
-                report = await self._repository(repository, before, report)
+                if (unused := self._policy.unused_after(repository)) is not None:
+                    report = await self._cache(repository, datetime.now(UTC) - unused, report)
+                report = await self._repository(repository, before, report, self._which())
             last = names[-1]
         if not dry_run:
             await self._adopt()
@@ -170,25 +174,38 @@ class Collector:
             await self._metadata.adopt_blobs(strange)
         self._adopted = found[-1][0] if len(found) == _ADOPT_STEP else ""
 
-    async def _repository(self, repository: str, before: datetime, report: Report) -> Report:
+    async def _cache(self, repository: str, before: datetime, report: Report) -> Report:
+        """Give up tags that were not asked for since `before`, and then all manifests without one."""
+        last = ""
+        while tags := await self._metadata.tags(repository, last=last, limit=_STEP):
+            unused = [tag for tag in tags if tag.updated_at < before]
+            gone = [Garbage(GarbageKind.CACHED, repository, tag.name) for tag in unused]
+            for tag in unused if not report.dry_run else []:
+                await self._metadata.delete_tag(repository, tag.name)
+            report, last = told(report, gone), tags[-1].name
+        return await self._repository(repository, before, report, _Which(untagged=True, left=None))
+
+    async def _repository(self, repository: str, before: datetime, report: Report, which: _Which) -> Report:
         limit = _TOLD if report.dry_run else _STEP
         while True:
-            found = await self._metadata.garbage(repository, before, **self._which(), limit=limit)
+            found = await self._metadata.garbage(repository, before, **which, limit=limit)
             if report.dry_run:
                 return told(report, found)
-            gone = await self._whole(self._collect(repository, found, before))
+            gone = await self._whole(self._collect(repository, found, before, which))
             report = told(report, gone)
             if len(gone) < _STEP:
                 return report
 
-    async def _collect(self, repository: str, found: Sequence[Garbage], before: datetime) -> list[Garbage]:
+    async def _collect(
+        self, repository: str, found: Sequence[Garbage], before: datetime, which: _Which
+    ) -> list[Garbage]:
         lately = self._holds.lately(repository, self._policy.grace.total_seconds())
         quiet = [one.name for one in found if one.kind is not GarbageKind.TAG and not lately(one.name)]
         with self._holds.claiming(quiet) as free:
             chosen = [one for one in found if one.kind is GarbageKind.TAG or one.name in free]
             if not chosen:
                 return []
-            return await self._metadata.collect(repository, chosen, before, **self._which())
+            return await self._metadata.collect(repository, chosen, before, **which)
 
     def _which(self) -> _Which:
         undo = self._policy.undo

@@ -102,6 +102,9 @@ class Manifests:
         if not there:
             raise refuse("MANIFEST_UNKNOWN", detail=reference)
 
+    async def close(self) -> None:
+        """Nothing is under way."""
+
     def _keep(self, digest: str, body: bytes) -> None:
         if digest not in self._kept:
             self._kept[digest] = body

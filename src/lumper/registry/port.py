@@ -126,6 +126,9 @@ class Metadata(Protocol):
         only is not told.
         """
 
+    async def touch(self, repository: str, digest: str, tags: Sequence[str] = ()) -> None:
+        """The manifest, and those of the tags that are there, are in use: as young as if they were pushed now."""
+
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""
 

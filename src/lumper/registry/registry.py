@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lumper.registry.alone import AloneHere
 from lumper.registry.blobs import Blobs
 from lumper.registry.gc import Collector, Observe, Policy, unobserved
@@ -14,6 +16,9 @@ from lumper.registry.retention import Retention
 from lumper.registry.tagging import Tagging
 from lumper.registry.tags import Listings
 from lumper.registry.told import Told
+from lumper.registry.upstream.blobs import CachedBlobs
+from lumper.registry.upstream.manifests import CachedManifests
+from lumper.registry.upstream.upstreams import Upstreams
 from lumper.registry.verify import Verifier
 
 
@@ -28,17 +33,32 @@ class Registry:
         collected: Observe = unobserved,
         *,
         shared: Alone | None = None,
+        upstreams: Upstreams | None = None,
     ) -> None:
         """`shared` is given where other processes have the same storage and metadata: how one has a name for itself."""
         self.metadata = metadata
         policy, alone = policy or Policy(), shared or AloneHere()
         holds = Holds(Told(metadata, policy.grace.total_seconds()) if shared else None)
+        self.upstreams = upstreams
         quotas = Quotas(metadata)
         self.pulls = Pulls(metadata)
         self.retention = Retention(metadata, self.pulls)
-        self.blobs = Blobs(storage, metadata, holds, quotas, alone)
-        self.manifests = Manifests(storage, metadata, holds, quotas, self.pulls)
         self.tagging = Tagging(metadata, holds)
         self.listings = Listings(metadata)
+        if upstreams is None:
+            self.blobs = Blobs(storage, metadata, holds, quotas, alone)
+            self.manifests = Manifests(storage, metadata, holds, quotas, self.pulls)
+            self.verifier = Verifier(storage, metadata, policy.grace)
+        else:
+            self.blobs = CachedBlobs(storage, metadata, holds, quotas, alone, upstreams)
+            self.manifests = CachedManifests(storage, metadata, holds, quotas, self.pulls, upstreams)
+            self.verifier = Verifier(storage, metadata, policy.grace, lambda name: upstreams.of(name) is not None)
+            policy = replace(policy, unused_after=upstreams.unused_after)
         self.collector = Collector(storage, metadata, holds, policy, self.retention, collected, alone=alone)
-        self.verifier = Verifier(storage, metadata, policy.grace)
+
+    async def close(self) -> None:
+        """End what is under way with other registries. The storage and the metadata are their owners' to close."""
+        await self.manifests.close()
+        await self.blobs.close()
+        if self.upstreams is not None:
+            await self.upstreams.close()

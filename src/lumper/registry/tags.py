@@ -38,6 +38,10 @@ class Listings:
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
 
+    async def exists(self, repository: str) -> bool:
+        """Whether there is such a repository."""
+        return await self._metadata.tags(repository, limit=1) is not None
+
     async def tags(self, repository: str, last: str, size: int) -> Page:
         """The tags after `last`. Raises RegistryError NAME_UNKNOWN."""
         found = await self._metadata.tags(repository, last=_legal(last), limit=size + 1)

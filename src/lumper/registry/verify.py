@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -53,7 +53,11 @@ class Progress:
 class Verifier:
     """Compares the storage and the metadata with each other, and each blob with its digest."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, grace: timedelta) -> None:
+    def __init__(
+        self, storage: Storage, metadata: Metadata, grace: timedelta, partial: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`partial` tells of a repository that what it refers to may be elsewhere: it is a cache."""
+        self._partial = partial
         self._storage = storage
         self._metadata = metadata
         self._grace = grace
@@ -77,7 +81,7 @@ class Verifier:
         last = ""
         while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
             for repository in names:
-                for name, why in await self._metadata.flaws(repository):
+                for name, why in [] if self._partial(repository) else await self._metadata.flaws(repository):
                     yield Flaw(FlawKind.DANGLING, repository, name, why)
                 progress = replace(progress, repositories=progress.repositories + 1)
             last = names[-1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from lumper.build.port import Engine
-from lumper.config import Config
+from lumper.config import Config, UpstreamConfig
 from lumper.deploy.port import Host
 from lumper.errors import Invalid
 from lumper.hooks.port import Forge
@@ -11,6 +13,10 @@ from lumper.layout import DataFolder
 from lumper.notify.port import Channel
 from lumper.queue.port import Broker
 from lumper.registry.port import Storage
+from lumper.registry.remote.auth import Credentials
+from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.registry import RemoteRegistry
+from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web.tls import Certificate
 
 
@@ -89,6 +95,33 @@ def open_channels(config: Config, folder: DataFolder) -> tuple[Channel, Channel]
         ca_file=mail.ca_file,
     )
     return channel, maildir
+
+
+def open_upstreams(config: Config, folder: DataFolder) -> Upstreams | None:
+    """The registries that are mirrored, None without any. Raises Invalid for a password that cannot be read."""
+    found = config.registry.upstream
+    if not found:
+        return None
+    upstreams = [_upstream(name, one) for name, one in found.items()]
+    return Upstreams(upstreams, folder.folder("arrivals"))
+
+
+def _upstream(name: str, config: UpstreamConfig) -> Upstream:
+    password = config.password.get_secret_value()
+    if config.password_file is not None:
+        try:
+            password = config.password_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise Invalid(f"The password of the upstream {name} cannot be read: {exc}.") from exc
+    registry = RemoteRegistry(
+        config.url,
+        Credentials(config.username, password),
+        auth_host=config.auth_host,
+        ca_file=config.ca_file,
+        patience=Patience(attempts=2, longest=2.0, connect=5.0, idle=30.0),
+    )
+    keep = timedelta(days=config.keep_days) if config.keep_days else None
+    return Upstream(config.prefix or name, registry, config.ttl, keep, config.only, config.default)
 
 
 def open_storage(config: Config, folder: DataFolder) -> Storage:

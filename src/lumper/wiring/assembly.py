@@ -30,7 +30,7 @@ from lumper.registry.registry import Registry
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.worker import Worker
-from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host
+from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host, open_upstreams
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +53,8 @@ async def open_own_history(config: Config, folder: DataFolder, links: Links) -> 
         await history.database.close()
 
 
-def open_registry(config: Config, storage: Storage, history: History, metrics: Metrics) -> Registry:
-    """The registry over its storage and its metadata."""
+def open_registry(config: Config, folder: DataFolder, storage: Storage, history: History, metrics: Metrics) -> Registry:
+    """The registry over its storage and its metadata. To be called in the event loop."""
     policy = Policy(
         timedelta(seconds=config.registry.gc_grace),
         untagged=config.registry.untagged == "delete",
@@ -66,7 +66,8 @@ def open_registry(config: Config, storage: Storage, history: History, metrics: M
         metrics.collected({kind.value: count for kind, count in report.counts.items()}, report.freed, seconds)
 
     database = history.database
-    return Registry(storage, history.images, policy, collected, shared=database.alone if database.shared else None)
+    shared = database.alone if database.shared else None
+    return Registry(storage, history.images, policy, collected, shared=shared, upstreams=open_upstreams(config, folder))
 
 
 def assemble_app(

@@ -104,7 +104,7 @@ async def played(
         assert not await upload.metadata.has_blob("a", digest)
         return
     assert blob.size == len(whole)
-    assert b"".join([piece async for piece in upload.blobs.read(digest, 0, blob.size)]) == whole
+    assert b"".join([piece async for piece in upload.blobs.read(blob, 0, blob.size)]) == whole
     with pytest.raises(RegistryError, match="no such upload"):
         await upload.blobs.size(session)
 
@@ -139,6 +139,6 @@ def test_a_client_that_follows_the_told_range_gets_there_from_any_order(content:
                     await blobs.append(session, told, Chunk([content[told:end]]).stream())
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         blob = await blobs.finish(session, digest, len(content))
-        return b"".join([piece async for piece in blobs.read(digest, 0, blob.size)])
+        return b"".join([piece async for piece in blobs.read(blob, 0, blob.size)])
 
     assert asyncio.run(push()) == content

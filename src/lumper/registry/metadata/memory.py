@@ -84,6 +84,15 @@ class MemoryMetadata(MemoryLog):
         for tag in tags:
             known.tags[tag] = Tag(tag, manifest.digest, now)
 
+    async def touch(self, repository: str, digest: str, tags: Sequence[str] = ()) -> None:
+        """The manifest and those of the tags that are there are as young as if they were pushed now."""
+        known, now = self._known(repository), datetime.now(UTC)
+        if digest in known.pushed_at:
+            known.pushed_at[digest] = now
+        for name in tags:
+            if name in known.tags:
+                known.tags[name] = replace(known.tags[name], updated_at=now)
+
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""
         return self._known(repository).manifests.get(digest)

@@ -22,6 +22,7 @@ from lumper.web.oci.door import Door
 from lumper.web.oci.intake import must_close
 from lumper.web.oci.listings import ListingRoutes
 from lumper.web.oci.manifests import ManifestRoutes
+from lumper.web.oci.places import Places
 from lumper.web.oci.rights import Challenge
 from lumper.web.oci.token import TokenRoutes
 from lumper.web.oci.uploads import UploadRoutes
@@ -44,7 +45,9 @@ def add_routes(
     limits: Limits | None = None,
 ) -> None:
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
-    api = _RegistryApi(registry, Door(authenticator, public_url, anonymous, limits or Limits()), requests or Requests())
+    places = Places(registry.upstreams, registry.listings) if registry.upstreams else None
+    door = Door(authenticator, public_url, anonymous, limits or Limits())
+    api = _RegistryApi(registry, door, places, requests or Requests())
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 
@@ -56,12 +59,13 @@ def _encoded(request: web.Request) -> bool:
 
 
 class _RegistryApi:
-    def __init__(self, registry: Registry, door: Door, requests: Requests) -> None:
+    def __init__(self, registry: Registry, door: Door, places: Places | None, requests: Requests) -> None:
         self._door = door
+        self._places = places
         self._requests = requests
         self._handlers: Routes = {
             (Kind.PING, "GET"): self._ping,
-            **TokenRoutes(door).routes(),
+            **TokenRoutes(door, places).routes(),
             **ListingRoutes(registry.listings, door).routes(),
             **ManifestRoutes(registry.manifests, door).routes(),
             **BlobRoutes(registry.blobs, door, requests).routes(),
@@ -91,6 +95,8 @@ class _RegistryApi:
             handler = self._handlers.get((address.kind, "GET" if request.method == "HEAD" else request.method))
             if handler is None:
                 return self._unhandled(address)
+            if self._places is not None:
+                address = await self._places.placed(request, address)
             if request.can_read_body and _encoded(request):
                 raise refuse("ENCODING_UNSUPPORTED")
             return await handler(request, address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 from aiohttp import hdrs, web
@@ -78,14 +79,15 @@ class BlobRoutes:
     async def _copy(
         self, request: web.Request, response: web.StreamResponse, blob: StoredBlob, pieces: list[Piece]
     ) -> None:
-        await response.prepare(request)
-        for piece in pieces:
-            if isinstance(piece, Span):
-                async for chunk in self._blobs.read(blob.digest, piece.start, piece.end):
-                    await response.write(chunk)
-            else:
-                await response.write(piece)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionResetError):  # the client has gone
+            await response.prepare(request)
+            for piece in pieces:
+                if isinstance(piece, Span):
+                    async for chunk in self._blobs.read(blob, piece.start, piece.end):
+                        await response.write(chunk)
+                else:
+                    await response.write(piece)
+            await response.write_eof()
 
 
 def _range_counts(request: web.Request, blob: StoredBlob) -> bool:

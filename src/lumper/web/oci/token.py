@@ -14,6 +14,7 @@ from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, error_answer
 from lumper.web.oci.body import incoming
 from lumper.web.oci.door import Door
+from lumper.web.oci.places import Places
 from lumper.web.oci.rights import Caller, asked_scopes
 
 _MOST_BYTES = 64 << 10
@@ -26,8 +27,9 @@ _Form = dict[str, list[str]]
 class TokenRoutes:
     """Credentials in, a short token out that reaches as far as they do."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, places: Places | None) -> None:
         self._door = door
+        self._places = places
         self._authenticator = door.authenticator
 
     def routes(self) -> Routes:
@@ -47,7 +49,7 @@ class TokenRoutes:
         service = request.query.get("service", self._authenticator.service)
         if (reach is not None and reach.access is not None) or service != self._authenticator.service:
             raise refuse("UNAUTHORIZED", "A token is given for a password or an API token, and for this service only.")
-        return self._answer(reach or Reach(None), request.query.getall("scope", []))
+        return await self._answer(reach or Reach(None), request.query.getall("scope", []))
 
     async def _post(self, request: web.Request, _address: Address) -> web.Response:
         """The way of OAuth 2, which containerd and BuildKit try first: everything in a form.
@@ -74,10 +76,13 @@ class TokenRoutes:
             self._door.admit(request, None)
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC, error="invalid_grant")
         self._door.admit(request, Reach(identity))
-        return self._answer(Reach(identity), form.get("scope", []), refresh)
+        return await self._answer(Reach(identity), form.get("scope", []), refresh)
 
-    def _answer(self, reach: Reach, scopes: list[str], refresh: str = "") -> web.Response:
-        access = Caller(reach, self._door.anonymous).reachable(asked_scopes(scopes))
+    async def _answer(self, reach: Reach, scopes: list[str], refresh: str = "") -> web.Response:
+        asked = asked_scopes(scopes)
+        if self._places is not None:
+            asked = await self._places.scopes(asked)
+        access = Caller(reach, self._door.anonymous).reachable(asked)
         token = self._authenticator.registry_token(Reach(reach.identity, access))
         answer = {
             "token": token,

@@ -1,0 +1,1 @@
+"""A client for other registries: references, credentials, requests that are careful whom they trust."""

@@ -1,0 +1,269 @@
+"""What is done at another registry: manifests and blobs read and written, tags, repositories and referrers listed.
+
+Everything that comes is checked against its digest. Source: OCI distribution-spec 1.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from lumper.errors import RegistryError, RemoteError, RemoteInvalid, RemoteNotFound, RemoteUnavailable
+from lumper.model.image import NewManifest, is_digest, is_repository, is_tag
+from lumper.registry.documents import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, read_manifest
+from lumper.registry.remote.auth import Credentials
+from lumper.registry.remote.connection import Connection, Patience, read_at_most, read_json
+
+_MANIFEST_BYTES = 4 << 20
+_LIST_BYTES = 16 << 20
+_PAGE = 1000
+_PAGES = 100_000
+_ACCEPT: dict[str, str] = {hdrs.ACCEPT: ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
+_DIGEST = "Docker-Content-Digest"
+_CATALOG = "registry:catalog:*"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A manifest with its bytes."""
+
+    manifest: NewManifest
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A blob on its way. `size` is that of the whole, None if it was not told; `start` is where the chunks begin."""
+
+    size: int | None
+    start: int
+    chunks: AsyncIterator[bytes]
+
+
+class RemoteRegistry:
+    """A registry elsewhere. Every method raises RemoteError."""
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials | None = None,
+        *,
+        auth_host: str = "",
+        ca_file: Path | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._http = Connection(
+            url, credentials or Credentials(), auth_host=auth_host, ca_file=ca_file, patience=patience
+        )
+
+    @property
+    def url(self) -> str:
+        """The registry's URL, without a slash at its end."""
+        return str(self._http.url).rstrip("/")
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._http.close()
+
+    async def digest(self, repository: str, reference: str) -> str:
+        """The digest that a tag means, "" if the registry does not tell it by itself. Raises RemoteNotFound."""
+        async with self._manifest("HEAD", repository, reference) as response:
+            told = response.headers.get(_DIGEST, "")
+        return told if is_digest(told) else ""
+
+    async def manifest(self, repository: str, reference: str) -> Document:
+        """A manifest by tag or digest. Raises RemoteNotFound, RemoteInvalid (wrong digest, too large, schema 1)."""
+        async with self._manifest("GET", repository, reference) as response:
+            body = await read_at_most(response, _MANIFEST_BYTES)
+            media_type = response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
+            told = response.headers.get(_DIGEST, "")
+        wanted = reference if is_digest(reference) else told if is_digest(told) else "sha256:"
+        algorithm, _, encoded = wanted.partition(":")
+        digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+        if encoded and digest != wanted:
+            raise RemoteInvalid(f"The manifest that came for {repository}:{reference} has another digest.")
+        try:
+            return Document(read_manifest(body, media_type, digest), body)
+        except RegistryError as exc:
+            raise RemoteInvalid(f"{repository}:{reference} at {self.url} is not an image: {exc.message}") from exc
+
+    def _manifest(self, method: str, repository: str, reference: str) -> Any:
+        target = f"/v2/{repository}/manifests/{reference}"
+        return self._http.request(method, target, pulling(repository), headers=_ACCEPT)
+
+    @asynccontextmanager
+    async def blob(self, repository: str, digest: str, start: int = 0) -> AsyncIterator[Incoming]:
+        """A blob from byte `start` on, or from its beginning if the registry has no ranges. Raises RemoteNotFound.
+
+        Its digest is for the reader to check: `checked` does so.
+        """
+        headers: dict[str, str] = {hdrs.RANGE: f"bytes={start}-"} if start else {}
+        target = f"/v2/{repository}/blobs/{digest}"
+        async with self._http.request("GET", target, pulling(repository), headers=headers) as response:
+            begin = start if response.status == 206 else 0
+            length = response.content_length
+            size = None if length is None else begin + length
+            yield Incoming(size, begin, self._chunks(response))
+
+    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        with self._http.translated():
+            while chunk := await response.content.readany():
+                yield chunk
+
+    async def tags(self, repository: str) -> AsyncIterator[str]:
+        """All tags. Raises RemoteNotFound."""
+        async for tag in self._pages(f"/v2/{repository}/tags/list?n={_PAGE}", pulling(repository), "tags"):
+            if is_tag(tag):
+                yield tag
+
+    async def repositories(self) -> AsyncIterator[str]:
+        """All repositories that the registry lists."""
+        async for name in self._pages(f"/v2/_catalog?n={_PAGE}", _CATALOG, "repositories"):
+            if is_repository(name):
+                yield name
+
+    async def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
+        """Descriptors of what refers to a manifest: the API, or the tag that stands for it in older registries."""
+        target: URL | None = self._http.url.join(URL(f"/v2/{repository}/referrers/{digest}"))
+        found: list[dict[str, Any]] = []
+        try:
+            for _ in range(_PAGES):
+                if target is None:
+                    return found
+                async with self._http.request("GET", target, pulling(repository)) as response:
+                    page = read_json(await read_at_most(response, _LIST_BYTES))
+                    target = self._next(response, target)
+                found += _descriptors(page)
+        except RemoteNotFound:
+            return await self._referrers_by_tag(repository, digest)
+        return found
+
+    async def _referrers_by_tag(self, repository: str, digest: str) -> list[dict[str, Any]]:
+        """distribution-spec 1.1, "Referrers Tag Schema"."""
+        try:
+            document = await self.manifest(repository, digest.replace(":", "-")[:128])
+        except RemoteNotFound:
+            return []
+        return _descriptors(read_json(document.body)) if document.manifest.media_type == OCI_INDEX else []
+
+    async def _pages(self, path: str, scope: str, key: str) -> AsyncIterator[str]:
+        target: URL | None = self._http.url.join(URL(path))
+        for _ in range(_PAGES):
+            if target is None:
+                return
+            async with self._http.request("GET", target, scope) as response:
+                page = read_json(await read_at_most(response, _LIST_BYTES))
+                target = self._next(response, target)
+            names = page.get(key) if isinstance(page, dict) else None
+            for name in names or []:
+                if isinstance(name, str):
+                    yield name
+
+    def _next(self, response: aiohttp.ClientResponse, asked: URL) -> URL | None:
+        """The next page, RFC 8288. It is asked with our credentials, so it is at the registry's own origin."""
+        link = response.links.get("next")
+        if link is None:
+            return None
+        url = URL(str(link["url"]))
+        if url.origin() != self._http.url.origin() or url == asked:
+            raise RemoteInvalid(f"{self.url} has its next page elsewhere.")
+        return url
+
+    async def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether the repository has the blob."""
+        try:
+            async with self._http.request("HEAD", f"/v2/{repository}/blobs/{digest}", pulling(repository)):
+                return True
+        except RemoteNotFound:
+            return False
+
+    async def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Let the repository have a blob of another one at the same registry; whether that was done."""
+        target = f"/v2/{repository}/blobs/uploads/?mount={quote(digest, safe='')}&from={quote(source, safe='')}"
+        scope = f"{pushing(repository)} {pulling(source)}"
+        async with self._http.request("POST", target, scope) as response:
+            if response.status == 201:
+                return True
+            upload = self._http.location(response, response.url) if hdrs.LOCATION in response.headers else None
+        if upload is not None:
+            await self._cancel(repository, upload)
+        return False
+
+    async def push_blob(
+        self, repository: str, digest: str, size: int, content: Callable[[], AsyncIterator[bytes]]
+    ) -> None:
+        """Send a blob of `size` bytes; `content` is called anew for every request that sends it."""
+        async with self._http.request("POST", f"/v2/{repository}/blobs/uploads/", pushing(repository)) as response:
+            upload = self._http.location(response, response.url)
+        headers: dict[str, str] = {hdrs.CONTENT_LENGTH: str(size), hdrs.CONTENT_TYPE: "application/octet-stream"}
+        try:
+            finish = upload.update_query(digest=digest)
+            async with self._http.request(
+                "PUT", finish, pushing(repository), headers=headers, body=content if size else b"", tries=1
+            ):
+                return
+        except RemoteError:
+            await self._cancel(repository, upload)
+            raise
+
+    async def _cancel(self, repository: str, upload: URL) -> None:
+        try:
+            async with self._http.request("DELETE", upload, pushing(repository), tries=1):
+                return
+        except RemoteError:  # it sweeps by itself
+            return
+
+    async def push_manifest(self, repository: str, reference: str, document: Document) -> None:
+        """Send a manifest. Raises RemoteInvalid if the registry has kept another one."""
+        headers: dict[str, str] = {hdrs.CONTENT_TYPE: document.manifest.media_type}
+        target = f"/v2/{repository}/manifests/{reference}"
+        async with self._http.request(
+            "PUT", target, pushing(repository), headers=headers, body=document.body
+        ) as response:
+            kept = response.headers.get(_DIGEST, document.manifest.digest)
+        if kept != document.manifest.digest:
+            raise RemoteInvalid(f"{self.url} has kept the manifest with another digest.")
+
+
+def pulling(repository: str) -> str:
+    """The scope of a token that reads."""
+    return f"repository:{repository}:pull"
+
+
+def pushing(repository: str) -> str:
+    """The scope of a token that writes."""
+    return f"repository:{repository}:pull,push"
+
+
+async def checked(chunks: AsyncIterator[bytes], digest: str, size: int) -> AsyncIterator[bytes]:
+    """The chunks as they are. Raises RemoteInvalid, before the last one, if they are not the blob of this digest."""
+    algorithm, _, wanted = digest.partition(":")
+    hashing, length, held = hashlib.new(algorithm), 0, b""
+    async for chunk in chunks:
+        length += len(chunk)
+        if length > size:
+            break
+        hashing.update(chunk)
+        if held:
+            yield held
+        held = chunk
+    if length < size:
+        raise RemoteUnavailable(f"The blob {digest} broke off after {length} of {size} bytes.")
+    if length > size or hashing.hexdigest() != wanted:
+        raise RemoteInvalid(f"The bytes that came for {digest} have another digest.")
+    if held:
+        yield held
+
+
+def _descriptors(index: Any) -> list[dict[str, Any]]:
+    found = index.get("manifests") if isinstance(index, dict) else None
+    return [one for one in found or [] if isinstance(one, dict) and is_digest(str(one.get("digest")))]

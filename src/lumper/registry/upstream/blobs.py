@@ -1,0 +1,152 @@
+"""Blobs of cached repositories: fetched once, handed on while they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import structlog
+
+from lumper.errors import LumperError, RegistryError, RemoteError, RemoteInvalid, RemoteNotFound
+from lumper.registry.blobs import Blobs, Session
+from lumper.registry.errors import refuse
+from lumper.registry.holds import Holds
+from lumper.registry.port import Alone, Metadata, Storage, StoredBlob
+from lumper.registry.quota import Quotas
+from lumper.registry.upstream.arrival import Arrival, ArrivingBlob
+from lumper.registry.upstream.memory import Recently
+from lumper.registry.upstream.once import Once
+from lumper.registry.upstream.troubles import as_answer
+from lumper.registry.upstream.upstreams import Upstream, Upstreams
+
+_ABSENT_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class CachedBlobs(Blobs):
+    """The blobs of all repositories, some of which are caches."""
+
+    def __init__(
+        self, storage: Storage, metadata: Metadata, holds: Holds, quotas: Quotas, alone: Alone, upstreams: Upstreams
+    ) -> None:
+        super().__init__(storage, metadata, holds, quotas, alone)
+        self._upstreams = upstreams
+        self._arrivals: dict[tuple[str, str], tuple[Arrival, asyncio.Task[None]]] = {}
+        self._linking: Once[StoredBlob | None] = Once()
+        self._absent = Recently()
+
+    async def stat(self, repository: str, digest: str) -> StoredBlob:
+        """The blob; of a cached repository perhaps one that is still arriving. Raises RegistryError."""
+        upstream = self._upstreams.of(repository)
+        if upstream is None:
+            return await super().stat(repository, digest)
+        try:
+            return await super().stat(repository, digest)
+        except RegistryError as exc:
+            if exc.code != "BLOB_UNKNOWN" or not upstream.serves(repository) or (repository, digest) in self._absent:
+                raise
+        try:
+            return await self._fetched(upstream, repository, digest)
+        except LumperError as exc:
+            answer = as_answer(exc, "BLOB_UNKNOWN", digest)
+            if answer.code == "BLOB_UNKNOWN":
+                self._absent.add((repository, digest), _ABSENT_SECONDS)
+            else:
+                log.warning("a blob was not had from upstream", action="upstream.blob", repository=repository,
+                            digest=digest, error=exc.message)  # fmt: skip
+            raise answer from exc
+
+    async def _fetched(self, upstream: Upstream, repository: str, digest: str) -> StoredBlob:
+        key = (repository, digest)
+        if key not in self._arrivals:
+            stored = await self._linking(key, lambda: self._linked(upstream, repository, digest))
+            if stored is not None:
+                return stored
+        if key not in self._arrivals:
+            arrival = Arrival(self._upstreams.folder)
+            task = asyncio.create_task(self._arrive(upstream, repository, digest, arrival))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the readers are told
+            self._arrivals[key] = (arrival, task)
+        arrival, task = self._arrivals[key]
+        await arrival.started.wait()
+        if arrival.size is None or arrival.size == 0 or arrival.ended:
+            await asyncio.shield(task)
+            return await super().stat(repository, digest)
+        return ArrivingBlob(digest, arrival.size, arrival=arrival)
+
+    async def _linked(self, upstream: Upstream, repository: str, digest: str) -> StoredBlob | None:
+        """The blob, if another repository has brought it here already, and upstream this one has it too.
+
+        Raises RemoteNotFound if upstream it has not.
+        """
+        if await self._storage.stat(digest) is None:
+            return None
+        if not await upstream.registry.has_blob(upstream.remote_name(repository), digest):
+            raise RemoteNotFound()
+        async with self._holds.using(repository, [digest]):
+            stored = await self._storage.stat(digest)
+            if stored is not None:
+                await self._metadata.link_blob(repository, digest, stored.size)
+        return stored
+
+    async def _arrive(self, upstream: Upstream, repository: str, digest: str, arrival: Arrival) -> None:
+        trouble: LumperError | None = RemoteError("The server has ended.")
+        try:
+            await self._store(upstream, repository, digest, arrival)
+            trouble = None
+        except LumperError as exc:
+            trouble = exc
+            raise
+        finally:
+            arrival.end(trouble)
+            del self._arrivals[repository, digest]
+
+    async def _store(self, upstream: Upstream, repository: str, digest: str, arrival: Arrival) -> None:
+        upload = f"arrival-{secrets.token_hex(16)}"
+        await self._storage.begin(upload)
+        try:
+            data = arrival.fetch(upstream.registry, upstream.remote_name(repository), digest)
+            await self._storage.append(upload, 0, data)
+            async with self._holds.using(repository, [digest]):
+                stored = await self._storage.commit(upload, digest)
+                if stored is None:
+                    raise RemoteInvalid(f"The bytes that came for {digest} have another digest.")
+                await self._metadata.link_blob(repository, digest, stored.size)
+        except BaseException:
+            await asyncio.shield(self._storage.abort(upload))
+            raise
+
+    def read(self, blob: StoredBlob, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes of a blob from `stat`, as they come. Raises RemoteError in the middle."""
+        arrival = blob.arrival if isinstance(blob, ArrivingBlob) else None
+        return arrival.read(start, end) if arrival and arrival.open else super().read(blob, start, end)
+
+    async def address(self, blob: StoredBlob) -> str | None:
+        """A URL at which the client can fetch this blob, if it has arrived."""
+        return None if isinstance(blob, ArrivingBlob) else await super().address(blob)
+
+    async def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Let `repository`, which is no cache, serve a blob of `source`."""
+        check_pushable(self._upstreams, repository)
+        return await super().mount(repository, digest, source)
+
+    async def begin(self, repository: str, owner: str) -> Session:
+        """Begin an upload. Raises RegistryError DENIED for a cached repository."""
+        check_pushable(self._upstreams, repository)
+        return await super().begin(repository, owner)
+
+    async def close(self) -> None:
+        """Give up what is arriving."""
+        await self._linking.close()
+        tasks = [task for _, task in self._arrivals.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def check_pushable(upstreams: Upstreams, repository: str) -> None:
+    """Raise RegistryError DENIED for a cached repository: what it holds is what is upstream, and nothing else."""
+    if upstream := upstreams.of(repository):
+        raise refuse("DENIED", f"{repository} mirrors {upstream.registry.url}: nothing is pushed to it.")

@@ -1,0 +1,135 @@
+"""Manifests and tags of cached repositories: had from upstream once, kept, and asked for again when their time is over.
+
+A tag is believed for its upstream's `ttl`; then one HEAD tells whether it has moved. When upstream cannot tell, what is
+here is served, and a line is logged. What a person asks for says in the database that it is in use, at most once in
+`_USED_SECONDS`: so an image that nobody wants goes after a while, and its layers with the next collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from lumper.errors import LumperError, RegistryError, RemoteNotFound, RemoteUnavailable
+from lumper.model.activity import Actor
+from lumper.model.image import Manifest, NewManifest, is_digest
+from lumper.registry.holds import Holds
+from lumper.registry.manifests import Manifests
+from lumper.registry.port import Metadata, Storage
+from lumper.registry.pulls import Pulls
+from lumper.registry.quota import Quotas
+from lumper.registry.upstream.blobs import check_pushable
+from lumper.registry.upstream.memory import Recently
+from lumper.registry.upstream.once import Once
+from lumper.registry.upstream.troubles import as_answer
+from lumper.registry.upstream.upstreams import Upstream, Upstreams
+
+_ABSENT_SECONDS = 10.0
+_STALE_SECONDS = 30.0  # between two tries, while upstream cannot be asked
+_USED_SECONDS = 6 * 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+class CachedManifests(Manifests):
+    """The manifests of all repositories, some of which are caches."""
+
+    def __init__(
+        self, storage: Storage, metadata: Metadata, holds: Holds, quotas: Quotas, pulls: Pulls, upstreams: Upstreams
+    ) -> None:
+        super().__init__(storage, metadata, holds, quotas, pulls)
+        self._upstreams = upstreams
+        self._fresh = Recently()
+        self._absent = Recently()
+        self._away = Recently()
+        self._asking: Once[Manifest] = Once()
+
+    async def find(self, repository: str, reference: str) -> Manifest:
+        """The manifest that a tag or digest means, here or upstream. Raises RegistryError."""
+        upstream = self._upstreams.of(repository)
+        if upstream is None:
+            return await super().find(repository, reference)
+        key, known, unknown = (repository, reference), None, None
+        try:
+            known = await super().find(repository, reference)
+        except RegistryError as exc:
+            if exc.code != "MANIFEST_UNKNOWN" or not upstream.serves(repository) or key in self._absent:
+                raise
+            unknown = exc
+        if known is not None and (
+            key in self._fresh or upstream.prefix in self._away or not upstream.serves(repository)
+        ):
+            return known
+        try:
+            return await self._asking(key, lambda: self._asked(upstream, repository, reference, known))
+        except LumperError as exc:
+            answer = as_answer(exc, "MANIFEST_UNKNOWN", reference)
+            if answer.code == "MANIFEST_UNKNOWN":
+                self._absent.add(key, _ABSENT_SECONDS)
+            raise answer from (unknown or exc)
+
+    async def _asked(self, upstream: Upstream, repository: str, reference: str, known: Manifest | None) -> Manifest:
+        if known is not None and is_digest(reference):
+            return await self._used(repository, reference, known)
+        try:
+            found = await self._renewed(upstream, repository, reference, known)
+        except RemoteNotFound:
+            if known is not None:
+                await self._metadata.delete_tag(repository, reference)
+            raise
+        except LumperError as exc:
+            action = {"action": "upstream.manifest", "repository": repository, "reference": reference}
+            if known is None:
+                log.warning("a manifest was not had from upstream", **action, error=exc.message)
+                raise
+            log.warning("upstream cannot be asked: what is here is served", **action, error=exc.message)
+            self._fresh.add((repository, reference), _STALE_SECONDS)
+            if isinstance(exc, RemoteUnavailable):
+                self._away.add(upstream.prefix, _STALE_SECONDS)
+            return known
+        self._fresh.add((repository, reference), _USED_SECONDS if is_digest(reference) else upstream.ttl)
+        return found
+
+    async def _renewed(self, upstream: Upstream, repository: str, reference: str, known: Manifest | None) -> Manifest:
+        """The manifest that upstream has now; `known` if that is the same. Raises RemoteError, StorageError."""
+        name = upstream.remote_name(repository)
+        if known is not None and await upstream.registry.digest(name, reference) == known.digest:
+            tag = await self._metadata.tag(repository, reference)
+            if tag is None or tag.updated_at < datetime.now(UTC) - timedelta(seconds=_USED_SECONDS):
+                await self._used(repository, reference, known)
+            return known
+        document = await upstream.registry.manifest(name, reference)
+        await self._take(repository, reference, document.manifest, document.body)
+        return await super().find(repository, document.manifest.digest)
+
+    async def _used(self, repository: str, reference: str, known: Manifest) -> Manifest:
+        await self._metadata.touch(repository, known.digest, [] if is_digest(reference) else [reference])
+        self._fresh.add((repository, reference), _USED_SECONDS)
+        return known
+
+    async def _take(self, repository: str, reference: str, manifest: NewManifest, body: bytes) -> None:
+        """Keep it without what it refers to: that comes when it is asked for."""
+        async with self._holds.using(repository, [manifest.digest]):
+            await self._storage.put(manifest.digest, body)
+            await self._metadata.put_manifest(repository, manifest, [] if is_digest(reference) else [reference])
+        self._keep(manifest.digest, body)
+
+    async def put(
+        self,
+        repository: str,
+        reference: str,
+        media_type: str,
+        body: bytes,
+        tags: Sequence[str] = (),
+        *,
+        actor: Actor,
+    ) -> NewManifest:
+        """Keep a manifest that is pushed. Raises RegistryError DENIED for a cached repository."""
+        check_pushable(self._upstreams, repository)
+        return await super().put(repository, reference, media_type, body, tags, actor=actor)
+
+    async def close(self) -> None:
+        """Give up what is asked for."""
+        await self._asking.close()

@@ -1,0 +1,70 @@
+"""Which repository a client means that takes us for a mirror of another registry.
+
+containerd and BuildKit ask a mirror for `library/alpine?ns=docker.io`: that is our `docker.io/library/alpine`. The
+Docker Engine's `registry-mirrors` asks for `library/alpine` only: if there is no such repository here, that is the one
+of the upstream which is the default. Source: containerd, docs/hosts.md, "Registry Host Namespace".
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from lumper.model.image import is_repository
+from lumper.registry.access import PULL
+from lumper.registry.errors import refuse
+from lumper.registry.tags import Listings
+from lumper.registry.upstream.upstreams import Upstreams
+from lumper.web.oci.address import Address, Kind
+
+_READ = {Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS}
+_REMEMBERED = 16_384
+
+
+class Places:
+    """Finds the repository that is meant. Rights are asked for that one."""
+
+    def __init__(self, upstreams: Upstreams, listings: Listings) -> None:
+        self._upstreams = upstreams
+        self._listings = listings
+        self._ours: set[str] = set()  # repositories are never removed
+
+    async def placed(self, request: web.Request, address: Address) -> Address:
+        """The address with the repository that is meant. Raises RegistryError NAME_UNKNOWN, NAME_INVALID."""
+        if address.kind not in _READ or request.method not in ("GET", "HEAD"):
+            return address
+        namespace = request.query.get("ns", "")
+        if not namespace or namespace == request.host:
+            meant = await self._by_default(address.repository)
+            return address if meant is None else address._replace(repository=meant)
+        upstream = self._upstreams.named(namespace)
+        if upstream is None:  # another registry's image of the same name would be a wrong answer
+            raise refuse("NAME_UNKNOWN", f"No upstream has the prefix {ascii(namespace)[1:-1][:200]}.")
+        return address._replace(repository=_checked(f"{upstream.prefix}/{address.repository}"))
+
+    async def scopes(self, asked: list[str]) -> list[str]:
+        """What is asked for, and besides what it stands for: the Docker Engine does not know of our names."""
+        more = []
+        for scope in asked:
+            kind, _, rest = scope.partition(":")
+            name, _, actions = rest.rpartition(":")
+            known = kind == "repository" and is_repository(name) and PULL in actions.split(",")
+            if known and (meant := await self._by_default(name)):
+                more.append(f"repository:{meant}:{PULL}")
+        return [*asked, *more]
+
+    async def _by_default(self, repository: str) -> str | None:
+        default = self._upstreams.default
+        if default is None or repository in self._ours or self._upstreams.of(repository) is not None:
+            return None
+        if await self._listings.exists(repository):
+            if len(self._ours) < _REMEMBERED:
+                self._ours.add(repository)
+            return None
+        meant = f"{default.prefix}/{repository}"
+        return meant if is_repository(meant) and default.serves(meant) else None
+
+
+def _checked(repository: str) -> str:
+    if not is_repository(repository):
+        raise refuse("NAME_INVALID")
+    return repository

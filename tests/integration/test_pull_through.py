@@ -1,0 +1,351 @@
+"""A registry that mirrors others: a real one behind a door that counts, slows, breaks and lies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from lumper.model.garbage import GarbageKind
+from lumper.model.people import Role
+from lumper.registry.gc import Policy
+from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.registry import RemoteRegistry
+from lumper.registry.upstream.upstreams import Upstream
+from parts.live_registry import OCI_INDEX, OCI_MANIFEST, LiveRegistry, RegistryClient, image_index, live_registry
+from parts.upstream import Door, basic, upstream
+
+QUICK = Patience(attempts=2, longest=0.1, connect=2, idle=5)
+Pulling = AbstractAsyncContextManager[tuple[LiveRegistry, RegistryClient]]
+Mirror = Callable[..., Pulling]
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[tuple[Door, RegistryClient]]:
+    async with upstream(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def door(hub: tuple[Door, RegistryClient]) -> Door:
+    return hub[0]
+
+
+@pytest.fixture
+def pusher(hub: tuple[Door, RegistryClient]) -> RegistryClient:
+    return hub[1]
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, door: Door) -> Mirror:
+    """Our registry, with the hub under `hub/`; the settings are those of the upstream."""
+
+    @asynccontextmanager
+    async def mirror(
+        policy: Policy | None = None, **settings: Any
+    ) -> AsyncIterator[tuple[LiveRegistry, RegistryClient]]:
+        data = tmp_path / "mirror"
+        data.mkdir(exist_ok=True)
+        one = Upstream("hub", RemoteRegistry(door.url, patience=QUICK), **settings)
+        async with (
+            live_registry(data, upstreams=[one], policy=policy) as live,
+            aiohttp.ClientSession() as session,
+        ):
+            yield live, RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+
+    return mirror
+
+
+async def body(client: RegistryClient, path: str, **options: Any) -> bytes:
+    async with client.request("GET", path, **options) as response:
+        assert response.status == 200, await response.text()
+        return bytes(await response.read())
+
+
+async def digest(client: RegistryClient, path: str) -> str:
+    async with client.request("HEAD", path) as response:
+        assert response.status == 200
+        return str(response.headers["Docker-Content-Digest"])
+
+
+async def test_an_image_comes_from_upstream_once(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    layer = os.urandom(300_000)
+    pushed = await pusher.push_image("team/app", "1.0", layer)
+
+    async with mirror() as (_, client):
+        for _ in range(2):
+            manifest = json.loads(await body(client, "/v2/hub/team/app/manifests/1.0"))
+            assert await digest(client, f"/v2/hub/team/app/manifests/{pushed}") == pushed
+            for link in (manifest["config"], *manifest["layers"]):
+                assert len(await body(client, f"/v2/hub/team/app/blobs/{link['digest']}")) == link["size"]
+        assert await body(client, f"/v2/hub/team/app/blobs/{manifest['layers'][0]['digest']}") == layer
+
+    assert door.count("GET", "/team/app/manifests/1.0") == 1
+    assert door.count("GET", manifest["layers"][0]["digest"]) == 1
+
+
+async def test_many_pulls_of_one_layer_are_one_download_and_all_see_it_arrive(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    layer = os.urandom(3_000_000)
+    blob = await pusher.push_blob("app", layer)
+    door.gate = asyncio.Event()
+
+    async with mirror() as (live, client):
+
+        async def pull() -> bytes:
+            async with client.request("GET", f"/v2/hub/app/blobs/{blob}") as response:
+                assert response.status == 200
+                first = await response.content.readany()
+                begun.release()
+                return bytes(first + await response.read())
+
+        begun = asyncio.Semaphore(0)
+        pulls = [asyncio.create_task(pull()) for _ in range(20)]
+        for _ in pulls:  # all have bytes, while upstream holds back the rest
+            await asyncio.wait_for(begun.acquire(), 10)
+        pulls[0].cancel()
+        door.gate.set()
+
+        assert all(found == layer for found in await asyncio.gather(*pulls[1:]))
+        assert door.count("GET", blob) == 1
+        assert [file.parent.parent.name for file in live.files] == ["sha256"]
+
+
+async def test_a_range_of_a_blob_that_is_arriving(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    layer = os.urandom(500_000)
+    blob = await pusher.push_blob("app", layer)
+
+    async with (
+        mirror() as (_, client),
+        client.request("GET", f"/v2/hub/app/blobs/{blob}", headers={"Range": "bytes=1000-1999"}) as response,
+    ):
+        assert response.status == 206
+        assert await response.read() == layer[1000:2000]
+
+
+async def test_children_of_an_index_come_when_they_are_asked_for(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    children = [await pusher.push_image("multi", f"arch{n}", os.urandom(100)) for n in range(3)]
+    sizes = [(child, len(await body(pusher, f"/v2/multi/manifests/{child}"))) for child in children]
+    index = await pusher.push_manifest("multi", "all", image_index(*sizes), OCI_INDEX)
+
+    async with mirror() as (live, client):
+        assert await digest(client, "/v2/hub/multi/manifests/all") == index
+        assert await digest(client, f"/v2/hub/multi/manifests/{children[1]}") == children[1]
+        flaws = [found async for found in live.registry.verifier.run()]
+
+    assert door.count("GET", children[1]) == 1
+    assert door.count("GET", children[0]) == 0
+    assert not [found for found in flaws if hasattr(found, "why")]
+
+
+async def test_a_tag_is_asked_for_again_when_its_time_is_over(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    old = await pusher.push_image("app", "latest", b"old")
+
+    async with mirror(ttl=0.0) as (_, client):
+        assert await digest(client, "/v2/hub/app/manifests/latest") == old
+        assert await digest(client, "/v2/hub/app/manifests/latest") == old
+        assert door.count("GET", "/manifests/latest") == 1
+        assert door.count("HEAD", "/manifests/latest") == 1
+        new = await pusher.push_image("app", "latest", b"new")
+        assert await digest(client, "/v2/hub/app/manifests/latest") == new
+        assert await pusher.status("DELETE", "/v2/app/manifests/latest") in (202, 401, 403)
+
+
+async def test_a_tag_within_its_time_is_not_asked_for(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    old = await pusher.push_image("app", "latest", b"old")
+
+    async with mirror(ttl=600.0) as (_, client):
+        assert await digest(client, "/v2/hub/app/manifests/latest") == old
+        await pusher.push_image("app", "latest", b"new")
+        assert await digest(client, "/v2/hub/app/manifests/latest") == old
+    assert door.count("HEAD", "/manifests/latest") == 0
+
+
+@pytest.mark.parametrize(("status", "told"), [(503, "UPSTREAM_FAILED"), (429, "TOOMANYREQUESTS"), (403, "")])
+async def test_what_is_here_is_served_when_upstream_cannot_be_asked(
+    door: Door, pusher: RegistryClient, mirror: Mirror, status: int, told: str
+) -> None:
+    pushed = await pusher.push_image("app", "1", b"layer")
+
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Retry-After": "3600"})
+
+    async with mirror(ttl=0.0) as (_, client):
+        assert await digest(client, "/v2/hub/app/manifests/1") == pushed
+        door.first = refuse
+        assert await digest(client, "/v2/hub/app/manifests/1") == pushed
+        refused = await client.refusal("GET", "/v2/hub/app/manifests/2")
+        assert refused[1] == (told or "MANIFEST_UNKNOWN")
+
+
+async def test_a_tag_that_is_gone_upstream_is_gone_here(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    pushed = await pusher.push_image("app", "1", b"layer")
+
+    async def unknown(request: web.Request) -> web.Response | None:
+        return web.Response(status=404) if "/manifests/" in request.path else None
+
+    async with mirror(ttl=0.0) as (_, client):
+        assert await digest(client, "/v2/hub/app/manifests/1") == pushed
+        door.first = unknown
+        assert await client.refusal("GET", "/v2/hub/app/manifests/1") == (404, "MANIFEST_UNKNOWN")
+        asked = sum(door.asked.values())
+        assert await client.refusal("GET", "/v2/hub/app/manifests/1") == (404, "MANIFEST_UNKNOWN")
+        assert sum(door.asked.values()) == asked  # for a moment nobody is asked again
+        assert await digest(client, f"/v2/hub/app/manifests/{pushed}") == pushed
+
+
+async def test_wrong_bytes_are_never_handed_over_whole(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    layer = os.urandom(200_000)
+    blob = await pusher.push_blob("app", layer)
+    manifest = await pusher.push_image("app", "1")
+
+    async def lie(request: web.Request) -> web.Response | None:
+        if "/blobs/" in request.path:
+            return web.Response(body=layer[:-1] + bytes([layer[-1] ^ 1]))
+        if "/manifests/" in request.path:
+            return web.Response(body=b"{}", content_type=OCI_MANIFEST)
+        return None
+
+    async with mirror() as (live, client):
+        door.first = lie
+        with pytest.raises(aiohttp.ClientError):
+            async with client.request("GET", f"/v2/hub/app/blobs/{blob}") as response:
+                await response.read()
+        assert await client.refusal("GET", f"/v2/hub/app/manifests/{manifest}") == (502, "UPSTREAM_FAILED")
+        assert not live.files
+        door.first = None
+        assert await body(client, f"/v2/hub/app/blobs/{blob}") == layer
+
+
+async def test_a_download_that_breaks_off_goes_on_where_it_was(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    layer = os.urandom(2_000_000)
+    blob = await pusher.push_blob("app", layer)
+    broken: list[str] = []
+
+    async def breaking(request: web.Request) -> web.StreamResponse | None:
+        if "/blobs/" not in request.path or len(broken) == 2:
+            return None
+        broken.append(request.headers.get("Range", ""))
+        start = int(broken[-1].removeprefix("bytes=").rstrip("-") or 0)
+        answer = web.StreamResponse(status=206 if start else 200, headers={"Content-Length": str(len(layer) - start)})
+        await answer.prepare(request)
+        await answer.write(layer[start : start + 500_000])
+        assert request.transport
+        request.transport.close()
+        return answer
+
+    async with mirror() as (_, client):
+        door.first = breaking
+        assert await body(client, f"/v2/hub/app/blobs/{blob}") == layer
+    assert broken[0] == ""
+    assert broken[1].startswith("bytes=")
+
+
+async def test_a_cached_repository_is_not_pushed_to(mirror: Mirror) -> None:
+    async with mirror() as (_, client):
+        assert await client.refusal("POST", "/v2/hub/app/blobs/uploads/") == (403, "DENIED")
+        headers = {"Content-Type": OCI_MANIFEST}
+        assert await client.refusal("PUT", "/v2/hub/app/manifests/1", data=b"{}", headers=headers) == (403, "DENIED")
+        assert await client.push_image("own/app", "1")
+
+
+async def test_a_layer_that_is_here_for_another_image_is_not_fetched_again(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    layer = os.urandom(1000)
+    blob = await pusher.push_blob("a", layer)
+    await pusher.push_blob("b", layer)
+
+    async with mirror() as (_, client):
+        assert await body(client, f"/v2/hub/a/blobs/{blob}") == layer
+        assert await body(client, f"/v2/hub/b/blobs/{blob}") == layer
+        assert await client.refusal("GET", f"/v2/hub/c/blobs/{blob}") == (404, "BLOB_UNKNOWN")
+    assert door.count("GET", blob) == 1
+
+
+async def test_only_what_the_globs_name_is_mirrored(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    await pusher.push_image("library/a", "1")
+    await pusher.push_image("other/a", "1")
+
+    async with mirror(only=("library/*",)) as (_, client):
+        assert await client.status("GET", "/v2/hub/library/a/manifests/1") == 200
+        assert await client.refusal("GET", "/v2/hub/other/a/manifests/1") == (404, "MANIFEST_UNKNOWN")
+    assert door.count("GET", "/other/a/manifests/1") == 0
+
+
+async def test_clients_that_take_us_for_the_upstream_get_its_images(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    theirs = await pusher.push_image("team/app", "1", b"theirs")
+    await pusher.push_image("own/app", "1", b"not ours")
+
+    async with mirror(default=True) as (live, client):
+        ours = await client.push_image("own/app", "1", b"ours")
+        assert await digest(client, "/v2/team/app/manifests/1") == theirs
+        assert await digest(client, "/v2/team/app/manifests/1?ns=hub") == theirs
+        assert await digest(client, "/v2/own/app/manifests/1") == ours
+        assert await client.refusal("GET", "/v2/own/app/manifests/2") == (404, "MANIFEST_UNKNOWN")
+        assert await client.refusal("GET", "/v2/team/app/manifests/1?ns=ghcr.io") == (404, "NAME_UNKNOWN")
+        async with aiohttp.ClientSession() as session:  # as the Docker Engine does: a token for the name it knows
+            login = {"Authorization": basic("any", live.tokens[Role.DEPLOYER])}
+            asked = {"scope": "repository:team/app:pull"}
+            async with session.get(f"{live.url}/v2/token", params=asked, headers=login) as response:
+                token = (await response.json())["token"]
+            deployer = RegistryClient(session, live.url, token)
+            assert await digest(deployer, "/v2/team/app/manifests/1") == theirs
+    assert door.count("GET", "/own/app/manifests/1") == 0
+
+
+async def test_what_nobody_asks_for_is_collected(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    await pusher.push_image("app", "1")
+    policy = Policy(timedelta(0))
+
+    async with mirror(policy, keep=timedelta(0)) as (live, client):
+        manifest = json.loads(await body(client, "/v2/hub/app/manifests/1"))
+        await body(client, f"/v2/hub/app/blobs/{manifest['layers'][0]['digest']}")
+        await client.push_image("own", "1", b"stays")
+
+        dry = await live.registry.collector.run(dry_run=True)
+        assert dry.counts[GarbageKind.CACHED] == 1
+        for _ in range(3):  # what loses its last reason is young for a moment
+            await live.registry.collector.run()
+
+        assert (await live.registry.listings.tags("hub/app", "", 10)).names == []
+        assert await client.status("GET", "/v2/own/manifests/1") == 200
+        assert len(live.files) == 3  # config, layer and manifest of our own
+        assert await client.status("GET", "/v2/hub/app/manifests/1") == 200
+
+
+async def test_a_rightless_client_makes_nobody_ask_upstream(door: Door, mirror: Mirror) -> None:
+    async with mirror() as (live, _), aiohttp.ClientSession() as session:
+        assert await RegistryClient(session, live.url).status("GET", "/v2/hub/app/manifests/1") == 401
+    assert not door.asked
+
+
+async def test_memory_stays_flat_and_a_slow_reader_holds_up_nobody(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    layer = os.urandom(8_000_000)
+    blob = await pusher.push_blob("app", layer)
+
+    async with mirror() as (live, client), client.request("GET", f"/v2/hub/app/blobs/{blob}") as slow:
+        assert await body(client, f"/v2/hub/app/blobs/{blob}") == layer
+        assert [file.parent.parent.name for file in live.files] == ["sha256"]
+        assert await slow.read() == layer  # also after the blob has come to its place
+    assert door.count("GET", blob) == 1
