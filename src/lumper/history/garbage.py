@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.needed import needed
 from lumper.history.needs import unneeded
+from lumper.history.renames import rename
 from lumper.history.tables import (
     activity,
     blobs,
@@ -174,6 +175,8 @@ async def drop_manifests(connection: AsyncConnection, identity: int, digests: Se
             await _abandon(
                 connection, identity, or_(manifests.c.digest.in_(of_abandoned), manifests.c.subject.in_(abandoned))
             )
+        pointing = select(tags.c.name).where(tags.c.repository_id == identity, tags.c.digest.in_(some))
+        await rename(connection, identity, [*some, *(await connection.execute(pointing)).scalars()])
         for table, column in ((tags, tags.c.digest), (manifest_links, manifest_links.c.parent)):
             await connection.execute(delete(table).where(table.c.repository_id == identity, column.in_(some)))
         count += (await connection.execute(delete(manifests).where(mine))).rowcount

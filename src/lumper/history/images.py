@@ -16,6 +16,7 @@ from lumper.history.collection import id_of as _id_of
 from lumper.history.database import Database, changed, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.grouping import Grouped
+from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
 from lumper.history.overview import all_images, public
 from lumper.history.recent import Recent
@@ -27,11 +28,10 @@ from lumper.history.usage import UsageHistory
 from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
 
-_MOST_BYTES = 1 << 44
 _REMEMBERED = 16_384  # repositories
 
 
-class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageHistory, ActivityLog):
+class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageHistory, ActivityLog, NameHistory):
     """The registry's metadata in the database.
 
     Tags, manifests and rights to blobs that are there are answered from memory; every transaction that changes them,
@@ -144,7 +144,7 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             if links:
                 await connection.execute(
                     upsert(connection, manifest_links, "repository_id", "parent", "child"),
-                    [_link_row(identity, manifest.digest, link) for link in links],
+                    [link_row(identity, manifest.digest, link) for link in links],
                 )
             await connection.run_sync(_stored, {manifest.digest: manifest.size}, now)
             done = pushed(repository, manifest.digest, tags, actor, now)
@@ -316,14 +316,4 @@ async def _total(connection: AsyncConnection, identity: int, links: list[Link]) 
             manifests.c.repository_id == identity, manifests.c.digest.in_(children[start : start + 500])
         )
         total += int((await connection.execute(query)).scalar_one())
-    return min(total, _MOST_BYTES)
-
-
-def _link_row(identity: int, parent: str, link: Link) -> dict[str, object]:
-    return {
-        "repository_id": identity,
-        "parent": parent,
-        "child": link.digest,
-        "manifest": link.manifest,
-        "size": link.size,
-    }
+    return min(total, MOST_BYTES)

@@ -13,6 +13,7 @@ from lumper.history.collection import TOPIC, id_of
 from lumper.history.database import Database, changed
 from lumper.history.needed import needed
 from lumper.history.overview import public
+from lumper.history.renames import rename
 from lumper.history.rules import rules_in
 from lumper.history.tables import manifests, repositories, tags
 from lumper.model.activity import RETENTION, Action, Activity
@@ -78,6 +79,7 @@ class RetentionHistory:
                 for state in gone
             ]
             await connection.run_sync(record, done)
+            await rename(connection, identity, [state.name for state in gone])
             await _give_up(connection, identity, sorted({state.digest for state in gone}), now)
             changed(connection, TOPIC, repository)
         return [state.name for state in gone]

@@ -299,6 +299,17 @@ activity = Table(  # who did what; nothing in it refers to other tables, so that
     sqlite_autoincrement=True,  # who reads on from an id may not meet it again after all rows were forgotten
 )
 
+renames = Table(  # names of which the storage has not heard yet: see registry/names.py
+    "renames",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False),
+    Column("reference", String(160), nullable=False),
+    Column("changed_at", Time, nullable=False),
+    Index("renames_reference", "repository_id", "reference"),
+    sqlite_autoincrement=True,  # who has looked at a number never meets it again
+)
+
 users = Table(  # people and robots
     "users",
     metadata,

@@ -12,6 +12,7 @@ from lumper.errors import Conflict, NotFound
 from lumper.history.activity import record, record_pointing
 from lumper.history.collection import TOPIC, id_of, repository_made
 from lumper.history.database import Database, changed, upsert
+from lumper.history.renames import rename
 from lumper.history.rules import check_moves, rules_in
 from lumper.history.tables import manifests, tags
 from lumper.model.activity import SERVER, Action, Activity, Actor
@@ -46,6 +47,7 @@ class TagHistory:
             done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)]
             await connection.run_sync(record_pointing, identity, done)
             await point(connection, identity, digest, [name], None, now)
+            await rename(connection, identity, [name])
             changed(connection, TOPIC, repository)
 
     async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
@@ -81,6 +83,7 @@ async def move_tags(
     done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=f"build {build_id}") for name in tags]
     await connection.run_sync(record_pointing, identity, done)
     await point(connection, identity, digest, tags, build_id, now)
+    await rename(connection, identity, tags)
     changed(connection, TOPIC, repository)
 
 
@@ -95,11 +98,13 @@ def here(repository: str, digest: str) -> tuple[ColumnElement[bool], ...]:
 
 async def drop_tag(connection: AsyncConnection, repository: str, name: str, actor: Actor = SERVER) -> bool:
     here = tags.c.repository_id == id_of(repository), tags.c.name == name
-    before = (await connection.execute(delete(tags).where(*here).returning(tags.c.digest))).scalar()
+    gone = delete(tags).where(*here).returning(tags.c.repository_id, tags.c.digest)
+    row = (await connection.execute(gone)).first()
     changed(connection, TOPIC, repository)
-    if before is None:
+    if row is None:
         return False
-    done = Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=before)
+    await rename(connection, row.repository_id, [name])
+    done = Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=row.digest)
     await connection.run_sync(record, [done])
     return True
 

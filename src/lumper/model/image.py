@@ -206,3 +206,46 @@ class Referrer:
     size: int
     artifact_type: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Name:
+    """What the storage itself says: that a repository has a manifest, or where one of its tags points.
+
+    `reference` is the manifest's digest or the tag; `says` the manifest's media type, or the digest that the tag
+    points at. From the storage come names that nobody has checked.
+    """
+
+    repository: str
+    reference: str
+    says: str
+
+    @property
+    def is_tag(self) -> bool:
+        """Whether this is about a tag."""
+        return ":" not in self.reference
+
+    @property
+    def legal(self) -> bool:
+        """Whether this can be true at all."""
+        fits = is_tag(self.reference) and is_digest(self.says) if self.is_tag else is_digest(self.reference)
+        return fits and is_repository(self.repository)
+
+
+@dataclass(frozen=True)
+class Rename:
+    """A name that changed, of which the storage has not heard yet or not for certain."""
+
+    number: int
+    repository: str
+    reference: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A manifest that the storage names, those of its blobs that are there, and the time since when it is named."""
+
+    manifest: NewManifest
+    blobs: tuple[Link, ...]
+    at: datetime

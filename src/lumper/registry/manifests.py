@@ -7,26 +7,31 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from lumper.errors import LumperError
 from lumper.model.activity import Actor
 from lumper.model.image import Link, Manifest, NewManifest, is_digest, is_tag
 from lumper.registry.blobs import check_digest
 from lumper.registry.documents import read_manifest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
+from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
 from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
 
 MAX_BYTES = 4 << 20  # distribution-spec 1.1, "Pushing Manifests": clients may rely on 4 MiB
-_QUICKLY_READ = 64 << 10  # bytes; what is larger is parsed in a thread
+QUICKLY_READ = 64 << 10  # bytes; what is larger is parsed in a thread
 _KEPT_BYTES = 16 << 20
 
 
 class Manifests:
     """The manifests of all repositories, by tag and by digest."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, quotas: Quotas, pulls: Pulls) -> None:
+    def __init__(
+        self, storage: Storage, metadata: Metadata, holds: Holds, names: Names, quotas: Quotas, pulls: Pulls
+    ) -> None:
         self._storage = storage
+        self._names = names
         self._quotas = quotas
         self._pulls = pulls
         self._metadata = metadata
@@ -79,16 +84,21 @@ class Manifests:
         digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
         if is_digest(reference) and digest != reference:
             raise refuse("DIGEST_INVALID", "The manifest's bytes have another digest.", detail=reference)
-        if len(body) <= _QUICKLY_READ:
+        if len(body) <= QUICKLY_READ:
             manifest = read_manifest(body, media_type, digest)
         else:
             manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
         async with self._holds.using(repository, [digest, *(link.digest for link in manifest.links)]):
             _complain(await self._metadata.missing(repository, manifest.links))
             await self._quotas.admit(repository, digest, len(body))
-            await self._storage.put(digest, body)
             names = tags if is_digest(reference) else [reference]
-            await self._metadata.put_manifest(repository, manifest, names, actor)
+            async with self._names.pushing(repository, [digest, *names]):
+                await self._names.store(repository, manifest, body, names)
+                try:
+                    await self._metadata.put_manifest(repository, manifest, names, actor)
+                except LumperError:  # a rule forbids it
+                    await self._names.take_back(repository, [digest, *names])
+                    raise
         self._keep(digest, body)
         return manifest
 

@@ -6,12 +6,18 @@
     │   │   └── 0f/
     │   │       └── 0f3c…9a       the blob with this digest, whole: layers, configs, manifests alike
     │   └── sha512/               likewise
+    ├── names/
+    │   └── owner/app/            a repository
+    │       ├── _manifests/
+    │       │   └── sha256-0f3c…  the media type of a manifest that it has
+    │       └── _tags/
+    │           └── 1.2.3         the digest at which this tag points
     └── uploads/
         ├── 5f0c…-1b…             what has come so far of an upload
-        └── put-8d…               a small blob on its way to its place
+        └── put-8d…               a small file on its way to its place
 
 A file under blobs/ is never written to: it is renamed there from uploads/ when it is whole, checked and on the disk.
-Who may see which blob is not in this tree: the metadata say so.
+Who may see which blob is a matter of the metadata; names/ says what is needed to make these anew if they are lost.
 """
 
 from __future__ import annotations
@@ -20,7 +26,9 @@ import re
 from pathlib import Path
 
 from lumper.errors import StorageError
-from lumper.model.image import is_digest
+from lumper.model.image import is_digest, is_repository, is_tag
+
+MANIFESTS, TAGS = "_manifests", "_tags"  # no part of a repository's name begins like these
 
 _UPLOAD = re.compile(r"[A-Za-z0-9-]{1,128}")
 
@@ -33,6 +41,26 @@ def blobs(root: Path) -> Path:
 def uploads(root: Path) -> Path:
     """The folder of all uploads."""
     return root / "uploads"
+
+
+def names(root: Path) -> Path:
+    """The folder of all names."""
+    return root / "names"
+
+
+def named(repository: str, reference: str) -> str:
+    """Where under names/ it is said what a digest or tag of a repository is. Raises StorageError for what is none."""
+    if is_repository(repository):
+        if is_digest(reference):
+            return f"{repository}/{MANIFESTS}/{reference.replace(':', '-')}"
+        if is_tag(reference):
+            return f"{repository}/{TAGS}/{reference}"
+    raise StorageError(f"{repository!r} and {reference!r} name no manifest.")
+
+
+def reference(folder: str, name: str) -> str:
+    """The reference of a file called `name` in one of a repository's two folders."""
+    return name.replace("-", ":", 1) if folder == MANIFESTS else name
 
 
 def blob(root: Path, digest: str) -> Path:

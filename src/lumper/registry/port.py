@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from lumper.model.activity import SERVER, Action, Activity, Actor
 from lumper.model.garbage import Garbage
-from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, TagState
+from lumper.model.image import Image, Link, Manifest, Name, NewManifest, Referrer, Rename, Restored, Tag, TagState
 from lumper.model.rules import Rule, Rules
 
 
@@ -93,6 +93,24 @@ class Storage(Protocol):
 
     async def delete(self, digest: str) -> None:
         """Remove the blob. No error if there is none."""
+
+    async def note(self, name: Name) -> None:
+        """Say this of its repository's reference, in place of what was said before. Durable on return.
+
+        Of two at the same time either one stays, whole. Raises StorageError for what is not `legal`.
+        """
+
+    async def noted(self, repository: str, reference: str) -> str | None:
+        """What is said of the reference; None if nothing is."""
+
+    async def erase(self, repository: str, reference: str) -> None:
+        """Say nothing more of the reference. No error if nothing was said."""
+
+    def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
+        """All that is said, with its time, in pages of at most 1000 names, unchecked.
+
+        Of each repository the manifests come before the tags.
+        """
 
     async def close(self) -> None:
         """Release what is held. Idempotent."""
@@ -291,3 +309,31 @@ class Metadata(Protocol):
 
     async def flaws(self, repository: str, limit: int = 1000) -> list[tuple[str, str]]:
         """What `repository` refers to and does not have: at most `limit` tags and digests of each kind, with words."""
+
+    async def known_names(self, repository: str, references: Sequence[str]) -> dict[str, str]:
+        """What these digests and tags of `repository` are: the media type, or the digest; without those unknown."""
+
+    async def names(self, repository: str, *, last: str = "", limit: int = 500) -> list[Name]:
+        """At most `limit` manifests and public tags whose reference comes after `last` in lexical order."""
+
+    async def restore(self, repository: str, found: Sequence[Restored], *, abandoned: bool = False) -> int:
+        """Make known manifests and the right to serve their blobs; how many were not.
+
+        What is known stays as it is, and what has a rename is left alone. `abandoned`: nothing but a tag, an index or
+        a subject keeps them.
+        """
+
+    async def restore_tags(self, repository: str, tags: Sequence[Tag]) -> list[str]:
+        """Make those tags that are not there and have no rename, of manifests that are there; their names."""
+
+    async def renames(self, after: int = 0, limit: int = 500) -> list[Rename]:
+        """At most `limit` names that changed otherwise than by a push, with a number larger than `after`, in order."""
+
+    async def rename(self, repository: str, references: Sequence[str]) -> None:
+        """Treat these names of `repository` as if they had changed."""
+
+    async def rename_all(self) -> None:
+        """Treat every name as if it had changed."""
+
+    async def renamed(self, numbers: Sequence[int]) -> None:
+        """The storage has heard of these."""

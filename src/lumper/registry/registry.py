@@ -9,9 +9,11 @@ from lumper.registry.blobs import Blobs
 from lumper.registry.gc import Collector, Observe, Policy, unobserved
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
+from lumper.registry.names import Names
 from lumper.registry.port import Alone, Metadata, Storage
 from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
+from lumper.registry.rebuild import Rebuilder
 from lumper.registry.retention import Retention
 from lumper.registry.tagging import Tagging
 from lumper.registry.tags import Listings
@@ -43,18 +45,24 @@ class Registry:
         quotas = Quotas(metadata)
         self.pulls = Pulls(metadata)
         self.retention = Retention(metadata, self.pulls)
+        self.names = Names(storage, metadata)
+        self.rebuilder = Rebuilder(storage, metadata, holds)
         self.tagging = Tagging(metadata, holds)
         self.listings = Listings(metadata)
         if upstreams is None:
             self.blobs = Blobs(storage, metadata, holds, quotas, alone)
-            self.manifests = Manifests(storage, metadata, holds, quotas, self.pulls)
-            self.verifier = Verifier(storage, metadata, policy.grace)
+            self.manifests = Manifests(storage, metadata, holds, self.names, quotas, self.pulls)
+            self.verifier = Verifier(storage, metadata, self.names, policy.grace)
         else:
             self.blobs = CachedBlobs(storage, metadata, holds, quotas, alone, upstreams)
-            self.manifests = CachedManifests(storage, metadata, holds, quotas, self.pulls, upstreams)
-            self.verifier = Verifier(storage, metadata, policy.grace, lambda name: upstreams.of(name) is not None)
+            self.manifests = CachedManifests(storage, metadata, holds, self.names, quotas, self.pulls, upstreams)
+            self.verifier = Verifier(
+                storage, metadata, self.names, policy.grace, lambda name: upstreams.of(name) is not None
+            )
             policy = replace(policy, unused_after=upstreams.unused_after)
-        self.collector = Collector(storage, metadata, holds, policy, self.retention, collected, alone=alone)
+        self.collector = Collector(
+            storage, metadata, holds, policy, self.retention, self.rebuilder, collected, alone=alone
+        )
 
     async def close(self) -> None:
         """End what is under way with other registries. The storage and the metadata are their owners' to close."""

@@ -14,12 +14,17 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from lumper.errors import StorageError
+from lumper.model.image import Name
+from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
 
 _STEP = 500  # blobs of one page
 _REPOSITORIES = 100
 _MISSING = "a repository has it, and it is not in the storage"
 _ORPHANED = "it is in the storage, and nothing knows of it"
+_UNNAMED = "the storage does not say what it is"
+_MENDED = "the storage did not say what it is, and does now"
+_UNKNOWN = "the storage says what it is, and the database does not know it"
 
 
 class FlawKind(StrEnum):
@@ -29,6 +34,8 @@ class FlawKind(StrEnum):
     CORRUPT = "corrupt"
     ORPHANED = "orphaned"
     DANGLING = "dangling"
+    UNNAMED = "unnamed"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,26 @@ class Verifier:
     """Compares the storage and the metadata with each other, and each blob with its digest."""
 
     def __init__(
-        self, storage: Storage, metadata: Metadata, grace: timedelta, partial: Callable[[str], bool] = lambda _: False
+        self,
+        storage: Storage,
+        metadata: Metadata,
+        names: Names,
+        grace: timedelta,
+        partial: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """`partial` tells of a repository that what it refers to may be elsewhere: it is a cache."""
         self._partial = partial
         self._storage = storage
+        self._names = names
         self._metadata = metadata
         self._grace = grace
 
-    async def run(self) -> AsyncIterator[Flaw | Progress]:
-        """All flaws, and from time to time how far it is; the last one is how far it came. Raises StorageError."""
+    async def run(self, *, repair: bool = False) -> AsyncIterator[Flaw | Progress]:
+        """All flaws, and from time to time how far it is; the last one is how far it came. Raises StorageError.
+
+        With `repair` the storage is told of the names that it does not have right.
+        """
+        await self._names.tell()
         progress = Progress()
         after, more = "", True
         while more:
@@ -81,11 +98,30 @@ class Verifier:
         last = ""
         while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
             for repository in names:
-                for name, why in [] if self._partial(repository) else await self._metadata.flaws(repository):
-                    yield Flaw(FlawKind.DANGLING, repository, name, why)
+                if not self._partial(repository):
+                    async for flaw in self._of(repository, repair=repair):
+                        yield flaw
                 progress = replace(progress, repositories=progress.repositories + 1)
             last = names[-1]
+        async for named in self._storage.names():
+            for one in await self._unknown(named):
+                yield Flaw(FlawKind.UNKNOWN, one.repository, one.reference, _UNKNOWN)
         yield progress
+
+    async def _of(self, repository: str, *, repair: bool) -> AsyncIterator[Flaw]:
+        for name, why in await self._metadata.flaws(repository):
+            yield Flaw(FlawKind.DANGLING, repository, name, why)
+        async for reference in self._names.untold(repository, mend=repair):
+            yield Flaw(FlawKind.UNNAMED, repository, reference, _MENDED if repair else _UNNAMED)
+
+    async def _unknown(self, page: Sequence[tuple[Name, datetime]]) -> list[Name]:
+        """What the storage names and the metadata do not know, unless it may be on its way or was deleted meanwhile."""
+        old = datetime.now(UTC) - self._grace
+        found = await self._names.unknown([name for name, at in page if at < old])
+        if found:
+            await self._names.tell()
+            found = await self._names.unknown(found)
+        return [one for one in found if await self._names.said(one)]
 
     async def _compared(self, after: str, until: str, page: Sequence[tuple[str, int, datetime]]) -> list[Flaw]:
         """What the metadata and one page of the storage do not agree upon. Both may have changed since the page."""

@@ -28,6 +28,7 @@ from lumper.web.tls import Certificate
 log = structlog.get_logger(__name__)
 
 _EXPIRE_SECONDS = 5.0
+_NAMES_SECONDS = 5.0
 _UPLOADS_SECONDS = 600.0
 _UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 _SHUTDOWN_SECONDS = 3.0
@@ -97,6 +98,7 @@ class Server:
             "relay": lambda: lead(self._history.database, "relay", self._relay),
             "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
             "leases": lambda: self._expire_leases(acceptance),
+            "names": self._tell_names,
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self._registry.pulls.flush),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
@@ -128,6 +130,10 @@ class Server:
         expired = await self._registry.blobs.expire_uploads(datetime.now(UTC) - _UPLOAD_AGE)
         if expired:
             log.info("abandoned uploads were removed", action="uploads.expire", count=expired)
+
+    async def _tell_names(self) -> None:
+        await self._registry.names.begin()
+        await forever("registry.names", _NAMES_SECONDS, self._registry.names.tell)
 
     async def _collect_for_ever(self) -> None:
         """Not at once: what clients were told before a restart is remembered no longer, and they may rely on it."""

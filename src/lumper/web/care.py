@@ -1,8 +1,9 @@
-"""The API's view of the registry's care: garbage collection and verification."""
+"""The API's view of the registry's care: garbage collection, verification, and what comes back from the storage."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from aiohttp import web
@@ -10,8 +11,9 @@ from aiohttp import web
 from lumper.errors import LumperError
 from lumper.model.garbage import Garbage
 from lumper.registry.gc import Report
+from lumper.registry.rebuild import Trouble
 from lumper.registry.registry import Registry
-from lumper.registry.verify import Flaw, Progress
+from lumper.registry.verify import Flaw
 from lumper.web.api import PEOPLE, Api, answer, flag, line
 from lumper.web.openapi import describe, like
 
@@ -38,26 +40,46 @@ class Care:
         `{"flaw": …}` is what is wrong, `{"progress": …}` comes every few seconds, at last `{"done": …}` or
         `{"error": …}`.
         """
-        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
-        await response.prepare(request)
-        told = time.monotonic()
-        progress = Progress()
-        last: dict[str, object] = {}
-        try:
-            async for found in self._registry.verifier.run():
-                if isinstance(found, Flaw):
-                    await response.write(line({"flaw": found}))
-                else:
-                    progress = found
-                if time.monotonic() - told > _TELL_SECONDS:
-                    told = time.monotonic()
-                    await response.write(line({"progress": progress}))
-            last = {"done": progress}
-        except LumperError as exc:
-            last = {"error": exc.message, "hint": exc.hint}
-        await response.write(line(last))
-        await response.write_eof()
-        return response
+        return await _tell(request, "flaw", self._registry.verifier.run())
+
+    @describe(str, media_type="application/jsonl")
+    async def repair(self, request: web.Request) -> web.StreamResponse:
+        """Verify, and tell the storage of the names that it has wrong; told as verification is."""
+        return await _tell(request, "flaw", self._registry.verifier.run(repair=True))
+
+    @describe(str, media_type="application/jsonl", query={"dry_run": Literal["0", "1"]})
+    async def rebuild(self, request: web.Request) -> web.StreamResponse:
+        """Bring back what the storage names and the database does not know, or only tell what would come (`dry_run=1`).
+
+        Told as verification is, with `{"trouble": …}` for what could not be brought back.
+        """
+        dry_run = flag(request, "dry_run")
+        await self._registry.names.tell()
+        return await _tell(request, "trouble", self._registry.rebuilder.run(dry_run=dry_run))
+
+
+async def _tell(request: web.Request, word: str, work: AsyncIterator[object]) -> web.StreamResponse:
+    """All that `work` finds, as it is found, and every few seconds how far it is."""
+    response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+    await response.prepare(request)
+    told = time.monotonic()
+    progress: object = None
+    last: dict[str, object] = {}
+    try:
+        async for found in work:
+            if isinstance(found, Flaw | Trouble):
+                await response.write(line({word: found}))
+            else:
+                progress = found
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                await response.write(line({"progress": progress}))
+        last = {"done": progress}
+    except LumperError as exc:
+        last = {"error": exc.message, "hint": exc.hint}
+    await response.write(line(last))
+    await response.write_eof()
+    return response
 
 
 def _told(report: Report) -> dict[str, object]:
@@ -70,3 +92,5 @@ def add_routes(app: web.Application, api: Api, registry: Registry) -> None:
     care = Care(registry)
     app.router.add_post("/api/v1/registry/gc", api.allowed(care.collect, *PEOPLE))
     app.router.add_get("/api/v1/registry/verify", api.allowed(care.verify, *PEOPLE), allow_head=False)
+    app.router.add_post("/api/v1/registry/verify", api.allowed(care.repair, *PEOPLE))
+    app.router.add_post("/api/v1/registry/rebuild", api.allowed(care.rebuild, *PEOPLE))

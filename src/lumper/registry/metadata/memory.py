@@ -23,10 +23,11 @@ from lumper.model.image import (
     fitting,
 )
 from lumper.registry.metadata.memory_log import MemoryLog
-from lumper.registry.metadata.memory_repository import Repository, total
+from lumper.registry.metadata.memory_names import MemoryNames
+from lumper.registry.metadata.memory_repository import Repository
 
 
-class MemoryMetadata(MemoryLog):
+class MemoryMetadata(MemoryLog, MemoryNames):
     """The metadata port over dictionaries.
 
     `running` are the builds that have not ended, `needed` are digests of builds and rollouts, `used` those of them
@@ -34,18 +35,15 @@ class MemoryMetadata(MemoryLog):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._repositories: dict[str, Repository] = {}
-        self._stored: dict[str, tuple[int, datetime]] = {}
+        MemoryLog.__init__(self)
+        MemoryNames.__init__(self)
         self.running: set[int] = set()
         self.needed: set[str] = set()
         self.used: dict[str, str] = {}
 
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
-        known, now = self._made(repository), datetime.now(UTC)
-        known.blobs[digest], known.linked_at[digest] = size, now
-        self._stored[digest] = (size, now)
+        self._link(repository, digest, size)
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether `repository` may serve this blob."""
@@ -66,20 +64,8 @@ class MemoryMetadata(MemoryLog):
         """Make the manifest known and let the tags point at it."""
         known = self._made(repository)
         self._check_moves(repository, known, tags, manifest.digest)
-        before = known.manifests.get(manifest.digest)
-        unique = {(link.digest, link.manifest): link for link in manifest.links}.values()
         now = datetime.now(UTC)
-        known.manifests[manifest.digest] = Manifest(
-            digest=manifest.digest,
-            media_type=manifest.media_type,
-            size=manifest.size,
-            total=manifest.size + sum(total(known, link) for link in unique),
-            created_at=before.created_at if before else now,
-            build_id=before.build_id if before else None,
-        )
-        known.pushed[manifest.digest], known.pushed_at[manifest.digest] = manifest, now
-        known.use(manifest.digest)
-        self._stored[manifest.digest] = (manifest.size, now)
+        self._keep(known, manifest, now)
         self._done(pushed(repository, manifest.digest, tags, actor, now))
         for tag in tags:
             known.tags[tag] = Tag(tag, manifest.digest, now)
@@ -126,6 +112,7 @@ class MemoryMetadata(MemoryLog):
             same = tag is not None and (tag.digest, tag.updated_at) == (state.digest, state.updated_at)
             if same and state.digest not in self.used and not (freezing and freezing.freezes(state.name)):
                 del known.tags[state.name]
+                self._rename(repository, [state.name])
                 gone.append(state)
                 done = Activity(now, Action.UNTAG, RETENTION, repository, state.name, before=state.digest, detail=why)
                 self._done([done])
@@ -203,6 +190,7 @@ class MemoryMetadata(MemoryLog):
         known.use(digest)
         self._done([Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)])
         known.tags[name] = Tag(name, digest, now)
+        self._rename(repository, [name])
 
     def _check_moves(self, repository: str, known: Repository, names: Sequence[str], digest: str) -> None:
         moving = (name for name in names if name in known.tags and known.tags[name].digest != digest)
@@ -217,6 +205,7 @@ class MemoryMetadata(MemoryLog):
         self._check_moves(repository, self._known(repository), [name], "")
         gone = self._known(repository).tags.pop(name, None)
         if gone:
+            self._rename(repository, [name])
             self._done([Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=gone.digest)])
         return gone is not None
 
@@ -225,13 +214,15 @@ class MemoryMetadata(MemoryLog):
         known, now = self._known(repository), datetime.now(UTC)
         self._check_removal(repository, known, digest)
         names = [name for name, tag in sorted(known.tags.items()) if tag.digest == digest]
-        if not self._forget_manifest(known, digest):
+        if not self._forget_manifest(repository, digest):
             return False
         self._done([Activity(now, Action.UNTAG, actor, repository, name, before=digest) for name in names])
         self._done([Activity(now, Action.DELETE, actor, repository, digest=digest)])
         return True
 
-    def _forget_manifest(self, known: Repository, digest: str) -> bool:
+    def _forget_manifest(self, repository: str, digest: str) -> bool:
+        known = self._known(repository)
+        self._rename(repository, [digest, *(name for name, tag in known.tags.items() if tag.digest == digest)])
         self._give_up(digest)
         return known.forget_manifest(digest)
 
@@ -301,7 +292,7 @@ class MemoryMetadata(MemoryLog):
             elif one.kind is GarbageKind.MANIFEST:
                 if one.name in known.retired:
                     self._tell(Activity(datetime.now(UTC), Action.DELETE, RETENTION, repository, digest=one.name))
-                self._forget_manifest(known, one.name)
+                self._forget_manifest(repository, one.name)
             else:
                 self._unlink(repository, one.name)
         return gone
@@ -381,6 +372,7 @@ class MemoryMetadata(MemoryLog):
         self._done([Activity(now, Action.TAG, actor, repository, x, digest, detail=f"build {build_id}") for x in tags])
         for tag in tags:
             known.tags[tag] = Tag(tag, digest, now, build_id)
+        self._rename(repository, tags)
 
     def _done(self, done: Sequence[Activity]) -> None:
         """Write down what is about to be done; of a tag where it points until then, and nothing if it stays there."""
@@ -390,9 +382,3 @@ class MemoryMetadata(MemoryLog):
             moves = one.action is not Action.TAG or before != one.digest
             if moves and not one.tag.startswith(PRIVATE_PREFIX):
                 self._tell(replace(one, before=before))
-
-    def _known(self, repository: str) -> Repository:
-        return self._repositories.get(repository) or Repository(datetime.now(UTC))
-
-    def _made(self, repository: str) -> Repository:
-        return self._repositories.setdefault(repository, Repository(datetime.now(UTC)))

@@ -14,19 +14,23 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from lumper.errors import StorageError, StorageFull
+from lumper.model.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage.belt import Belt
 from lumper.registry.storage.listing import listed
+from lumper.registry.storage.name_files import named, read_name
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed, write_all
 
 _CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
 _PARTS = 512  # buffers of one writev(2), below the kernel's 1024
 _THREADS = 16  # small files are synced side by side, and the disk is then waited for once for all of them
+_PAGE = 1000  # names
 _REMEMBERED_UPLOADS = 1024
 _REMEMBERED_BLOBS = 16_384
 _STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
@@ -101,16 +105,16 @@ class FilesystemStorage:
 
     async def put(self, digest: str, data: bytes) -> None:
         """Store a small blob whole."""
-        await self._in_thread(self._put, digest, data)
+        await self._in_thread(self._put, paths.blob(self._root, digest), data)
         self._seen.pop(digest, None)
 
-    def _put(self, digest: str, data: bytes) -> None:
+    def _put(self, target: Path, data: bytes) -> None:
         source = paths.upload(self._root, f"put-{secrets.token_hex(16)}")
         self._make(source.parent)
         try:
             with source.open("xb", 0) as file:
                 write_all(file.fileno(), [data])
-            self._publish(source, digest)
+            self._publish(source, target)
         except BaseException:
             source.unlink(missing_ok=True)
             raise
@@ -203,7 +207,7 @@ class FilesystemStorage:
         if found != wanted or size != progress.size:
             source.unlink(missing_ok=True)
             return None
-        return StoredBlob(digest, size, self._publish(source, digest))
+        return StoredBlob(digest, size, self._publish(source, paths.blob(self._root, digest)))
 
     async def abort(self, upload: str) -> None:
         """Forget the upload."""
@@ -232,13 +236,33 @@ class FilesystemStorage:
         await self._in_thread(paths.blob(self._root, digest).unlink, missing_ok=True)
         self._seen.pop(digest, None)
 
+    async def note(self, name: Name) -> None:
+        """Say this of its repository's reference."""
+        await self._in_thread(self._put, self._name(name.repository, name.reference), name.says.encode())
+
+    async def noted(self, repository: str, reference: str) -> str | None:
+        """What is said of the reference."""
+        return await self._in_thread(read_name, self._name(repository, reference))
+
+    async def erase(self, repository: str, reference: str) -> None:
+        """Say nothing more of the reference."""
+        await self._in_thread(self._name(repository, reference).unlink, missing_ok=True)
+
+    async def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
+        """All that is said, in pages."""
+        found = named(self._root)
+        while page := await self._in_thread(lambda: list(islice(found, _PAGE))):
+            yield page
+
+    def _name(self, repository: str, reference: str) -> Path:
+        return paths.names(self._root) / paths.named(repository, reference)
+
     async def close(self) -> None:
         """The threads end when they are done."""
         self._threads.shutdown(wait=False)
 
-    def _publish(self, source: Path, digest: str) -> Path:
+    def _publish(self, source: Path, target: Path) -> Path:
         """Give a whole file its name: afterwards it survives a power cut under it."""
-        target = paths.blob(self._root, digest)
         self._make(target.parent)
         with source.open("rb", 0) as file:
             os.fdatasync(file.fileno())

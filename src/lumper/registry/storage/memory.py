@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from lumper.errors import StorageError
-from lumper.model.image import is_digest
+from lumper.model.image import Name, is_digest
+from lumper.registry import paths
 from lumper.registry.port import StoredBlob
 
 _CHUNK = 1 << 20
+_PAGE = 1000  # names
 
 
 class MemoryStorage:
@@ -20,6 +22,7 @@ class MemoryStorage:
         self._blobs: dict[str, bytes] = {}
         self._times: dict[str, datetime] = {}
         self._uploads: dict[str, tuple[bytearray, datetime]] = {}
+        self._names: dict[tuple[str, str], tuple[str, datetime]] = {}
 
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
@@ -92,6 +95,29 @@ class MemoryStorage:
     async def delete(self, digest: str) -> None:
         """Remove the blob."""
         self._blobs.pop(_checked(digest), None)
+
+    async def note(self, name: Name) -> None:
+        """Say this of its repository's reference."""
+        paths.named(name.repository, name.reference)
+        self._names[name.repository, name.reference] = (name.says, datetime.now(UTC))
+
+    async def noted(self, repository: str, reference: str) -> str | None:
+        """What is said of the reference."""
+        paths.named(repository, reference)
+        says, _ = self._names.get((repository, reference), (None, None))
+        return says
+
+    async def erase(self, repository: str, reference: str) -> None:
+        """Say nothing more of the reference."""
+        paths.named(repository, reference)
+        self._names.pop((repository, reference), None)
+
+    async def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
+        """All that is said."""
+        found = [(Name(*key, says), at) for key, (says, at) in self._names.items()]
+        found.sort(key=lambda one: (one[0].repository, one[0].is_tag, one[0].reference))
+        for start in range(0, len(found), _PAGE):
+            yield found[start : start + _PAGE]
 
     async def close(self) -> None:
         """Nothing is held."""

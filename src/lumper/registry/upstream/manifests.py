@@ -17,6 +17,7 @@ from lumper.model.activity import Actor
 from lumper.model.image import Manifest, NewManifest, is_digest
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
+from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
 from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
@@ -37,9 +38,16 @@ class CachedManifests(Manifests):
     """The manifests of all repositories, some of which are caches."""
 
     def __init__(
-        self, storage: Storage, metadata: Metadata, holds: Holds, quotas: Quotas, pulls: Pulls, upstreams: Upstreams
+        self,
+        storage: Storage,
+        metadata: Metadata,
+        holds: Holds,
+        names: Names,
+        quotas: Quotas,
+        pulls: Pulls,
+        upstreams: Upstreams,
     ) -> None:
-        super().__init__(storage, metadata, holds, quotas, pulls)
+        super().__init__(storage, metadata, holds, names, quotas, pulls)
         self._upstreams = upstreams
         self._fresh = Recently()
         self._absent = Recently()

@@ -8,6 +8,10 @@
     │           └── 73400320-5f0c…-1b…      empty: the bytes, as many as it says, are the object of this upload
     ├── data/
     │   └── 5f0c…-1b…                       the bytes of a large blob, under the name of the upload that brought them
+    ├── names/                              as in a folder, see registry/paths.py
+    │   └── owner/app/
+    │       ├── _manifests/sha256-0f3c…9a   the media type of a manifest
+    │       └── _tags/1.2.3                 the digest at which a tag points
     └── uploads/
         └── 5f0c…-1b…/                      an upload on its way
             ├── 0000000008388608-3e…        what came so far, as many bytes as it says; the highest one counts
@@ -25,8 +29,10 @@ from dataclasses import dataclass
 
 from lumper.errors import Invalid, StorageError
 from lumper.model.image import is_digest
+from lumper.registry import paths
 
 BLOBS = "blobs"
+NAMES = "names"
 UPLOADS = "uploads"
 DATA = "data"
 WHOLE = "whole"
@@ -71,6 +77,18 @@ def digest_of(key: str) -> str:
     algorithm, _, rest = key.removeprefix("blobs/").partition("/")
     digest = f"{algorithm}:{rest.partition('/')[0]}"
     return digest if is_digest(digest) else ""
+
+
+def name(repository: str, reference: str) -> str:
+    """The object that says what a reference is. Raises StorageError for what cannot be one."""
+    return f"{NAMES}/{paths.named(repository, reference)}"
+
+
+def named(key: str) -> tuple[str, str]:
+    """Repository and reference of a key under names/, unchecked."""
+    folder, _, last = key.removeprefix(f"{NAMES}/").rpartition("/")
+    repository, _, kind = folder.rpartition("/")
+    return repository, paths.reference(kind, last)
 
 
 def whole(digest: str) -> str:

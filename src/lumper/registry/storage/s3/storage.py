@@ -13,14 +13,18 @@ from pathlib import Path
 from obstore.exceptions import BaseError
 
 from lumper.errors import Invalid, StorageError
+from lumper.model.image import Name
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
 from lumper.registry.storage.s3.progress import Progress
+from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.signature import Credentials
 from lumper.registry.storage.s3.uploads import Uploads
 
+_NAMES_AT_ONCE = 100
+_LONGEST_NAME = 512  # bytes of a media type or a digest; what is longer is neither
 _REMEMBERED_BLOBS = 16_384
 _STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
 
@@ -182,6 +186,42 @@ class S3Storage:
         await self._objects.delete(*(place.pointer for place in places if place.pointer))
         await self._objects.delete(*(place.key for place in places))
         self._seen.pop(digest, None)
+
+    async def note(self, name: Name) -> None:
+        """Say this of its repository's reference."""
+        await self._objects.put(keys.name(name.repository, name.reference), name.says.encode())
+
+    async def noted(self, repository: str, reference: str) -> str | None:
+        """What is said of the reference."""
+        return await self._says(keys.name(repository, reference))
+
+    async def _says(self, key: str) -> str | None:
+        try:
+            return (await self._objects.get(key)).decode("utf-8", "replace")
+        except Missing:
+            return None
+
+    async def erase(self, repository: str, reference: str) -> None:
+        """Say nothing more of the reference."""
+        await self._objects.delete(keys.name(repository, reference))
+
+    async def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
+        """All that is said: each page is read with many requests at once."""
+        page: list[tuple[str, datetime]] = []
+        async for key, size, at in self._objects.listed(keys.NAMES):
+            if size <= _LONGEST_NAME:
+                page.append((key, at))
+            if len(page) == _NAMES_AT_ONCE:
+                yield await self._named(page)
+                page = []
+        if page:
+            yield await self._named(page)
+
+    async def _named(self, page: list[tuple[str, datetime]]) -> list[tuple[Name, datetime]]:
+        said = await asyncio.gather(*(self._says(key) for key, _ in page))
+        return [
+            (Name(*keys.named(key), says), at) for (key, at), says in zip(page, said, strict=True) if says is not None
+        ]
 
     async def close(self) -> None:
         """End the connections."""

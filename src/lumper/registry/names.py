@@ -1,0 +1,161 @@
+"""What the storage says of manifests and tags, so that the metadata can be made anew from it alone.
+
+The database is the truth, and the storage repeats of it which manifests a repository has and where its tags point:
+
+- A push tells the storage itself: bytes and names first, then the transaction. What was acknowledged is thus in both.
+  Of a push that was killed between the two the storage has bytes that the database does not know: the collector finds
+  them, completes the push where nothing speaks against it, and else has the storage told what the database says.
+- Every other change (a build that is accepted, a deletion, the collection of garbage) leaves a row in its transaction,
+  a rename, and `tell` makes the storage say what the database says then. A row goes only when both were found to
+  agree some time after the change: a push that was on its way meanwhile, in whichever process, is over by then.
+
+Private tags of builds are not told: without the database there are no builds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from lumper.model.image import PRIVATE_PREFIX, Name, NewManifest, Rename
+from lumper.registry.port import Metadata, Storage
+
+_STEP = 500
+_AT_ONCE = 32  # requests to the storage
+_SETTLED = timedelta(minutes=1)  # longer than any push is between its names and its transaction
+
+
+@dataclass
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
+
+
+class Names:
+    """Makes the storage say what the metadata say."""
+
+    def __init__(self, storage: Storage, metadata: Metadata) -> None:
+        self._storage = storage
+        self._metadata = metadata
+        self._turns: dict[tuple[str, str], _Turn] = {}
+        self._looked_at = 0  # the newest rename that the storage was told of in this life
+
+    @asynccontextmanager
+    async def pushing(self, repository: str, references: Iterable[str]) -> AsyncIterator[None]:
+        """Pushes of one tag take turns, so that the last one in the storage is the last one in the database too."""
+        async with AsyncExitStack() as stack:
+            for reference in sorted(set(references)):
+                await stack.enter_async_context(self._turn(repository, reference))
+            yield
+
+    @asynccontextmanager
+    async def _turn(self, repository: str, reference: str) -> AsyncIterator[None]:
+        turn = self._turns.setdefault((repository, reference), _Turn())
+        turn.wanted += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.wanted -= 1
+            if not turn.wanted:
+                del self._turns[repository, reference]
+
+    async def store(self, repository: str, manifest: NewManifest, body: bytes, tags: Sequence[str]) -> None:
+        """Put a manifest that is pushed into the storage, with its names. Raises StorageError.
+
+        Its tags come last: a name that a killed push has left leads to bytes, by which the collector finds it.
+        """
+        name = Name(repository, manifest.digest, manifest.media_type)
+        await _all(self._storage.put(manifest.digest, body), self._storage.note(name))
+        public = [tag for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
+        await _all(*(self._storage.note(Name(repository, tag, manifest.digest)) for tag in public))
+
+    async def take_back(self, repository: str, references: Sequence[str]) -> None:
+        """After a push that was refused: the storage says again what the metadata say. For who has their turn."""
+        for reference in references:
+            if not reference.startswith(PRIVATE_PREFIX):
+                await self._set(repository, reference)
+
+    async def begin(self) -> None:
+        """Where the storage says nothing, as before it was told of names, let `tell` tell it of all."""
+        async for _ in self._storage.names():
+            return
+        await self._metadata.rename_all()
+
+    async def tell(self) -> int:
+        """Tell the storage of what changed; how many names it had wrong. Raises StorageError."""
+        mended = 0
+        while found := await self._metadata.renames(self._looked_at, _STEP):
+            mended += await self._told(found)
+            self._looked_at = found[-1].number
+        settled = datetime.now(UTC) - _SETTLED
+        while found := [one for one in await self._metadata.renames(0, _STEP) if one.at < settled]:
+            mended += await self._told(found)
+            await self._metadata.renamed([one.number for one in found])
+        return mended
+
+    async def _told(self, found: Sequence[Rename]) -> int:
+        mended = 0
+        for repository in sorted({one.repository for one in found}):
+            references = sorted({one.reference for one in found if one.repository == repository})
+            for reference in await self._differing(repository, references):
+                mended += await self._mend(repository, reference)
+        return mended
+
+    async def untold(self, repository: str, *, mend: bool = False) -> AsyncIterator[str]:
+        """The digests and tags of which the storage does not say what the metadata say; with `mend`, then it does."""
+        last = ""
+        while page := await self._metadata.names(repository, last=last, limit=_STEP):
+            last = page[-1].reference
+            for reference in await self._differing(repository, [name.reference for name in page]):
+                if await self._mend(repository, reference, only_look=not mend):
+                    yield reference
+
+    async def unknown(self, names: Sequence[Name]) -> list[Name]:
+        """Those of these names in the storage whose reference the metadata do not know."""
+        found: list[Name] = []
+        for repository, group in groupby(names, key=lambda name: name.repository):
+            some = [*group]
+            known = await self._metadata.known_names(repository, [name.reference for name in some])
+            found += [name for name in some if name.reference not in known]
+        return found
+
+    async def said(self, name: Name) -> bool:
+        """Whether the storage has this name; also one that cannot be read by it."""
+        return not name.legal or await self._storage.noted(name.repository, name.reference) is not None
+
+    async def _differing(self, repository: str, references: Sequence[str]) -> list[str]:
+        known = await self._metadata.known_names(repository, references)
+        differing: list[str] = []
+        for start in range(0, len(references), _AT_ONCE):
+            some = references[start : start + _AT_ONCE]
+            said = await asyncio.gather(*(self._storage.noted(repository, one) for one in some))
+            differing += [one for one, says in zip(some, said, strict=True) if says != known.get(one)]
+        return differing
+
+    async def _mend(self, repository: str, reference: str, *, only_look: bool = False) -> bool:
+        """Look again while nobody pushes it; whether it was wrong."""
+        async with self._turn(repository, reference):
+            if not await self._differing(repository, [reference]):
+                return False
+            if not only_look:
+                await self._set(repository, reference)
+        return True
+
+    async def _set(self, repository: str, reference: str) -> None:
+        true = (await self._metadata.known_names(repository, [reference])).get(reference)
+        if true is None:
+            await self._storage.erase(repository, reference)
+        else:
+            await self._storage.note(Name(repository, reference, true))
+
+
+async def _all(*steps: Awaitable[None]) -> None:
+    """Do them at the same time, each to its end; then raise what the first one that failed has raised."""
+    done = await asyncio.gather(*steps, return_exceptions=True)
+    if failure := next((one for one in done if one is not None), None):
+        raise failure
