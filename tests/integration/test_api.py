@@ -34,6 +34,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/builds", VIEWERS),
     ("GET", "/builds/{id}", VIEWERS),
     ("GET", "/builds/{id}/log", {*VIEWERS, Role.MAILER}),
+    ("GET", "/builds/{id}/login", {Role.WORKER}),
     ("POST", "/builds/{id}/cancel", OPERATORS),
     ("POST", "/builds/{id}/restart", OPERATORS),
     ("GET", "/images", VIEWERS),

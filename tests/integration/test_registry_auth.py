@@ -119,7 +119,7 @@ async def test_each_role_may_do_what_it_is_for(
     may = {
         Role.ADMIN: {**pulls, **pushes, **deletes, **lists},
         Role.OPERATOR: {**pulls, **pushes, **deletes, **lists},
-        Role.WORKER: {**pulls, **pushes},
+        Role.WORKER: {},
         Role.DEPLOYER: pulls,
         Role.MAILER: {},
     }
@@ -138,10 +138,10 @@ async def test_each_role_may_do_what_it_is_for(
         (Role.OPERATOR, "latest", 201),
         (Role.OPERATOR, "_build-1-1", 403),
         (Role.WORKER, "latest", 403),
-        (Role.WORKER, "_build-1-1", 201),
+        (Role.WORKER, "_build-1-1", 403),
     ],
 )
-async def test_private_tags_belong_to_workers_and_the_others_to_people(
+async def test_private_tags_belong_to_builds_and_the_others_to_people(
     live: LiveRegistry, session: aiohttp.ClientSession, admin: RegistryClient, role: Role, tag: str, status: int
 ) -> None:
     digest = await admin.push_image("a", "x")
@@ -194,7 +194,7 @@ async def test_a_registry_token_holds_no_more_than_the_role(live: LiveRegistry, 
 
     everything = ["delete", "pull", "push"]
     assert await granted(Role.ADMIN) == [("a", everything), ("b", everything), ("catalog", ["*"])]
-    assert await granted(Role.WORKER) == [("a", ["pull", "push"]), ("b", ["pull", "push"])]
+    assert await granted(Role.WORKER) == []
     assert await granted(Role.DEPLOYER) == [("a", ["pull"]), ("b", ["pull"])]
     assert await granted(Role.MAILER) == []
 

@@ -110,7 +110,7 @@ async def test_a_deployer_cannot_push_and_a_worker_only_under_private_tags(
             *(f"oci:{tmp_path / 'image'}:x", f"docker://{live.host}/app:{tag}"),
         )
 
-    await push(Role.WORKER, "_build-1-1")
+    await push(Role.OPERATOR, "latest")
     with pytest.raises(AssertionError, match=r"denied|may not"):
         await push(Role.WORKER, "latest")
     with pytest.raises(AssertionError, match=r"denied|may not"):

@@ -64,7 +64,7 @@ async def push(client: aiohttp.ClientSession, url: str) -> str:
 async def test_a_layer_is_fetched_from_the_bucket_and_asked_about_here(bucket: Bucket, tmp_path: Path) -> None:
     storage = bucket.open()
     async with live_registry(tmp_path, storage=storage) as live, aiohttp.ClientSession() as stranger:
-        headers = {"Authorization": f"Bearer {live.tokens[Role.WORKER]}"}
+        headers = {"Authorization": f"Bearer {live.tokens[Role.ADMIN]}"}
         async with aiohttp.ClientSession(headers=headers) as client:
             blob = await push(client, live.url)
             async with client.get(blob, allow_redirects=False) as answer:
@@ -84,7 +84,7 @@ async def test_a_layer_is_fetched_from_the_bucket_and_asked_about_here(bucket: B
 async def test_without_redirects_a_layer_comes_from_here_whole_and_in_parts(bucket: Bucket, tmp_path: Path) -> None:
     storage = bucket.open(redirect=False)
     async with live_registry(tmp_path, storage=storage) as live:
-        headers = {"Authorization": f"Bearer {live.tokens[Role.WORKER]}"}
+        headers = {"Authorization": f"Bearer {live.tokens[Role.ADMIN]}"}
         async with aiohttp.ClientSession(headers=headers) as client:
             blob = await push(client, live.url)
             async with client.get(blob, allow_redirects=False) as answer:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lumper.model.build import Output
+from lumper.model.build import BuildState, Output
 from lumper.model.log import to_line
 from lumper.model.people import Role
 from parts.live_api import Answer, Api, live_api
@@ -353,3 +353,33 @@ async def test_anyone_may_pull_only_where_the_patterns_say(api: Api, tmp_path: P
         assert await statuses(anyone, "demo", digest) == [200, 401, 401]
         assert await statuses(anyone, "private", digest) == [401, 401, 401]
         assert await anyone.status("GET", "/v2/_catalog") == 401
+
+
+async def test_a_build_pushes_its_own_tag_in_its_own_repository_until_it_has_ended(api: Api) -> None:
+    digest = await admin(api).push_image("owner/app", "1")
+    await admin(api).push_image("base", "1")
+    await api.project()
+    build = await api.build()
+    await api.start(build)
+    assert (await grant(api, "project:owner/app", "base", "push")).status == 201
+    for attempt in (0, 2):
+        assert (await api.ask("GET", f"/builds/{build}/login?attempt={attempt}", role=Role.WORKER)).status == 409
+
+    login = (await api.ask("GET", f"/builds/{build}/login?attempt=1", role=Role.WORKER)).body
+    own = registry(api, name=login["username"], password=login["password"])
+    scopes = "repository:owner/app:pull,push", "repository:base:pull,push"
+    for client in (own, await scoped(api, "x", login["password"], *scopes)):
+        assert await statuses(client, "owner/app", digest) == [200, 202, 403]
+        assert await client.status("GET", f"/v2/base/manifests/{digest}") == 200
+        assert await client.status("POST", "/v2/base/blobs/uploads/") == 403
+        assert await client.status("GET", "/v2/_catalog") == 403
+        for tag in ("latest", "_build-2-1", f"_build-{build}-2"):
+            assert await client.refusal("PUT", f"/v2/owner/app/manifests/{tag}") == (403, "DENIED")
+        await client.push_image("owner/app", f"_build-{build}-1")
+    assert (await ask_as(api, "x", "GET", "/builds", password=login["password"])).status == 403
+
+    async with api.history.database.write() as connection:
+        await api.history.builds.end(connection, build, BuildState.CANCELLED)
+    await robot(api)  # every change of accounts makes the memory forget
+    assert await own.status("GET", "/v2/") == 401
+    assert (await api.ask("GET", f"/builds/{build}/login?attempt=1", role=Role.WORKER)).status == 409

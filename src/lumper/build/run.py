@@ -19,6 +19,9 @@ from lumper.model.events import BuildJob
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 """From a project's id to the user name and password for its git server."""
 
+RegistryLogin = Callable[[int, int], Awaitable[Login]]
+"""From a build's id and its attempt to what that attempt pushes with."""
+
 CHECKOUT_STEP = 0  # the engine numbers its own steps from 1
 FAILURE_STEP = 9999  # tells an error that no step of the engine's told
 
@@ -30,7 +33,7 @@ class Builder:
     engine: Engine
     mirrors: Mirrors
     registry: str
-    login: Login
+    login: RegistryLogin
     git_credentials: GitCredentials
     timeout: float
 
@@ -105,10 +108,13 @@ class _Attempt:
             with self._stage("build"):
                 await engine.build(request, checkout.archive(recipe.context, request.dockerfile), self._report)
             with self._stage("push"):
-                return await engine.push(request.image, self._builder.login, self._report)
+                return await engine.push(request.image, await self._login(), self._report)
         finally:  # also after a build that was cancelled just when the engine had given the name
             with contextlib.suppress(EngineError):  # a name that stays is swept at the worker's next start
                 await engine.remove(request.image)
+
+    async def _login(self) -> Login:
+        return await self._builder.login(self._job.build_id, self._job.attempt)
 
     def _report(self, record: Progress) -> None:
         if isinstance(record, Step) and record.state is StepState.FAILED:

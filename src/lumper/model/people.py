@@ -17,7 +17,7 @@ class Role(StrEnum):
     user      a person: what grants allow in repositories, and nothing else
     robot     a program: likewise
     build     one attempt of a build: its repository, and there its own tag only
-    worker    pull, and push under build-private tags only
+    worker    is handed what each build needs; nothing in the registry of its own
     deployer  pull
     mailer    nothing in the registry
     monitor   reads the metrics and which version runs
@@ -43,7 +43,6 @@ GRANTED = (Role.USER, Role.ROBOT)
 _EVERYWHERE: dict[Role, tuple[Grant, ...]] = {
     Role.ADMIN: (Grant(EVERY, ALL),),
     Role.OPERATOR: (Grant(EVERY, ALL),),
-    Role.WORKER: (Grant(EVERY, frozenset({Action.PULL, Action.PUSH})),),
     Role.DEPLOYER: (Grant(EVERY, frozenset({Action.PULL})),),
 }
 

@@ -48,5 +48,5 @@ def may_write_tag(identity: Identity | None, tag: str) -> bool:
     if identity is not None and identity.role is Role.BUILD:
         return tag == identity.name
     if tag.startswith(PRIVATE_PREFIX):
-        return identity is not None and identity.role in (Role.ADMIN, Role.WORKER)
-    return identity is None or identity.role is not Role.WORKER
+        return identity is not None and identity.role is Role.ADMIN
+    return True

@@ -7,6 +7,7 @@ from types import TracebackType
 
 import aiohttp
 
+from lumper.build.port import Login
 from lumper.errors import NotFound, ServerUnreachable, Unauthorized
 
 _HINT = "Is it running, and is [connect] server right?"
@@ -33,13 +34,21 @@ class RemoteServer:
 
     async def git_credentials(self, project_id: str) -> tuple[str, str] | None:
         """User name and password for a project's git server, if it has any."""
-        answer = await self._get(f"/projects/{project_id}/credentials")
+        username, password = await self._credentials(f"/projects/{project_id}/credentials")
+        return (username, password) if username or password else None
+
+    async def _credentials(self, path: str) -> tuple[str, str]:
+        answer = await self._get(path)
         try:
             found = json.loads(answer)
-            username, password = str(found["username"]), str(found["password"])
+            return str(found["username"]), str(found["password"])
         except (ValueError, KeyError, TypeError) as exc:
             raise ServerUnreachable(f"What answers at {self._url} is not a Lumper server.", hint=_HINT) from exc
-        return (username, password) if username or password else None
+
+    async def registry_login(self, build_id: int, attempt: int) -> Login:
+        """What an attempt of a build pushes with."""
+        username, password = await self._credentials(f"/builds/{build_id}/login?attempt={attempt}")
+        return Login(username, password)
 
     async def read_log(self, build_id: int, attempt: int) -> bytes:
         """The log of an attempt."""

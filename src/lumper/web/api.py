@@ -43,6 +43,7 @@ from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.shapes import (
     MOST,
     BuildWithRollout,
+    Credentials,
     ImageWithTags,
     Limit,
     Number,
@@ -199,6 +200,15 @@ class Api:
         await response.write_eof()
         return response
 
+    @describe(Credentials, query={"attempt": Number})
+    async def registry_login(self, request: web.Request) -> web.Response:
+        """For workers: how an attempt signs in to the registry, until it has ended."""
+        build_id, attempt = id_of(request), number(request, "attempt", 0)
+        identity = await self._history.accounts.build(build_id, attempt)
+        if identity is None:
+            raise Conflict(f"Build {build_id} has no attempt {attempt} that goes on.")
+        return answer({"username": identity.name, "password": self._auth.build_token(build_id, attempt)})
+
     @describe(list[Image])
     async def list_images(self, request: web.Request) -> web.Response:
         """All repositories of the registry that may be pulled."""
@@ -296,6 +306,7 @@ def add_routes(app: web.Application, api: Api) -> None:
         (r"POST", r"/builds/{id:\d{1,18}}/cancel", api.cancel_build, PEOPLE),
         (r"POST", r"/builds/{id:\d{1,18}}/restart", api.restart_build, PEOPLE),
         (r"GET", r"/builds/{id:\d{1,18}}/log", api.build_log, (*viewers, Role.MAILER)),
+        (r"GET", r"/builds/{id:\d{1,18}}/login", api.registry_login, (Role.WORKER,)),
         ("GET", "/images", api.list_images, viewers),
         ("GET", "/images/{name:.+}", api.show_image, viewers),
         ("GET", "/containers", api.list_containers, PEOPLE),

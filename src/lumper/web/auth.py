@@ -21,7 +21,7 @@ from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Verifi
 from lumper.model.activity import Actor
 from lumper.model.people import Identity
 from lumper.web.backoff import Backoff
-from lumper.web.tokens import Keys
+from lumper.web.tokens import BUILD_AUDIENCE, Keys, build_token
 
 SESSION_COOKIE = "lumper_session"
 SESSION_SECONDS = 7 * 24 * 3600
@@ -30,7 +30,6 @@ REFRESH_SECONDS = 30 * 24 * 3600
 
 _SESSION_AUDIENCE = "lumper-session"
 _REFRESH_AUDIENCE = "lumper-refresh"
-_BUILD_AUDIENCE = "lumper-build"
 _PREFIXES = (TOKEN_PREFIX, BUILD_PREFIX)
 _REMEMBERED = 4096
 _LANES = 256  # attempts with one address and name go one after the other
@@ -185,9 +184,9 @@ class Authenticator:
             raise Unauthorized("The refresh token is not valid, or has expired.")
         return identity
 
-    def build_token(self, build_id: int, attempt: int, seconds: int) -> str:
-        """A token for one attempt of a build, good for `seconds` or until the attempt has ended."""
-        return BUILD_PREFIX + self._keys.sign(_BUILD_AUDIENCE, {"build": build_id, "attempt": attempt}, seconds)
+    def build_token(self, build_id: int, attempt: int) -> str:
+        """A token for one attempt of a build, until that has ended."""
+        return build_token(self._keys, build_id, attempt)
 
     async def _basic(self, value: str, address: str) -> Identity:
         try:
@@ -210,7 +209,7 @@ class Authenticator:
         return found.identity
 
     async def _build(self, token: str) -> Verified | None:
-        claims = self._keys.verify(_BUILD_AUDIENCE, token.removeprefix(BUILD_PREFIX))
+        claims = self._keys.verify(BUILD_AUDIENCE, token.removeprefix(BUILD_PREFIX))
         if claims is None:
             return None
         identity = await self._accounts.build(claims["build"], claims["attempt"])

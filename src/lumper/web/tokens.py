@@ -14,11 +14,16 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from lumper.errors import StorageError
+from lumper.history.tokens import BUILD_PREFIX
 
 _ALGORITHM = "ES256"
 _ISSUER = "lumper"
 _LEEWAY = 5.0  # seconds between the clocks of two machines that share the key
 _LONGEST = 16_384  # characters; what is longer is not looked at
+
+
+BUILD_AUDIENCE = "lumper-build"
+_BUILD_SECONDS = 6 * 3600  # a large image takes its time on a slow line
 
 
 class Keys:
@@ -56,6 +61,11 @@ class Keys:
         if not _is_time(expires) or not _is_time(issued):
             return None
         return claims if issued - _LEEWAY <= now < expires else None
+
+
+def build_token(keys: Keys, build_id: int, attempt: int) -> str:
+    """What one attempt of a build signs in to the registry with, until it has ended or for six hours."""
+    return BUILD_PREFIX + keys.sign(BUILD_AUDIENCE, {"build": build_id, "attempt": attempt}, _BUILD_SECONDS)
 
 
 def _is_time(value: object) -> TypeGuard[int]:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from lumper.build.checkout import Limits, Mirrors
 from lumper.build.port import Login as EngineLogin
-from lumper.build.run import Builder, GitCredentials
+from lumper.build.run import Builder, GitCredentials, RegistryLogin
 from lumper.config import Config
 from lumper.deploy.port import Login as HostLogin
 from lumper.errors import StorageError
@@ -19,6 +19,7 @@ from lumper.history.shared_files import share
 from lumper.history.store import History, open_history
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
+from lumper.model.image import private_tag
 from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.queue.codec import encode
@@ -92,7 +93,7 @@ def assemble_app(
         history,
         broker,
         registry,
-        Keys(folder.folder("keys") / "registry.pem"),
+        Keys(_key_file(folder)),
         receiver,
         forges,
         Replayer(history, receiver, forges),
@@ -112,8 +113,24 @@ def assemble_app(
     )
 
 
+def sign_in_builds(folder: DataFolder) -> RegistryLogin:
+    """How builds sign in to the registry that is served by this process."""
+    from lumper.web.tokens import Keys, build_token
+
+    keys = Keys(_key_file(folder))
+
+    async def login(build_id: int, attempt: int) -> EngineLogin:
+        return EngineLogin(private_tag(build_id, attempt), build_token(keys, build_id, attempt))
+
+    return login
+
+
+def _key_file(folder: DataFolder) -> Path:
+    return folder.folder("keys") / "registry.pem"
+
+
 def assemble_worker(
-    config: Config, folder: DataFolder, broker: Broker, registry: str, token: str, git: GitCredentials
+    config: Config, folder: DataFolder, broker: Broker, registry: str, login: RegistryLogin, git: GitCredentials
 ) -> Worker:
     """A worker; `registry` is HOST:PORT as its engine reaches it, unless the configuration says another."""
     ssh = folder.folder("ssh")
@@ -124,7 +141,6 @@ def assemble_worker(
         known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
         strict_host_keys=config.git.ssh_known_hosts is not None,
     )
-    login = EngineLogin("worker", token)
     builder = Builder(
         open_engine(config), mirrors, config.worker.registry or registry, login, git, config.worker.build_timeout
     )

@@ -30,6 +30,7 @@ from lumper.wiring.assembly import (
     assemble_worker,
     open_own_history,
     open_registry,
+    sign_in_builds,
     token_of,
 )
 
@@ -76,7 +77,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
                 project = await history.projects.get(project_id)
                 return (project.username, project.password) if project.username or project.password else None
 
-            worker = assemble_worker(config, folder, broker, where.local, token_of(folder, Role.WORKER), git)
+            worker = assemble_worker(config, folder, broker, where.local, sign_in_builds(folder), git)
             parts.append(supervise("worker", worker.run))
         if Role.MAILER in roles:
 
@@ -128,9 +129,10 @@ def _server_url(config: Config, folder: DataFolder) -> str:
 
 async def run_worker(config: Config) -> None:
     """`lumper worker`, until a signal comes."""
-    async with _remote_role(config, Role.WORKER) as (folder, broker, server, token):
+    async with _remote_role(config, Role.WORKER) as (folder, broker, server, _):
         registry = _server_url(config, folder).partition("://")[2]
-        await run_until_signal(assemble_worker(config, folder, broker, registry, token, server.git_credentials).run())
+        worker = assemble_worker(config, folder, broker, registry, server.registry_login, server.git_credentials)
+        await run_until_signal(worker.run())
 
 
 async def run_mailer(config: Config) -> None:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from lumper.build.port import Login
 from lumper.errors import LumperError, NotFound, ServerUnreachable, Unauthorized
 from lumper.roles.remote import RemoteServer
 
@@ -30,6 +31,11 @@ async def test_git_credentials_are_asked_for() -> None:
         assert await remote.git_credentials("p1") == ("bot", "hunter2")
     async with server(body='{"username": "", "password": ""}') as remote:
         assert await remote.git_credentials("p1") is None
+
+
+async def test_a_login_for_the_registry_is_asked_for() -> None:
+    async with server(body='{"username": "_build-7-2", "password": "lmb_x"}') as remote:
+        assert await remote.registry_login(7, 2) == Login("_build-7-2", "lmb_x")
 
 
 async def test_a_log_is_read_whole() -> None:

@@ -88,12 +88,15 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
+    async def a_login(build_id: int, attempt: int) -> Login:
+        return Login(f"_build-{build_id}-{attempt}", "t")
+
     async def no_credentials(_: str) -> None:
         return None
 
     engine = DummyEngine()
     mirrors = Mirrors(tmp_path / "mirrors")
-    builder = Builder(engine, mirrors, "registry.test", Login("worker", "t"), no_credentials, timeout=60)
+    builder = Builder(engine, mirrors, "registry.test", a_login, no_credentials, timeout=60)
     return Bench(MemoryBroker(), engine, builder, Repository(tmp_path / "app.git"), tmp_path)
 
 
