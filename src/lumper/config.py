@@ -67,6 +67,13 @@ def split_address(value: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as exc:
+        raise ValueError("give an address, or a network such as 10.0.0.0/8 or fd00::/8") from exc
+
+
 def _parts(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
@@ -75,6 +82,7 @@ Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Address = Annotated[str, AfterValidator(_address)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 Pattern = Annotated[str, Field(pattern=r"^(\*\*|[a-z0-9._*-]{1,255})(/[a-z0-9._*-]{1,255})*$")]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_parts)]
 Seconds = Annotated[float, Field(gt=0)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
 
@@ -93,6 +101,7 @@ class ServerConfig(Section):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     local_listen: Loopback = "127.0.0.1:5081"
+    trusted_proxies: Networks = ()
 
     @model_validator(mode="after")
     def _both_or_none(self) -> ServerConfig:

@@ -20,6 +20,7 @@ from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
 from lumper.web.openapi import Describer
 from lumper.web.pages import MailReader
+from lumper.web.proxies import PROXIES, Proxies
 from lumper.web.tokens import Keys
 
 
@@ -38,15 +39,18 @@ def make_app(
     data: Path,
     allow_local: tuple[Path, ...],
     public_url: str = "",
+    trusted_proxies: Sequence[str] = (),
     anonymous: Rights = NOTHING,
     limits: Limits | None = None,
 ) -> web.Application:
     """Webhooks, API, registry and pages.
 
     `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for;
-    `anonymous` is what it allows to who has no account. `data` is the data folder, whose disk is watched.
+    requests from `trusted_proxies`, networks, say themselves whom they came from. `anonymous` is what the registry
+    allows to who has no account. `data` is the data folder, whose disk is watched.
     """
     app = web.Application(client_max_size=1 << 20)
+    app[PROXIES] = Proxies(trusted_proxies)
     auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
     hooks.add_routes(app, receiver, forges)
     endpoints = api.Api(history, auth, links)

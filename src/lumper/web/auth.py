@@ -21,6 +21,7 @@ from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Verifi
 from lumper.model.activity import Actor
 from lumper.model.people import Identity
 from lumper.web.backoff import Backoff
+from lumper.web.proxies import address_of
 from lumper.web.tokens import BUILD_AUDIENCE, Keys, build_token
 
 SESSION_COOKIE = "lumper_session"
@@ -95,7 +96,7 @@ class Authenticator:
         """
         scheme, value = _credentials(request)
         if scheme == "basic":
-            return await self._basic(value, request.remote or "")
+            return await self._basic(value, address_of(request))
         if scheme == "bearer":
             return await self._token(value)
         if scheme:
@@ -110,7 +111,7 @@ class Authenticator:
         """
         scheme, value = _credentials(request)
         if scheme == "basic":
-            return Reach(await self._basic(value, request.remote or ""))
+            return Reach(await self._basic(value, address_of(request)))
         if scheme == "bearer" and value.startswith(_PREFIXES):
             return Reach(await self._token(value))
         if scheme == "bearer":
@@ -145,7 +146,7 @@ class Authenticator:
         """Raise Unauthorized or TooManyAttempts if this is not the password of whoever asks."""
         if not identity.account or identity.limits is not None:
             raise Unauthorized("Sign in with your password first.")
-        if password.startswith(_PREFIXES) or not await self.login(identity.name, password, request.remote or ""):
+        if password.startswith(_PREFIXES) or not await self.login(identity.name, password, address_of(request)):
             raise Unauthorized("The old password is not right.")
 
     def open_session(self, request: web.Request, response: web.StreamResponse, identity: Identity) -> None:
@@ -278,7 +279,7 @@ class Authenticator:
 
 def actor_of(identity: Identity | None, request: web.Request) -> Actor:
     """Who asks, for the activity log."""
-    address = request.remote or ""
+    address = address_of(request)
     return Actor(identity.name, identity.role.value, address) if identity else Actor(address=address)
 
 

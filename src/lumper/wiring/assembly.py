@@ -103,6 +103,7 @@ def assemble_app(
         data=folder.root,
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
+        trusted_proxies=config.server.trusted_proxies,
         anonymous=anonymous_rights(config.registry.anonymous, config.registry.anonymous_repositories),
         limits=Limits(
             account=config.registry.rate_limit,

@@ -11,6 +11,7 @@ from lumper.web.auth import Authenticator, Reach
 from lumper.web.limits import Limits
 from lumper.web.oci.address import Address
 from lumper.web.oci.rights import Caller, Challenge, bearer_challenge, scope_of
+from lumper.web.proxies import address_of
 
 _OWN = frozenset({Role.WORKER, Role.DEPLOYER, Role.MAILER, Role.BUILD})  # parts of Lumper: no limit holds for them
 
@@ -45,13 +46,13 @@ class Door:
     def admit(self, request: web.Request, reach: Reach | None) -> None:
         """Count a request of this sender. Raises TooManyRequests."""
         if (account := _account(reach)) is not None:
-            self._limits.admit(account, request.remote or "")
+            self._limits.admit(account, address_of(request))
 
     def pull(self, request: web.Request, caller: Caller) -> dict[str, str]:
         """What the sender of a request for a manifest is told of its limit. Raises TooManyRequests."""
         if (account := _account(caller.reach)) is None:
             return {}
-        return self._limits.pull(account, request.remote or "", counts=request.method == "GET")
+        return self._limits.pull(account, address_of(request), counts=request.method == "GET")
 
     async def allowed(self, request: web.Request, address: Address, action: str, *more_scopes: str) -> Caller:
         """The caller, who may do `action` in this repository. Raises Challenge, RegistryError DENIED.

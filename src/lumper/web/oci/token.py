@@ -16,6 +16,7 @@ from lumper.web.oci.body import incoming
 from lumper.web.oci.door import Door
 from lumper.web.oci.places import Places
 from lumper.web.oci.rights import Caller, asked_scopes
+from lumper.web.proxies import address_of
 
 _MOST_BYTES = 64 << 10
 _BASIC: dict[str, str] = {hdrs.WWW_AUTHENTICATE: 'Basic realm="Lumper", charset="UTF-8"'}
@@ -64,7 +65,7 @@ class TokenRoutes:
         try:
             if kind == "password":
                 name, password = _one(form, "username"), _one(form, "password")
-                identity = await self._authenticator.login(name, password, request.remote or "")
+                identity = await self._authenticator.login(name, password, address_of(request))
                 if _one(form, "access_type") == "offline":
                     refresh = self._authenticator.refresh_token(identity, password)
             elif kind == "refresh_token":

@@ -9,6 +9,7 @@ from lumper.history.accounts import TOKEN_PREFIX, Accounts, check_new_user
 from lumper.model.people import Identity, Role
 from lumper.web.incoming import form_of
 from lumper.web.pages.site import PEOPLE, Site, local_path
+from lumper.web.proxies import address_of
 from lumper.web.security import require_same_origin
 
 MINIMUM = 10  # characters of an admin's password
@@ -47,7 +48,7 @@ class SignIn:
         if password.strip().startswith(TOKEN_PREFIX):  # pasted with a line end, as from a file
             password = password.strip()
         try:
-            identity = await self._site.auth.login(name, password, request.remote or "")
+            identity = await self._site.auth.login(name, password, address_of(request))
         except (Unauthorized, TooManyAttempts) as exc:
             return self._login_form(request, after=after, name=name, error=exc.sentence)
         if identity.role not in PEOPLE:
@@ -94,7 +95,7 @@ class SignIn:
         except Conflict as exc:  # said only to those whose link was good; they get another one
             again = await self._accounts.create_setup_token()
             return self._setup_form(request, token=again, name=name, error=exc.sentence)
-        return self._enter(request, await self._site.auth.login(name, password, request.remote or ""), "/")
+        return self._enter(request, await self._site.auth.login(name, password, address_of(request)), "/")
 
     async def _redeem(self, token: str) -> None:
         if not await self._accounts.redeem_setup_token(token):
