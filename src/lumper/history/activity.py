@@ -56,7 +56,8 @@ class ActivityLog:
             async with self._database.write() as connection:
                 old = [row.id for row in await connection.execute(oldest) if row.at < before]
                 if old:
-                    await connection.execute(delete(activity).where(activity.c.id <= old[-1]))
+                    aged = activity.c.id <= old[-1], activity.c.at < before
+                    await connection.execute(delete(activity).where(*aged))
             count += len(old)
             if len(old) < _STEP:
                 return count

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, delete, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import NotFound, RuleForbids
@@ -91,18 +91,13 @@ async def check_removal(connection: AsyncConnection, known: Rules, repository: s
     rule = known.freezing(repository)
     if rule is None:
         return
+    held = select(literal(digest, manifest_links.c.child.type).label("digest")).cte("held", recursive=True)
     over = select(manifest_links.c.parent).where(
-        manifest_links.c.repository_id == identity, manifest_links.c.child == digest
+        manifest_links.c.repository_id == identity, manifest_links.c.child == held.c.digest
     )
-    above = over.cte("above", recursive=True)
-    again = select(manifest_links.c.parent).where(
-        manifest_links.c.repository_id == identity, manifest_links.c.child == above.c.parent
-    )
-    above = above.union(again)
-    holding = select(tags.c.name).where(
-        tags.c.repository_id == identity, (tags.c.digest == digest) | tags.c.digest.in_(select(above.c.parent))
-    )
-    found = (await connection.execute(holding.order_by(tags.c.name))).scalars()
+    held = held.union(over)
+    holding = select(tags.c.name).where(tags.c.repository_id == identity, tags.c.digest.in_(select(held.c.digest)))
+    found = sorted((await connection.execute(holding)).scalars())
     _refuse(rule, repository, next((name for name in found if rule.freezes(name)), None))
 
 

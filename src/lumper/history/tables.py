@@ -226,7 +226,7 @@ manifest_links = Table(
     Column("child", String(160), primary_key=True),
     Column("manifest", Boolean, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Index("manifest_links_child", "repository_id", "child"),
+    Index("manifest_links_child", "repository_id", "child", "parent"),  # whole, or SQLite reads all links instead
 )
 
 tags = Table(

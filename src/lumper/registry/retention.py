@@ -19,7 +19,7 @@ from lumper.registry.port import Metadata
 from lumper.registry.pulls import Pulls
 
 _PAGE = 1000  # tags that are read together
-_STEP = 500  # tags that one transaction removes
+_STEP = 100  # tags that one transaction removes: pushes wait for it
 _QUICKLY_JUDGED = 2000  # tags; more are judged in a thread
 _OF_ANOTHER = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(\..+)?")
 

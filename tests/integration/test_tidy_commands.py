@@ -1,0 +1,82 @@
+"""`lumper image` and `lumper registry rules|retention` as a person types them, against a running registry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from parts.command_line import Ran, lumper
+from parts.live_registry import RegistryClient
+from parts.lumper_process import LumperServer
+
+NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LumperServer]:
+    with LumperServer(tmp_path_factory.mktemp("tidy") / "data", NO_ENGINE) as running:
+        yield running
+
+
+def push(server: LumperServer, repository: str, *tags: str) -> list[str]:
+    """Push an image under each tag; their digests."""
+
+    async def pushed() -> list[str]:
+        token = (server.data / "tokens" / "operator").read_text().strip()
+        async with aiohttp.ClientSession() as session:
+            client = RegistryClient(session, server.url, token)
+            return [await client.push_image(repository, tag, f"{number}".encode()) for number, tag in enumerate(tags)]
+
+    return asyncio.run(pushed())
+
+
+def test_a_tag_goes_back_and_its_past_is_shown(server: LumperServer) -> None:
+    def run(*arguments: object) -> Ran:
+        return lumper(*arguments, "--data", server.data)
+
+    one, two = push(server, "app", "x", "x")
+    assert run("image", "retag", "app:x", "--undo").out == f"app:x points at {one} now.\nBefore: {two}\n"
+    assert run("image", "retag", "app:y", two).out.endswith("It is new.\n")
+    assert "was not deleted" in run("image", "delete", "app:x").trouble
+    assert run("image", "delete", "app:x", "--yes").out == (
+        "app:x is gone.\nTo bring it back: lumper image retag app:x --undo\n"
+    )
+    assert run("image", "retag", "app:x", "--undo", "--json").json["digest"] == one
+    told = run("image", "history", "app:x", "--json").json
+    assert [(one["action"], one["detail"]) for one in told] == [
+        ("tag", "undo"), ("untag", ""), ("tag", "undo"), ("tag", ""), ("tag", ""),
+    ]  # fmt: skip
+    shown = run("image", "history", "app").out
+    assert "operator (operator) from 127.0.0.1" in shown
+    assert "Say where to." in run("image", "retag", "app:x").trouble
+    assert "names no image" in run("image", "history", "A").trouble
+
+
+def test_rules_are_set_listed_applied_and_removed(server: LumperServer) -> None:
+    def run(*arguments: object) -> Ran:
+        return lumper(*arguments, "--data", server.data)
+
+    push(server, "team/web", "v1", "2", "3")
+    assert "no rule" in run("registry", "retention", "--dry-run").out.lower()
+    rule = ("--immutable", "v*", "--last", "1", "--quota", "1GiB")
+    assert "registry retention --dry-run" in run("registry", "rules", "set", "team/*", *rule).out
+    listed = run("registry", "rules", "list", "--json").json
+    assert [(r["repositories"], r["immutable"], r["keep"]["last"], r["quota"]) for r in listed] == [
+        ("team/*", ["v*"], 1, 1 << 30)
+    ]
+    assert "last 1" in run("registry", "rules", "list").out
+
+    told = run("registry", "retention", "--dry-run").out
+    assert "v1 is immutable by the rule for team/*" in told
+    assert "1 would be removed, 2 stay." in told
+    assert "immutable by the rule" in run("image", "delete", "team/web:v1", "--yes").trouble
+    gone = run("registry", "retention", "--json").json
+    assert [tag["tag"] for tag in gone["tags"] if not tag["kept"]] == ["2"]
+
+    assert "no size" in run("registry", "rules", "set", "team/*", "--quota", "much").trouble
+    assert "says nothing" in run("registry", "rules", "set", "team/*").trouble
+    assert run("registry", "rules", "remove", "team/*").out == "There is no rule for team/* any more.\n"
+    assert "There is no rule" in run("registry", "rules", "remove", "team/*").trouble
