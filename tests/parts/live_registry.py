@@ -29,6 +29,7 @@ from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web import oci
 from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
+from lumper.web.shortcut import protocols
 from lumper.web.tokens import Keys
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -50,6 +51,7 @@ class LiveRegistry:
     accounts: Accounts
     keys: Keys
     registry: Registry
+    runner: web.AppRunner
     tokens: dict[Role, str] = field(default_factory=dict)
 
     @property
@@ -89,9 +91,9 @@ async def live_registry(
     oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=rights, limits=limits)
     runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
-    live = LiveRegistry(f"http://{host}:{runner.addresses[0][1]}", data, database, accounts, keys, registry)
+    listening = await asyncio.get_running_loop().create_server(protocols(runner), host, port)
+    address = f"http://{host}:{listening.sockets[0].getsockname()[1]}"
+    live = LiveRegistry(address, data, database, accounts, keys, registry, runner)
     for role in Role:
         live.tokens[role] = await accounts.ensure_token(role.value, role, data / f"{role}.token")
     if with_user:
@@ -99,6 +101,7 @@ async def live_registry(
     try:
         yield live
     finally:
+        listening.close()
         await runner.cleanup()
         await registry.close()
         await database.close()

@@ -94,6 +94,10 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             self._manifests.forget_one(repository, digest)
         return claimed
 
+    def remembers_blob(self, repository: str, digest: str) -> bool:
+        """Whether it is in memory that `repository` may serve this blob."""
+        return self._blobs.get(repository, digest) is not None
+
     async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
         """At most `limit` names of repositories that may serve this blob, in lexical order."""
         query = select(repositories.c.name).join(repository_blobs).where(repository_blobs.c.digest == digest)
@@ -167,6 +171,10 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             self._manifests.keep(repository, digest, found)
         return found
 
+    def remembered_manifest(self, repository: str, digest: str) -> Manifest | None:
+        """The manifest, if it is in memory."""
+        return self._manifests.get(repository, digest)
+
     async def tag(self, repository: str, name: str) -> Tag | None:
         """The tag, or None."""
         if known := self._tags.get(repository, name):
@@ -181,6 +189,10 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
         if self._current(changes):
             self._tags.keep(repository, name, found)
         return found
+
+    def remembered_tag(self, repository: str, name: str) -> Tag | None:
+        """The tag, if it is in memory."""
+        return self._tags.get(repository, name)
 
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""

@@ -51,12 +51,23 @@ class Holds:
 
     async def asked(self, repository: str, digest: str) -> None:
         """Somebody asks for this; returns when the answer cannot become untrue at once."""
-        while claimed := self._claimed.get(digest):
-            await claimed.wait()
+        while not self.asked_at_once(repository, digest):
+            await self._claimed[digest].wait()
+
+    def asked_at_once(self, repository: str, digest: str) -> bool:
+        """Like `asked`, without waiting; False if one would have to, and then nothing is noted."""
+        if digest in self._claimed:
+            return False
         self._asked[repository, digest] = time.monotonic()
         self._asked.move_to_end((repository, digest))
         if len(self._asked) > _REMEMBERED:
             _, self._forgotten = self._asked.popitem(last=False)
+        return True
+
+    def at_hand(self, repository: str, digest: str) -> bool:
+        """Whether somebody can be told at once that this is there, and then it is noted like `asked`."""
+        known = self.told is None or self.told.known(repository, digest)
+        return known and self.asked_at_once(repository, digest)
 
     def not_there(self, repository: str, digest: str) -> None:
         """What was asked for is not there: nobody relies on it."""

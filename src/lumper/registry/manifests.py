@@ -59,6 +59,18 @@ class Manifests:
         self._pulls.note(repository, digest)
         return manifest
 
+    def at_hand(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
+        """What `find` and `content` would say, if all of it is in memory; None: ask them."""
+        digest = reference
+        if ":" not in reference:
+            tag = self._metadata.remembered_tag(repository, reference)
+            digest = tag.digest if tag else ""
+        manifest, body = self._metadata.remembered_manifest(repository, digest), self._kept.get(digest)
+        if manifest is None or body is None or not self._holds.at_hand(repository, digest):
+            return None
+        self._pulls.note(repository, digest)
+        return manifest, body
+
     async def content(self, manifest: Manifest) -> bytes:
         """The bytes of a manifest from `find`. Raises StorageError."""
         body = self._kept.get(manifest.digest)

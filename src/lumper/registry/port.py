@@ -50,6 +50,9 @@ class Storage(Protocol):
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
 
+    def remembered(self, digest: str) -> StoredBlob | None:
+        """What `stat` has found lately; None: ask it."""
+
     async def address(self, digest: str) -> str | None:
         """A URL at which whoever has it can read this blob for some minutes, without us; None: read it here.
 
@@ -129,6 +132,9 @@ class Metadata(Protocol):
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether `repository` may serve this blob."""
 
+    def remembers_blob(self, repository: str, digest: str) -> bool:
+        """Whether it is in memory that `repository` may serve this blob; if not, ask `has_blob`."""
+
     async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
         """At most `limit` names of repositories that may serve this blob, in lexical order."""
 
@@ -150,8 +156,14 @@ class Metadata(Protocol):
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""
 
+    def remembered_manifest(self, repository: str, digest: str) -> Manifest | None:
+        """The manifest, if it is in memory; None: ask `manifest`."""
+
     async def tag(self, repository: str, name: str) -> Tag | None:
         """The tag, or None."""
+
+    def remembered_tag(self, repository: str, name: str) -> Tag | None:
+        """The tag, if it is in memory; None: ask `tag`."""
 
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""

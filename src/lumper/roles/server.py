@@ -23,6 +23,7 @@ from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
 from lumper.roles.leader import lead
 from lumper.roles.relay import relay
+from lumper.web.shortcut import protocols
 from lumper.web.tls import Certificate
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,7 @@ class Server:
         self._listener = listener
         self._history = history
         self._broker = broker
+        self._listening: list[asyncio.Server] = []
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -80,17 +82,23 @@ class Server:
         )
         await runner.setup()
         try:
-            context = self._tls.context if self._tls else None
-            await web.SockSite(runner, self._listener, ssl_context=context).start()
-            if self._local is not None:
-                await web.SockSite(runner, self._local).start()
+            await self._listen(runner)
             self.ready.set()
             async with asyncio.TaskGroup() as group:
                 for name, part in self._parts().items():
                     group.create_task(supervise(name, part))
         finally:
+            for listening in self._listening:
+                listening.close()
             await runner.cleanup()
             await self._registry.pulls.flush()
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        loop, made = asyncio.get_running_loop(), protocols(runner)
+        context = self._tls.context if self._tls else None
+        self._listening.append(await loop.create_server(made, sock=self._listener, ssl=context))
+        if self._local is not None:
+            self._listening.append(await loop.create_server(made, sock=self._local))
 
     def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         acceptance = Acceptance(self._history)

@@ -107,7 +107,7 @@ class Authenticator:
     async def reach(self, request: web.Request) -> Reach | None:
         """What a request to the registry may use: Basic, an API token or a registry token; no cookies.
 
-        None without credentials. Raises Unauthorized, TooManyAttempts.
+        None without credentials. Raises Unauthorized, TooManyAttempts. What it has found `remembered` knows, too.
         """
         scheme, value = _credentials(request)
         if scheme == "basic":
@@ -119,6 +119,26 @@ class Authenticator:
         if scheme:
             raise Unauthorized(f"{scheme.title()} is not a way to sign in here.")
         return None
+
+    def ticket(self, authorization: str) -> bytes | None:
+        """By what `remembered` knows the credentials in this header field; None for any that are not understood."""
+        scheme, value = _split(authorization)
+        if scheme == "bearer":
+            return self._key("token" if value.startswith(_PREFIXES) else "registry", value)
+        try:
+            name, password = _name_and_password(value) if scheme == "basic" else ("", "")
+        except Unauthorized:
+            return None
+        if password.startswith(_PREFIXES):
+            return self._key("token", password)
+        return self._key("password", name, password) if name else None
+
+    def remembered(self, ticket: bytes) -> Reach | None:
+        """What `reach` has found for the credentials of this ticket a short time ago; None: ask it."""
+        if (reach := self._recall(ticket, Reach)) is not None:
+            return reach
+        identity = self._recall(ticket, Identity)
+        return Reach(identity) if identity is not None else None
 
     async def login(self, name: str, password: str, address: str) -> Identity:
         """Verify a password, or a token in its place. Raises Unauthorized, TooManyAttempts."""
@@ -190,13 +210,7 @@ class Authenticator:
         return build_token(self._keys, build_id, attempt)
 
     async def _basic(self, value: str, address: str) -> Identity:
-        try:
-            name, colon, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
-        except (binascii.Error, ValueError) as exc:
-            raise Unauthorized("The Authorization header is not understood.") from exc
-        if not colon:
-            raise Unauthorized("The Authorization header is not understood.")
-        return await self.login(name, password, address)
+        return await self.login(*_name_and_password(value), address)
 
     async def _token(self, token: str) -> Identity:
         key = self._key("token", token)
@@ -299,7 +313,11 @@ def _credentials(request: web.Request) -> tuple[str, str]:
     headers = request.headers.getall("Authorization", [])
     if len(headers) > 1:
         raise Unauthorized("There is more than one Authorization header.")
-    scheme, _, value = (headers[0] if headers else "").partition(" ")
+    return _split(headers[0] if headers else "")
+
+
+def _split(authorization: str) -> tuple[str, str]:
+    scheme, _, value = authorization.partition(" ")
     return scheme.lower()[:20], value.strip()
 
 
@@ -308,6 +326,17 @@ def _trusted(found: Verified) -> float:
     if found.until is None:
         return _TRUSTED_SECONDS
     return min(_TRUSTED_SECONDS, found.until.timestamp() - time.time())
+
+
+def _name_and_password(basic: str) -> tuple[str, str]:
+    """RFC 7617, section 2. Raises Unauthorized."""
+    try:
+        name, colon, password = base64.b64decode(basic, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError) as exc:
+        raise Unauthorized("The Authorization header is not understood.") from exc
+    if not colon:
+        raise Unauthorized("The Authorization header is not understood.")
+    return name, password
 
 
 def _claims(identity: Identity | None) -> dict[str, object]:

@@ -23,7 +23,7 @@ class Proxies:
 
     def client(self, remote: str, headers: Mapping[str, str]) -> str:
         """Who sent a request that came from `remote` with these headers, the values of each joined by commas."""
-        if not self._trusts(_parsed(remote)):
+        if not self._networks or not self._trusts(_parsed(remote)):
             return remote
         told = headers.get("X-Forwarded-For") or headers.get("X-Real-IP") or ""
         found = remote
@@ -40,6 +40,7 @@ class Proxies:
         return address is not None and any(address in network for network in self._networks)
 
 
+FORWARDED = ("X-Forwarded-For", "X-Real-IP")
 PROXIES = web.AppKey("proxies", Proxies)
 
 
@@ -49,8 +50,7 @@ def address_of(request: web.Request) -> str:
     proxies = request.config_dict.get(PROXIES)
     if proxies is None:
         return remote
-    names = ("X-Forwarded-For", "X-Real-IP")
-    return proxies.client(remote, {name: ",".join(request.headers.getall(name, [])) for name in names})
+    return proxies.client(remote, {name: ",".join(request.headers.getall(name, [])) for name in FORWARDED})
 
 
 def _parsed(text: str) -> Address | None:

@@ -49,6 +49,10 @@ class MemoryMetadata(MemoryLog, MemoryNames):
         """Whether `repository` may serve this blob."""
         return digest in self._known(repository).blobs
 
+    def remembers_blob(self, repository: str, digest: str) -> bool:
+        """Whether `repository` may serve this blob."""
+        return digest in self._known(repository).blobs
+
     async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
         """At most `limit` names of repositories that may serve this blob, in lexical order."""
         return sorted(name for name, known in self._repositories.items() if digest in known.blobs)[:limit]
@@ -80,6 +84,10 @@ class MemoryMetadata(MemoryLog, MemoryNames):
                 known.tags[name] = replace(known.tags[name], updated_at=now)
 
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
+        """The manifest, if this repository has it."""
+        return self._known(repository).manifests.get(digest)
+
+    def remembered_manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""
         return self._known(repository).manifests.get(digest)
 
@@ -133,6 +141,10 @@ class MemoryMetadata(MemoryLog, MemoryNames):
         """Whether one of the repositories fitting this glob has this blob or manifest."""
         fitting = (known for name, known in self._repositories.items() if fits(repositories, name))
         return any(digest in known.blobs or digest in known.manifests for known in fitting)
+
+    def remembered_tag(self, repository: str, name: str) -> Tag | None:
+        """The tag, or None."""
+        return self._known(repository).tags.get(name)
 
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""

@@ -60,13 +60,17 @@ class FilesystemStorage:
 
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
-        seen = self._seen.get(digest)
-        if seen is not None and time.monotonic() < seen[1]:
-            return seen[0]
+        if (seen := self.remembered(digest)) is not None:
+            return seen
         blob = await self._in_thread(self._stat, digest)
         if blob is not None:
             self._remember(blob)
         return blob
+
+    def remembered(self, digest: str) -> StoredBlob | None:
+        """What `stat` has found lately."""
+        seen = self._seen.get(digest)
+        return seen[0] if seen is not None and time.monotonic() < seen[1] else None
 
     def _stat(self, digest: str) -> StoredBlob | None:
         path = paths.blob(self._root, digest)

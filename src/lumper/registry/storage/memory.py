@@ -29,6 +29,11 @@ class MemoryStorage:
         data = self._blobs.get(_checked(digest))
         return None if data is None else StoredBlob(digest, len(data))
 
+    def remembered(self, digest: str) -> StoredBlob | None:
+        """The blob, or None."""
+        data = self._blobs.get(digest)
+        return None if data is None else StoredBlob(digest, len(data))
+
     async def address(self, digest: str) -> str | None:
         """None: nobody else can read this memory."""
         return None

@@ -78,6 +78,12 @@ class CachedManifests(Manifests):
                 self._absent.add(key, _ABSENT_SECONDS)
             raise answer from (unknown or exc)
 
+    def at_hand(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
+        """Also what is cached, as long as its upstream need not be asked for it."""
+        if self._upstreams.of(repository) is not None and (repository, reference) not in self._fresh:
+            return None
+        return super().at_hand(repository, reference)
+
     async def _asked(self, upstream: Upstream, repository: str, reference: str, known: Manifest | None) -> Manifest:
         if known is not None and is_digest(reference):
             return await self._used(repository, reference, known)

@@ -8,7 +8,9 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError
+from lumper.model.image import Manifest
 from lumper.registry.errors import status_of
+from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind
 
 Handler = Callable[[web.Request, Address], Awaitable[web.StreamResponse]]
@@ -28,7 +30,23 @@ def error_answer(refused: RegistryError, headers: Mapping[str, str] | None = Non
 
 def digest_headers(digest: str) -> dict[str, str]:
     """What tells which content this is."""
-    return {DIGEST: digest, hdrs.ETAG: f'"{digest}"'}
+    return {**VERSION, DIGEST: digest, hdrs.ETAG: f'"{digest}"'}
+
+
+def manifest_headers(manifest: Manifest) -> dict[str, str]:
+    """What is told of a manifest."""
+    size = str(manifest.size)
+    return {**digest_headers(manifest.digest), hdrs.CONTENT_TYPE: manifest.media_type, hdrs.CONTENT_LENGTH: size}
+
+
+def blob_headers(blob: StoredBlob) -> dict[str, str]:
+    """What is told of a blob that is sent whole."""
+    return {
+        **digest_headers(blob.digest),
+        hdrs.ACCEPT_RANGES: "bytes",
+        hdrs.CONTENT_TYPE: "application/octet-stream",
+        hdrs.CONTENT_LENGTH: str(blob.size),
+    }
 
 
 def has_already(request: web.Request, digest: str) -> bool:

@@ -16,6 +16,7 @@ from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
 from lumper.web.oci.address import Address, Kind, parse_address
 from lumper.web.oci.answers import VERSION, Routes, error_answer
+from lumper.web.oci.at_hand import AnswersAtHand
 from lumper.web.oci.blobs import BlobRoutes
 from lumper.web.oci.body import expect_later
 from lumper.web.oci.door import Door
@@ -26,6 +27,8 @@ from lumper.web.oci.places import Places
 from lumper.web.oci.rights import Challenge
 from lumper.web.oci.token import TokenRoutes
 from lumper.web.oci.uploads import UploadRoutes
+from lumper.web.proxies import PROXIES, Proxies
+from lumper.web.shortcut import ANSWERS
 
 # The words by which the Docker Engine knows that trying again is of no use; otherwise it does so for 50 seconds.
 # Source: moby/moby, distribution/errors.go, retryOnError
@@ -47,7 +50,9 @@ def add_routes(
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
     places = Places(registry.upstreams, registry.listings) if registry.upstreams else None
     door = Door(authenticator, public_url, anonymous, limits or Limits())
-    api = _RegistryApi(registry, door, places, requests or Requests())
+    requests = requests or Requests()
+    api = _RegistryApi(registry, door, places, requests)
+    app[ANSWERS] = AnswersAtHand(registry, door, requests, app.get(PROXIES) or Proxies(()))
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 

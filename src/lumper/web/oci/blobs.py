@@ -14,7 +14,7 @@ from lumper.registry.blobs import Blobs
 from lumper.registry.errors import refuse
 from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind
-from lumper.web.oci.answers import VERSION, Routes, digest_headers, error_answer, has_already
+from lumper.web.oci.answers import Routes, digest_headers, error_answer, has_already
 from lumper.web.oci.body import Piece, send_file
 from lumper.web.oci.door import Door
 from lumper.web.oci.ranges import Span, parse_range
@@ -42,7 +42,7 @@ class BlobRoutes:
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
         await self._door.allowed(request, address, PULL)
         blob = await self._blobs.stat(address.repository, address.item)
-        headers = {**VERSION, **digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes"}
+        headers = {**digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes"}
         if has_already(request, blob.digest):
             return web.Response(status=304, headers=headers)
         elsewhere = await self._blobs.address(blob) if request.method == "GET" else None

@@ -36,23 +36,30 @@ class Door:
         try:
             reach = await self.authenticator.reach(request)
         except Unauthorized as exc:
-            self.admit(request, None)
+            self.admit(address_of(request), None)
             raise Challenge(scope, "invalid_token", exc.message) from exc
-        self.admit(request, reach)
+        self.admit(address_of(request), reach)
         if reach is None and not self.anonymous.grants:
             raise Challenge(scope)
         return Caller(reach or Reach(None), self.anonymous)
 
-    def admit(self, request: web.Request, reach: Reach | None) -> None:
+    def admit(self, address: str, reach: Reach | None) -> None:
         """Count a request of this sender. Raises TooManyRequests."""
         if (account := _account(reach)) is not None:
-            self._limits.admit(account, address_of(request))
+            self._limits.admit(account, address)
 
-    def pull(self, request: web.Request, caller: Caller) -> dict[str, str]:
+    def pull(self, caller: Caller, address: str, *, counts: bool) -> dict[str, str]:
         """What the sender of a request for a manifest is told of its limit. Raises TooManyRequests."""
         if (account := _account(caller.reach)) is None:
             return {}
-        return self._limits.pull(account, address_of(request), counts=request.method == "GET")
+        return self._limits.pull(account, address, counts=counts)
+
+    def known(self, ticket: bytes | None) -> Caller | None:
+        """Who asks with credentials of this ticket, or without any; None if that is not known, or is to be refused."""
+        if ticket is None:
+            return Caller(Reach(None), self.anonymous) if self.anonymous.grants else None
+        reach = self.authenticator.remembered(ticket)
+        return Caller(reach, self.anonymous) if reach is not None else None
 
     async def allowed(self, request: web.Request, address: Address, action: str, *more_scopes: str) -> Caller:
         """The caller, who may do `action` in this repository. Raises Challenge, RegistryError DENIED.

@@ -9,9 +9,10 @@ from lumper.registry.access import DELETE, PULL, PUSH
 from lumper.registry.manifests import MAX_BYTES, Manifests, check_reference, check_tag
 from lumper.web.auth import actor_of
 from lumper.web.oci.address import Address, Kind
-from lumper.web.oci.answers import DIGEST, Routes, digest_headers, has_already
+from lumper.web.oci.answers import DIGEST, Routes, digest_headers, has_already, manifest_headers
 from lumper.web.oci.body import incoming_whole
 from lumper.web.oci.door import Door
+from lumper.web.proxies import address_of
 
 
 class ManifestRoutes:
@@ -32,15 +33,11 @@ class ManifestRoutes:
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
         caller = await self._door.allowed(request, address, PULL)
         manifest = await self._manifests.find(address.repository, address.item)
-        headers = digest_headers(manifest.digest)
         if has_already(request, manifest.digest):
-            return web.Response(status=304, headers=headers)
-        headers |= self._door.pull(request, caller)
-        headers[hdrs.CONTENT_TYPE] = manifest.media_type
-        if request.method == "HEAD":
-            headers[hdrs.CONTENT_LENGTH] = str(manifest.size)
-            return web.Response(headers=headers)
-        return web.Response(body=await self._manifests.content(manifest), headers=headers)
+            return web.Response(status=304, headers=digest_headers(manifest.digest))
+        told = self._door.pull(caller, address_of(request), counts=request.method == "GET")
+        body = None if request.method == "HEAD" else await self._manifests.content(manifest)
+        return web.Response(body=body, headers={**manifest_headers(manifest), **told})
 
     async def _put(self, request: web.Request, address: Address) -> web.Response:
         """A push by digest may name tags: distribution-spec main, "Pushing Manifests" (end-7b)."""

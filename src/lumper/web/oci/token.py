@@ -42,9 +42,9 @@ class TokenRoutes:
         try:
             reach = await self._authenticator.reach(request)
         except Unauthorized as exc:
-            self._door.admit(request, None)
+            self._door.admit(address_of(request), None)
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC)
-        self._door.admit(request, reach)
+        self._door.admit(address_of(request), reach)
         if reach is None and not self._door.anonymous.grants:
             return error_answer(refuse("UNAUTHORIZED"), _BASIC)
         service = request.query.get("service", self._authenticator.service)
@@ -74,9 +74,9 @@ class TokenRoutes:
             else:
                 return _oauth_error("unsupported_grant_type", "grant_type is neither password nor refresh_token.")
         except Unauthorized as exc:
-            self._door.admit(request, None)
+            self._door.admit(address_of(request), None)
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC, error="invalid_grant")
-        self._door.admit(request, Reach(identity))
+        self._door.admit(address_of(request), Reach(identity))
         return await self._answer(Reach(identity), form.get("scope", []), refresh)
 
     async def _answer(self, reach: Reach, scopes: list[str], refresh: str = "") -> web.Response:

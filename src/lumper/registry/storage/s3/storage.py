@@ -66,19 +66,27 @@ class S3Storage:
         place = await self._place(digest)
         return None if place is None else StoredBlob(digest, place.size)
 
+    def remembered(self, digest: str) -> StoredBlob | None:
+        """What `stat` has found lately."""
+        place = self._seen_lately(digest)
+        return None if place is None else StoredBlob(digest, place.size)
+
     async def address(self, digest: str) -> str | None:
         """A presigned URL, unless that is switched off."""
         place = await self._place(digest) if self._redirect else None
         return None if place is None else await self._objects.address(place.key)
 
     async def _place(self, digest: str) -> keys.Place | None:
-        seen = self._seen.get(digest)
-        if seen is not None and time.monotonic() < seen[1]:
-            return seen[0]
+        if (seen := self._seen_lately(digest)) is not None:
+            return seen
         place = next(iter(await self._places(digest)), None)
         if place is not None:
             self._remember(digest, place)
         return place
+
+    def _seen_lately(self, digest: str) -> keys.Place | None:
+        seen = self._seen.get(digest)
+        return seen[0] if seen is not None and time.monotonic() < seen[1] else None
 
     async def _places(self, digest: str) -> list[keys.Place]:
         """Where the blob is: more than once if it was pushed twice at the same time."""
