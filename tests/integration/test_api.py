@@ -66,6 +66,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("PATCH", "/robots/{robot}", OPERATORS),
     ("DELETE", "/robots/{robot}", OPERATORS),
     ("POST", "/robots/{robot}/token", OPERATORS),
+    ("GET", "/audit", OPERATORS),
     ("GET", "/grants", OPERATORS),
     ("POST", "/grants", OPERATORS),
     ("DELETE", "/grants", OPERATORS),

@@ -74,6 +74,13 @@ class Grants:
             await told(connection, Done.GRANT, account, "removed", actor, repository)
 
 
+async def tell(database: Database, action: Done, actor: Actor, detail: str = "") -> None:
+    """Keep in the activity log what changes no account. Raises StorageError."""
+    done = Activity(datetime.now(UTC), action, actor, detail=detail)
+    async with database.write() as connection:
+        await connection.run_sync(record, [done])
+
+
 async def told(
     connection: AsyncConnection, action: Done, account: str, detail: str, actor: Actor, repository: str = ""
 ) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, Invalid, NotFound, StorageError
 from lumper.history.database import Database, changed
-from lumper.history.grants import TOPIC, Grants, grants_of, told
+from lumper.history.grants import TOPIC, Grants, grants_of, tell, told
 from lumper.history.tables import tokens, users
 from lumper.model.activity import SERVER, Actor
 from lumper.model.activity import Action as Done
@@ -69,6 +70,11 @@ class Tokens:
 
     def _changed(self, _name: str | None) -> None:
         self.version += 1
+
+    async def tell(self, action: Done, actor: Actor, detail: str = "") -> None:
+        """Keep a sign-in, or a refused one, in the activity log; if that cannot be, nobody is kept out for it."""
+        with suppress(StorageError):
+            await tell(self._database, action, actor, detail)
 
     async def create_token(
         self,
@@ -121,11 +127,9 @@ class Tokens:
         async with self._database.read() as connection:
             due = (await connection.execute(select(tokens.c.name).where(here))).first() is not None
         if due:
-            statement = update(tokens).where(here).values(last_used_at=now)
-            try:
-                await self._database.write_hot(lambda connection: connection.execute(statement).rowcount)
-            except StorageError:  # a full disk is no reason to let nobody in
-                return
+            with suppress(StorageError):  # a full disk is no reason to let nobody in
+                async with self._database.write() as connection:
+                    await connection.execute(update(tokens).where(here).values(last_used_at=now))
 
     async def tokens(self, owner: str | None = None) -> list[ApiToken]:
         """The API tokens by name, of one owner ("": of roles) or of all; those of robots are theirs alone."""

@@ -15,7 +15,22 @@ from lumper.model.people import Role
 from lumper.model.rights import NOTHING, Rights
 from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
-from lumper.web import api, care, deliveries, hooks, oci, own, pages, people, projects, queues, rules, tagging, watch
+from lumper.web import (
+    api,
+    audit,
+    care,
+    deliveries,
+    hooks,
+    oci,
+    own,
+    pages,
+    people,
+    projects,
+    queues,
+    rules,
+    tagging,
+    watch,
+)
 from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
 from lumper.web.openapi import Describer
@@ -61,6 +76,7 @@ def make_app(
     care.add_routes(app, endpoints, registry)
     tagging.add_routes(app, endpoints, registry.tagging)
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)
+    audit.add_routes(app, endpoints, history.activity)
     people.add_routes(app, endpoints, history.accounts)
     own.add_routes(app, endpoints, history.accounts, auth)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)

@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from aiohttp import web
 
 from lumper.errors import Unauthorized
 from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Verified
+from lumper.model.activity import Action as Done
 from lumper.model.activity import Actor
 from lumper.model.people import Identity
 from lumper.web.backoff import Backoff
@@ -33,6 +34,8 @@ _SESSION_AUDIENCE = "lumper-session"
 _REFRESH_AUDIENCE = "lumper-refresh"
 _PREFIXES = (TOKEN_PREFIX, BUILD_PREFIX)
 _REMEMBERED = 4096
+_HOUR = 3600.0
+_REFUSED_TOLD = 100
 _LANES = 256  # attempts with one address and name go one after the other
 _TRUSTED_SECONDS = 60.0  # how long a verified password or API token is not looked up again
 
@@ -85,6 +88,7 @@ class Authenticator:
         self._clock = clock
         self._backoff = Backoff(clock)
         self._attempts = [asyncio.Lock() for _ in range(_LANES)]
+        self._refused: deque[float] = deque()
         self._salt = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
 
@@ -157,10 +161,22 @@ class Authenticator:
         self._backoff.begin(address, name)
         found = await self._accounts.verify_password(name, password)
         if found is None:
+            if self._told_refused():
+                await self._accounts.tell(Done.REFUSED, Actor(name[:64], "", address), "wrong name or password")
             raise Unauthorized()
         self._backoff.succeeded(address, name)
         self._remember(key, found.identity, _TRUSTED_SECONDS, version)
         return found.identity
+
+    def _told_refused(self) -> bool:
+        """Whether one more may be told: at most a hundred an hour, so that guessing does not fill the log."""
+        now = self._clock()
+        while self._refused and self._refused[0] < now - _HOUR:
+            self._refused.popleft()
+        if len(self._refused) >= _REFUSED_TOLD:
+            return False
+        self._refused.append(now)
+        return True
 
     async def check_password(self, request: web.Request, identity: Identity, password: str) -> None:
         """Raise Unauthorized or TooManyAttempts if this is not the password of whoever asks."""

@@ -6,6 +6,8 @@
 /projects                what is built, and how a forge is told of it
 /deliveries  …/{id}      what forges sent, and the same once more
 /mail                    mails that no mail server took
+/access  /me             who may sign in and what they may do; oneself
+/audit                   who did what
 /login  /logout  /setup  who asks
 """
 
@@ -19,6 +21,8 @@ from lumper.notify.port import MailReader
 from lumper.web.assets import Assets
 from lumper.web.auth import Authenticator
 from lumper.web.deliveries import Replayer
+from lumper.web.pages.access import AccessPages
+from lumper.web.pages.audit import AuditPages
 from lumper.web.pages.builds import BuildPages
 from lumper.web.pages.deliveries import DeliveryPages
 from lumper.web.pages.images import ImagePages
@@ -26,7 +30,7 @@ from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
 from lumper.web.pages.services import ServicePages
 from lumper.web.pages.sign_in import SignIn
-from lumper.web.pages.site import Site
+from lumper.web.pages.site import VIEWERS, Site
 from lumper.web.security import add_headers
 from lumper.web.sse import Streams
 
@@ -49,13 +53,15 @@ def add_routes(
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/static/{version}/{name:.+}", assets.serve)
-    app.router.add_get("/events", site.page(streams.changes), allow_head=False)
+    app.router.add_get("/events", site.page(streams.changes, VIEWERS), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
     BuildPages(site, history, streams).add_routes(app.router)
     ImagePages(site, history).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history).add_routes(app.router)
     DeliveryPages(site, history, replayer).add_routes(app.router)
+    AccessPages(site, history.accounts).add_routes(app.router)
+    AuditPages(site, history.activity).add_routes(app.router)
     MailPages(site, mail).add_routes(app.router)
 
 

@@ -7,9 +7,11 @@ from aiohttp import web
 from lumper.errors import Invalid, NotFound
 from lumper.history.store import History
 from lumper.model.build import Build, BuildState
+from lumper.model.people import PEOPLE
 from lumper.web.log_lines import text_of
 from lumper.web.pages.formats import stations
-from lumper.web.pages.site import Site
+from lumper.web.pages.site import IDENTITY, VIEWERS, Site
+from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.sse import Streams, log_events
 
 _A_PAGE = 50
@@ -26,13 +28,13 @@ class BuildPages:
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Serve them."""
         page, one = self._site.page, r"/builds/{id:\d{1,18}}"
-        router.add_get("/", page(self.all))
-        router.add_get("/builds", page(self.to_all))
-        router.add_get(one, page(self.one))
+        router.add_get("/", page(self.all, VIEWERS))
+        router.add_get("/builds", page(self.to_all, VIEWERS))
+        router.add_get(one, page(self.one, VIEWERS))
         router.add_post(one + "/cancel", page(self.cancel))
         router.add_post(one + "/restart", page(self.restart))
-        router.add_get(one + "/log.txt", page(self.text))
-        router.add_get(one + "/log/stream", page(self.stream), allow_head=False)
+        router.add_get(one + "/log.txt", page(self.text, VIEWERS))
+        router.add_get(one + "/log/stream", page(self.stream, VIEWERS), allow_head=False)
 
     async def to_all(self, _request: web.Request) -> web.StreamResponse:
         """The address that people guess."""
@@ -41,8 +43,9 @@ class BuildPages:
     async def all(self, request: web.Request) -> web.Response:
         """The newest builds, of all projects or of one."""
         project, before = request.query.get("project", ""), number(request, "before")
-        builds = await self._history.builds.newest(project=project, limit=_A_PAGE + 1, before=before)
-        projects = await self._history.projects.all()
+        images = await images_seen_by(request[IDENTITY], self._history)
+        builds = await self._history.builds.newest(project=project, limit=_A_PAGE + 1, before=before, images=images)
+        projects = [one for one in await self._history.projects.all() if images is None or one.image in images]
         return self._site.render(
             request,
             "builds.html",
@@ -58,7 +61,8 @@ class BuildPages:
     async def one(self, request: web.Request) -> web.Response:
         """One build."""
         build = await self._build(request)
-        rollout = await self._history.rollouts.of_build(build.id)
+        whole = request[IDENTITY].role in PEOPLE
+        rollout = await self._history.rollouts.of_build(build.id) if whole else None
         return self._site.render(
             request,
             "build.html",
@@ -99,7 +103,9 @@ class BuildPages:
         return await self._streams.send(request, log_events(self._history, build, attempt, offset))
 
     async def _build(self, request: web.Request) -> Build:
-        return await self._history.builds.get(_id(request))
+        build = await self._history.builds.get(_id(request))
+        check_seen(request[IDENTITY], build)
+        return build
 
 
 def number(request: web.Request, name: str) -> int | None:

@@ -11,7 +11,8 @@ from aiohttp import web
 from lumper.errors import NotFound
 from lumper.history.store import History
 from lumper.model.image import Image, Tag, is_repository, version_key
-from lumper.web.pages.site import Site
+from lumper.model.rights import Action
+from lumper.web.pages.site import IDENTITY, VIEWERS, Site
 
 _A_PAGE = 500
 
@@ -52,18 +53,22 @@ class ImagePages:
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Serve them."""
-        router.add_get("/images", self._site.page(self.all))
-        router.add_get("/images/{name:.+}", self._site.page(self.one))
+        router.add_get("/images", self._site.page(self.all, VIEWERS))
+        router.add_get("/images/{name:.+}", self._site.page(self.one, VIEWERS))
 
     async def all(self, request: web.Request) -> web.Response:
         """All repositories."""
-        images: list[Image] = await self._history.images.images()
+        rights = request[IDENTITY].rights
+        images: list[Image] = [
+            one for one in await self._history.images.images() if rights.allow(one.name, Action.PULL)
+        ]
         return self._site.render(request, "images.html", images=images)
 
     async def one(self, request: web.Request) -> web.Response:
         """One repository, its tags by digest."""
         name, last = request.match_info["name"], request.query.get("last", "")
-        tags = await self._history.images.tags(name, last=last, limit=_A_PAGE + 1) if is_repository(name) else None
+        seen = is_repository(name) and request[IDENTITY].rights.allow(name, Action.PULL)
+        tags = await self._history.images.tags(name, last=last, limit=_A_PAGE + 1) if seen else None
         if tags is None:
             raise NotFound(f"There is no image {name!r}.", hint="The list of images shows all.")
         rows = []

@@ -6,9 +6,11 @@ from aiohttp import web
 
 from lumper.errors import Conflict, Invalid, TooManyAttempts, Unauthorized
 from lumper.history.accounts import TOKEN_PREFIX, Accounts, check_new_user
+from lumper.model.activity import Action as Done
 from lumper.model.people import Identity, Role
+from lumper.web.auth import actor_of
 from lumper.web.incoming import form_of
-from lumper.web.pages.site import PEOPLE, Site, local_path
+from lumper.web.pages.site import VIEWERS, Site, local_path
 from lumper.web.proxies import address_of
 from lumper.web.security import require_same_origin
 
@@ -51,9 +53,10 @@ class SignIn:
             identity = await self._site.auth.login(name, password, address_of(request))
         except (Unauthorized, TooManyAttempts) as exc:
             return self._login_form(request, after=after, name=name, error=exc.sentence)
-        if identity.role not in PEOPLE:
+        if identity.role not in VIEWERS:
             error = f"A token of the role {identity.role.value} is for programs; it does not open the pages."
             return self._login_form(request, after=after, name=name, error=error)
+        await self._accounts.tell(Done.SIGN_IN, actor_of(identity, request))
         return self._enter(request, identity, after)
 
     def _enter(self, request: web.Request, identity: Identity, after: str) -> web.Response:

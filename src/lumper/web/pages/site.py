@@ -24,8 +24,7 @@ from lumper.errors import (
     Unauthorized,
 )
 from lumper.model.links import Links
-from lumper.model.people import PEOPLE as PEOPLE
-from lumper.model.people import Identity
+from lumper.model.people import PEOPLE, Identity, Role
 from lumper.web.assets import Assets
 from lumper.web.auth import Authenticator
 from lumper.web.pages import formats
@@ -35,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+VIEWERS = (*PEOPLE, Role.USER)
 IDENTITY = web.RequestKey("identity", Identity)
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _STATUS: dict[type[LumperError], int] = {
@@ -82,16 +82,18 @@ class Site:
         text = self._environment.get_template(template).render(common, **values)
         return web.Response(text=text, content_type="text/html", status=status)
 
-    def page(self, handler: Handler) -> Handler:
-        """`handler` for people who are signed in; the others are sent to sign in first."""
+    def page(self, handler: Handler, roles: tuple[Role, ...] = PEOPLE) -> Handler:
+        """`handler` for people who are signed in with one of the roles; others are sent to sign in first."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             identity = await self._identity(request)
             if identity is None:
                 return _to_login(request)
             request[IDENTITY] = identity
-            if identity.role not in PEOPLE:
+            if identity.role not in VIEWERS:
                 raise Forbidden(f"The pages are not for the role {identity.role.value}.", hint="Sign in as a person.")
+            if identity.role not in roles:
+                raise Forbidden("This page is for administrators.", hint="You see builds and images that you may pull.")
             if request.method not in ("GET", "HEAD"):
                 require_same_origin(request, self.links.public_url)
             return await handler(request)

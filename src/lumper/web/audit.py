@@ -1,0 +1,70 @@
+"""The API's view of the activity log, for administrators and the operator.
+
+GET    /api/v1/audit?actor=&repository=&action=&since=&after=&limit=
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from lumper.errors import Invalid
+from lumper.history.activity import ActivityLog
+from lumper.model.activity import Action, Activity
+from lumper.model.people import PEOPLE
+from lumper.web.api import Api, answer, limit_of, number
+from lumper.web.openapi import describe
+from lumper.web.shapes import Limit, Number
+
+
+class Audit:
+    """The handler."""
+
+    def __init__(self, activity: ActivityLog) -> None:
+        self._activity = activity
+
+    @describe(
+        list[Activity],
+        query={
+            "actor": str,
+            "repository": str,
+            "action": Action,
+            "since": datetime,
+            "after": Number,
+            "limit": Limit,
+        },
+    )
+    async def show(self, request: web.Request) -> web.Response:
+        """Who did what, the newest first, on from the id `after`."""
+        query = request.query
+        found = await self._activity.activities(
+            after=number(request, "after", 0),
+            limit=limit_of(request),
+            repository=query.get("repository", "").replace("\0", ""),
+            actor=query.get("actor", "").replace("\0", ""),
+            action=_action(query.get("action", "")),
+            since=_time(query.get("since", "")),
+        )
+        return answer(found)
+
+
+def _action(text: str) -> Action | None:
+    if text not in ("", *Action):
+        raise Invalid(f"There is no action {text!r}.", hint=f"It is one of {', '.join(Action)}.")
+    return Action(text) if text else None
+
+
+def _time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as exc:
+        raise Invalid(f"{text!r} is not a time.", hint="Write it as 2026-05-01 or 2026-05-01T12:00:00Z.") from exc
+
+
+def add_routes(app: web.Application, api: Api, activity: ActivityLog) -> None:
+    """Serve the part of the API about what was done."""
+    app.router.add_get("/api/v1/audit", api.allowed(Audit(activity).show, *PEOPLE), allow_head=False)
