@@ -151,9 +151,8 @@ async def test_a_user_changes_their_password_and_makes_tokens(live: LivePages) -
     accounts = live.history.accounts
     async with Browser(live) as ann:
         await sign_in(ann, "ann")
-        status, page = await ann.post(
-            "/me/tokens", name="laptop", repository="team/* other", days="9", **{"allow-pull": "1"}
-        )
+        form = {"name": "laptop", "repository": "team/* other", "days": "9", "allow-pull": "1"}
+        status, page = await ann.post("/me/tokens", **form)
         assert status == 200
         token = token_on(page)
         found = await accounts.verify_token(token)

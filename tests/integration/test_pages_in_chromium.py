@@ -281,3 +281,26 @@ async def test_a_new_attempt_takes_the_place_of_the_one_that_was_watched(sight: 
     await expect(page.locator("[data-count]")).to_have_text("1 line, live")
     await page.get_by_role("link", name="1", exact=True).click()
     await expect(page.locator(".l")).to_have_text("of the first")
+
+
+async def test_a_robots_token_is_shown_once_and_copied_and_removing_is_confirmed(sight: Sight) -> None:
+    page = sight.page
+    await sight.go("/access")
+    form = page.locator("form[action='/access/robots']")
+    await form.locator("[name=name]").fill("ci")
+    await form.get_by_role("button", name="Add a robot").click()
+    shown = page.locator(".once code")
+    await expect(shown).to_contain_text("lmp_")
+    copied = await page.locator(".once .copy").get_attribute("data-copy")
+    assert copied == await shown.text_content()
+    await sight.go("/access")
+    await expect(shown).to_have_count(0)
+
+    row = page.locator("tr", has=page.locator("form[action='/access/robots/remove'] [value=ci]"))
+    await expect(row.get_by_role("button", name="Yes, remove ci")).to_be_hidden()
+    await row.get_by_text("Remove", exact=True).click()
+    await row.get_by_role("button", name="Yes, remove ci").click()
+    await expect(page.locator("#robots + .none")).to_be_visible()
+    await sight.go("/audit?action=robot")
+    await expect(page.locator(".audit tbody tr").first).to_contain_text("ci: removed")
+    assert not sight.complaints

@@ -1,20 +1,17 @@
 """Rights over repositories: grants, which only ever add up. Nothing denies, so their order has no meaning.
 
-A pattern is a repository's name in which `*` stands for any characters of one part, and a last part `**` for one or
-more whole parts: `team/*` is every repository directly in `team`, `team/**` also those further down, `**` all.
+Patterns are globs for repositories, as model/globs.py has them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+
+from lumper.model.globs import fits, is_repository_glob
 
 EVERY = "**"
-_PATTERN = re.compile(r"(?:(?:[a-z0-9._-]|\*(?!\*))+/)*(?:(?:[a-z0-9._-]|\*(?!\*))+|\*\*)")
-_LONGEST = 255
 
 
 class Action(StrEnum):
@@ -38,13 +35,7 @@ class Grant:
 
     def allows(self, repository: str, action: str) -> bool:
         """Whether this grant is enough."""
-        return action in self.actions and (
-            self.repository == EVERY or self._expression.fullmatch(repository) is not None
-        )
-
-    @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        return _compiled(self.repository)
+        return action in self.actions and (self.repository == EVERY or fits(self.repository, repository))
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,7 @@ def grant(repository: str, actions: Iterable[str]) -> Grant:
     named = frozenset(Action(action) for action in actions)
     if not named:
         raise ValueError(f"Name what is allowed: {', '.join(Action)}.")
-    if len(repository) > _LONGEST or not _PATTERN.fullmatch(repository):
+    if not is_repository_glob(repository):
         raise ValueError(
             f"{repository!r} is not a pattern for repositories: it is a name such as team/app, in which * stands for "
             "any characters but /, and ** at the end for everything below."
@@ -90,17 +81,3 @@ def grant(repository: str, actions: Iterable[str]) -> Grant:
 
 def _any(grants: tuple[Grant, ...], repository: str, action: str) -> bool:
     return any(one.allows(repository, action) for one in grants)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = pattern.split("/")
-    return re.compile("/".join(".+" if part == EVERY else _part(part) for part in parts))
-
-
-def _part(text: str) -> str:
-    """Atomic groups: a text between two stars is taken where it comes first, and a match never tries it all again."""
-    first, *rest = map(re.escape, text.split("*"))
-    if not rest:
-        return first
-    *middle, last = rest
-    return first + "".join(f"(?>[^/]*?{each})" for each in middle) + f"(?>[^/]*{last})"

@@ -18,6 +18,7 @@ from lumper.web.pages.site import IDENTITY, VIEWERS, Site
 from lumper.web.shapes import expiry
 
 _LONGEST = 3660  # days
+_SECRETS = ("old", "password")
 _WRONG = (Conflict, Forbidden, Invalid, NotFound, TooManyAttempts, Unauthorized)
 
 Fields = dict[str, str]
@@ -93,7 +94,8 @@ class AccessPages:
         """Do it and show the page again: with a new token, which is seen this once, or with what is wrong."""
 
         async def handler(request: web.Request) -> web.StreamResponse:
-            fields = {key: value.strip() for key, value in (await form_of(request)).items()}
+            form = await form_of(request)
+            fields = {key: value if key in _SECRETS else value.strip() for key, value in form.items()}
             try:
                 token = await change(request, fields)
             except _WRONG as exc:
