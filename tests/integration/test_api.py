@@ -74,6 +74,10 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("POST", "/queue/{topic}/revive", OPERATORS),
     ("POST", "/registry/gc", OPERATORS),
     ("GET", "/registry/verify", OPERATORS),
+    ("POST", "/registry/verify", OPERATORS),
+    ("POST", "/registry/rebuild", OPERATORS),
+    ("GET", "/registry/retention", OPERATORS),
+    ("POST", "/registry/retention", OPERATORS),
     ("DELETE", "/projects/{name}", OPERATORS),
     ("*", "/{anything}", EVERYBODY),
 ]
