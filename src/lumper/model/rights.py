@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from lumper.model.globs import fits, is_repository_glob
 
 EVERY = "**"
+_REMEMBERED = 256  # answers
 
 
 class Action(StrEnum):
@@ -46,8 +48,20 @@ class Rights:
     limits: tuple[Grant, ...] | None = None
 
     def allow(self, repository: str, action: str) -> bool:
-        """Whether this may be done in the repository."""
-        return _any(self.grants, repository, action) and (self.limits is None or _any(self.limits, repository, action))
+        """Whether this may be done in the repository. The answer is remembered: every request to the registry asks."""
+        answer = self._answers.get((repository, action))
+        if answer is None:
+            answer = _any(self.grants, repository, action)
+            if self.limits is not None:
+                answer = answer and _any(self.limits, repository, action)
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            self._answers[repository, action] = answer
+        return answer
+
+    @cached_property
+    def _answers(self) -> dict[tuple[str, str], bool]:
+        return {}
 
     def actions(self, repository: str) -> frozenset[Action]:
         """Everything that may be done in the repository."""
