@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.cookiejar
-import os
 import random
 import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from parts.line import Line, body_of, line_of, mails_in
 from parts.lumper_process import LumperServer
 from parts.rabbitmq import free_ports
 from parts.registry_reader import wrong_blobs
+from parts.small_disk import small_disk
 from parts.smtp import smtp_server
 from parts.waiting import wait_for
 
@@ -46,21 +45,6 @@ def lumper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LumperServer]:
 def line(lumper: LumperServer, forge: Forge) -> Iterator[Line]:
     with line_of(lumper, forge) as made:
         yield made
-
-
-@contextmanager
-def small_disk(place: Path, size: str) -> Iterator[None]:
-    """A file system of its own at `place`."""
-    place.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(place)]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    if mounted.returncode and os.geteuid() != 0 and not os.environ.get("CI"):
-        pytest.skip("mounting a small file system takes root")
-    assert mounted.returncode == 0, mounted.stderr
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def mailed(line: Line, words: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,24 +14,18 @@ import pytest
 from lumper.errors import QueueError, QueueUnavailable
 from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.port import Message
+from parts.small_disk import small_disk
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def full_soon(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "small", "1m") as place:
+        yield place
 
 
-async def test_a_full_disk_is_told_and_what_was_stored_is_still_there(small_disk: Path) -> None:
-    broker = SqliteBroker(small_disk / "queue.db")
+async def test_a_full_disk_is_told_and_what_was_stored_is_still_there(full_soon: Path) -> None:
+    broker = SqliteBroker(full_soon / "queue.db")
     stored = 0
     with pytest.raises(QueueUnavailable, match="disk is full") as refused:
         for _ in range(1000):
@@ -44,10 +37,10 @@ async def test_a_full_disk_is_told_and_what_was_stored_is_still_there(small_disk
     await broker.close()
 
 
-async def test_it_goes_on_when_there_is_space_again(small_disk: Path) -> None:
-    broker = SqliteBroker(small_disk / "queue.db")
+async def test_it_goes_on_when_there_is_space_again(full_soon: Path) -> None:
+    broker = SqliteBroker(full_soon / "queue.db")
     await broker.publish([Message("first", "topic", b"")])
-    filler = small_disk / "filler"
+    filler = full_soon / "filler"
     with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))

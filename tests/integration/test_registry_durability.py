@@ -9,7 +9,7 @@ import io
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pytest
 from lumper.model.people import Role
 from parts import live_registry as live_registry_module
 from parts.live_registry import RegistryClient, digest_of, live_registry
+from parts.small_disk import small_disk
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -111,22 +112,15 @@ async def goes_on_or_is_gone(client: RegistryClient, location: str, data: bytes)
 
 
 @pytest.fixture
-async def small_disk(tmp_path: Path) -> AsyncIterator[Path]:
+def full_soon(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
-    if os.geteuid() != 0 and not os.environ.get("CI"):
-        pytest.skip("mounting needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder))
-    assert await mount.wait() == 0
-    yield folder
-    unmount = await asyncio.create_subprocess_exec("umount", str(folder))
-    assert await unmount.wait() == 0
+    with small_disk(tmp_path / "small", "8m") as place:
+        yield place
 
 
-async def test_a_full_disk_is_told_and_nothing_that_was_stored_is_lost(small_disk: Path, tmp_path: Path) -> None:
+async def test_a_full_disk_is_told_and_nothing_that_was_stored_is_lost(full_soon: Path, tmp_path: Path) -> None:
     async with (
-        live_registry(tmp_path, registry_folder=small_disk / "registry") as live,
+        live_registry(tmp_path, registry_folder=full_soon / "registry") as live,
         aiohttp.ClientSession() as session,
     ):
         client = RegistryClient(session, live.url, live.tokens[Role.ADMIN])
@@ -145,13 +139,13 @@ async def test_a_full_disk_is_told_and_nothing_that_was_stored_is_lost(small_dis
         await client.push_blob("a", os.urandom(2 * MIB))
 
 
-async def test_an_upload_goes_on_when_there_is_space_again(small_disk: Path, tmp_path: Path) -> None:
+async def test_an_upload_goes_on_when_there_is_space_again(full_soon: Path, tmp_path: Path) -> None:
     async with (
-        live_registry(tmp_path, registry_folder=small_disk / "registry") as live,
+        live_registry(tmp_path, registry_folder=full_soon / "registry") as live,
         aiohttp.ClientSession() as session,
     ):
         client = RegistryClient(session, live.url, live.tokens[Role.ADMIN])
-        ballast = small_disk / "ballast"
+        ballast = full_soon / "ballast"
         await asyncio.to_thread(ballast.write_bytes, bytes(5 * MIB))
         data = os.urandom(5 * MIB)
         location = await client.begin("a")

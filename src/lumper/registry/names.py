@@ -65,14 +65,14 @@ class Names:
                 del self._turns[repository, reference]
 
     async def store(self, repository: str, manifest: NewManifest, body: bytes, tags: Sequence[str]) -> None:
-        """Put a manifest that is pushed into the storage, with its names. Raises StorageError.
+        """Put a manifest that is pushed into the storage, and then its names. Raises StorageError.
 
-        Its tags come last: a name that a killed push has left leads to bytes, by which the collector finds it.
+        So names that a killed push has left lead to bytes, by which the collector finds them.
         """
-        name = Name(repository, manifest.digest, manifest.media_type)
-        await _all(self._storage.put(manifest.digest, body), self._storage.note(name))
-        public = [tag for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
-        await _all(*(self._storage.note(Name(repository, tag, manifest.digest)) for tag in public))
+        await self._storage.put(manifest.digest, body)
+        names = [Name(repository, manifest.digest, manifest.media_type)]
+        names += [Name(repository, tag, manifest.digest) for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
+        await _all(*(self._storage.note(name) for name in names))
 
     async def take_back(self, repository: str, references: Sequence[str]) -> None:
         """After a push that was refused: the storage says again what the metadata say. For who has their turn."""

@@ -1,0 +1,71 @@
+"""A push of an image in a process that kills itself before its n-th change to the storage's files.
+
+Tags that the registry has acknowledged are written to a file beside. Without a crash the status is 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from lumper.history.database import Database
+from lumper.history.images import ImageHistory
+from lumper.model.activity import SERVER
+from lumper.registry.registry import Registry
+from lumper.registry.storage.filesystem import FilesystemStorage
+from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
+
+_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.truncate"}  # and "open" for writing: PEP 578's audit events
+
+
+def crash_before(change: int, folder: Path) -> None:
+    """Kill this process, as `kill -9` does, right before the n-th change below the folder; 1 is the first."""
+    count = 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal count
+        writes = event == "open" and isinstance(flags := arguments[2], int) and flags & (os.O_WRONLY | os.O_RDWR)
+        if (event in _CHANGES or writes) and str(arguments[0]).startswith(str(folder)):
+            count += 1
+            if count == change:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+async def _pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def push(folder: Path, version: str) -> None:
+    """Push an image under its version and `latest`, each blob in two chunks."""
+    database = Database(f"sqlite+aiosqlite:///{folder}/lumper.db")
+    await database.migrate()
+    storage = FilesystemStorage(folder / "registry")
+    registry = Registry(storage, ImageHistory(database))
+    links = []
+    for content in (b"{}", version.encode() * 100_000):
+        digest = digest_of(content)
+        session = await registry.blobs.begin("one", "me")
+        await registry.blobs.append(session, 0, _pieces(content[:1]))
+        await registry.blobs.finish(session, digest, None, _pieces(content[1:]))
+        links.append((digest, len(content)))
+    body = json.dumps(image_manifest(*links)).encode()
+    manifests = registry.manifests
+    done = await manifests.put("one", digest_of(body), OCI_MANIFEST, body, (version, "latest"), actor=SERVER)
+    with (folder / "acknowledged").open("a") as told:
+        told.write(f"{version} {done.digest}\nlatest {done.digest}\n")
+    await database.close()
+    await storage.close()
+
+
+def main(folder: Path, change: int) -> None:
+    """Push until the crash."""
+    crash_before(change, folder / "registry")
+    asyncio.run(push(folder, "v2"))
