@@ -44,6 +44,7 @@ def fill(database: Path, tags: int, repositories: int) -> None:
     """Write the rows that so many tags in one repository, and so many other repositories, would have left."""
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA cache_size=-1000000")
     (identity,) = connection.execute("SELECT id FROM repositories WHERE name = ?", (REPOSITORY,)).fetchone()
     images = tags // 2
 
