@@ -72,7 +72,7 @@ async def test_a_flag_is_0_or_1(api: Api) -> None:
 async def test_requests_made_from_the_description_are_answered_as_it_says(api: Api) -> None:
     await populate(api)
 
-    status, found = await fuzz(api, Role.ADMIN, "--seed", "1", seconds=10)
+    status, found = await fuzz(api, Role.ADMIN, "--seed", "1", seconds=8)
 
     assert status == 0, found
 
