@@ -72,6 +72,7 @@ async def test_who_writes_waits_for_who_writes_in_another_process(two: tuple[Dat
 async def test_hot_writes_that_wait_for_each_other_are_repeated(two: tuple[Database, Database]) -> None:
     ids = [await _made(two[0], name) for name in ("a", "b")]
     tries: list[int] = []
+    held: set[int] = set()
 
     def work(order: list[int]) -> None:
         def both(connection: Connection) -> None:
@@ -79,7 +80,9 @@ async def test_hot_writes_that_wait_for_each_other_are_repeated(two: tuple[Datab
             for identity in order:
                 row = update(repositories).where(repositories.c.id == identity)
                 connection.execute(row.values(created_at=datetime.now(UTC)))
-                connection.execute(select(func.pg_sleep(0.05)))
+                held.add(identity)
+                while len(held) < 2:  # each has one row before it asks for the other's
+                    connection.execute(select(func.pg_sleep(0.01)))
 
         return both  # type: ignore[return-value]
 
