@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from lumper.model.people import Role
@@ -217,3 +218,30 @@ async def test_only_admins_and_the_operator_change_tags_and_rules(api: Api, regi
         ):
             assert (await api.ask(method, path, {}, role=role)).status == 403
     assert await pointed(registry, "x")
+
+
+async def test_grants_say_who_moves_and_removes_tags_and_sees_their_past(api: Api, registry: RegistryClient) -> None:
+    await registry.push_image("owner/app", "x")
+    await api.ask("POST", "/users", {"name": "ann", "password": "correct horse"})
+    ann = {"Authorization": aiohttp.encode_basic_auth("ann", "correct horse")}
+
+    async def asked(method: str, path: str, body: object = None) -> int:
+        return (await api.ask(method, path, body, role=None, headers=ann)).status
+
+    async def granted(*allow: str) -> list[int]:
+        await api.ask("POST", "/grants", {"account": "ann", "repository": "owner/*", "allow": allow})
+        tag = f"{APP}:{allow[-1]}"
+        return [
+            await asked("GET", "/history/owner/app"),
+            await asked("PUT", tag, {"to": "x"}),
+            await asked("DELETE", tag),
+        ]
+
+    assert await asked("GET", "/history/owner/app") == 404
+    assert await asked("PUT", f"{APP}:y", {"to": "x"}) == 404
+    assert await granted("pull") == [200, 403, 403]
+    assert await granted("pull", "push") == [200, 200, 403]
+    assert await granted("pull", "push", "delete") == [200, 200, 200]
+    assert await asked("GET", "/registry/rules") == 403
+    told = await api.ask("GET", "/history/owner/app:x", role=None, headers=ann)
+    assert [one["actor"] for one in told.body] == [{"name": "admin", "role": "admin", "address": ""}]

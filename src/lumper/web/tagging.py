@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from lumper.errors import Invalid
+from lumper.errors import Forbidden, Invalid, NotFound
 from lumper.model.activity import Activity
+from lumper.model.people import GRANTED, PEOPLE
+from lumper.model.rights import Action
 from lumper.registry.tagging import Moved, Reference, Tagging, parse_reference
-from lumper.web.api import PEOPLE, Api, answer, asking, body_of, limit_of, number
+from lumper.web.api import Api, answer, asking, body_of, identity_of, limit_of, number
 from lumper.web.openapi import describe
 from lumper.web.shapes import Limit, Number
 
@@ -31,14 +35,18 @@ class Tags:
     @describe(list[Activity], query={"after": Number, "limit": Limit})
     async def history(self, request: web.Request) -> web.Response:
         """Who did what to a tag, or in a whole repository, the newest first, on from the id `after`."""
-        reference = parse_reference(request.match_info["reference"])
+        reference = _allowed(request, request.match_info["reference"], Action.PULL)
         after, limit = number(request, "after", 0), limit_of(request)
-        return answer(await self._tagging.history(reference, after=after, limit=limit))
+        found = await self._tagging.history(reference, after=after, limit=limit)
+        if identity_of(request).role not in PEOPLE:
+            found = [replace(one, actor=replace(one.actor, address="")) for one in found]
+        return answer(found)
 
     @describe(Moved, body=Move)
     async def move(self, request: web.Request) -> web.Response:
         """Let a tag point at a digest or at the manifest of another tag (`to`), or `undo` its last move or removal."""
-        reference, wanted = parse_reference(request.match_info["name"]), await body_of(request, Move)
+        reference = _allowed(request, request.match_info["name"], Action.PUSH)
+        wanted = await body_of(request, Move)
         if bool(wanted.to) is wanted.undo:
             raise Invalid("Say where to: either `to` or `undo`.")
         if wanted.undo:
@@ -48,14 +56,25 @@ class Tags:
     @describe(Reference)
     async def delete(self, request: web.Request) -> web.Response:
         """Remove `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` with all its tags."""
-        reference = parse_reference(request.match_info["name"])
+        reference = _allowed(request, request.match_info["name"], Action.DELETE)
         await self._tagging.delete(reference, asking(request))
         return answer(reference)
+
+
+def _allowed(request: web.Request, text: str, action: Action) -> Reference:
+    """What the text names, if the sender may do this there. Raises Invalid, NotFound, Forbidden."""
+    reference, rights = parse_reference(text), identity_of(request).rights
+    if not rights.allow(reference.repository, Action.PULL):
+        raise NotFound(f"There is no image {reference.repository!r}.", hint="`lumper images` shows all.")
+    if not rights.allow(reference.repository, action):
+        hint = f"An admin can grant it: `lumper grant add NAME {reference.repository} --allow {action}`."
+        raise Forbidden(f"You may not {action} in {reference.repository}.", hint=hint)
+    return reference
 
 
 def add_routes(app: web.Application, api: Api, tagging: Tagging) -> None:
     """Serve the part of the API about tags."""
     tags = Tags(tagging)
-    app.router.add_get("/api/v1/history/{reference:.+}", api.allowed(tags.history, *PEOPLE))
-    app.router.add_put("/api/v1/images/{name:.+}", api.allowed(tags.move, *PEOPLE))
-    app.router.add_delete("/api/v1/images/{name:.+}", api.allowed(tags.delete, *PEOPLE))
+    app.router.add_get("/api/v1/history/{reference:.+}", api.allowed(tags.history, *PEOPLE, *GRANTED))
+    app.router.add_put("/api/v1/images/{name:.+}", api.allowed(tags.move, *PEOPLE, *GRANTED))
+    app.router.add_delete("/api/v1/images/{name:.+}", api.allowed(tags.delete, *PEOPLE, *GRANTED))
