@@ -125,7 +125,7 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
         now, rules = datetime.now(UTC), await self.rules()
         links = list({(link.digest, link.manifest): link for link in manifest.links}.values())
         async with self._database.write() as connection:
-            identity = await repository_made(connection, repository)
+            identity = self._identities.get(repository) or await repository_made(connection, repository)
             await check_moves(connection, rules, repository, identity, tags, manifest.digest)
             row = {
                 "repository_id": identity,
