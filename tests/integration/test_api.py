@@ -52,6 +52,8 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/containers", OPERATORS),
     ("GET", "/rollouts", OPERATORS),
     ("PUT", "/projects/{name}/secret", OPERATORS),
+    ("PUT", "/projects/{name}/rules", OPERATORS),
+    ("POST", "/projects/{name}/builds", OPERATORS),
     ("GET", "/deliveries", OPERATORS),
     ("GET", "/deliveries/{id}", OPERATORS),
     ("POST", "/deliveries/{id}/replay", OPERATORS),

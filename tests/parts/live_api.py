@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from lumper.build.remotes import Remotes
 from lumper.history.store import History, open_history
 from lumper.metrics import Metrics
 from lumper.model.events import AttemptStarted
@@ -25,6 +26,7 @@ from lumper.queue.codec import encode
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.receiver import HistoryReceiver
+from lumper.roles.triggers import Triggers
 from lumper.web.app import make_app
 from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
@@ -115,6 +117,7 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
         receiver=receiver,
         forges=forges,
         replayer=Replayer(history, receiver, forges),
+        starter=Triggers(history, Remotes(tmp_path / "git")),
         mail=MaildirReader(tmp_path / "mail"),
         links=links,
         metrics=Metrics(),

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from lumper.build.remotes import Remotes
 from lumper.history.store import History, open_history
 from lumper.model import events
 from lumper.model.build import Build, BuildState, Output, Progress, Step, StepState
@@ -23,6 +24,7 @@ from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
 from lumper.queue.codec import encode
 from lumper.roles.receiver import HistoryReceiver
+from lumper.roles.triggers import Triggers
 from lumper.web import pages
 from lumper.web.auth import Authenticator
 from lumper.web.deliveries import Replayer
@@ -120,8 +122,9 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     try:
         token = await _prepare(data, history)
         replayer = Replayer(history, HistoryReceiver(history), open_forges())
+        starter = Triggers(history, Remotes(data / "git"))
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
-        pages.add_routes(app, history, auth, MaildirReader(data / "mail"), links, replayer)
+        pages.add_routes(app, history, auth, MaildirReader(data / "mail"), links, replayer, starter)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

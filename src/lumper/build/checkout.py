@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+
+import structlog
 
 from lumper.build.dockerignore import IGNORE_LIMIT, parse_dockerignore
 from lumper.build.git import CHUNK, Access, Git, last_words
@@ -28,6 +31,8 @@ from lumper.errors import (
     StorageFull,
 )
 from lumper.model.source import Person, is_commit, is_safe_ref, parse_git_url
+
+log = structlog.get_logger(__name__)
 
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -93,7 +98,7 @@ class Mirrors:
             )
             commit = await self._known(mirror, request) or await self._fetched(mirror, request, access)
         async with Objects(self._git, mirror.path) as objects:
-            checkout = Checkout(self._git, mirror, objects, commit)
+            checkout = Checkout(self._git, mirror, objects, commit, partial(self._have, mirror, access))
             try:
                 yield checkout
             finally:
@@ -107,6 +112,14 @@ class Mirrors:
             return await self._told(mirror, name, request.commit)
         except MirrorDamaged:
             return None
+
+    async def _have(self, mirror: Mirror, access: Access, commit: str) -> None:
+        """Fetch one more commit, unless it is there. Raises SourceError."""
+        name = f"refs/lumper/{commit}"
+        if await asyncio.to_thread(mirror.has, name):
+            return
+        async with hold(mirror.path.with_suffix(".lock"), self._limits.timeout) as lock:
+            await mirror.fetch(lock, access, commit, name)
 
     async def _told(self, mirror: Mirror, name: str, told: str) -> Commit | None:
         """The commit behind our ref `name`, if it is what was told of."""
@@ -146,8 +159,11 @@ class Mirrors:
 class Checkout:
     """A commit that lies in the mirror. Paths are relative to the root of the repository, with `/`."""
 
-    def __init__(self, git: Git, mirror: Mirror, objects: Objects, commit: Commit) -> None:
+    def __init__(
+        self, git: Git, mirror: Mirror, objects: Objects, commit: Commit, fetch: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._git = git
+        self._fetch = fetch
         self._mirror = mirror
         self._objects = objects
         self._commit = commit
@@ -172,6 +188,28 @@ class Checkout:
     def subject(self) -> str:
         """The first paragraph of its message, on one line."""
         return self._commit.subject
+
+    @property
+    def message(self) -> str:
+        """The begin of its message."""
+        return self._commit.message
+
+    async def changed_since(self, before: str) -> list[str] | None:
+        """The files that differ from what this commit of the repository had; None where that cannot be told.
+
+        It is fetched if need be, alone; some servers do not give out a commit that no ref points at.
+        """
+        if not is_commit(before):
+            return None
+        try:
+            await self._fetch(before)
+            output = await self._git.run(
+                self._mirror.path, "diff-tree", "-r", "-z", "--name-only", "--no-renames", before, self.commit
+            )
+        except SourceError as exc:
+            log.info("what has changed is not known", action="checkout.changed", before=before, error=str(exc))
+            return None
+        return [name.decode("utf-8", "replace") for name in output.split(b"\0") if name]
 
     async def exists(self, path: str) -> bool:
         """Whether there is a file at `path`. Raises OutsideTree if a link leaves the repository."""

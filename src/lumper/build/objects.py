@@ -21,6 +21,7 @@ from lumper.build.git import Git, last_words
 from lumper.errors import MirrorDamaged, SourceError
 from lumper.model.source import Person
 
+_MESSAGE = 8192  # bytes of it that are looked at
 OBJECT_LIMIT = 64 << 20  # bytes; a tree of a million files
 _LINKS = 40  # as Linux counts, path_resolution(7)
 _NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|refs/lumper/[0-9a-z]+")
@@ -53,13 +54,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit. `subject` is the first paragraph of its message on one line."""
+    """A commit. `subject` is the first paragraph of its message on one line, `message` the begin of all of it."""
 
     id: str
     tree: str
     author: Person
     committed_at: datetime
     subject: str
+    message: str = ""
 
 
 class OutsideTree(SourceError):
@@ -242,7 +244,8 @@ def parse_commit(object_id: str, content: bytes) -> Commit:
         tree=tree,
         author=Person(_line(author["name"]), _line(author["mail"])) if author else Person(),
         committed_at=_moment(committer["time"] if committer else None),
-        subject=_line(_decode(message[:8192].strip().partition(b"\n\n")[0], encoding)),
+        subject=_line(_decode(message[:_MESSAGE].strip().partition(b"\n\n")[0], encoding)),
+        message=_decode(message[:_MESSAGE], encoding),
     )
 
 

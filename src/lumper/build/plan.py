@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Protocol
 
 from lumper.build.port import BuildRequest
 from lumper.build.recipe import Recipe
+from lumper.model.build import Base
 from lumper.model.events import BuildJob
 from lumper.model.image import version_key
-from lumper.model.source import TAG_PREFIX, parse_git_url
+from lumper.model.source import parse_git_url
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
+_FROM = re.compile(r"\[[^\]]*\] FROM (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})")
 _LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
 
 
@@ -63,12 +67,22 @@ def labels(job: BuildJob, commit: str, committed_at: datetime) -> dict[str, str]
     }
 
 
+def base_of(step: str) -> Base | None:
+    """The base image that the name of a step tells of, once the engine has resolved its digest.
+
+    >>> base_of("[build 1/3] FROM docker.io/library/alpine:3.20@sha256:" + "ab" * 32).name
+    'docker.io/library/alpine:3.20'
+    """
+    match = _FROM.fullmatch(step)
+    return Base(match["name"], match["digest"]) if match else None
+
+
 def version(ref: str) -> str:
     """The version that a ref names: a tag without the `v` of `v1.2.3`, a branch by its name.
 
     >>> version("refs/tags/v1.2.3-rc.1")
     '1.2.3-rc.1'
     """
-    name = ref.removeprefix(TAG_PREFIX).removeprefix("refs/heads/")
+    name = ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)
     bare = name.removeprefix("v")
     return bare if version_key(bare.partition("-")[0]) else name

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ValidationError
 
 from lumper.build.objects import printable_path
-from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable, RecipeFile
+from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable, OnTable, RecipeFile
 from lumper.errors import Problem, RecipeError, SourceError
 from lumper.model.deployment import Health, Service
 from lumper.toml_lines import locate
@@ -38,6 +38,15 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """When a push is to be built: patterns as in model/patterns.py; None: in any case."""
+
+    tags: tuple[str, ...] | None = None
+    branches: tuple[str, ...] | None = None
+    paths: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What to build, and what to run of it.
 
@@ -49,6 +58,7 @@ class Recipe:
     target: str = ""
     args: Mapping[str, str] = field(default_factory=dict)
     service: Service | None = None
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 class Files(Protocol):
@@ -90,6 +100,7 @@ def parse_recipe(content: bytes, project: str) -> Recipe:
         target=build.target,
         args=build.args,
         service=_service(file.deploy, project) if file.deploy is not None else None,
+        conditions=Conditions(file.on.tags, file.on.branches, file.on.paths),
     )
 
 
@@ -170,6 +181,7 @@ def _tables() -> dict[str, Mapping[str, object]]:
     models: dict[str, type[BaseModel]] = {
         "": RecipeFile,
         "build": BuildTable,
+        "on": OnTable,
         "deploy": DeployTable,
         "deploy.health": HealthTable,
     }

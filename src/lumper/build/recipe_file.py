@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lumper.model.deployment import Port
+from lumper.model.patterns import pattern_problem
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")  # what the Engine takes for containers and volumes
 _PORT = re.compile(
@@ -82,8 +83,17 @@ def _port(value: object) -> object:
     return Port(container=container, host=host, address=address, protocol=protocol)
 
 
-def _ports(value: object) -> object:
+def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _pattern(value: str) -> str:
+    if words := pattern_problem(value):
+        raise ValueError(words)
+    return value
+
+
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_tuple)]
 
 
 def _volumes(value: object) -> object:
@@ -133,7 +143,7 @@ TreePath = Annotated[str, AfterValidator(_inside)]
 Variables = dict[Annotated[str, AfterValidator(_variable)], Text]
 Command = Annotated[tuple[Text, ...], BeforeValidator(_argv)]
 PublishedPort = Annotated[Port, BeforeValidator(_port)]
-PublishedPorts = Annotated[tuple[PublishedPort, ...], BeforeValidator(_ports)]
+PublishedPorts = Annotated[tuple[PublishedPort, ...], BeforeValidator(_tuple)]
 Volumes = Annotated[
     dict[Annotated[str, AfterValidator(_volume_name)], Annotated[str, AfterValidator(_volume_path)]],
     BeforeValidator(_volumes),
@@ -191,8 +201,17 @@ class DeployTable(Table):
         return self
 
 
+class OnTable(Table):
+    """Which pushes are built, of those that the project's own rules let through."""
+
+    tags: Patterns | None = None
+    branches: Patterns | None = None
+    paths: Patterns | None = None
+
+
 class RecipeFile(Table):
     """The whole file. Without `[deploy]` nothing is run."""
 
     build: BuildTable = BuildTable()
+    on: OnTable = OnTable()
     deploy: DeployTable | None = None

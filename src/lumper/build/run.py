@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
-from lumper.build.plan import plan_build
+from lumper.build.plan import base_of, plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
 from lumper.build.recipe import Recipe, read_recipe
+from lumper.build.skip import asks_to_skip, unwanted
 from lumper.errors import BuildTimeout, EngineError, LumperError
-from lumper.model.build import Outcome, Output, Progress, Result, Step, StepState
+from lumper.model.build import Base, Outcome, Output, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 """From a project's id to the user name and password for its git server."""
@@ -57,26 +59,36 @@ class _Attempt:
         self._builder = builder
         self._job = job
         self._tell = report
+        self._name = f"checkout {job.ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)} of {job.url}"
         self._failure_told = False
+        self._bases: dict[str, Base] = {}
         self.stages: dict[str, int] = {}
         self.result = Result(Outcome.FAILED)
 
     async def run(self) -> None:
         """All stages. Raises LumperError."""
-        name = f"checkout {self._job.ref.removeprefix('refs/tags/')} of {self._job.url}"
-        self._step(CHECKOUT_STEP, name, StepState.RUNNING)
+        self._step(CHECKOUT_STEP, self._name, StepState.RUNNING)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 with self._stage("checkout"):
                     checkout = await stack.enter_async_context(self._builder.mirrors.checkout(await self._source()))
+                    if await self._skips(asks_to_skip(self._job, checkout.message), checkout):
+                        return
                     recipe, request = await self._plan(checkout)
+                    if await self._skips(await self._unwanted(recipe, checkout), checkout):
+                        return
             except LumperError as exc:
-                self._step(CHECKOUT_STEP, name, StepState.FAILED, exc.sentence)
+                self._step(CHECKOUT_STEP, self._name, StepState.FAILED, exc.sentence)
                 raise
-            self._step(CHECKOUT_STEP, name, StepState.DONE)
+            self._step(CHECKOUT_STEP, self._name, StepState.DONE)
             pushed = await self._build_and_push(request, recipe, checkout)
         self.result = replace(
-            self.result, outcome=Outcome.SUCCEEDED, digest=pushed.digest, size=pushed.size, service=recipe.service
+            self.result,
+            outcome=Outcome.SUCCEEDED,
+            digest=pushed.digest,
+            size=pushed.size,
+            service=recipe.service,
+            bases=tuple(self._bases.values()),
         )
 
     def fail(self, error: LumperError) -> None:
@@ -95,6 +107,20 @@ class _Attempt:
             commit=job.commit,
             credentials=await self._builder.git_credentials(job.project_id),
         )
+
+    async def _unwanted(self, recipe: Recipe, checkout: Checkout) -> str:
+        changed = await checkout.changed_since(self._job.before) if recipe.conditions.paths is not None else None
+        return unwanted(self._job, recipe.conditions, changed)
+
+    async def _skips(self, why: str, checkout: Checkout) -> bool:
+        """Whether there is a reason not to build; then that is the result."""
+        if why:
+            self._report(Output(CHECKOUT_STEP, 0, time.time(), f"skipped: {why}"))
+            self._step(CHECKOUT_STEP, self._name, StepState.DONE)
+            self.result = replace(
+                self.result, outcome=Outcome.SKIPPED, error=why, commit=checkout.commit, author=checkout.author
+            )
+        return bool(why)
 
     async def _plan(self, checkout: Checkout) -> tuple[Recipe, BuildRequest]:
         self.result = replace(self.result, commit=checkout.commit, author=checkout.author)
@@ -119,6 +145,8 @@ class _Attempt:
     def _report(self, record: Progress) -> None:
         if isinstance(record, Step) and record.state is StepState.FAILED:
             self._failure_told = True
+        if isinstance(record, Step) and (base := base_of(record.name)):
+            self._bases[base.name] = base
         self._tell(record)
 
     def _step(self, number: int, name: str, state: StepState, error: str = "") -> None:

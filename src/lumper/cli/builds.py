@@ -1,4 +1,4 @@
-"""`lumper builds`, `cancel`, `restart`: from a tag to an image."""
+"""`lumper builds`, `start`, `cancel`, `restart`: from a tag to an image."""
 
 from __future__ import annotations
 
@@ -49,6 +49,29 @@ def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None
         Print JSON.
     """
     _change(build, "cancel", json, target)
+
+
+def start(project: str, ref: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Build a tag or branch of a project now; what was built before is built again.
+
+    Example: lumper start owner/app v1.2.3
+
+    Parameters
+    ----------
+    project
+        The project's name.
+    ref
+        A tag, a branch, or the full name of a ref.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        build = client.post(f"projects/{project}/builds", {"ref": ref})
+    if json:
+        show_json(build)
+    else:
+        number = build["id"]
+        print(f"Build {number} of {build['tag']} is {build['state']}; `lumper log {number} --follow` shows it.")
 
 
 def restart(build: int, /, *, json: bool = False, target: Target = _HERE) -> None:

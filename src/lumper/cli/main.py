@@ -26,6 +26,7 @@ app.command("lumper.cli.registry:app", name="registry", help="Run a registry alo
 app.command("lumper.cli.project:app", name="project", help="The git repositories that are built.")
 app.command("lumper.cli.builds:builds", name="builds", help="List the newest builds.")
 app.command("lumper.cli.log:log", name="log", help="Print a build's log.")
+app.command("lumper.cli.builds:start", name="start", help="Build a tag or branch now.")
 app.command("lumper.cli.builds:cancel", name="cancel", help="Cancel a build.")
 app.command("lumper.cli.builds:restart", name="restart", help="Build the same commit again.")
 app.command("lumper.cli.images:images", name="images", help="What the registry holds.")

@@ -136,6 +136,66 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
         print(f"Removed {project['name']}. Its images in the registry stay.")
 
 
+@app.command
+def rules(
+    name: str,
+    /,
+    *,
+    tags: str | None = None,
+    branches: str | None = None,
+    schedule: str | None = None,
+    schedule_ref: str | None = None,
+    reconcile: bool | None = None,
+    base_images: bool | None = None,
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
+    """Show or change what starts a project's builds. What is not given stays as it is.
+
+    Example: lumper project rules owner/app --tags 'v*' --branches main --schedule '0 3 * * 1'
+
+    Parameters
+    ----------
+    name
+        The project's name.
+    tags
+        Patterns of the tags that are built, by commas: globs, ranges such as ">=1.2 <2", and !exceptions.
+    branches
+        Patterns of the branches that are built, by commas; "" for none.
+    schedule
+        A line of cron in UTC at which to build again; "" for never.
+    schedule_ref
+        What the schedule builds, such as refs/heads/main; "" for the newest tag that was built.
+    reconcile
+        Look every ten minutes for tags that the forge did not tell of.
+    base_images
+        Build the newest tag again when one of its base images has changed.
+    json
+        Print JSON.
+    """
+    given: dict[str, object] = {
+        "tags": _listed(tags),
+        "branches": _listed(branches),
+        "schedule": schedule,
+        "schedule_ref": schedule_ref,
+        "reconcile": reconcile,
+        "base_images": base_images,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    with connect(target) as client:
+        path = f"projects/{name}"
+        project = client.put(f"{path}/rules", changes) if changes else client.get(path)
+    if json:
+        show_json(project["rules"])
+        return
+    for key, value in project["rules"].items():
+        print(f"{key:<14}{', '.join(value) if isinstance(value, list) else value}")
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
 @app.command(name="secret")
 def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = False, target: Target = _HERE) -> None:
     """Give a project another webhook secret: the one in a file, or a new random one.

@@ -14,11 +14,12 @@ from lumper.history.database import Database
 from lumper.history.outbox import Outbox
 from lumper.history.tables import builds, projects
 from lumper.model import events
-from lumper.model.build import Build, BuildState
+from lumper.model.build import Base, Build, BuildState
 from lumper.model.image import private_tag
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push
+from lumper.model.trigger import TAG_PREFIX, Trigger
 
 
 def build_from_row(row: Row[Any]) -> Build:
@@ -44,6 +45,9 @@ def build_from_row(row: Row[Any]) -> Build:
         hint=row.hint,
         log_size=row.log_size,
         stages=dict(row.stages),
+        trigger=Trigger(row.trigger),
+        cause=row.cause,
+        bases=tuple(Base(**base) for base in row.bases),
     )
 
 
@@ -77,8 +81,19 @@ class BuildHistory:
             raise NotFound(f"There is no build {build_id}.", hint="`lumper builds` shows all.")
         return build_from_row(row)
 
-    async def queue(self, connection: AsyncConnection, project: Project, push: Push) -> tuple[int, bool]:
-        """Queue a build of this push, once for each (project, ref, commit): its id, and whether it is new."""
+    async def queue(
+        self,
+        connection: AsyncConnection,
+        project: Project,
+        push: Push,
+        trigger: Trigger = Trigger.PUSH,
+        cause: str = "",
+    ) -> tuple[int, bool]:
+        """Queue a build of this push, once for each (project, ref, commit): its id, and whether it is new.
+
+        Builds of what the ref pointed at before, and that have not ended, are cancelled; those of other refs go on.
+        `cause` says in words what made the build start, where `trigger` does not say it all.
+        """
         same = select(builds.c.id).where(
             builds.c.project_id == project.id, builds.c.ref == push.ref, builds.c.told_commit == push.commit
         )
@@ -98,11 +113,25 @@ class BuildHistory:
             "pusher_name": push.pusher.name,
             "pusher_email": push.pusher.email,
             "created_at": datetime.now(UTC),
+            "trigger": trigger.value,
+            "cause": cause,
+            "before": push.before,
         }
         result = await connection.execute(builds.insert().values(**values))
         build_id = int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
         await self._send_job(connection, build_id)
+        await self._supersede(connection, project.id, push.ref, build_id)
         return build_id, True
+
+    async def _supersede(self, connection: AsyncConnection, project_id: str, ref: str, build_id: int) -> None:
+        query = select(builds).where(
+            builds.c.project_id == project_id,
+            builds.c.ref == ref,
+            builds.c.id != build_id,
+            builds.c.state.in_([BuildState.QUEUED.value, BuildState.RUNNING.value]),
+        )
+        for row in (await connection.execute(query)).all():
+            await self._cancel(connection, row, f"Build {build_id} is of a newer commit of the same ref.")
 
     async def _send_job(self, connection: AsyncConnection, build_id: int, delay: float = 0.0) -> None:
         query = select(builds, projects.c.url, projects.c.local).join(projects).where(builds.c.id == build_id)
@@ -118,6 +147,8 @@ class BuildHistory:
             commit=row.told_commit,
             image=row.image,
             push_tag=private_tag(build_id, row.attempt),
+            trigger=row.trigger,
+            before=row.before,
         )
         await self._outbox.add(connection, events.BUILDS, job, delay=delay)
 
@@ -226,7 +257,7 @@ class BuildHistory:
         """Write the end of a build, and queue the report of it for those whom it concerns."""
         values = {"state": state.value, "finished_at": datetime.now(UTC), "lease_until": None, **values}
         await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
-        if state is not BuildState.CANCELLED:
+        if state in (BuildState.SUCCEEDED, BuildState.FAILED):
             build = build_from_row((await connection.execute(select(builds).where(builds.c.id == build_id))).one())
             report = events.BuildReport(build, self._links.registry, self._links.build(build_id))
             await self._outbox.add(connection, events.NOTIFY, report)
@@ -238,27 +269,35 @@ class BuildHistory:
             row = (await connection.execute(select(builds).where(builds.c.id == build_id))).one()
             if BuildState(row.state).final:
                 raise Conflict(f"Build {build_id} has ended already: {row.state}.")
-            if row.state == BuildState.QUEUED.value:
-                await self.end(connection, build_id, BuildState.CANCELLED, error="Cancelled before it began.")
-            else:
-                await connection.execute(update(builds).where(builds.c.id == build_id).values(cancel_requested=True))
-                stop = events.CancelBuild(build_id, row.attempt, row.claim)
-                await self._outbox.add(connection, events.worker_topic(row.worker), stop)
+            await self._cancel(connection, row, "Cancelled before it began.")
         return await self.get(build.id)
 
-    async def restart(self, build_id: int) -> Build:
+    async def _cancel(self, connection: AsyncConnection, row: Row[Any], why: str) -> None:
+        if row.state == BuildState.QUEUED.value:
+            await self.end(connection, row.id, BuildState.CANCELLED, error=why)
+            return
+        values = {"cancel_requested": True, "hint": why}
+        await connection.execute(update(builds).where(builds.c.id == row.id).values(**values))
+        stop = events.CancelBuild(row.id, row.attempt, row.claim)
+        await self._outbox.add(connection, events.worker_topic(row.worker), stop)
+
+    async def restart(self, build_id: int, trigger: Trigger = Trigger.MANUAL, cause: str = "") -> Build:
         """Build the same commit again as a new attempt. Raises NotFound, Conflict (it has not ended)."""
         await self.get(build_id)
-        fresh = {"failures": 0, "cancel_requested": False, "error": "", "hint": "", "finished_at": None, "log_size": 0}
         async with self._database.write() as connection:
-            ended = builds.c.state.in_([state.value for state in BuildState if state.final])
-            changed = await connection.execute(
-                update(builds).where(builds.c.id == build_id, ended).values(stages={}, **fresh)
-            )
-            if changed.rowcount == 0:
+            if not await self.restarted(connection, build_id, trigger, cause):
                 raise Conflict(f"Build {build_id} has not ended.", hint=f"`lumper cancel {build_id}` ends it.")
-            await self.again(connection, build_id, TryAgain(0.0))
         return await self.get(build_id)
+
+    async def restarted(self, connection: AsyncConnection, build_id: int, trigger: Trigger, cause: str) -> bool:
+        """In the caller's transaction: build it again, if it has ended; whether it had."""
+        fresh = {"failures": 0, "cancel_requested": False, "error": "", "hint": "", "finished_at": None, "log_size": 0}
+        ended = builds.c.state.in_([state.value for state in BuildState if state.final])
+        values = {"stages": {}, "trigger": trigger.value, "cause": cause, **fresh}
+        changed = await connection.execute(update(builds).where(builds.c.id == build_id, ended).values(**values))
+        if changed.rowcount:
+            await self.again(connection, build_id, TryAgain(0.0))
+        return changed.rowcount > 0
 
     async def row(self, connection: AsyncConnection, build_id: int) -> Row[Any] | None:
         """The build inside the caller's transaction."""
@@ -266,8 +305,12 @@ class BuildHistory:
 
     async def succeeded_tags(self, connection: AsyncConnection, image: str) -> Sequence[str]:
         """The git tags of all succeeded builds of a registry repository."""
-        query = select(builds.c.ref).where(builds.c.image == image, builds.c.state == BuildState.SUCCEEDED.value)
-        return [ref.removeprefix("refs/tags/") for ref in (await connection.execute(query)).scalars()]
+        query = select(builds.c.ref).where(
+            builds.c.image == image,
+            builds.c.state == BuildState.SUCCEEDED.value,
+            builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
+        )
+        return [ref.removeprefix(TAG_PREFIX) for ref in (await connection.execute(query)).scalars()]
 
 
 def _held(build_id: int, attempt: int, claim: str) -> tuple[Any, ...]:

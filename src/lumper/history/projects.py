@@ -12,9 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from lumper.errors import Conflict, Invalid, NotFound
 from lumper.history.database import Database
 from lumper.history.grants import PROJECT
+from lumper.history.schedule import next_time, schedule_problem
 from lumper.history.tables import grants, projects
 from lumper.model.image import is_repository, repository_name
 from lumper.model.source import GitUrl, Project
+from lumper.model.trigger import BuildRules, rules_from_json, rules_to_json
 
 _LONGEST = 200  # characters of a name
 _SHORTEST_SECRET = 16  # characters
@@ -22,7 +24,8 @@ _SHORTEST_SECRET = 16  # characters
 
 def project_from_row(row: Row[tuple[object, ...]]) -> Project:
     """A row of `projects` as a value."""
-    return Project(**row._mapping)
+    values = {name: row._mapping[name] for name in Project.__dataclass_fields__}
+    return Project(**{**values, "rules": rules_from_json(values["rules"])})
 
 
 class ProjectHistory:
@@ -52,7 +55,7 @@ class ProjectHistory:
         _check(project)
         async with self._database.write() as connection:
             try:
-                await connection.execute(projects.insert().values(**vars(project)))
+                await connection.execute(projects.insert().values(**{**vars(project), "rules": {}}))
             except IntegrityError as exc:
                 raise Conflict(
                     f"There is a project {project.name!r} (or one with the image {project.image!r}) already.",
@@ -83,6 +86,18 @@ class ProjectHistory:
         query = select(projects).where(or_(name == last, name.endswith("/" + last, autoescape=True)))
         async with self._database.read() as connection:
             return [project_from_row(row) for row in await connection.execute(query)]
+
+    async def set_rules(self, name: str, rules: BuildRules) -> Project:
+        """Give a project other rules. Raises NotFound, Invalid."""
+        problems = rules.problems() + ([f"schedule: {words}"] if (words := schedule_problem(rules.schedule)) else [])
+        if problems:
+            raise Invalid(f"The rules are not understood: {'; '.join(problems)}.", hint="See docs/how-to/triggers.md.")
+        project = await self.get(name)
+        due = next_time(rules.schedule, datetime.now(UTC)) if rules.schedule else None
+        values = {"rules": rules_to_json(rules), "next_schedule": due}
+        async with self._database.write() as connection:
+            await connection.execute(update(projects).where(projects.c.id == project.id).values(**values))
+        return replace(project, rules=rules)
 
     async def set_secret(self, name: str, secret: str = "") -> Project:
         """Give a project this webhook secret, or a new random one. Raises NotFound, Invalid."""

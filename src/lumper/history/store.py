@@ -18,6 +18,7 @@ from lumper.history.logs import FolderLogs, Logs
 from lumper.history.outbox import Outbox
 from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
+from lumper.history.triggers import TriggerHistory
 from lumper.model.events import Payload
 from lumper.model.links import Links
 
@@ -37,6 +38,7 @@ class History:
     accounts: Accounts
     logs: Logs
     figures: Figures
+    triggers: TriggerHistory
 
 
 def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes]) -> History:
@@ -55,4 +57,5 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         accounts=Accounts(database),
         logs=DatabaseLogs(database) if database.shared else FolderLogs(logs),
         figures=Figures(database),
+        triggers=TriggerHistory(database),
     )

@@ -68,6 +68,17 @@ projects = Table(
     Column("password", Text, nullable=False, default=""),
     Column("local", Boolean, nullable=False, default=False),
     Column("created_at", Time, nullable=False),
+    Column("rules", JSON, nullable=False, default=dict),  # those that are not the default
+    Column("next_schedule", Time),
+    Column("reconciled_at", Time),
+)
+
+known_tags = Table(  # the tags that a project's repository had when it was last looked at
+    "known_tags",
+    metadata,
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("ref", String(255), primary_key=True),
+    Column("commit", String(64), nullable=False),
 )
 
 deliveries = Table(
@@ -122,6 +133,10 @@ builds = Table(
     Column("hint", Text, nullable=False, default=""),
     Column("log_size", BigInteger, nullable=False, default=0),
     Column("stages", JSON, nullable=False, default=dict),
+    Column("trigger", String(16), nullable=False, default="push"),
+    Column("cause", Text, nullable=False, default=""),
+    Column("before", String(64), nullable=False, default=""),  # what the ref pointed at before the push
+    Column("bases", JSON, nullable=False, default=list),  # the images that it was built from: name and digest
     UniqueConstraint("project_id", "ref", "told_commit", "recipe"),
 )
 

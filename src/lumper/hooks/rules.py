@@ -1,4 +1,4 @@
-"""What becomes of a delivery by the default rules: a pushed tag builds, everything else is ignored. Pure."""
+"""What becomes of a delivery by a project's rules; by the default ones a pushed tag builds, nothing else. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from lumper.errors import HookMalformed, SourceRefused
 from lumper.hooks.payload import shown
 from lumper.hooks.port import Forge, Parsed, Request
-from lumper.model.image import image_tags
+from lumper.model.image import branch_tags, image_tags
 from lumper.model.source import Project, Push, Verdict, is_commit, is_safe_ref, parse_git_url
-
-_BRANCH_PREFIX = "refs/heads/"
+from lumper.model.trigger import BuildRules
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def explain_delivery(forge: Forge, request: Request) -> Explanation:
 
 def explain(parsed: Parsed) -> Explanation:
     """What the delivery would do for a project that it belongs to."""
-    decision = _decide(parsed)
+    decision = _decide(parsed, BuildRules())
     return Explanation(decision.verdict, decision.reason, decision.builds)
 
 
@@ -70,42 +69,51 @@ def decide(parsed: Parsed, project: Project) -> Decision:
     if not candidates(parsed, [project]) or any(push.repository != parsed.repository for push in parsed.pushes):
         reason = f"The delivery is signed by {project.name} but tells of {shown(parsed.repository)}."
         return Decision(Verdict.REFUSED, reason)
-    return _decide(parsed)
+    return _decide(parsed, project.rules)
 
 
-def _decide(parsed: Parsed) -> Decision:
+def _decide(parsed: Parsed, rules: BuildRules) -> Decision:
     if not parsed.pushes:
         return Decision(Verdict.IGNORED, parsed.ignored or f"The event {shown(parsed.event)} moves no ref.")
     distinct = {(push.ref, push.commit, push.deleted): push for push in parsed.pushes}
-    judgements = tuple(judge(push) for push in distinct.values())
+    judgements = tuple(judge(push, rules) for push in distinct.values())
     verdicts = {judgement.verdict for judgement in judgements}
     verdict = next(v for v in (Verdict.BUILD, Verdict.REFUSED, Verdict.IGNORED) if v in verdicts)
     reasons = [judgement.reason for judgement in judgements if judgement.verdict is verdict]
     return Decision(verdict, " ".join(reasons), judgements)
 
 
-def judge(push: Push) -> Judgement:
+def judge(push: Push, rules: BuildRules) -> Judgement:
     """The verdict on one push."""
-    verdict, reason = _verdict_on(push)
+    verdict, reason = _verdict_on(push, rules)
     return Judgement(push, verdict, reason)
 
 
-def _verdict_on(push: Push) -> tuple[Verdict, str]:
+def _verdict_on(push: Push, rules: BuildRules) -> tuple[Verdict, str]:
     name = shown(push.ref)
     if push.deleted or set(push.commit) == {"0"}:
         return Verdict.IGNORED, f"{name} was deleted; a deletion never builds."
-    if push.ref.startswith(_BRANCH_PREFIX):
-        return Verdict.IGNORED, f"The branch {shown(push.ref.removeprefix(_BRANCH_PREFIX))} moved; only tags are built."
+    if push.branch and not rules.builds(push.ref):
+        only = "only tags are built" if not rules.branches else "the project's rules do not build it"
+        return Verdict.IGNORED, f"The branch {shown(push.branch)} moved; {only}."
     if not is_safe_ref(push.ref):
-        return Verdict.REFUSED, f"{name} is not a ref name that Lumper hands to git; rename the tag."
+        return Verdict.REFUSED, f"{name} is not a ref name that Lumper hands to git; rename it."
     if not is_commit(push.commit):
         return Verdict.REFUSED, f"{shown(push.commit)} is not a commit id."
-    if not push.tag:
-        return Verdict.IGNORED, f"{name} is not a tag; only tags are built."
-    tags = image_tags(push.tag)
+    if not push.tag and not push.branch:
+        return Verdict.IGNORED, f"{name} is neither a tag nor a branch."
+    if not rules.builds(push.ref):
+        return Verdict.IGNORED, f"The project's rules do not build the tag {shown(push.tag)}."
+    return _image_of(push)
+
+
+def _image_of(push: Push) -> tuple[Verdict, str]:
+    kind, ref = ("tag", push.tag) if push.tag else ("branch", push.branch)
+    tags = image_tags(push.tag) if push.tag else branch_tags(push.branch)
     if not tags:
-        return Verdict.IGNORED, f"{name} gives no legal image tag; use letters, digits, dots, dashes, at most 128."
-    return Verdict.BUILD, f"The tag {shown(push.tag)} was pushed, for the image tags {', '.join(tags)}."
+        words = "gives no legal image tag; use letters, digits, dots, dashes, at most 128."
+        return Verdict.IGNORED, f"{shown(push.ref)} {words}"
+    return Verdict.BUILD, f"The {kind} {shown(ref)} was pushed, for the image tags {', '.join(tags)}."
 
 
 def candidates(parsed: Parsed, projects: Sequence[Project]) -> list[Project]:

@@ -8,21 +8,31 @@ from enum import StrEnum
 
 from lumper.model.deployment import Service
 from lumper.model.source import Person
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
 
 class BuildState(StrEnum):
-    """queued → running → succeeded | failed | cancelled; a lost or retried attempt goes back to queued."""
+    """queued → running → succeeded | failed | cancelled | skipped; a lost or retried attempt goes back to queued."""
 
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
 
     @property
     def final(self) -> bool:
         """Whether nothing happens to the build any more by itself."""
-        return self in (BuildState.SUCCEEDED, BuildState.FAILED, BuildState.CANCELLED)
+        return self not in (BuildState.QUEUED, BuildState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Base:
+    """An image that a Dockerfile is FROM: its name with tag, and the digest that it had then."""
+
+    name: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Build:
 
     `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
     token: only its result is accepted. `tags` are the image tags that the build moved; `stages` the milliseconds that
-    each stage took.
+    each stage took; `cause` says in words what made it start, where `trigger` does not say it all.
     """
 
     id: int
@@ -54,11 +64,14 @@ class Build:
     hint: str = ""
     log_size: int = 0
     stages: dict[str, int] = field(default_factory=dict)
+    trigger: Trigger = Trigger.PUSH
+    cause: str = ""
+    bases: tuple[Base, ...] = ()
 
     @property
     def tag(self) -> str:
-        """The git tag, or the whole ref where it is none."""
-        return self.ref.removeprefix("refs/tags/")
+        """The git tag, or the branch."""
+        return self.ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)
 
     @property
     def seconds(self) -> float | None:
@@ -101,11 +114,12 @@ Progress = Step | Output
 
 
 class Outcome(StrEnum):
-    """How an attempt ended."""
+    """How an attempt ended. What is skipped was not to be built, by the commit's own word; `error` says why."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
@@ -126,3 +140,4 @@ class Result:
     temporary: bool = False
     service: Service | None = None
     stages: dict[str, int] = field(default_factory=dict)
+    bases: tuple[Base, ...] = ()

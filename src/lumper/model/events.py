@@ -31,7 +31,10 @@ def worker_topic(worker: str) -> str:
 
 @dataclass(frozen=True)
 class BuildJob:
-    """Build this commit and push it as `image`:`push_tag`. `image` has no registry host: the worker adds its own."""
+    """Build this commit and push it as `image`:`push_tag`. `image` has no registry host: the worker adds its own.
+
+    `before` is what the ref pointed at before the push, "" where that is not known.
+    """
 
     build_id: int
     attempt: int
@@ -43,6 +46,8 @@ class BuildJob:
     commit: str
     image: str
     push_tag: str
+    trigger: str = "push"
+    before: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+
 LATEST = "latest"
 PRIVATE_PREFIX = "_build-"  # tags of builds that are not accepted yet: never listed, never moved by people
 
@@ -63,15 +65,29 @@ def image_tags(git_tag: str) -> tuple[str, ...]:
     """
     match = _VERSION.fullmatch(git_tag)
     if match is None:
-        legal = _NOT_LEGAL.sub("-", git_tag).lstrip(".-")[:128]
-        if legal.startswith(PRIVATE_PREFIX):
-            legal = legal.lstrip("_")
-        return (legal,) if is_tag(legal) else ()
+        return _legal(git_tag)
     major, minor, patch, pre = match["major"], match["minor"], match["patch"], match["pre"] or ""
     exact = f"{major}.{minor}.{patch}{pre}" + _NOT_LEGAL.sub("_", match["meta"] or "")
     if len(exact) > 128:
         return ()
     return (exact,) if pre else (exact, f"{major}.{minor}", major, LATEST)
+
+
+def _legal(name: str) -> tuple[str, ...]:
+    legal = _NOT_LEGAL.sub("-", name).lstrip(".-")[:128]
+    if legal.startswith(PRIVATE_PREFIX):
+        legal = legal.lstrip("_")
+    return (legal,) if is_tag(legal) else ()
+
+
+def branch_tags(branch: str) -> tuple[str, ...]:
+    """The image tag that a branch moves: its name made legal, and told apart from what versions move.
+
+    >>> branch_tags("feature/login"), branch_tags("1.2"), branch_tags("latest")
+    (('feature-login',), ('branch-1.2',), ('branch-latest',))
+    """
+    version_like = branch == LATEST or re.fullmatch(r"v?\d+(\.\d+)*.*", branch)
+    return _legal(f"branch-{branch}" if version_like else branch)
 
 
 def version_key(git_tag: str) -> tuple[int, int, int] | None:
@@ -80,14 +96,17 @@ def version_key(git_tag: str) -> tuple[int, int, int] | None:
     return (int(match["major"]), int(match["minor"]), int(match["patch"])) if match and not match["pre"] else None
 
 
-def moved_tags(git_tag: str, built_before: Iterable[str]) -> tuple[str, ...]:
-    """Those of `image_tags(git_tag)` that a successful build moves, given the git tags that were built before.
+def moved_tags(ref: str, built_before: Iterable[str]) -> tuple[str, ...]:
+    """The image tags that a successful build of a tag or branch moves, given the git tags that were built before.
 
     A patch of an old line does not take `latest`, `1` or `1.2` back from a higher version.
 
-    >>> moved_tags("v1.2.4", ["v1.3.0", "v2.0.0"])
+    >>> moved_tags("refs/tags/v1.2.4", ["v1.3.0", "v2.0.0"])
     ('1.2.4', '1.2')
     """
+    if ref.startswith(BRANCH_PREFIX):
+        return branch_tags(ref.removeprefix(BRANCH_PREFIX))
+    git_tag = ref.removeprefix(TAG_PREFIX)
     version, wanted = version_key(git_tag), image_tags(git_tag)
     if version is None:
         return wanted

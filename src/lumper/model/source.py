@@ -9,8 +9,8 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from lumper.errors import SourceRefused
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, BuildRules
 
-TAG_PREFIX = "refs/tags/"
 _SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^:\s]+)")
 _HELPER = re.compile(r"[A-Za-z0-9+.-]*::")  # gitremote-helpers(7): `ext::` runs a program
 _PATH_PART = re.compile(r"[\w.~+ -]+")
@@ -103,6 +103,7 @@ class Project:
     username: str = ""
     password: str = field(default="", repr=False)
     local: bool = False
+    rules: BuildRules = field(default_factory=BuildRules)
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ class Push:
     def tag(self) -> str:
         """The tag's name, or "" for any other ref."""
         return self.ref.removeprefix(TAG_PREFIX) if self.ref.startswith(TAG_PREFIX) else ""
+
+    @property
+    def branch(self) -> str:
+        """The branch's name, or "" for any other ref."""
+        return self.ref.removeprefix(BRANCH_PREFIX) if self.ref.startswith(BRANCH_PREFIX) else ""
 
 
 class Verdict(StrEnum):

@@ -110,6 +110,8 @@ class Acceptance:
                 await builds.end(connection, row.id, BuildState.CANCELLED, **common, error=result.error)
             case Outcome.CANCELLED:  # nobody asked for that
                 await builds.lost(connection, row)
+            case Outcome.SKIPPED:
+                await builds.end(connection, row.id, BuildState.SKIPPED, **common, error=result.error)
             case Outcome.FAILED:
                 decision = after_temporary_failure(row.failures + 1)
                 if result.temporary and isinstance(decision, TryAgain) and not row.cancel_requested:
@@ -123,7 +125,7 @@ class Acceptance:
     ) -> None:
         builds = self._history.builds
         manifest = await self._history.images.manifest(row.image, result.digest)
-        tags = moved_tags(row.ref.removeprefix("refs/tags/"), await builds.succeeded_tags(connection, row.image))
+        tags = moved_tags(row.ref, await builds.succeeded_tags(connection, row.image))
         try:
             actor = Actor(row.pusher_name, "build")
             await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC), actor)
@@ -133,6 +135,7 @@ class Acceptance:
             return
         hint = await self._deployable(connection, row, result.service)
         pushed = {
+            "bases": [vars(base) for base in result.bases],
             "digest": result.digest,
             "size": manifest.total if manifest else 0,
             "tags": list(tags),

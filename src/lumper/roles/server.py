@@ -23,6 +23,7 @@ from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
 from lumper.roles.leader import lead
 from lumper.roles.relay import relay
+from lumper.roles.triggers import Triggers
 from lumper.web.shortcut import protocols
 from lumper.web.tls import Certificate
 
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 _EXPIRE_SECONDS = 5.0
 _NAMES_SECONDS = 5.0
 _UPLOADS_SECONDS = 600.0
+_SCHEDULE_SECONDS = 15.0
+_RECONCILE_SECONDS = 30.0
 _UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 _SHUTDOWN_SECONDS = 3.0
 _IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)
@@ -53,12 +56,14 @@ class Server:
         registry: Registry,
         broker: Broker,
         metrics: Metrics,
+        triggers: Triggers,
         *,
         gc_interval: float = 0.0,
         tls: Certificate | None = None,
         local: socket.socket | None = None,
     ) -> None:
         self._metrics = metrics
+        self._triggers = triggers
         self._tls = tls
         self._local = local
         self._gc_interval = gc_interval
@@ -110,11 +115,25 @@ class Server:
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self._registry.pulls.flush),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
+        parts |= {
+            "schedule": lambda: self._alone("schedule", _SCHEDULE_SECONDS, self._triggers.keep_schedules),
+            "reconcile": lambda: self._alone("reconcile", _RECONCILE_SECONDS, self._triggers.reconcile),
+        }
         if self._tls is not None:
             parts["tls"] = self._tls.watch
         if self._gc_interval:
             parts["gc"] = self._collect_for_ever
         return parts
+
+    async def _alone(self, name: str, period: float, action: Callable[[], Awaitable[None]]) -> None:
+        """Do it every `period` seconds for ever, as one of several servers at a time."""
+
+        async def alone() -> None:
+            async with self._history.database.alone(name) as mine:
+                if mine:
+                    await action()
+
+        await forever(name, period, alone)
 
     def _published(self, topic: str, body: bytes) -> None:
         """Count what people are told of: every end of a build or rollout."""

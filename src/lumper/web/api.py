@@ -151,7 +151,7 @@ class Api:
             before=before or None,
             images=await images_seen_by(identity_of(request), self._history),
         )
-        return answer([_build(build) for build in found])
+        return answer([shown_build(build) for build in found])
 
     async def _build(self, request: web.Request) -> Build:
         """The build, if whoever asks may see it; the mailer may see all. Raises NotFound."""
@@ -165,17 +165,18 @@ class Api:
         """One build; for administrators with its rollout."""
         build = await self._build(request)
         whole = identity_of(request).role in PEOPLE
-        return answer({**_build(build), "rollout": await self._history.rollouts.of_build(build.id) if whole else None})
+        rollout = await self._history.rollouts.of_build(build.id) if whole else None
+        return answer({**shown_build(build), "rollout": rollout})
 
     @describe(ShownBuild)
     async def cancel_build(self, request: web.Request) -> web.Response:
         """Cancel a build."""
-        return answer(_build(await self._history.builds.cancel(id_of(request))))
+        return answer(shown_build(await self._history.builds.cancel(id_of(request))))
 
     @describe(ShownBuild)
     async def restart_build(self, request: web.Request) -> web.Response:
         """Build the same commit again."""
-        return answer(_build(await self._history.builds.restart(id_of(request))))
+        return answer(shown_build(await self._history.builds.restart(id_of(request))))
 
     @describe(
         str, query={"attempt": Number, "offset": Number, "follow": Literal["0", "1"]}, media_type="application/jsonl"
@@ -241,7 +242,8 @@ class Api:
         return answer(await self._history.rollouts.newest(service=service, limit=limit))
 
 
-def _build(build: Build) -> dict[str, Any]:
+def shown_build(build: Build) -> dict[str, Any]:
+    """A build as the API shows it."""
     return {**vars(build), "tag": build.tag, "seconds": build.seconds}
 
 

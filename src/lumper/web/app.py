@@ -47,6 +47,7 @@ def make_app(
     receiver: hooks.Receiver,
     forges: Sequence[Forge],
     replayer: deliveries.Replayer,
+    starter: projects.Starter,
     mail: MailReader,
     links: Links,
     metrics: Metrics,
@@ -70,7 +71,7 @@ def make_app(
     hooks.add_routes(app, receiver, forges)
     endpoints = api.Api(history, auth, links)
     api.add_routes(app, endpoints)
-    projects.add_routes(app, endpoints, history.projects, links, allow_local)
+    projects.add_routes(app, endpoints, history.projects, links, starter, allow_local)
     deliveries.add_routes(app, endpoints, history, replayer)
     queues.add_routes(app, endpoints, broker)
     care.add_routes(app, endpoints, registry)
@@ -84,5 +85,5 @@ def make_app(
         app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests, limits=limits
     )
     watch.add_routes(app, endpoints, watch.Watch(metrics, history.figures, broker, registry, data))
-    pages.add_routes(app, history, auth, mail, links, replayer)
+    pages.add_routes(app, history, auth, mail, links, replayer, starter)
     return app

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from lumper.errors import SourceRefused
 from lumper.history.projects import ProjectHistory
 from lumper.hooks.guide import GUIDES, likely_forge
+from lumper.model.build import Build
 from lumper.model.links import Links
 from lumper.model.people import Identity, Role
 from lumper.model.source import GitUrl, Project, parse_git_url
-from lumper.web.api import IDENTITY, PEOPLE, Api, answer, body_of
+from lumper.web.api import IDENTITY, PEOPLE, Api, answer, body_of, shown_build
 from lumper.web.openapi import describe
-from lumper.web.shapes import HIDDEN, Credentials, NewProject, NewSecret, PrivateProject, PublicProject
+from lumper.web.shapes import (
+    HIDDEN,
+    Credentials,
+    NewBuild,
+    NewProject,
+    NewRules,
+    NewSecret,
+    PrivateProject,
+    PublicProject,
+    ShownBuild,
+)
+
+
+class Starter(Protocol):
+    """Starts builds that somebody asks for."""
+
+    async def start(self, project: Project, name: str, who: str) -> Build:
+        """Build a tag, a branch, or a ref by its full name. Raises NotFound, Invalid, SourceError."""
 
 
 class Projects:
     """The handlers. `allow_local` are folders whose repositories may be named by their path."""
 
-    def __init__(self, projects: ProjectHistory, links: Links, allow_local: tuple[Path, ...]) -> None:
+    def __init__(self, projects: ProjectHistory, links: Links, starter: Starter, allow_local: tuple[Path, ...]) -> None:
         self._projects = projects
+        self._starter = starter
         self._links = links
         self._allow_local = allow_local
 
@@ -68,6 +88,21 @@ class Projects:
         secret = new.get_secret_value() if new else ""
         return answer(self._private(await self._projects.set_secret(request.match_info["name"], secret)))
 
+    @describe(PrivateProject, body=NewRules)
+    async def set_rules(self, request: web.Request) -> web.Response:
+        """Change what starts the project's builds; rules that are not given stay as they are."""
+        given = (await body_of(request, NewRules)).model_dump(exclude_unset=True)
+        name = request.match_info["name"]
+        rules = replace((await self._projects.get(name)).rules, **given)
+        return answer(self._private(await self._projects.set_rules(name, rules)))
+
+    @describe(ShownBuild, status=201, body=NewBuild)
+    async def start(self, request: web.Request) -> web.Response:
+        """Build a tag or branch now; what was built before is built again."""
+        new = await body_of(request, NewBuild)
+        project = await self._projects.get(request.match_info["name"])
+        return answer(shown_build(await self._starter.start(project, new.ref, request[IDENTITY].name)), 201)
+
     @describe(Credentials)
     async def credentials(self, request: web.Request) -> web.Response:
         """For workers: how to log in at the project's git server."""
@@ -87,14 +122,21 @@ def _public(project: Project) -> dict[str, Any]:
 
 
 def add_routes(
-    app: web.Application, api: Api, history: ProjectHistory, links: Links, allow_local: tuple[Path, ...]
+    app: web.Application,
+    api: Api,
+    history: ProjectHistory,
+    links: Links,
+    starter: Starter,
+    allow_local: tuple[Path, ...],
 ) -> None:
     """Serve the part of the API about projects."""
-    projects = Projects(history, links, allow_local)
+    projects = Projects(history, links, starter, allow_local)
     one = "/api/v1/projects/{name:.+}"
     app.router.add_get("/api/v1/projects", api.allowed(projects.show_all, *PEOPLE), allow_head=False)
     app.router.add_post("/api/v1/projects", api.allowed(projects.add, *PEOPLE))
     app.router.add_get(one + "/credentials", api.allowed(projects.credentials, *PEOPLE, Role.WORKER), allow_head=False)
+    app.router.add_put(one + "/rules", api.allowed(projects.set_rules, *PEOPLE))
+    app.router.add_post(one + "/builds", api.allowed(projects.start, *PEOPLE))
     app.router.add_put(one + "/secret", api.allowed(projects.set_secret, *PEOPLE))
     app.router.add_get(one, api.allowed(projects.show, *PEOPLE), allow_head=False)
     app.router.add_delete(one, api.allowed(projects.remove, *PEOPLE))

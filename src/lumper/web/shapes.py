@@ -131,6 +131,27 @@ class NewProject(BaseModel):
     allow_local: bool = False
 
 
+class NewRules(BaseModel):
+    """The body of PUT /api/v1/projects/{name}/rules: what is not given stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tags: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+    schedule: str = ""
+    schedule_ref: str = ""
+    reconcile: bool = True
+    base_images: bool = False
+
+
+class NewBuild(BaseModel):
+    """The body of POST /api/v1/projects/{name}/builds: a tag, a branch, or the full name of a ref."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ref: str
+
+
 class NewSecret(BaseModel):
     """The body of PUT /api/v1/projects/{name}/secret; without a secret one is made."""
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from lumper.build.checkout import Limits, Mirrors
 from lumper.build.port import Login as EngineLogin
+from lumper.build.remotes import Remotes
 from lumper.build.run import Builder, GitCredentials, RegistryLogin
 from lumper.config import Config
 from lumper.deploy.port import Login as HostLogin
@@ -30,6 +31,7 @@ from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
+from lumper.roles.triggers import Triggers
 from lumper.roles.worker import Worker
 from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host, open_upstreams
 
@@ -79,6 +81,7 @@ def assemble_app(
     registry: Registry,
     links: Links,
     metrics: Metrics,
+    triggers: Triggers,
 ) -> web.Application:
     """Everything on the one port."""
     from lumper.notify.channels.maildir import MaildirReader
@@ -97,6 +100,7 @@ def assemble_app(
         receiver,
         forges,
         Replayer(history, receiver, forges),
+        triggers,
         MaildirReader(folder.folder("mail")),
         links,
         metrics,
@@ -128,6 +132,18 @@ def sign_in_builds(folder: DataFolder) -> RegistryLogin:
 
 def _key_file(folder: DataFolder) -> Path:
     return folder.folder("keys") / "registry.pem"
+
+
+def assemble_triggers(config: Config, folder: DataFolder, history: History) -> Triggers:
+    """What starts builds without a delivery."""
+    ssh = folder.folder("ssh")
+    remotes = Remotes(
+        folder.folder("mirrors") / "server",
+        ssh_key=config.git.ssh_key or ssh / "id_ed25519",
+        known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
+        strict_host_keys=config.git.ssh_known_hosts is not None,
+    )
+    return Triggers(history, remotes)
 
 
 def assemble_worker(

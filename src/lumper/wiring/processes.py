@@ -27,6 +27,7 @@ from lumper.wiring.assembly import (
     assemble_app,
     assemble_deployer,
     assemble_mailer,
+    assemble_triggers,
     assemble_worker,
     open_own_history,
     open_registry,
@@ -58,7 +59,8 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         metrics = Metrics()
         registry = open_registry(config, folder, storage, history, metrics)
         stack.push_async_callback(registry.close)
-        app = assemble_app(config, folder, history, broker, registry, where.links, metrics)
+        triggers = assemble_triggers(config, folder, history)
+        app = assemble_app(config, folder, history, broker, registry, where.links, metrics, triggers)
         server = Server(
             app,
             listener,
@@ -66,6 +68,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             registry,
             broker,
             metrics,
+            triggers,
             gc_interval=config.registry.gc_interval,
             tls=tls,
             local=local,
@@ -171,7 +174,8 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             metrics = Metrics()
             registry = open_registry(config, folder, storage, history, metrics)
             stack.push_async_callback(registry.close)
-            app = assemble_app(config, folder, history, broker, registry, links, metrics)
+            triggers = assemble_triggers(config, folder, history)
+            app = assemble_app(config, folder, history, broker, registry, links, metrics, triggers)
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

@@ -14,10 +14,11 @@ from lumper.hooks.delivery import (
 from lumper.hooks.payload import Payload, read_payload
 from lumper.hooks.port import Parsed, Request
 from lumper.hooks.signature import fits
-from lumper.model.source import TAG_PREFIX, Person, Push
+from lumper.model.source import Person, Push
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
 _PUSH = "repo:push"
-_PREFIXES = {"tag": TAG_PREFIX, "branch": "refs/heads/"}
+_PREFIXES = {"tag": TAG_PREFIX, "branch": BRANCH_PREFIX}
 
 
 class BitbucketCloud:

@@ -26,7 +26,8 @@ from lumper.hooks.delivery import (
 )
 from lumper.hooks.payload import Payload, read_payload
 from lumper.hooks.port import Parsed, Request
-from lumper.model.source import TAG_PREFIX, Person, Push
+from lumper.model.source import Person, Push
+from lumper.model.trigger import TAG_PREFIX
 
 _PUSHES = ("push", "tag_push")
 _KEY_PREFIX = "whsec_"

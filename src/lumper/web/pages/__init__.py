@@ -31,6 +31,7 @@ from lumper.web.pages.projects import ProjectPages
 from lumper.web.pages.services import ServicePages
 from lumper.web.pages.sign_in import SignIn
 from lumper.web.pages.site import VIEWERS, Site
+from lumper.web.projects import Starter
 from lumper.web.security import add_headers
 from lumper.web.sse import Streams
 
@@ -44,6 +45,7 @@ def add_routes(
     mail: MailReader,
     links: Links,
     replayer: Replayer,
+    starter: Starter,
 ) -> None:
     """Serve the pages."""
     assets = Assets()
@@ -55,7 +57,7 @@ def add_routes(
     app.router.add_get("/static/{version}/{name:.+}", assets.serve)
     app.router.add_get("/events", site.page(streams.changes, VIEWERS), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
-    BuildPages(site, history, streams).add_routes(app.router)
+    BuildPages(site, history, streams, starter).add_routes(app.router)
     ImagePages(site, history).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history).add_routes(app.router)

@@ -11,6 +11,7 @@ from lumper.model.people import PEOPLE
 from lumper.web.log_lines import text_of
 from lumper.web.pages.formats import stations
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
+from lumper.web.projects import Starter
 from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.sse import Streams, log_events
 
@@ -20,7 +21,8 @@ _A_PAGE = 50
 class BuildPages:
     """The handlers."""
 
-    def __init__(self, site: Site, history: History, streams: Streams) -> None:
+    def __init__(self, site: Site, history: History, streams: Streams, starter: Starter) -> None:
+        self._starter = starter
         self._site = site
         self._history = history
         self._streams = streams
@@ -31,6 +33,7 @@ class BuildPages:
         router.add_get("/", page(self.all, VIEWERS))
         router.add_get("/builds", page(self.to_all, VIEWERS))
         router.add_get(one, page(self.one, VIEWERS))
+        router.add_post("/builds/start", page(self.start))
         router.add_post(one + "/cancel", page(self.cancel))
         router.add_post(one + "/restart", page(self.restart))
         router.add_get(one + "/log.txt", page(self.text, VIEWERS))
@@ -77,6 +80,14 @@ class BuildPages:
         """Cancel the build and show it."""
         build = await self._history.builds.cancel(_id(request))
         self._history.logs.wake()
+        raise web.HTTPSeeOther(f"/builds/{build.id}")
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        """Build a tag or branch of a project because somebody asks for it, and show it."""
+        form = await request.post()
+        project = await self._history.projects.get(str(form.get("project", "")))
+        who = request[IDENTITY].name
+        build = await self._starter.start(project, str(form.get("ref", "")).strip(), who)
         raise web.HTTPSeeOther(f"/builds/{build.id}")
 
     async def restart(self, request: web.Request) -> web.StreamResponse:

@@ -84,6 +84,9 @@ def marked(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
+_ENDED_BY_WILL = (BuildState.CANCELLED, BuildState.SKIPPED)
+
+
 @dataclass(frozen=True)
 class Bar:
     """One stage in the small picture of a build's time: `x` and `width` in percent."""
@@ -134,7 +137,7 @@ def _queue(build: Build) -> Station:
     if build.state is BuildState.QUEUED:
         return Station("queue", "active", since=build.created_at)
     if build.started_at is None:
-        return Station("queue", "cancelled" if build.state is BuildState.CANCELLED else "failed")
+        return Station("queue", "cancelled" if build.state in _ENDED_BY_WILL else "failed")
     waited = (build.started_at - build.created_at).total_seconds()
     return Station("queue", "done", took(waited) if build.attempt == 1 else "")
 
@@ -145,7 +148,7 @@ def _stage(build: Build, name: str) -> Station:
     first_missing = next(stage for stage in _STAGES if stage not in build.stages) == name
     if not build.state.final or not first_missing or build.started_at is None:
         return Station(name, "waiting")
-    return Station(name, "cancelled" if build.state is BuildState.CANCELLED else "failed")
+    return Station(name, "cancelled" if build.state in _ENDED_BY_WILL else "failed")
 
 
 def _rollout(rollout: Rollout) -> Station:

@@ -1,0 +1,96 @@
+"""What is due by itself: tags that nobody told of, schedules, and base images that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumper.history.builds import build_from_row
+from lumper.history.database import Database
+from lumper.history.projects import project_from_row
+from lumper.history.schedule import next_time
+from lumper.history.tables import builds, known_tags, projects
+from lumper.model.build import Build, BuildState
+from lumper.model.source import Project
+from lumper.model.trigger import TAG_PREFIX
+
+
+class TriggerHistory:
+    """When each project was last looked at, and what there was then."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def unreconciled(self, older_than: timedelta) -> list[Project]:
+        """The projects whose tags were not looked at for so long, the longest first."""
+        before = datetime.now(UTC) - older_than
+        query = select(projects).where(or_(projects.c.reconciled_at.is_(None), projects.c.reconciled_at < before))
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.order_by(projects.c.reconciled_at.asc().nulls_first()))
+            return [project for row in rows if (project := project_from_row(row)).rules.reconcile]
+
+    async def known_tags(self, project_id: str) -> dict[str, str] | None:
+        """The tags and their commits when the repository was last looked at; None before the first time."""
+        async with self._database.read() as connection:
+            seen = select(projects.c.reconciled_at).where(projects.c.id == project_id)
+            if (await connection.execute(seen)).scalar() is None:
+                return None
+            query = select(known_tags.c.ref, known_tags.c.commit).where(known_tags.c.project_id == project_id)
+            return {row.ref: row.commit for row in await connection.execute(query)}
+
+    async def reconciled(
+        self, connection: AsyncConnection, project_id: str, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """In the caller's transaction: the repository was looked at now, and has these tags; None: it could not be."""
+        if tags is not None:
+            await connection.execute(delete(known_tags).where(known_tags.c.project_id == project_id))
+            rows = [{"project_id": project_id, "ref": ref, "commit": commit} for ref, commit in tags.items()]
+            if rows:
+                await connection.execute(insert(known_tags), rows)
+        now = datetime.now(UTC)
+        await connection.execute(update(projects).where(projects.c.id == project_id).values(reconciled_at=now))
+
+    async def built(self, project_id: str) -> dict[str, set[str]]:
+        """What was built, or is about to be, of each ref: the ids that the deliveries told, and the commits."""
+        query = select(builds.c.ref, builds.c.told_commit, builds.c.commit).where(builds.c.project_id == project_id)
+        found: dict[str, set[str]] = {}
+        async with self._database.read() as connection:
+            for row in await connection.execute(query):
+                found.setdefault(row.ref, set()).update((row.told_commit, row.commit))
+        return found
+
+    async def scheduled(self) -> list[Project]:
+        """The projects whose time has come."""
+        query = select(projects).where(projects.c.next_schedule <= datetime.now(UTC))
+        async with self._database.read() as connection:
+            return [project_from_row(row) for row in await connection.execute(query)]
+
+    async def take_schedule(self, connection: AsyncConnection, project: Project) -> None:
+        """In the caller's transaction: this time was used; times that were missed meanwhile are not made up for."""
+        due = next_time(project.rules.schedule, datetime.now(UTC)) if project.rules.schedule else None
+        await connection.execute(update(projects).where(projects.c.id == project.id).values(next_schedule=due))
+
+    async def newest_tag(self, project_id: str) -> Build | None:
+        """The newest succeeded build of a tag."""
+        query = (
+            select(builds)
+            .where(
+                builds.c.project_id == project_id,
+                builds.c.state == BuildState.SUCCEEDED.value,
+                builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
+            )
+            .order_by(builds.c.id.desc())
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        return build_from_row(row) if row is not None else None
+
+    async def with_base_images(self) -> list[Project]:
+        """The projects that are built again when a base image changes."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(projects))
+            return [project for row in rows if (project := project_from_row(row)).rules.base_images]

@@ -1,0 +1,73 @@
+"""What starts the builds of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lumper.model.patterns import matches, pattern_problem
+
+TAG_PREFIX = "refs/tags/"
+BRANCH_PREFIX = "refs/heads/"
+
+
+class Trigger(StrEnum):
+    """Why a build was started.
+
+    push      a forge told of a push
+    missed    the forge told nothing, and the tag is there
+    schedule  the time had come
+    manual    somebody asked for it
+    base      a base image has another digest than the last time
+    """
+
+    PUSH = "push"
+    MISSED = "missed"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    BASE = "base"
+
+
+@dataclass(frozen=True)
+class BuildRules:
+    """The rules of a project. `tags` and `branches` are patterns as in model/patterns.py.
+
+    `schedule` is a line of cron(5) in UTC, "" for never; it builds `schedule_ref`, a full name, or, where that is "",
+    the newest tag that was built. `reconcile`: look for tags that the forge did not tell of. `base_images`: build the
+    newest tag again when one of its base images has another digest.
+    """
+
+    tags: tuple[str, ...] = ("**",)
+    branches: tuple[str, ...] = ()
+    schedule: str = ""
+    schedule_ref: str = ""
+    reconcile: bool = True
+    base_images: bool = False
+
+    def builds(self, ref: str) -> bool:
+        """Whether a push of this ref is to be built."""
+        if ref.startswith(TAG_PREFIX):
+            return matches(self.tags, ref.removeprefix(TAG_PREFIX))
+        return ref.startswith(BRANCH_PREFIX) and matches(self.branches, ref.removeprefix(BRANCH_PREFIX))
+
+    def problems(self) -> list[str]:
+        """What is wrong with them, but for the line of cron."""
+        told = {pattern: pattern_problem(pattern) for pattern in self.tags + self.branches}
+        found = [f"{pattern!r}: {words}" for pattern, words in told.items() if words]
+        if self.schedule_ref and not self.schedule_ref.startswith((BRANCH_PREFIX, TAG_PREFIX)):
+            found.append(f"{self.schedule_ref!r} is not the full name of a ref; write refs/heads/main")
+        return found
+
+
+def rules_from_json(values: Mapping[str, Any]) -> BuildRules:
+    """Rules as they are stored: a JSON object with the fields that differ from the defaults, lists for tuples."""
+    known = BuildRules.__dataclass_fields__
+    given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known}
+    return BuildRules(**given)
+
+
+def rules_to_json(rules: BuildRules) -> dict[str, Any]:
+    """The other way round."""
+    return {key: value for key, value in vars(rules).items() if value != getattr(BuildRules(), key)}
