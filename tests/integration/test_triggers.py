@@ -222,7 +222,10 @@ def builder(tmp_path: Path) -> Builder:
     async def nobody(_project: str) -> None:
         return None
 
-    return Builder(DummyEngine(), Mirrors(tmp_path / "mirrors"), "127.0.0.1:1", Login("w", "t"), nobody, 60.0)
+    async def login(_build: int, _attempt: int) -> Login:
+        return Login("w", "t")
+
+    return Builder(DummyEngine(), Mirrors(tmp_path / "mirrors"), "127.0.0.1:1", login, nobody, 60.0)
 
 
 def job(origin: Repository, ref: str, commit: str, **more: Any) -> BuildJob:
