@@ -8,6 +8,7 @@ from lumper.errors import Invalid, NotFound
 from lumper.history.store import History
 from lumper.model.build import Build, BuildState
 from lumper.model.people import PEOPLE
+from lumper.web.incoming import form_of
 from lumper.web.log_lines import text_of
 from lumper.web.pages.formats import stations
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
@@ -84,10 +85,10 @@ class BuildPages:
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         """Build a tag or branch of a project because somebody asks for it, and show it."""
-        form = await request.post()
-        project = await self._history.projects.get(str(form.get("project", "")))
+        form = await form_of(request)
+        project = await self._history.projects.get(form.get("project", ""))
         who = request[IDENTITY].name
-        build = await self._starter.start(project, str(form.get("ref", "")).strip(), who)
+        build = await self._starter.start(project, form.get("ref", "").strip(), who)
         raise web.HTTPSeeOther(f"/builds/{build.id}")
 
     async def restart(self, request: web.Request) -> web.StreamResponse:
