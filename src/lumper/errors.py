@@ -340,9 +340,13 @@ class RemoteUnauthorized(RemoteError):
 class RemoteNotFound(RemoteError):
     """The other registry has no such image."""
 
+    default_hint = "Compare the name with what people pull; some registries answer so to whom they do not know."
+
 
 class RemoteInvalid(RemoteError):
     """What the other registry sent is not what was asked for."""
+
+    default_hint = "Nothing of it was kept; its operator should hear of it."
 
 
 class ArchiveError(LumperError):

@@ -21,7 +21,15 @@ from lumper.registry.gc import Policy
 from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream
-from parts.live_registry import OCI_INDEX, OCI_MANIFEST, LiveRegistry, RegistryClient, image_index, live_registry
+from parts.live_registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    LiveRegistry,
+    RegistryClient,
+    image_index,
+    image_manifest,
+    live_registry,
+)
 from parts.upstream import Door, basic, upstream
 
 QUICK = Patience(attempts=2, longest=0.1, connect=2, idle=5)
@@ -326,10 +334,36 @@ async def test_what_nobody_asks_for_is_collected(door: Door, pusher: RegistryCli
         for _ in range(3):  # what loses its last reason is young for a moment
             await live.registry.collector.run()
 
-        assert (await live.registry.listings.tags("hub/app", "", 10)).names == []
+        assert await live.registry.metadata.tags("hub/app") == []
         assert await client.status("GET", "/v2/own/manifests/1") == 200
-        assert len(live.files) == 3  # config, layer and manifest of our own
+        assert len([file for file in live.files if "blobs" in file.parts]) == 3  # our own config, layer and manifest
         assert await client.status("GET", "/v2/hub/app/manifests/1") == 200
+
+
+async def test_tags_and_referrers_are_listed_as_upstream_lists_them(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    subject = await pusher.push_image("app", "1")
+    await pusher.push_image("app", "2", b"other")
+    size = len(await body(pusher, "/v2/app/manifests/1"))
+    blob = await pusher.push_blob("app", b"{}")
+    about = {"mediaType": OCI_MANIFEST, "digest": subject, "size": size}
+    sbom = image_manifest((blob, 2), (blob, 2), subject=about, artifactType="application/sbom")
+    signature = await pusher.push_manifest("app", "s", sbom)
+
+    async def away(_request: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async with mirror(ttl=600.0) as (_, client):
+        await body(client, "/v2/hub/app/manifests/1")
+        for path, found in {"tags/list": ["1", "2", "s"], "tags/list?n=1&last=1": ["2"]}.items():
+            assert json.loads(await body(client, f"/v2/hub/app/{path}"))["tags"] == found
+        for kind, found in {"application/sbom": [signature], "other": []}.items():
+            index = json.loads(await body(client, f"/v2/hub/app/referrers/{subject}?artifactType={kind}"))
+            assert [one["digest"] for one in index["manifests"]] == found
+        assert door.count("GET", f"/referrers/{subject}") == 1
+        door.first = away
+        assert json.loads(await body(client, "/v2/hub/app/tags/list"))["tags"] == ["1"]
 
 
 async def test_a_rightless_client_makes_nobody_ask_upstream(door: Door, mirror: Mirror) -> None:

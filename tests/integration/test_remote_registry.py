@@ -240,3 +240,10 @@ async def test_what_fails_for_a_moment_is_tried_again(live: LiveRegistry, admin:
         assert (await remote.manifest("app", "1")).manifest.digest == digest
         await remote.close()
     assert len(failures) == 2
+
+
+async def test_a_token_that_is_not_enough_is_a_refusal_and_not_a_circle(live: LiveRegistry) -> None:
+    deployer = RemoteRegistry(live.url, Credentials("any", live.tokens[Role.MAILER]), patience=QUICK)
+    with pytest.raises(RemoteUnauthorized):
+        await deployer.digest("app", "1")
+    await deployer.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from lumper.model.people import Role
 from parts.live_registry import LiveRegistry, RegistryClient, live_registry
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -21,12 +22,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 @dataclass
 class Door:
     """Stands in front of a registry. `asked` counts by method and path, `seen` are the Authorization headers by path.
+    `token` may do everything at the registry.
 
     `first` may answer in the registry's place. `gate`, if set, holds back all but the first bytes of large blobs.
     """
 
     url: str = ""
     behind: str = ""
+    token: str = ""
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
     seen: list[tuple[str, str]] = field(default_factory=list)
     first: Handler | None = None
@@ -91,7 +94,7 @@ async def upstream(data: Path) -> AsyncIterator[tuple[Door, RegistryClient]]:
 @asynccontextmanager
 async def opened(live: LiveRegistry) -> AsyncIterator[tuple[Door, RegistryClient]]:
     """A door in front of a registry."""
-    door = Door(behind=live.url)
+    door = Door(behind=live.url, token=live.tokens[Role.ADMIN])
     async with serving(door.answer) as url, aiohttp.ClientSession() as session:
         door.url = url
         yield door, RegistryClient(session, live.url)

@@ -64,7 +64,7 @@ class Client:
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
         self._parts = _http_url(self.url)
-        self._token = token
+        self.token = token
 
     def get(self, path: str, **query: object) -> Any:
         """GET /api/v1/path. Values that are None or "" are left out of the query."""
@@ -124,7 +124,7 @@ class Client:
         connection = self._connection()
         try:
             connection.putrequest(method, target)
-            connection.putheader("Authorization", f"Bearer {self._token}".encode("latin-1", "replace"))
+            connection.putheader("Authorization", f"Bearer {self.token}".encode("latin-1", "replace"))
             data = json.dumps(body).encode() if body is not None else b""
             connection.putheader("Content-Type", "application/json")
             connection.putheader("Content-Length", str(len(data)))

@@ -11,7 +11,9 @@ from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, show_json, table
 from lumper.errors import Invalid
 
-app = App(name="image", help="One image: the past of its tags, moving and removing them.")
+app = App(name="image", help="One image: copying it, the past of its tags, moving and removing them.")
+
+app.command("lumper.cli.copying:copy", name="copy", help="Copy an image, with all its platforms, into a registry.")
 
 _HERE = Target()
 

@@ -30,7 +30,9 @@ app.command("lumper.cli.builds:start", name="start", help="Build a tag or branch
 app.command("lumper.cli.builds:cancel", name="cancel", help="Cancel a build.")
 app.command("lumper.cli.builds:restart", name="restart", help="Build the same commit again.")
 app.command("lumper.cli.images:images", name="images", help="What the registry holds.")
-app.command("lumper.cli.image:app", name="image", help="One image: the past of its tags, moving and removing them.")
+app.command(
+    "lumper.cli.image:app", name="image", help="One image: copying it, the past of its tags, moving and removing them."
+)
 app.command("lumper.cli.services:ps", name="ps", help="What runs where.")
 app.command("lumper.cli.services:rollouts", name="rollouts", help="List the newest rollouts.")
 app.command("lumper.cli.hooks:app", name="hooks", help="Deliveries of the forges' webhooks.")

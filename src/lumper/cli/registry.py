@@ -20,6 +20,8 @@ from lumper.registry.access import Anonymous
 
 app = App(name="registry", help="A registry alone, and the care of what it keeps.")
 
+app.command("lumper.cli.copying:import_", name="import", help="Copy every image of another registry into this one.")
+
 _HERE = Target()
 
 

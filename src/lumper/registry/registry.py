@@ -19,6 +19,7 @@ from lumper.registry.tagging import Tagging
 from lumper.registry.tags import Listings
 from lumper.registry.told import Told
 from lumper.registry.upstream.blobs import CachedBlobs
+from lumper.registry.upstream.listings import CachedListings
 from lumper.registry.upstream.manifests import CachedManifests
 from lumper.registry.upstream.upstreams import Upstreams
 from lumper.registry.verify import Verifier
@@ -48,12 +49,13 @@ class Registry:
         self.names = Names(storage, metadata)
         self.rebuilder = Rebuilder(storage, metadata, holds)
         self.tagging = Tagging(metadata, holds)
-        self.listings = Listings(metadata)
         if upstreams is None:
+            self.listings = Listings(metadata)
             self.blobs = Blobs(storage, metadata, holds, quotas, alone)
             self.manifests = Manifests(storage, metadata, holds, self.names, quotas, self.pulls)
             self.verifier = Verifier(storage, metadata, self.names, policy.grace)
         else:
+            self.listings = CachedListings(metadata, upstreams)
             self.blobs = CachedBlobs(storage, metadata, holds, quotas, alone, upstreams)
             self.manifests = CachedManifests(storage, metadata, holds, self.names, quotas, self.pulls, upstreams)
             self.verifier = Verifier(

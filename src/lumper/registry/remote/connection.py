@@ -132,13 +132,14 @@ class Connection:
         self, method: str, url: URL, scope: str, headers: Mapping[str, str], body: Body
     ) -> aiohttp.ClientResponse:
         with self.translated():
+            signed_in = False
             for _ in range(_HOPS):
                 home = url.origin() == self.url.origin()
                 sent = self._authority.header(scope) if home else {}
                 response = await self._send(method, url, {**headers, **sent}, body)
-                if response.status == 401 and home:
+                if response.status == 401 and home and not signed_in:
                     challenges = response.headers.getall(hdrs.WWW_AUTHENTICATE, [])
-                    if await self._authority.challenged(challenges, scope, sent):
+                    if signed_in := await self._authority.challenged(challenges, scope, sent):
                         response.close()
                         continue
                 if response.status in _REDIRECTS and hdrs.LOCATION in response.headers:

@@ -38,6 +38,14 @@ class Reference:
         return f"{place}@{self.digest}" if self.digest else f"{place}:{self.tag}"
 
 
+def checked_url(text: str) -> str:
+    """The URL of a registry, https:// without any scheme. Raises Invalid."""
+    scheme, _, host = text.rstrip("/").rpartition("://")
+    if not _HOST.fullmatch(host) or scheme not in ("https", "http", ""):
+        raise Invalid(f"{text!r} is not the URL of a registry.", hint="Give https://HOST, or http://HOST without TLS.")
+    return f"{scheme or 'https'}://{_HUB if host in _HUB_NAMES else host}"
+
+
 def parse_reference(text: str) -> Reference:
     """Read `docker://HOST/NAME:TAG`, `http://HOST/NAME:TAG` (without TLS), `HOST/NAME@DIGEST` or `NAME:TAG`.
 

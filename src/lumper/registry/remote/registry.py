@@ -125,6 +125,21 @@ class RemoteRegistry:
             if is_tag(tag):
                 yield tag
 
+    async def tags_page(self, repository: str, last: str, size: int) -> tuple[list[str], bool]:
+        """At most `size` tags after `last`, and whether more follow. Raises RemoteNotFound."""
+        target = self._http.url.join(URL(f"/v2/{repository}/tags/list")).with_query(n=str(size))
+        if last:
+            target = target.update_query(last=last)
+        async with self._http.request("GET", target, pulling(repository)) as response:
+            page = read_json(await read_at_most(response, _LIST_BYTES))
+            more = "next" in response.links
+        found = page.get("tags") if isinstance(page, dict) else None
+        names = [name for name in found or [] if isinstance(name, str) and is_tag(name)]
+        if len(names) > size:  # it knows no pages
+            names = sorted(name for name in names if name > last)
+            more = len(names) > size
+        return names[:size], more
+
     async def repositories(self) -> AsyncIterator[str]:
         """All repositories that the registry lists."""
         async for name in self._pages(f"/v2/_catalog?n={_PAGE}", _CATALOG, "repositories"):

@@ -3,6 +3,7 @@
 upstreams   which repository is a cache of what. Pure
 manifests   manifests and tags: asked for once, kept, asked for again when a tag's time is over
 blobs       blobs: fetched once, handed on while they arrive
+listings    tags and referrers: upstream's own
 arrival     one blob on its way
 once        one call for all that ask for the same thing at the same time
 """

@@ -13,11 +13,13 @@ from lumper.model.image import is_repository
 from lumper.registry.access import PULL
 from lumper.registry.errors import refuse
 from lumper.registry.tags import Listings
+from lumper.registry.upstream.memory import Recently
 from lumper.registry.upstream.upstreams import Upstreams
 from lumper.web.oci.address import Address, Kind
 
 _READ = {Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS}
 _REMEMBERED = 16_384
+_SECONDS = 1.0  # that a name is believed to be none of ours: another process may make it so
 
 
 class Places:
@@ -27,10 +29,12 @@ class Places:
         self._upstreams = upstreams
         self._listings = listings
         self._ours: set[str] = set()  # repositories are never removed
+        self._not_ours = Recently()
 
     async def placed(self, request: web.Request, address: Address) -> Address:
         """The address with the repository that is meant. Raises RegistryError NAME_UNKNOWN, NAME_INVALID."""
         if address.kind not in _READ or request.method not in ("GET", "HEAD"):
+            self._not_ours.discard(address.repository)  # it may be in a moment
             return address
         namespace = request.query.get("ns", "")
         if not namespace or namespace == request.host:
@@ -56,10 +60,12 @@ class Places:
         default = self._upstreams.default
         if default is None or repository in self._ours or self._upstreams.of(repository) is not None:
             return None
-        if await self._listings.exists(repository):
-            if len(self._ours) < _REMEMBERED:
-                self._ours.add(repository)
-            return None
+        if repository not in self._not_ours:
+            if await self._listings.exists(repository):
+                if len(self._ours) < _REMEMBERED:
+                    self._ours.add(repository)
+                return None
+            self._not_ours.add(repository, _SECONDS)
         meant = f"{default.prefix}/{repository}"
         return meant if is_repository(meant) and default.serves(meant) else None
 

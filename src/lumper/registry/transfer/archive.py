@@ -1,0 +1,297 @@
+"""OCI layouts (a folder or a tar file) and files of `docker save`, as sources of images.
+
+Source: OCI image-spec 1.1, image-layout.md; Docker Image Specification v1.2, "Combined Image JSON".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from lumper.errors import ArchiveError, RegistryError, RemoteError
+from lumper.model.image import is_digest
+from lumper.registry.documents import OCI_MANIFEST, read_manifest
+from lumper.registry.remote.registry import Document, checked
+from lumper.registry.transfer.source import Source
+from lumper.registry.transfer.tarfile import Tar
+
+_CHUNK = 1 << 20
+_MOST_JSON = 8 << 20
+_MOST_LAYERS = 1000
+_REF = "org.opencontainers.image.ref.name"
+_NAMES = (_REF, "io.containerd.image.name")
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")
+
+
+class Files(Protocol):
+    """Named files, in a folder or in a tar file."""
+
+    path: Path
+
+    def open(self, name: str) -> tuple[BinaryIO, int, int] | None:
+        """An open file with the place and size of what has this name in it; None if there is no such thing."""
+
+
+class FolderFiles:
+    """The files below a folder. No link leads out of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._root = path.resolve()
+
+    def open(self, name: str) -> tuple[BinaryIO, int, int] | None:
+        """The file of this name."""
+        try:
+            found = (self._root / name).resolve(strict=True)
+            if not found.is_relative_to(self._root):
+                raise ArchiveError(f"{name} in {self.path} is a link that leads out of it.")
+            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise ArchiveError(f"{name} in {self.path} cannot be read: {exc.strerror}.") from exc
+        file = os.fdopen(descriptor, "rb", 0)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            file.close()
+            raise ArchiveError(f"{name} in {self.path} is not a file.")
+        return file, 0, status.st_size
+
+
+class TarFiles:
+    """The files in a tar file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            if file.read(6).startswith(_COMPRESSED):
+                raise ArchiveError(f"{path} is compressed.", hint="Decompress it first, such as with `gunzip`.")
+            self._tar = Tar(file, path)
+
+    def open(self, name: str) -> tuple[BinaryIO, int, int] | None:
+        """The file of this name."""
+        member = self._tar.find(name)
+        return (self.path.open("rb", 0), member.offset, member.size) if member else None
+
+
+def open_archive(path: Path, name: str = "") -> Source:
+    """The image of this name in a folder or tar file; without a name the only one. Raises ArchiveError."""
+    try:
+        files: Files = FolderFiles(path) if path.is_dir() else TarFiles(path)
+    except OSError as exc:
+        raise ArchiveError(f"{path} cannot be read: {exc.strerror}.") from exc
+    if index := _json(files, "index.json"):
+        return LayoutSource(files, index, name)
+    if saved := _json(files, "manifest.json"):
+        return SavedSource(files, saved, name)
+    raise ArchiveError(f"{path} has neither an index.json nor a manifest.json.")
+
+
+class LayoutSource:
+    """An image in an OCI layout."""
+
+    place = ("", "")
+
+    def __init__(self, files: Files, index: Any, name: str) -> None:
+        self._files = files
+        self._descriptors = [one for one in _list(files, index, "manifests") if is_digest(str(one.get("digest")))]
+        names = [_names(one) for one in self._descriptors]
+        self._root = str(self._descriptors[_chosen(files, names, name)]["digest"])
+
+    async def root(self) -> Document:
+        """The manifest or index that was asked for."""
+        return await self.manifest(self._root)
+
+    async def manifest(self, digest: str) -> Document:
+        """A manifest by its digest."""
+        return await asyncio.to_thread(self._manifest, digest)
+
+    def _manifest(self, digest: str) -> Document:
+        body = _whole(self._files, _blob(digest))
+        algorithm, _, wanted = digest.partition(":")
+        if hashlib.new(algorithm, body).hexdigest() != wanted:
+            raise ArchiveError(f"The manifest {digest} in {self._files.path} has another digest.")
+        try:
+            return Document(read_manifest(body, _told_type(body), digest), body)
+        except RegistryError as exc:
+            raise ArchiveError(f"{digest} in {self._files.path} is not a manifest: {exc.message}") from exc
+
+    async def read(self, digest: str, size: int) -> AsyncIterator[bytes]:
+        """The bytes of a blob, checked."""
+        async for chunk in _checked(self._files, _blob(digest), digest, size):
+            yield chunk
+
+    async def referrers(self, digest: str) -> list[str]:
+        """Those manifests of the layout's index that have this one as their subject."""
+        found = []
+        for one in self._descriptors:
+            document = await self.manifest(str(one["digest"]))
+            if document.manifest.subject == digest:
+                found.append(document.manifest.digest)
+        return found
+
+
+class SavedSource:
+    """An image in a file that `docker save` has written; the manifest is made from what it holds."""
+
+    place = ("", "")
+
+    def __init__(self, files: Files, saved: Any, name: str) -> None:
+        self._files = files
+        entries = _list(files, {"": saved}, "")
+        tags = [[str(tag) for tag in one.get("RepoTags") or []] for one in entries]
+        self._entry = entries[_chosen(files, tags, name)]
+        self._places: dict[str, str] = {}
+
+    async def root(self) -> Document:
+        """The manifest of the image."""
+        return await asyncio.to_thread(self._made)
+
+    def _made(self) -> Document:
+        config = _whole(self._files, str(self._entry.get("Config")))
+        layers = self._entry.get("Layers")
+        if not isinstance(layers, list) or len(layers) > _MOST_LAYERS:
+            raise ArchiveError(f"The layers in {self._files.path} are not a list.")
+        described = [self._described(str(layer)) for layer in layers]
+        self._compare(config, [one["digest"] for one in described if not one["mediaType"].endswith("gzip")])
+        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        self._places[digest] = str(self._entry["Config"])
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": digest,
+                "size": len(config),
+            },
+            "layers": described,
+        }
+        body = json.dumps(manifest, separators=(",", ":")).encode()
+        return Document(read_manifest(body, OCI_MANIFEST, f"sha256:{hashlib.sha256(body).hexdigest()}"), body)
+
+    def _described(self, name: str) -> dict[str, Any]:
+        hashing, size, compressed = hashlib.sha256(), 0, False
+        for chunk in _chunks(self._files, name):
+            compressed = compressed or (size == 0 and chunk.startswith(b"\x1f\x8b"))
+            hashing.update(chunk)
+            size += len(chunk)
+        digest = f"sha256:{hashing.hexdigest()}"
+        self._places[digest] = name
+        kind = "application/vnd.oci.image.layer.v1.tar"
+        return {"mediaType": kind + "+gzip" if compressed else kind, "digest": digest, "size": size}
+
+    def _compare(self, config: bytes, layers: list[str]) -> None:
+        """The image's config names the digests of its layers, before compression."""
+        told = _parsed(self._files, config)
+        named = told.get("rootfs", {}).get("diff_ids") if isinstance(told, dict) else None
+        if not isinstance(named, list) or not set(layers) <= set(map(str, named)):
+            raise ArchiveError(f"The layers in {self._files.path} are not those that its config names.")
+
+    async def manifest(self, digest: str) -> Document:
+        """There are no others."""
+        raise ArchiveError(f"There is no manifest {digest} in {self._files.path}.")
+
+    async def read(self, digest: str, size: int) -> AsyncIterator[bytes]:
+        """The bytes of a layer or of the config, checked."""
+        async for chunk in _checked(self._files, self._places[digest], digest, size):
+            yield chunk
+
+    async def referrers(self, digest: str) -> list[str]:
+        """None: such a file has no room for them."""
+        return []
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _names(descriptor: dict[str, Any]) -> list[str]:
+    annotations = descriptor.get("annotations")
+    return [str(annotations[key]) for key in _NAMES if key in annotations] if isinstance(annotations, dict) else []
+
+
+def _chosen(files: Files, names: list[list[str]], wanted: str) -> int:
+    """The number of the image that is wanted, "" for the only one. Raises ArchiveError."""
+    numbers = [number for number, mine in enumerate(names) if not wanted or wanted in mine]
+    if len(numbers) == 1:
+        return numbers[0]
+    known = ", ".join(sorted({ascii(name)[1:-1] for mine in names for name in mine})[:20]) or "they have no names"
+    if not numbers:
+        raise ArchiveError(f"There is no image {wanted or ''} in {files.path}.", hint=f"It has: {known}.")
+    raise ArchiveError(f"There are {len(numbers)} images in {files.path}.", hint=f"Add one as PATH:NAME: {known}.")
+
+
+def _chunks(files: Files, name: str) -> Iterator[bytes]:
+    found = files.open(name)
+    if found is None:
+        raise ArchiveError(f"{files.path} lacks {ascii(name)[1:-1][:200]}.")
+    file, offset, size = found
+    with file:
+        file.seek(offset)
+        while size > 0 and (chunk := file.read(min(_CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
+    if size:
+        raise ArchiveError(f"{files.path} is cut off.")
+
+
+async def _checked(files: Files, name: str, digest: str, size: int) -> AsyncIterator[bytes]:
+    async def read() -> AsyncIterator[bytes]:
+        chunks = _chunks(files, name)
+        while chunk := await asyncio.to_thread(next, chunks, b""):
+            yield chunk
+
+    try:
+        async for chunk in checked(read(), digest, size):
+            yield chunk
+    except RemoteError as exc:
+        raise ArchiveError(f"{digest} in {files.path} is not what its digest says.") from exc
+
+
+def _whole(files: Files, name: str) -> bytes:
+    data = b""
+    for chunk in _chunks(files, name):
+        data += chunk
+        if len(data) > _MOST_JSON:
+            raise ArchiveError(f"{ascii(name)[1:-1][:200]} in {files.path} is larger than any such document is.")
+    return data
+
+
+def _json(files: Files, name: str) -> Any:
+    """The document of this name, None if there is none."""
+    found = files.open(name)
+    if found is None:
+        return None
+    found[0].close()
+    return _parsed(files, _whole(files, name))
+
+
+def _parsed(files: Files, body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise ArchiveError(f"A document in {files.path} is not JSON.") from exc
+
+
+def _list(files: Files, document: Any, key: str) -> list[dict[str, Any]]:
+    found = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        raise ArchiveError(f"{files.path} has no list of images.")
+    return found
+
+
+def _told_type(body: bytes) -> str:
+    """OCI documents may leave their type to the descriptor; what they hold tells it as well."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(document, dict) or document.get("mediaType"):
+        return ""
+    return "application/vnd.oci.image.index.v1+json" if "manifests" in document else OCI_MANIFEST

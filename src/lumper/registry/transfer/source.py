@@ -1,0 +1,82 @@
+"""What an image can be copied from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from lumper.errors import NotFound
+from lumper.registry.remote.registry import Document, RemoteRegistry, checked
+
+
+class Source(Protocol):
+    """An image, and all that it refers to. Every method raises RemoteError or ArchiveError."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The URL of its registry and its repository there; two empty texts for an archive."""
+
+    async def root(self) -> Document:
+        """The manifest or index that was asked for."""
+
+    async def manifest(self, digest: str) -> Document:
+        """A manifest that another one refers to."""
+
+    def read(self, digest: str, size: int) -> AsyncIterator[bytes]:
+        """The bytes of a blob, checked: the last ones come only if all were right."""
+
+    async def referrers(self, digest: str) -> list[str]:
+        """The digests of what has this manifest as its subject."""
+
+
+class RemoteSource:
+    """An image at a registry. `reference` is a tag or a digest."""
+
+    def __init__(self, registry: RemoteRegistry, repository: str, reference: str) -> None:
+        self._registry = registry
+        self._repository = repository
+        self._reference = reference
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The URL of its registry and its repository there."""
+        return self._registry.url, self._repository
+
+    async def root(self) -> Document:
+        """The manifest or index that was asked for."""
+        return await self._registry.manifest(self._repository, self._reference)
+
+    async def manifest(self, digest: str) -> Document:
+        """A manifest that another one refers to."""
+        return await self._registry.manifest(self._repository, digest)
+
+    async def read(self, digest: str, size: int) -> AsyncIterator[bytes]:
+        """The bytes of a blob, checked."""
+        async with self._registry.blob(self._repository, digest) as incoming:
+            async for chunk in checked(incoming.chunks, digest, size):
+                yield chunk
+
+    async def referrers(self, digest: str) -> list[str]:
+        """The digests of what has this manifest as its subject."""
+        return [str(one["digest"]) for one in await self._registry.referrers(self._repository, digest)]
+
+
+def child_for(index: Document, platform: str) -> str:
+    """The digest of an index's image for OS/ARCHITECTURE[/VARIANT]. Raises NotFound."""
+    there = []
+    for child in json.loads(index.body)["manifests"]:
+        name = _platform(child.get("platform"))
+        if name == platform or (platform.count("/") == 1 and name.startswith(f"{platform}/")):
+            return str(child["digest"])
+        there.append(name)
+    known = ", ".join(sorted({name for name in there if name})) or "none that it names"
+    raise NotFound(f"The image is not there for the platform {platform}.", hint=f"It is there for: {known}.")
+
+
+def _platform(value: Any) -> str:
+    """How people write a platform: image-spec, image-index.md."""
+    if not isinstance(value, dict):
+        return ""
+    parts = [str(value.get(key) or "") for key in ("os", "architecture", "variant")]
+    return "/".join(part for part in parts if part and part.isprintable())[:100]

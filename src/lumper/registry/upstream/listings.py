@@ -1,0 +1,100 @@
+"""Lists of cached repositories: upstream's own, a page at a time; what is here when upstream cannot be asked."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from lumper.errors import RemoteError, RemoteNotFound
+from lumper.model.image import Referrer, is_digest
+from lumper.registry.blobs import check_digest
+from lumper.registry.port import Metadata
+from lumper.registry.tags import Listings, Page
+from lumper.registry.upstream.memory import Recently
+from lumper.registry.upstream.upstreams import Upstream, Upstreams
+
+_REMEMBERED = 256  # lists of referrers
+_MOST_REFERRERS = 1000  # of one manifest
+
+log = structlog.get_logger(__name__)
+
+
+class CachedListings(Listings):
+    """The listings of all repositories, some of which are caches."""
+
+    def __init__(self, metadata: Metadata, upstreams: Upstreams) -> None:
+        super().__init__(metadata)
+        self._upstreams = upstreams
+        self._referrers: OrderedDict[tuple[str, str], list[Referrer]] = OrderedDict()
+        self._fresh = Recently()
+
+    async def tags(self, repository: str, last: str, size: int) -> Page:
+        """The tags after `last`, as upstream has them. Raises RegistryError NAME_UNKNOWN."""
+        upstream = self._serving(repository)
+        if upstream is None or size == 0:
+            return await super().tags(repository, last, size)
+        try:
+            names, more = await upstream.registry.tags_page(upstream.remote_name(repository), last, size)
+        except RemoteError as exc:
+            _told(repository, exc)
+            return await super().tags(repository, last, size)
+        return Page(names, more)
+
+    async def referrers(
+        self, repository: str, subject: str, artifact_types: Sequence[str], last: str, size: int
+    ) -> tuple[list[Referrer], bool]:
+        """The referrers of `subject`, as upstream has them, and whether more follow. Raises RegistryError."""
+        upstream = self._serving(repository)
+        if upstream is None:
+            return await super().referrers(repository, subject, artifact_types, last, size)
+        check_digest(subject)
+        try:
+            known = await self._known(upstream, repository, subject)
+        except RemoteError as exc:
+            _told(repository, exc)
+            return await super().referrers(repository, subject, artifact_types, last, size)
+        found = [one for one in known if one.digest > last]
+        if artifact_types:
+            found = [one for one in found if one.artifact_type in artifact_types]
+        return found[:size], 0 < size < len(found)
+
+    def _serving(self, repository: str) -> Upstream | None:
+        upstream = self._upstreams.of(repository)
+        return upstream if upstream is not None and upstream.serves(repository) else None
+
+    async def _known(self, upstream: Upstream, repository: str, subject: str) -> list[Referrer]:
+        key = (repository, subject)
+        if key in self._fresh and key in self._referrers:
+            return self._referrers[key]
+        told = await upstream.registry.referrers(upstream.remote_name(repository), subject)
+        found = [_referrer(one) for one in told[:_MOST_REFERRERS] if is_digest(str(one.get("digest")))]
+        self._referrers[key] = sorted(found, key=lambda one: one.digest)
+        self._referrers.move_to_end(key)
+        if len(self._referrers) > _REMEMBERED:
+            self._referrers.popitem(last=False)
+        self._fresh.add(key, upstream.ttl)
+        return self._referrers[key]
+
+
+def _referrer(descriptor: dict[str, Any]) -> Referrer:
+    size, annotations = descriptor.get("size"), descriptor.get("annotations")
+    return Referrer(
+        str(descriptor["digest"]),
+        str(descriptor.get("mediaType") or "")[:255],
+        size if isinstance(size, int) else 0,
+        str(descriptor.get("artifactType") or "")[:255],
+        {str(k): str(v) for k, v in annotations.items()} if isinstance(annotations, dict) else {},
+    )
+
+
+def _told(repository: str, exc: RemoteError) -> None:
+    if not isinstance(exc, RemoteNotFound):
+        log.warning(
+            "upstream cannot be asked: what is here is listed",
+            action="upstream.list",
+            repository=repository,
+            error=exc.message,
+        )

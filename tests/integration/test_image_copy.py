@@ -1,0 +1,278 @@
+"""Images from other registries, OCI layouts and `docker save` into registries, on a real command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiodocker.exceptions import DockerError
+from aiohttp import web
+
+from lumper.cli.progress import Quiet
+from lumper.errors import ArchiveError, LumperError, NotFound, RemoteError
+from lumper.registry.remote.auth import Credentials
+from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.registry import RemoteRegistry
+from lumper.registry.transfer.archive import open_archive
+from lumper.registry.transfer.copy import Copied, Copier
+from lumper.registry.transfer.mirror import Mirror
+from lumper.registry.transfer.source import RemoteSource, Source
+from parts.docker_engine import engine
+from parts.live_registry import OCI_INDEX, RegistryClient, digest_of, image_manifest
+from parts.upstream import Door, upstream
+
+QUICK = Patience(attempts=2, longest=0.05, connect=2, idle=5)
+
+
+@pytest.fixture
+async def old(tmp_path: Path) -> AsyncIterator[tuple[Door, RegistryClient]]:
+    async with upstream(tmp_path / "old") as running:
+        yield running
+
+
+@pytest.fixture
+async def new(tmp_path: Path) -> AsyncIterator[tuple[Door, RegistryClient]]:
+    async with upstream(tmp_path / "new") as running:
+        yield running
+
+
+@pytest.fixture
+async def here(old: tuple[Door, RegistryClient]) -> AsyncIterator[RemoteRegistry]:
+    registry = RemoteRegistry(old[0].url, Credentials("any", old[0].token), patience=QUICK)
+    yield registry
+    await registry.close()
+
+
+@pytest.fixture
+async def there(new: tuple[Door, RegistryClient]) -> AsyncIterator[RemoteRegistry]:
+    registry = RemoteRegistry(new[0].url, patience=QUICK)
+    yield registry
+    await registry.close()
+
+
+async def copied(source: Source, there: RemoteRegistry, name: str, **options: Any) -> Copied:
+    repository, _, tag = name.partition(":")
+    return await Copier(there).copy(source, repository, tag, Quiet(), **options)
+
+
+async def push_index(pusher: RegistryClient, repository: str, tag: str, *platforms: str) -> str:
+    manifests = []
+    for platform in platforms:
+        digest = await pusher.push_image(repository, f"p-{platform.replace('/', '-')}", platform.encode())
+        async with pusher.request("GET", f"/v2/{repository}/manifests/{digest}") as response:
+            body, kind = await response.read(), response.headers["Content-Type"]
+        names = dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
+        manifests.append({"mediaType": kind, "digest": digest, "size": len(body), "platform": names})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+    return await pusher.push_manifest(repository, tag, index, OCI_INDEX)
+
+
+async def test_an_index_is_copied_whole_and_then_not_again(
+    old: tuple[Door, RegistryClient], new: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    index = await push_index(old[1], "app", "1", "linux/amd64", "linux/arm64/v8")
+    source = RemoteSource(here, "app", "1")
+
+    first = await copied(source, there, "copy:1")
+    asked = new[0].count("POST", "/blobs/uploads/")
+    again = await copied(source, there, "copy:1")
+    other = await copied(source, there, "copy:2")
+
+    assert (first.digest, first.manifests, first.sent) == (index, 3, 3)  # both have the same config
+    assert (again.digest, again.manifests, again.sent) == (index, 0, 0)
+    assert new[0].count("POST", "/blobs/uploads/") == asked
+    assert await there.digest("copy", "2") == other.digest == index
+
+
+@pytest.mark.parametrize("platform", ["linux/arm64", "linux/arm64/v8"])
+async def test_one_platform_of_an_index(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry, platform: str
+) -> None:
+    await push_index(old[1], "app", "1", "linux/amd64", "linux/arm64/v8")
+    wanted = await here.digest("app", "p-linux-arm64-v8")
+
+    assert (await copied(RemoteSource(here, "app", "1"), there, "copy:1", platform=platform)).digest == wanted
+    with pytest.raises(NotFound) as unknown:
+        await copied(RemoteSource(here, "app", "1"), there, "copy:1", platform="linux/s390x")
+    assert "linux/amd64, linux/arm64/v8" in unknown.value.hint
+
+
+async def test_referrers_come_along_if_they_are_asked_for(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    pusher = old[1]
+    subject = await pusher.push_image("app", "1")
+    async with pusher.request("GET", "/v2/app/manifests/1") as response:
+        size = len(await response.read())
+    blob = await pusher.push_blob("app", b"{}")
+    about = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": subject, "size": size}
+    signature = await pusher.push_manifest("app", "s", image_manifest((blob, 2), (blob, 2), subject=about))
+
+    await copied(RemoteSource(here, "app", "1"), there, "without:1")
+    await copied(RemoteSource(here, "app", "1"), there, "copy:1", referrers=True)
+
+    assert await there.referrers("without", subject) == []
+    assert [one["digest"] for one in await there.referrers("copy", subject)] == [signature]
+
+
+async def test_layers_are_mounted_where_both_sides_are_one_registry(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry
+) -> None:
+    await old[1].push_image("team/app", "1", os.urandom(1000))
+    done = await copied(RemoteSource(here, "team/app", "1"), here, "other/app:1")
+    assert (done.mounted, done.sent) == (2, 0)
+
+
+async def test_a_copy_that_was_cut_off_goes_on(
+    old: tuple[Door, RegistryClient], new: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    await old[1].push_image("app", "1", os.urandom(50_000))
+
+    async def failing(request: web.Request) -> web.Response | None:
+        return web.Response(status=507) if request.method == "PUT" and "/manifests/" in request.path else None
+
+    new[0].first = failing
+    with pytest.raises(RemoteError, match="507"):
+        await copied(RemoteSource(here, "app", "1"), there, "app:1")
+    new[0].first = None
+    done = await copied(RemoteSource(here, "app", "1"), there, "app:1")
+    assert (done.there, done.sent) == (2, 0)
+
+
+async def test_wrong_bytes_at_the_source_are_not_kept(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    layer = os.urandom(50_000)
+    await old[1].push_image("app", "1", layer)
+
+    async def lie(request: web.Request) -> web.Response | None:
+        wrong = request.method == "GET" and request.path.endswith(digest_of(layer))
+        return web.Response(body=layer[::-1]) if wrong else None
+
+    old[0].first = lie
+    with pytest.raises(RemoteError):
+        await copied(RemoteSource(here, "app", "1"), there, "app:1")
+    assert not await there.has_blob("app", digest_of(layer))
+
+
+async def test_skopeos_layouts_are_read_as_folders_and_as_tars(
+    old: tuple[Door, RegistryClient], there: RemoteRegistry, tmp_path: Path
+) -> None:
+    pushed = await old[1].push_image("app", "1", os.urandom(100_000))
+    for kind, place in (("oci", "layout"), ("oci-archive", "layout.tar")):
+        made = f"{kind}:{tmp_path / place}:named"
+        command = ("skopeo", "copy", "--preserve-digests", "--src-tls-verify=false", f"docker://{old[0].host}/app:1")
+        process = await asyncio.create_subprocess_exec(*command, made, stdout=asyncio.subprocess.DEVNULL)
+        assert await process.wait() == 0
+        assert (await copied(open_archive(tmp_path / place, "named"), there, f"{kind}:1")).digest == pushed
+        with pytest.raises(ArchiveError, match="There is no image other") as unknown:
+            open_archive(tmp_path / place, "other")
+        assert "named" in unknown.value.hint
+
+
+async def test_what_an_engine_has_saved_is_the_same_image(there: RemoteRegistry, tmp_path: Path) -> None:
+    name = f"lumper-save-{os.urandom(4).hex()}"
+    layers = [tar_of((f"file{n}", os.urandom(1000))) for n in range(2)]
+    async with engine() as docker:
+        try:
+            await docker.images.import_image(io.BytesIO(docker_archive(f"{name}:1", *layers, layers[0])))
+            made = (await docker.images.inspect(f"{name}:1"))["Id"]
+            async with docker.images.export_image(f"{name}:1") as content:
+                (tmp_path / "saved.tar").write_bytes(await content.read())
+        finally:
+            with contextlib.suppress(DockerError):
+                await docker.images.delete(f"{name}:1", force=True)
+
+    source = open_archive(tmp_path / "saved.tar", f"{name}:1")
+    done = await copied(source, there, "saved:1")
+    document = await there.manifest("saved", "1")
+
+    assert done.digest == document.manifest.digest
+    assert json.loads(document.body)["config"]["digest"] == made
+    assert [link.digest for link in document.manifest.links[1:]] == [digest_of(x) for x in (*layers, layers[0])]
+
+
+def tar_of(*files: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def docker_archive(name: str, *layers: bytes) -> bytes:
+    diff_ids = [digest_of(layer) for layer in layers]
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    paths = [f"{number}/layer.tar" for number in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": paths}]
+    return tar_of(
+        ("config.json", json.dumps(config).encode()),
+        *zip(paths, layers, strict=True),
+        ("manifest.json", json.dumps(manifest).encode()),
+    )
+
+
+async def outcomes(here: RemoteRegistry, there: RemoteRegistry, **options: Any) -> dict[str, str]:
+    work = Mirror(here, there, Quiet(), **options)
+    return {f"{one.repository}:{one.tag}": one.state async for one in work.run()}
+
+
+async def test_a_whole_registry_is_mirrored_and_a_second_run_only_looks(
+    old: tuple[Door, RegistryClient], new: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    layer = os.urandom(1000)
+    for name in ("a", "team/b", "team/c"):
+        for tag in ("1", "2"):
+            await old[1].push_image(name, tag, layer + name.encode() + tag.encode())
+    names = [f"{name}:{tag}" for name in ("a", "team/b", "team/c") for tag in "12"]
+
+    assert await outcomes(here, there, dry_run=True) == dict.fromkeys(names, "would")
+    assert new[0].count("POST", "/blobs/uploads/") == 0
+    assert await outcomes(here, there) == dict.fromkeys(names, "copied")
+    assert await outcomes(here, there) == dict.fromkeys(names, "there")
+    moved = await old[1].push_image("a", "1", b"moved")
+    assert await outcomes(here, there, repositories=["a*"]) == {"a:1": "copied", "a:2": "there"}
+    assert await there.digest("a", "1") == moved
+    assert await outcomes(here, there, repositories=["team/*"], tags=["2"], prefix="old") == {
+        "old/team/b:2": "copied",
+        "old/team/c:2": "copied",
+    }
+
+
+async def test_what_fails_is_told_and_the_rest_goes_on(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    for name in ("a", "b", "c"):
+        await old[1].push_image(name, "1", name.encode())
+
+    async def failing(request: web.Request) -> web.Response | None:
+        broken = request.path.startswith("/v2/b/manifests/") or request.path == "/v2/c/tags/list"
+        return web.Response(status=403) if broken else None
+
+    old[0].first = failing
+    assert await outcomes(here, there) == {"a:1": "copied", "b:1": "failed", "c:": "failed"}
+
+
+async def test_a_registry_that_lists_nothing_needs_whole_names(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    await old[1].push_image("a/b", "1")
+
+    async def failing(request: web.Request) -> web.Response | None:
+        return web.Response(status=401) if request.path == "/v2/_catalog" else None
+
+    old[0].first = failing
+    assert await outcomes(here, there, repositories=["a/b"]) == {"a/b:1": "copied"}
+    with pytest.raises(LumperError) as refused:
+        await outcomes(here, there, repositories=["a/*"])
+    assert "--repository" in refused.value.hint

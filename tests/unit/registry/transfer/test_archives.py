@@ -1,0 +1,200 @@
+"""Archives as anyone may have made them: what is no image is an error, and nothing outside is ever read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lumper.errors import ArchiveError
+from lumper.registry.transfer.archive import open_archive
+from lumper.registry.transfer.tarfile import Tar
+from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
+
+CONFIG = b'{"rootfs": {"diff_ids": []}}'
+
+
+def tar(path: Path, *members: tuple[str, bytes | str], kind: int = tarfile.PAX_FORMAT) -> Path:
+    """A tar file; a member whose content is a text is a symbolic link to it."""
+    with tarfile.open(path, "w", format=kind) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+                archive.addfile(info)
+            else:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def layout(*, layer: bytes = b"layer", name: str = "") -> dict[str, bytes]:
+    """The files of an OCI layout."""
+    manifest = json.dumps(image_manifest((digest_of(CONFIG), len(CONFIG)), (digest_of(layer), len(layer)))).encode()
+    entry: dict[str, Any] = {"mediaType": OCI_MANIFEST, "digest": digest_of(manifest), "size": len(manifest)}
+    if name:
+        entry["annotations"] = {"org.opencontainers.image.ref.name": name}
+    files = {f"blobs/sha256/{digest_of(data)[7:]}": data for data in (CONFIG, layer, manifest)}
+    return {**files, "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()}
+
+
+def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+async def whole(path: Path, name: str = "") -> list[bytes]:
+    """Read everything that the image refers to."""
+    source = open_archive(path, name)
+    document = await source.root()
+    return [
+        b"".join([chunk async for chunk in source.read(link.digest, link.size)]) for link in document.manifest.links
+    ]
+
+
+@pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+async def test_a_layout_is_read_from_any_kind_of_tar(tmp_path: Path, kind: int) -> None:
+    files = {f"./{name}": data for name, data in layout(name="x").items()}
+    assert await whole(tar(tmp_path / "image.tar", *files.items(), kind=kind), "x") == [CONFIG, b"layer"]
+
+
+async def test_long_names_and_links_of_a_saved_image_are_followed(tmp_path: Path) -> None:
+    layer, folder = os.urandom(2_000_000), "a" * 120
+    config = json.dumps({"rootfs": {"diff_ids": [digest_of(layer)] * 2}}).encode()
+    saved = [{"Config": "c.json", "RepoTags": None, "Layers": [f"{folder}/layer.tar", "b/layer.tar"]}]
+    members = (
+        ("c.json", config),
+        (f"{folder}/layer.tar", layer),
+        ("b/layer.tar", f"../{folder}/layer.tar"),
+        ("manifest.json", json.dumps(saved).encode()),
+    )
+    for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        assert await whole(tar(tmp_path / "saved.tar", *members, kind=kind)) == [config, layer, layer]
+
+
+def saved_as(**entry: Any) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        told = {"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l"], **entry}
+        files = ("c.json", CONFIG), ("l", b"layer"), ("manifest.json", json.dumps([told]).encode())
+        return tar(folder / "saved.tar", *files)
+
+    return make
+
+
+def broken_layout(change: Callable[[dict[str, bytes]], Any]) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        files = layout()
+        change(files)
+        return tar(folder / "layout.tar", *files.items())
+
+    return make
+
+
+def replaced(files: dict[str, bytes], size: int, data: bytes) -> None:
+    name = next(name for name, content in files.items() if len(content) == size)
+    files[name] = data
+
+
+def linked(folder: Path) -> Path:
+    unpacked(folder / "layout", layout())
+    blob = folder / "layout/blobs/sha256" / digest_of(b"layer")[7:]
+    blob.unlink()
+    blob.symlink_to("/etc/passwd")
+    return folder / "layout"
+
+
+def fifo(folder: Path) -> Path:
+    unpacked(folder / "layout", layout())
+    blob = folder / "layout/blobs/sha256" / digest_of(b"layer")[7:]
+    blob.unlink()
+    os.mkfifo(blob)
+    return folder / "layout"
+
+
+def bytes_of(data: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / "file").write_bytes(data)
+        return folder / "file"
+
+    return make
+
+
+def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    block = bytearray(512)
+    block[: len(name)], block[124 : 124 + len(size)], block[156:157] = name, size, kind
+    block[257:263], block[148:156] = b"ustar\0", b" " * 8
+    block[148:155] = b"%06o\0" % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        bytes_of(b""),
+        bytes_of(b"hello"),
+        bytes_of(os.urandom(4096)),
+        bytes_of(gzip.compress(b"x" * 10_000)),
+        bytes_of(header(b"index.json", b"77777777777\0")),
+        bytes_of(header(b"x", b"\x80" + b"\xff" * 11)),
+        bytes_of(header(b"x", b"00000000009\0", b"x") + b"9 size=-1".ljust(512, b"\0") + header(b"y", b"0")),
+        bytes_of(header(b"x", b"00000000100\0", b"x") + b"999999999999999 path=x".ljust(512, b"\0") + b"\0" * 512),
+        bytes_of(header(b"x", b"00010000000\0", b"L") + b"n" * (2 << 20)),
+        bytes_of(header(b"index.json", b"0")[:400]),
+        lambda folder: folder,
+        lambda folder: folder / "nothing",
+        lambda folder: unpacked(folder / "l", {"index.json": b"{"}),
+        lambda folder: unpacked(folder / "l", {"index.json": b"[" * 100_000}),
+        lambda folder: unpacked(folder / "l", {"index.json": b'{"manifests": [{"digest": "sha256:../../../etc"}]}'}),
+        lambda folder: unpacked(folder / "l", {"index.json": b" " * (9 << 20)}),
+        linked,
+        fifo,
+        broken_layout(lambda files: replaced(files, 5, b"LAYER")),
+        broken_layout(lambda files: replaced(files, 5, b"layer and more")),
+        broken_layout(lambda files: replaced(files, 5, b"lay")),
+        broken_layout(lambda files: replaced(files, len(CONFIG), b"")),
+        broken_layout(lambda files: files.pop(next(name for name in files if name.endswith(digest_of(b"layer")[7:])))),
+        saved_as(Layers=["../../../etc/passwd"]),
+        saved_as(Layers=["/etc/passwd"]),
+        saved_as(Layers="l"),
+        saved_as(Layers=["l"] * 2000),
+        saved_as(Config="nothing"),
+        saved_as(Config=None),
+        saved_as(),  # its config names no such layer
+        lambda folder: tar(folder / "t", ("manifest.json", "a"), ("a", "b"), ("b", "a")),
+        lambda folder: tar(folder / "t", ("index.json", "../../etc/passwd"), ("x", b"")),
+    ],
+)  # fmt: skip
+async def test_what_is_no_image_is_an_error(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    with pytest.raises(ArchiveError) as wrong:
+        await whole(make(tmp_path))
+    assert wrong.value.hint
+    assert wrong.value.message.isprintable()
+
+
+def test_too_many_members_are_too_many(tmp_path: Path) -> None:
+    (tmp_path / "many").write_bytes(header(b"x", b"0") * 100_001)
+    with (tmp_path / "many").open("rb") as file, pytest.raises(ArchiveError, match="more than"):
+        Tar(file, tmp_path / "many")
+
+
+async def test_one_of_several_images_is_named(tmp_path: Path) -> None:
+    files = layout(name="one")
+    entries = [
+        {**json.loads(files["index.json"])["manifests"][0], "annotations": {"org.opencontainers.image.ref.name": name}}
+        for name in ("one", "two")
+    ]
+    files["index.json"] = json.dumps({"manifests": entries}).encode()
+    path = unpacked(tmp_path / "layout", files)
+    assert await whole(path, "two") == [CONFIG, b"layer"]
+    with pytest.raises(ArchiveError, match="2 images") as several:
+        open_archive(path)
+    assert "one, two" in several.value.hint
