@@ -15,11 +15,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from lumper.cli.progress import Quiet
 from lumper.model.garbage import GarbageKind
 from lumper.model.people import Role
 from lumper.registry.gc import Policy
+from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.registry import RemoteRegistry
+from lumper.registry.transfer.copy import Copier
+from lumper.registry.transfer.source import RemoteSource
 from lumper.registry.upstream.upstreams import Upstream
 from parts.live_registry import (
     OCI_INDEX,
@@ -318,6 +322,23 @@ async def test_clients_that_take_us_for_the_upstream_get_its_images(
             deployer = RegistryClient(session, live.url, token)
             assert await digest(deployer, "/v2/team/app/manifests/1") == theirs
     assert door.count("GET", "/own/app/manifests/1") == 0
+
+
+async def test_who_pushes_a_name_that_upstream_has_too_is_told_of_what_is_here_only(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    await pusher.push_image("team/app", "1", b"theirs")
+
+    async with mirror(default=True) as (live, client):
+        own = RemoteRegistry(live.url, Credentials("any", live.tokens[Role.ADMIN]), patience=QUICK)
+        theirs = RemoteRegistry(door.url, patience=QUICK)
+        for tag in ("1", "2"):
+            assert await client.status("GET", "/v2/team/app/manifests/1") == 200
+            done = await Copier(own).copy(RemoteSource(theirs, "team/app", "1"), "team/app", tag, Quiet())
+            assert (done.sent, done.there) == ((2, 0) if tag == "1" else (0, 0))
+        assert {tag.name for tag in await live.registry.metadata.tags("team/app") or []} == {"1", "2"}
+        await own.close()
+        await theirs.close()
 
 
 async def test_what_nobody_asks_for_is_collected(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:

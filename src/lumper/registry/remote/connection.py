@@ -213,14 +213,19 @@ class _Translated:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
-        if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-            raise RemoteError(
-                f"The certificate of {self._host} is not trusted: {exc}.", hint="Name its authority in ca_file."
-            ) from exc
+        if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+            text = f"The certificate of {self._host} is not trusted: {exc.certificate_error}."
+            raise RemoteError(text, hint="Name its authority in ca_file.") from exc
+        if isinstance(exc, aiohttp.ClientConnectorSSLError):
+            text = f"{self._host} does not speak TLS as it should: {exc.os_error.strerror or exc.os_error}."
+            raise RemoteError(text, hint="If it has none at all, write http:// in front of it.") from exc
         if isinstance(exc, TimeoutError):
             raise RemoteUnavailable(f"{self._host} does not answer in time.") from exc
         if isinstance(exc, aiohttp.InvalidURL):
             raise RemoteInvalid(f"{self._host} names an address that is none.") from exc
+        if isinstance(exc, aiohttp.ClientConnectorError):
+            text = f"{self._host} cannot be reached: {exc.os_error.strerror or exc.os_error}."
+            raise RemoteUnavailable(text) from exc
         if isinstance(exc, aiohttp.ClientError | ConnectionError):
             raise RemoteUnavailable(f"{self._host} cannot be reached: {exc or type(exc).__name__}.") from exc
 

@@ -74,15 +74,19 @@ class RemoteRegistry:
         """End all connections."""
         await self._http.close()
 
-    async def digest(self, repository: str, reference: str) -> str:
-        """The digest that a tag means, "" if the registry does not tell it by itself. Raises RemoteNotFound."""
-        async with self._manifest("HEAD", repository, reference) as response:
+    async def digest(self, repository: str, reference: str, *, to_push: bool = False) -> str:
+        """The digest that a tag means, "" if the registry does not tell it by itself. Raises RemoteNotFound.
+
+        Who asks `to_push` is not told what a registry has only as a mirror of another one.
+        """
+        scope = pushing(repository) if to_push else pulling(repository)
+        async with self._manifest("HEAD", repository, reference, scope) as response:
             told = response.headers.get(_DIGEST, "")
         return told if is_digest(told) else ""
 
     async def manifest(self, repository: str, reference: str) -> Document:
         """A manifest by tag or digest. Raises RemoteNotFound, RemoteInvalid (wrong digest, too large, schema 1)."""
-        async with self._manifest("GET", repository, reference) as response:
+        async with self._manifest("GET", repository, reference, pulling(repository)) as response:
             body = await read_at_most(response, _MANIFEST_BYTES)
             media_type = response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
             told = response.headers.get(_DIGEST, "")
@@ -96,9 +100,9 @@ class RemoteRegistry:
         except RegistryError as exc:
             raise RemoteInvalid(f"{repository}:{reference} at {self.url} is not an image: {exc.message}") from exc
 
-    def _manifest(self, method: str, repository: str, reference: str) -> Any:
+    def _manifest(self, method: str, repository: str, reference: str, scope: str) -> Any:
         target = f"/v2/{repository}/manifests/{reference}"
-        return self._http.request(method, target, pulling(repository), headers=_ACCEPT)
+        return self._http.request(method, target, scope, headers=_ACCEPT)
 
     @asynccontextmanager
     async def blob(self, repository: str, digest: str, start: int = 0) -> AsyncIterator[Incoming]:
@@ -193,10 +197,11 @@ class RemoteRegistry:
             raise RemoteInvalid(f"{self.url} has its next page elsewhere.")
         return url
 
-    async def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether the repository has the blob."""
+    async def has_blob(self, repository: str, digest: str, *, to_push: bool = False) -> bool:
+        """Whether the repository has the blob; `to_push` as for `digest`."""
+        scope = pushing(repository) if to_push else pulling(repository)
         try:
-            async with self._http.request("HEAD", f"/v2/{repository}/blobs/{digest}", pulling(repository)):
+            async with self._http.request("HEAD", f"/v2/{repository}/blobs/{digest}", scope):
                 return True
         except RemoteNotFound:
             return False

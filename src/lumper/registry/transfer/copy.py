@@ -143,7 +143,7 @@ class _Work:
 
     async def _pointed(self, reference: str) -> str:
         try:
-            return await self._target.digest(self._repository, reference)
+            return await self._target.digest(self._repository, reference, to_push=True)
         except RemoteNotFound:
             return ""
 
@@ -155,7 +155,7 @@ class _Work:
         self._watcher.done(link.digest, how)
 
     async def _brought(self, link: Link) -> str:
-        if await self._target.has_blob(self._repository, link.digest):
+        if await self._target.has_blob(self._repository, link.digest, to_push=True):
             return "there"
         url, repository = self._source.place
         holder = repository if url == self._target.url else self._holders.get(link.digest, "")

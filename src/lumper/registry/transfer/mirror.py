@@ -122,7 +122,7 @@ class Mirror:
     async def _copied(self, repository: str, tag: str) -> Outcome:
         name = self._prefix + repository
         try:
-            there = await self._digest(self._target, name, tag)
+            there = await self._digest(self._target, name, tag, to_push=True)
             here = await self._digest(self._source, repository, tag) if there or self._dry_run else ""
             if there and here == there:
                 return Outcome(name, tag, "there", digest=there)
@@ -134,9 +134,9 @@ class Mirror:
         except LumperError as exc:
             return Outcome(name, tag, "failed", exc.sentence)
 
-    async def _digest(self, registry: RemoteRegistry, repository: str, tag: str) -> str:
+    async def _digest(self, registry: RemoteRegistry, repository: str, tag: str, *, to_push: bool = False) -> str:
         try:
-            return await registry.digest(repository, tag)
+            return await registry.digest(repository, tag, to_push=to_push)
         except RemoteNotFound:
             return ""
 

@@ -48,7 +48,7 @@ def add_routes(
     limits: Limits | None = None,
 ) -> None:
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
-    places = Places(registry.upstreams, registry.listings) if registry.upstreams else None
+    places = Places(registry.upstreams, registry.listings, authenticator) if registry.upstreams else None
     door = Door(authenticator, public_url, anonymous, limits or Limits())
     requests = requests or Requests()
     api = _RegistryApi(registry, door, places, requests)

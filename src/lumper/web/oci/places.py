@@ -2,19 +2,22 @@
 
 containerd and BuildKit ask a mirror for `library/alpine?ns=docker.io`: that is our `docker.io/library/alpine`. The
 Docker Engine's `registry-mirrors` asks for `library/alpine` only: if there is no such repository here, that is the one
-of the upstream which is the default. Source: containerd, docs/hosts.md, "Registry Host Namespace".
+of the upstream which is the default. Who comes with a token to push there looks what need not be sent, and is told of
+what is here only. Source: containerd, docs/hosts.md, "Registry Host Namespace".
 """
 
 from __future__ import annotations
 
 from aiohttp import web
 
+from lumper.errors import LumperError
 from lumper.model.image import is_repository
-from lumper.registry.access import PULL
+from lumper.registry.access import PULL, PUSH
 from lumper.registry.errors import refuse
 from lumper.registry.tags import Listings
 from lumper.registry.upstream.memory import Recently
 from lumper.registry.upstream.upstreams import Upstreams
+from lumper.web.auth import Authenticator
 from lumper.web.oci.address import Address, Kind
 
 _READ = {Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS}
@@ -25,7 +28,8 @@ _SECONDS = 1.0  # that a name is believed to be none of ours: another process ma
 class Places:
     """Finds the repository that is meant. Rights are asked for that one."""
 
-    def __init__(self, upstreams: Upstreams, listings: Listings) -> None:
+    def __init__(self, upstreams: Upstreams, listings: Listings, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
         self._upstreams = upstreams
         self._listings = listings
         self._ours: set[str] = set()  # repositories are never removed
@@ -39,7 +43,9 @@ class Places:
         namespace = request.query.get("ns", "")
         if not namespace or namespace == request.host:
             meant = await self._by_default(address.repository)
-            return address if meant is None else address._replace(repository=meant)
+            if meant is None or await self._pushes(request, address.repository):
+                return address
+            return address._replace(repository=meant)
         upstream = self._upstreams.named(namespace)
         if upstream is None:  # another registry's image of the same name would be a wrong answer
             raise refuse("NAME_UNKNOWN", f"No upstream has the prefix {ascii(namespace)[1:-1][:200]}.")
@@ -55,6 +61,14 @@ class Places:
             if known and (meant := await self._by_default(name)):
                 more.append(f"repository:{meant}:{PULL}")
         return [*asked, *more]
+
+    async def _pushes(self, request: web.Request, repository: str) -> bool:
+        try:
+            reach = await self._authenticator.reach(request)
+        except LumperError:  # who that is, is asked again where it counts
+            return False
+        access = reach.access if reach else None
+        return access is not None and PUSH in access.get(f"repository:{repository}", ())
 
     async def _by_default(self, repository: str) -> str | None:
         default = self._upstreams.default
