@@ -201,6 +201,32 @@ def test_people_are_let_in_with_a_password_from_a_file(up: Running, tmp_path: Pa
     assert "cannot be read" in up.lumper("user", "add", "bob", "--password-file", str(tmp_path / "none")).trouble
 
 
+def test_a_robot_is_made_granted_rotated_kept_out_and_removed_and_the_audit_tells(up: Running) -> None:
+    token = up.lumper("robot", "add", "ci", "--days", "30").out.strip()
+    assert token.startswith("lmp_")
+    assert "ci may pull, push in team/*." in up.lumper("grant", "add", "ci", "team/*", "--allow", "pull,push").out
+    assert up.lumper("grant", "list", "ci", "--json").json[0]["actions"] == ["pull", "push"]
+    assert "Name some of pull" in up.lumper("grant", "add", "ci", "team/*", "--allow", "all").trouble
+    assert "no account nobody" in up.lumper("grant", "add", "nobody", "team/*").trouble
+    rotated = up.lumper("robot", "rotate", "ci").out.strip()
+    assert rotated.startswith("lmp_")
+    assert rotated != token
+    assert "kept out" in up.lumper("robot", "disable", "ci").out
+    assert "kept out" in up.lumper("robot", "list").out
+    assert up.lumper("robot", "enable", "ci").status == 0
+    assert "any more" in up.lumper("grant", "remove", "ci", "team/*").out
+    assert up.lumper("robot", "remove", "ci").status == 0
+    assert "lumper robot list" in up.lumper("robot", "remove", "ci").trouble
+
+    told = up.lumper("audit", "--action", "robot").out
+    assert told.index("ci: removed") < told.index("ci: another token") < told.index("ci: added as robot")
+    assert token not in up.lumper("audit", "--json").out
+    assert "is not a time" in up.lumper("audit", "--since", "soon").trouble
+    narrow = up.lumper("token", "create", "narrow", "--repository", "team/*", "--allow", "pull", "--json").json
+    assert narrow["token"].startswith("lmp_")
+    assert "pull in team/*" in up.lumper("token", "list").out
+
+
 def test_a_role_that_is_none_is_a_mistake_on_the_command_line(up: Running) -> None:
     ran = up.lumper("token", "create", "x", "--role", "king")
     assert ran.status != 0
