@@ -21,7 +21,8 @@ from lumper.registry.gc import Policy
 from lumper.registry.tagging import Reference
 from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
 
-SECONDS = 8.0  # of load; then what was given up has to be gone
+SECONDS, MOST_SECONDS = 8.0, 60.0  # of load, until enough has happened; then what was given up has to be gone
+ENOUGH = 10
 GRACE, UNDO = timedelta(seconds=1), timedelta(seconds=4)
 SURE = timedelta(seconds=2)  # what a tag has left for less than this must be there
 ANN = Actor("ann", "admin")
@@ -34,13 +35,21 @@ class Load:
 
     live: LiveRegistry
     client: RegistryClient
-    until: float
+    begun: float = field(default_factory=time.monotonic)
     done: Counter[str] = field(default_factory=Counter)
-    pushed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def enough(self) -> bool:
+        return all(self.done[what] > ENOUGH for what in ("pushes", "undos", "undos of retention", "freed"))
+
+    @property
+    def going_on(self) -> bool:
+        seconds = time.monotonic() - self.begun
+        return seconds < SECONDS or (not self.enough and seconds < MOST_SECONDS)
 
     async def pushes(self, seed: int) -> None:
         chance = random.Random(seed)
-        while time.monotonic() < self.until:
+        while self.going_on:
             tag, layer = f"t{chance.randrange(12)}", f"layer {chance.randrange(40)}".encode() * 50
             await self.client.push_image("app", tag, layer)
             self.done["pushes"] += 1
@@ -48,7 +57,7 @@ class Load:
     async def undos(self) -> None:
         """What a tag has left a moment ago is there, and the tag can go back to it."""
         chance = random.Random(7)
-        while time.monotonic() < self.until:
+        while self.going_on:
             since = datetime.now(UTC) - SURE
             told = await self.live.registry.metadata.activities(repository="app", limit=60)
             left = [one for one in told if one.before and one.at > since]
@@ -76,7 +85,7 @@ class Load:
             return content
 
     async def collections(self) -> None:
-        while time.monotonic() < self.until:
+        while self.going_on:
             report = await self.live.registry.collector.run()
             self.done["freed"] += report.freed
             await _pause(0.1)
@@ -100,7 +109,7 @@ async def test_nothing_is_lost_that_a_tag_may_go_back_to_and_the_rest_goes(tmp_p
         client = RegistryClient(session, live.url, live.tokens[Role.ADMIN])
         frozen = {tag: await client.push_image("app", tag, tag.encode()) for tag in FROZEN}
         await live.registry.metadata.set_rule(Rule("**", immutable=("v*",), keep=Keep(last=4)), ANN)
-        load = Load(live, client, time.monotonic() + SECONDS)
+        load = Load(live, client)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(load.collections())
@@ -109,7 +118,7 @@ async def test_nothing_is_lost_that_a_tag_may_go_back_to_and_the_rest_goes(tmp_p
                 group.create_task(load.pushes(seed))
 
         print(dict(load.done))
-        assert all(load.done[what] > 10 for what in ("pushes", "undos", "undos of retention", "freed"))
+        assert load.enough
         told = await live.registry.metadata.activities(repository="app", action=Action.UNTAG, limit=1000)
         assert {one.actor.name for one in told} == {"retention"}
 
