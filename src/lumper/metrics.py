@@ -131,7 +131,14 @@ class Metrics:
             "lumper_build_duration_seconds", "From the start of a build to its end.", ["state"],
             buckets=_BUILD_BOUNDS, registry=registry,
         )  # fmt: skip
+        self.webhook_calls = counter("webhook_calls", "Calls to webhooks, and what became of them.", "outcome")
+        self.webhook_waiting = gauge("webhook_calls_waiting", "Calls to webhooks that wait.")
+        self.webhook_dead = gauge("webhook_calls_dead", "Calls to webhooks that were given up.")
         self.rollouts_finished = counter("rollouts_finished", "Rollouts that ended.", "state")
+
+    def webhook_called(self, outcome: str) -> None:
+        """A webhook was called: delivered, failed or dead."""
+        self.webhook_calls.labels(outcome).inc()
 
     def collected(self, counts: dict[str, int], freed: int, seconds: float) -> None:
         """A collection of garbage has ended well; `counts` by kind of thing."""

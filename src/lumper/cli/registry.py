@@ -14,6 +14,7 @@ from lumper.cli.client import Target, connect
 from lumper.cli.output import show_json, size, table
 from lumper.cli.rules import app as rules
 from lumper.cli.serve import serve
+from lumper.cli.webhooks import app as webhooks
 from lumper.config import load
 from lumper.errors import ServerUnreachable, StorageError
 from lumper.registry.access import Anonymous
@@ -178,6 +179,7 @@ def retention(
 
 
 app.command(rules)
+app.command(webhooks)
 
 
 def _followed(

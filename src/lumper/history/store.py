@@ -19,6 +19,7 @@ from lumper.history.outbox import Outbox
 from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
 from lumper.history.triggers import TriggerHistory
+from lumper.history.webhooks import Webhooks
 from lumper.model.events import Payload
 from lumper.model.links import Links
 
@@ -39,12 +40,14 @@ class History:
     logs: Logs
     figures: Figures
     triggers: TriggerHistory
+    webhooks: Webhooks
 
 
 def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes]) -> History:
     """The history in the database at `url` (a SQLAlchemy URL); call `migrate` on its database before use."""
     database = Database(url)
     outbox = Outbox(database, encode)
+    images = ImageHistory(database)
     return History(
         database=database,
         outbox=outbox,
@@ -52,10 +55,11 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         deliveries=DeliveryHistory(database),
         builds=BuildHistory(database, outbox, links),
         rollouts=RolloutHistory(database, outbox, links),
-        images=ImageHistory(database),
+        images=images,
         activity=ActivityLog(database),
         accounts=Accounts(database),
         logs=DatabaseLogs(database) if database.shared else FolderLogs(logs),
         figures=Figures(database),
         triggers=TriggerHistory(database),
+        webhooks=Webhooks(database, images),
     )

@@ -356,3 +356,36 @@ tokens = Table(
     Column("expires_at", Time),
     Column("last_used_at", Time),
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("actions", JSON, nullable=False),
+    Column("repositories", String(255), nullable=False),  # a glob
+    Column("format", String(32), nullable=False),
+    Column("private", Boolean, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("begins_after", BigInteger, nullable=False),  # the row of `activity` that it does not hear of any more
+    Column("seen", BigInteger, nullable=False),  # the row of `activity` up to which all calls are made
+)
+
+webhook_calls = Table(
+    "webhook_calls",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("webhook_id", ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("activity_id", BigInteger),
+    Column("repository", String(255), nullable=False),
+    Column("event", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Time, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    UniqueConstraint("webhook_id", "activity_id"),
+    Index("webhook_calls_state", "state", "webhook_id", "repository", "id"),
+    sqlite_autoincrement=True,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -39,6 +40,19 @@ class Channel(Protocol):
         """Hand the message over; on return somebody else answers for it.
 
         Raises ChannelUnavailable (try again later) or MessageRefused (never will be taken).
+        """
+
+    async def close(self) -> None:
+        """Close connections. Idempotent."""
+
+
+class Caller(Protocol):
+    """A way to other programs. `call` may run many times at once."""
+
+    async def call(self, url: str, body: bytes, headers: Mapping[str, str], *, private: bool) -> None:
+        """POST the body; on return the receiver has taken it.
+
+        Without `private` only addresses of the internet are called. Raises ChannelUnavailable.
         """
 
     async def close(self) -> None:

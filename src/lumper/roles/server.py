@@ -23,6 +23,7 @@ from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
 from lumper.roles.leader import lead
 from lumper.roles.relay import relay
+from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.web.shortcut import protocols
 from lumper.web.tls import Certificate
@@ -61,7 +62,9 @@ class Server:
         gc_interval: float = 0.0,
         tls: Certificate | None = None,
         local: socket.socket | None = None,
+        teller: Teller | None = None,
     ) -> None:
+        self._teller = teller
         self._metrics = metrics
         self._triggers = triggers
         self._tls = tls
@@ -119,6 +122,8 @@ class Server:
             "schedule": lambda: self._alone("schedule", _SCHEDULE_SECONDS, self._triggers.keep_schedules),
             "reconcile": lambda: self._alone("reconcile", _RECONCILE_SECONDS, self._triggers.reconcile),
         }
+        if self._teller is not None:
+            parts["webhooks"] = self._teller.run
         if self._tls is not None:
             parts["tls"] = self._tls.watch
         if self._gc_interval:

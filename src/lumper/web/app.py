@@ -30,6 +30,7 @@ from lumper.web import (
     rules,
     tagging,
     watch,
+    webhooks,
 )
 from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
@@ -78,12 +79,13 @@ def make_app(
     tagging.add_routes(app, endpoints, registry.tagging)
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)
     audit.add_routes(app, endpoints, history.activity)
+    webhooks.add_routes(app, endpoints, history.webhooks)
     people.add_routes(app, endpoints, history.accounts)
     own.add_routes(app, endpoints, history.accounts, auth)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
     oci.add_routes(
         app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests, limits=limits
     )
-    watch.add_routes(app, endpoints, watch.Watch(metrics, history.figures, broker, registry, data))
+    watch.add_routes(app, endpoints, watch.Watch(metrics, history.figures, history.webhooks, broker, registry, data))
     pages.add_routes(app, history, auth, mail, links, replayer, starter)
     return app

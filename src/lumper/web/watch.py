@@ -16,10 +16,12 @@ from prometheus_client.exposition import choose_encoder
 
 from lumper.errors import LumperError, QueueUnavailable
 from lumper.history.figures import Figures
+from lumper.history.webhooks import Webhooks
 from lumper.metrics import Metrics
 from lumper.model.build import BuildState
 from lumper.model.events import BUILDS, DEPLOY, EVENTS, NOTIFY
 from lumper.model.people import Role
+from lumper.model.webhook import CallState
 from lumper.queue.port import Broker
 from lumper.registry.registry import Registry
 from lumper.web.api import PEOPLE, Api
@@ -32,9 +34,12 @@ _DEAD = 1000
 class Watch:
     """Looks up what is not counted as it happens, however often it is asked."""
 
-    def __init__(self, metrics: Metrics, figures: Figures, broker: Broker, registry: Registry, data: Path) -> None:
+    def __init__(
+        self, metrics: Metrics, figures: Figures, webhooks: Webhooks, broker: Broker, registry: Registry, data: Path
+    ) -> None:
         self._metrics = metrics
         self._figures = figures
+        self._webhooks = webhooks
         self._broker = broker
         self._registry = registry
         self._data = data
@@ -48,6 +53,7 @@ class Watch:
                 (self._look_at_queue, _OFTEN_SECONDS),
                 (self._look_at_builds, _OFTEN_SECONDS),
                 (self._look_at_disk, _OFTEN_SECONDS),
+                (self._look_at_webhooks, _OFTEN_SECONDS),
                 (self._look_at_registry, _SELDOM_SECONDS),
             ):
                 await self._looked(look, seconds)
@@ -82,6 +88,11 @@ class Watch:
         found = await self._figures.builds()
         for state in BuildState:
             self._metrics.builds.labels(state.value).set(found.get(state, 0))
+
+    async def _look_at_webhooks(self) -> None:
+        found = await self._webhooks.counts()
+        self._metrics.webhook_waiting.set(found[CallState.WAITING])
+        self._metrics.webhook_dead.set(found[CallState.DEAD])
 
     async def _look_at_disk(self) -> None:
         disk = await asyncio.to_thread(shutil.disk_usage, self._data)

@@ -31,6 +31,7 @@ from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
+from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.worker import Worker
 from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host, open_upstreams
@@ -174,6 +175,14 @@ def assemble_mailer(config: Config, folder: DataFolder, broker: Broker, read_log
     """A mailer."""
     channel, fallback = open_channels(config, folder)
     return Mailer(broker, channel, fallback, read_log, people=config.mail.people, admin=config.mail.admin)
+
+
+def assemble_teller(history: History, links: Links, metrics: Metrics) -> Teller:
+    """What tells webhooks."""
+    from lumper.notify.channels.webhook import WebhookCaller
+
+    caller = WebhookCaller()
+    return Teller(history.database, history.webhooks, caller, links.public_url, metrics.webhook_called)
 
 
 def assemble_deployer(config: Config, broker: Broker, token: str) -> Deployer:

@@ -27,6 +27,7 @@ from lumper.wiring.assembly import (
     assemble_app,
     assemble_deployer,
     assemble_mailer,
+    assemble_teller,
     assemble_triggers,
     assemble_worker,
     open_own_history,
@@ -72,6 +73,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             gc_interval=config.registry.gc_interval,
             tls=tls,
             local=local,
+            teller=assemble_teller(history, where.links, metrics),
         )
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
