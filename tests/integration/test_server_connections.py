@@ -13,8 +13,11 @@ from lumper.build.remotes import Remotes
 from lumper.metrics import Metrics
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.registry.registry import Registry
+from lumper.registry.remote.lookup import Lookup
+from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.roles import server
+from lumper.roles.bases import Bases
 from lumper.roles.triggers import Triggers
 from parts.live_api import live_api
 from parts.running import running
@@ -30,8 +33,11 @@ async def test_a_head_that_does_not_end_ends_with_its_connection(
     listener = socket.create_server(("127.0.0.1", 0))
     async with live_api(tmp_path) as api:
         registry = Registry(MemoryStorage(), api.history.images)
+        bases = Bases(api.history, Lookup(RemoteRegistry))
         triggers = Triggers(api.history, Remotes(tmp_path / "git"))
-        role = server.Server(web.Application(), listener, api.history, registry, MemoryBroker(), Metrics(), triggers)
+        role = server.Server(
+            web.Application(), listener, api.history, registry, MemoryBroker(), Metrics(), triggers, bases
+        )
         async with running(role.run()):
             await role.ready.wait()
             reader, writer = await asyncio.open_connection(*listener.getsockname())

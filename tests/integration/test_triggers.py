@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,14 +18,20 @@ from lumper.build.port import Login
 from lumper.build.remotes import Remotes, parse_refs
 from lumper.build.run import Builder
 from lumper.errors import GitUnreachable
+from lumper.history.tables import builds as builds_table
 from lumper.history.tables import projects
-from lumper.model.build import BuildState, Outcome
+from lumper.model.activity import SERVER
+from lumper.model.build import Base, BuildState, Outcome
 from lumper.model.events import BuildJob
 from lumper.model.source import Push
 from lumper.model.trigger import BuildRules, Trigger
+from lumper.registry.remote.lookup import Lookup
+from lumper.registry.remote.registry import RemoteRegistry
+from lumper.roles.bases import Bases
 from lumper.roles.triggers import Triggers
 from parts.git_repository import Repository
 from parts.live_api import Api, live_api
+from parts.live_registry import OCI_MANIFEST, LiveRegistry, digest_of, live_registry
 
 
 @pytest.fixture
@@ -212,6 +219,51 @@ async def test_a_newer_commit_of_a_ref_ends_the_build_of_the_older_one_and_no_ot
     assert states == {1: "running", 2: "queued", 3: "queued", 4: "queued"}
     row = await api.history.builds.get(1)
     assert "newer commit" in row.hint
+
+
+async def test_a_base_image_that_has_changed_brings_a_build_with_the_reason(
+    api: Api, origin: Repository, tmp_path: Path
+) -> None:
+    await add(api, origin, base_images=True)
+    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
+    (tmp_path / "bases").mkdir()
+    async with live_registry(tmp_path / "bases", anonymous="push") as registry:
+        bases = Bases(api.history, Lookup(lambda _: RemoteRegistry(registry.url)))
+        name = f"{registry.host}/base:1"
+        old = await push_image(registry, "base", "1", b"old")
+        await succeeded(api, (Base(name, old), Base("no.such.host.invalid/x:1", old)))
+        await bases.check()
+        assert await states(api) == ["succeeded"]
+        new = await push_image(registry, "base", "1", b"new")
+        await bases.check()
+    [build] = (await api.ask("GET", "/builds")).body
+    assert (build["trigger"], build["state"], build["attempt"]) == ("base", "queued", 2)
+    assert all(words in build["cause"] for words in (name, old, new))
+
+
+async def push_image(registry: LiveRegistry, repository: str, tag: str, content: bytes) -> str:
+    """An image of one layer; its digest."""
+    blobs, layer = registry.registry.blobs, digest_of(content)
+    session = await blobs.begin(repository, "")
+    await blobs.finish(session, layer, data=chunks(content))
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": layer, "size": len(content)}
+    body = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}).encode()
+    return (await registry.registry.manifests.put(repository, tag, OCI_MANIFEST, body, actor=SERVER)).digest
+
+
+async def chunks(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def succeeded(api: Api, bases: tuple[Base, ...]) -> None:
+    """As if the first build had ended well with these bases."""
+    values = {"state": "succeeded", "bases": [vars(base) for base in bases]}
+    async with api.history.database.write() as connection:
+        await connection.execute(update(builds_table).values(**values))
+
+
+async def states(api: Api) -> list[str]:
+    return [state for *_, state in await builds(api)]
 
 
 # What the commit itself says

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -47,9 +49,28 @@ class SecondEngine:
         return False
 
 
+@contextlib.contextmanager
+def _bridge() -> Iterator[str]:
+    """A bridge for the engine alone: one that is told to have none removes that of the machine's engine."""
+    name = f"lumper-{secrets.token_hex(3)}"
+    subprocess.run(["ip", "link", "add", "name", name, "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "address", "add", f"10.231.{secrets.randbelow(250)}.1/24", "dev", name], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "delete", name], check=True)
+
+
 @asynccontextmanager
 async def second_engine(*options: str) -> AsyncIterator[SecondEngine]:
-    """An engine without a network, started with these options."""
+    """An engine whose containers reach nobody, started with these options."""
+    with _bridge() as bridge:
+        async with _engine("--bridge", bridge, *options) as engine:
+            yield engine
+
+
+@asynccontextmanager
+async def _engine(*options: str) -> AsyncIterator[SecondEngine]:
     folder = Path(tempfile.mkdtemp(prefix="engine"))  # sockets have short paths
     engine = SecondEngine(folder)
     program = shutil.which("dockerd", path=os.environ.get("PATH", "") + ":/usr/sbin") or "dockerd"
@@ -57,7 +78,7 @@ async def second_engine(*options: str) -> AsyncIterator[SecondEngine]:
     process = await asyncio.create_subprocess_exec(
         *(program, "--host", engine.address, "--data-root", f"{folder}/data"),
         *("--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", "--storage-driver", "vfs"),
-        *("--bridge", "none", "--iptables=false", "--ip6tables=false", *options),
+        *("--iptables=false", "--ip6tables=false", "--ip-masq=false", *options),
         stdout=log,
         stderr=log,
     )

@@ -12,7 +12,7 @@ from lumper.model.build import Base
 from lumper.model.events import BuildJob
 from lumper.model.image import version_key
 from lumper.model.source import parse_git_url
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
 _FROM = re.compile(r"\[[^\]]*\] FROM (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})")
 _LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
@@ -53,6 +53,7 @@ def build_request(
         target=recipe.target,
         args=dict(recipe.args),
         labels=labels(job, commit, committed_at),
+        pull=job.trigger == Trigger.BASE,
     )
 
 

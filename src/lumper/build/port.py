@@ -22,7 +22,8 @@ class EngineInfo:
 class BuildRequest:
     """What to build. `image` is the full name with tag under which the engine keeps the result for `push`.
 
-    `dockerfile` is relative to the root of the context.
+    `dockerfile` is relative to the root of the context. `pull`: ask for base images anew, also for those that the
+    engine has.
     """
 
     id: str
@@ -32,6 +33,7 @@ class BuildRequest:
     args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     no_cache: bool = False
+    pull: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -21,6 +22,7 @@ from lumper.registry.pulls import FLUSH_SECONDS
 from lumper.registry.registry import Registry
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
+from lumper.roles.bases import Bases
 from lumper.roles.leader import lead
 from lumper.roles.relay import relay
 from lumper.roles.teller import Teller
@@ -35,6 +37,7 @@ _NAMES_SECONDS = 5.0
 _UPLOADS_SECONDS = 600.0
 _SCHEDULE_SECONDS = 15.0
 _RECONCILE_SECONDS = 30.0
+_BASES_SECONDS = 3600.0
 _UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 _SHUTDOWN_SECONDS = 3.0
 _IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)
@@ -58,6 +61,7 @@ class Server:
         broker: Broker,
         metrics: Metrics,
         triggers: Triggers,
+        bases: Bases,
         *,
         gc_interval: float = 0.0,
         tls: Certificate | None = None,
@@ -67,6 +71,7 @@ class Server:
         self._teller = teller
         self._metrics = metrics
         self._triggers = triggers
+        self._bases = bases
         self._tls = tls
         self._local = local
         self._gc_interval = gc_interval
@@ -118,10 +123,12 @@ class Server:
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self._registry.pulls.flush),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
-        parts |= {
-            "schedule": lambda: self._alone("schedule", _SCHEDULE_SECONDS, self._triggers.keep_schedules),
-            "reconcile": lambda: self._alone("reconcile", _RECONCILE_SECONDS, self._triggers.reconcile),
-        }
+        for name, period, action in (
+            ("schedule", _SCHEDULE_SECONDS, self._triggers.keep_schedules),
+            ("reconcile", _RECONCILE_SECONDS, self._triggers.reconcile),
+            ("bases", _BASES_SECONDS, self._bases.check),
+        ):
+            parts[name] = partial(lead, self._history.database, name, partial(forever, name, period, action))
         if self._teller is not None:
             parts["webhooks"] = self._teller.run
         if self._tls is not None:
@@ -129,16 +136,6 @@ class Server:
         if self._gc_interval:
             parts["gc"] = self._collect_for_ever
         return parts
-
-    async def _alone(self, name: str, period: float, action: Callable[[], Awaitable[None]]) -> None:
-        """Do it every `period` seconds for ever, as one of several servers at a time."""
-
-        async def alone() -> None:
-            async with self._history.database.alone(name) as mine:
-                if mine:
-                    await action()
-
-        await forever(name, period, alone)
 
     def _published(self, topic: str, body: bytes) -> None:
         """Count what people are told of: every end of a build or rollout."""

@@ -15,9 +15,12 @@ from lumper.queue.port import Broker
 from lumper.registry.port import Storage
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.reference import checked_url
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web.tls import Certificate
+
+_IMPATIENT = Patience(attempts=2, longest=2.0, connect=5.0, idle=30.0)
 
 
 def open_forges() -> list[Forge]:
@@ -106,22 +109,33 @@ def open_upstreams(config: Config, folder: DataFolder) -> Upstreams | None:
     return Upstreams(upstreams, folder.folder("arrivals"))
 
 
+def open_remote(config: Config, url: str) -> RemoteRegistry:
+    """The registry at this URL, as an upstream if it is one, else without credentials."""
+    for name, one in config.registry.upstream.items():
+        if checked_url(one.url) == url:
+            return _registry(name, one)
+    return RemoteRegistry(url, patience=_IMPATIENT)
+
+
 def _upstream(name: str, config: UpstreamConfig) -> Upstream:
+    keep = timedelta(days=config.keep_days) if config.keep_days else None
+    return Upstream(config.prefix or name, _registry(name, config), config.ttl, keep, config.only, config.default)
+
+
+def _registry(name: str, config: UpstreamConfig) -> RemoteRegistry:
     password = config.password.get_secret_value()
     if config.password_file is not None:
         try:
             password = config.password_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as exc:
             raise Invalid(f"The password of the upstream {name} cannot be read: {exc}.") from exc
-    registry = RemoteRegistry(
+    return RemoteRegistry(
         config.url,
         Credentials(config.username, password),
         auth_host=config.auth_host,
         ca_file=config.ca_file,
-        patience=Patience(attempts=2, longest=2.0, connect=5.0, idle=30.0),
+        patience=_IMPATIENT,
     )
-    keep = timedelta(days=config.keep_days) if config.keep_days else None
-    return Upstream(config.prefix or name, registry, config.ttl, keep, config.only, config.default)
 
 
 def open_storage(config: Config, folder: DataFolder) -> Storage:

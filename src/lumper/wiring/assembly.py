@@ -29,12 +29,14 @@ from lumper.registry.access import anonymous_rights
 from lumper.registry.gc import Policy, Report
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
+from lumper.registry.remote.lookup import Lookup
+from lumper.roles.bases import Bases
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.worker import Worker
-from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host, open_upstreams
+from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host, open_remote, open_upstreams
 
 
 @contextlib.asynccontextmanager
@@ -145,6 +147,11 @@ def assemble_triggers(config: Config, folder: DataFolder, history: History) -> T
         strict_host_keys=config.git.ssh_known_hosts is not None,
     )
     return Triggers(history, remotes)
+
+
+def assemble_bases(config: Config, history: History) -> Bases:
+    """What looks after base images, with the credentials of the upstreams."""
+    return Bases(history, Lookup(lambda url: open_remote(config, url)))
 
 
 def assemble_worker(

@@ -25,6 +25,7 @@ from lumper.wiring.adapters import open_broker, open_certificate, open_storage
 from lumper.wiring.addresses import Addresses, addresses, bind
 from lumper.wiring.assembly import (
     assemble_app,
+    assemble_bases,
     assemble_deployer,
     assemble_mailer,
     assemble_teller,
@@ -70,6 +71,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             broker,
             metrics,
             triggers,
+            assemble_bases(config, history),
             gc_interval=config.registry.gc_interval,
             tls=tls,
             local=local,

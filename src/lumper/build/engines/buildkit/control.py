@@ -76,6 +76,8 @@ def solve_request(request: BuildRequest, *, ref: str, session: str, context: str
         attributes["target"] = request.target
     if request.no_cache:
         attributes["no-cache"] = ""
+    if request.pull:
+        attributes["image-resolve-mode"] = "pull"
     attributes |= {f"build-arg:{name}": value for name, value in request.args.items()}
     attributes |= {f"label:{name}": value for name, value in request.labels.items()}
     result = {"name": request.image}
