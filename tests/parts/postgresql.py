@@ -140,15 +140,21 @@ async def _migrated(url: str) -> None:
     await database.close()
 
 
+def programs() -> Path | None:
+    """Where initdb and postgres are, if they are installed."""
+    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), "")
+    return Path(found).resolve().parent if found else None
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running server for the whole test run. A test that kills it starts it again."""
-    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), "")
-    if not found:
+    found = programs()
+    if found is None:
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
         missing("PostgreSQL is not installed (`apt-get install postgresql`)")
     with tempfile.TemporaryDirectory(prefix="lumper-postgres-") as folder:
-        server = PostgresServer(Path(folder), Path(found).resolve().parent)
+        server = PostgresServer(Path(folder), found)
         try:
             server.start()
             yield server

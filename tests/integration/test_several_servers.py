@@ -1,0 +1,285 @@
+"""Two server processes on one PostgreSQL and one bucket are one Lumper."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lumper.model import events
+from lumper.model.build import Outcome, Output, Progress, Result, Step, StepState
+from lumper.model.log import to_line
+from lumper.queue.brokers.rabbitmq import RabbitBroker
+from lumper.queue.codec import encode
+from lumper.queue.port import Message
+from parts.eventually import eventually
+from parts.forge import Forge, serve_forge
+from parts.live_registry import RegistryClient, digest_of, image_manifest
+from parts.lumper_process import LumperServer
+from parts.postgresql import PostgresServer
+from parts.rabbitmq import RabbitNode
+from parts.s3_service import S3Service, s3_service
+from parts.several_servers import client_of, shared_settings, token_of
+
+Pair = tuple[LumperServer, LumperServer]
+Clients = tuple[RegistryClient, RegistryClient]
+SOON = {"registry.gc_interval": "1", "registry.gc_grace": "3", "registry.untagged": "delete"}
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[S3Service]:
+    with s3_service() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pair(postgres: PostgresServer, service: S3Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two registries that collect garbage every second."""
+    settings = shared_settings(postgres.fresh(), service.bucket(), **SOON)
+    folder = tmp_path_factory.mktemp("pair")
+    servers = [LumperServer(folder / name, settings, role="registry") for name in ("a", "b")]
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(server)
+        yield servers[0], servers[1]
+
+
+@pytest.fixture
+async def both(pair: Pair) -> AsyncIterator[Clients]:
+    async with client_of(pair[0]) as a, client_of(pair[1]) as b:
+        yield a, b
+
+
+def test_each_server_has_the_same_tokens_and_the_same_key(pair: Pair) -> None:
+    for name in ("tokens/worker", "tokens/operator", "keys/registry.pem"):
+        one, other = (server.data / name for server in pair)
+        assert one.read_bytes() == other.read_bytes()
+        assert other.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_token_from_one_server_opens_the_other(pair: Pair) -> None:
+    async with aiohttp.ClientSession() as session:
+        login = {"Authorization": aiohttp.encode_basic_auth("operator", token_of(pair[0]))}
+        query = {"service": "lumper", "scope": "repository:app:pull,push"}
+        async with session.get(f"{pair[0].url}/v2/token", params=query, headers=login) as answer:
+            assert answer.status == 200, await answer.text()
+            token = (await answer.json())["token"]
+        async with session.get(f"{pair[1].url}/v2/", headers={"Authorization": f"Bearer {token}"}) as answer:
+            assert answer.status == 200
+
+
+async def test_an_image_is_pushed_chunk_by_chunk_by_turns(both: Clients) -> None:
+    layer = os.urandom(9 << 20)
+    location, size, step = await both[0].begin("turns"), 0, 3 << 20
+    for number, start in enumerate(range(0, len(layer), step)):
+        chunk = layer[start : start + step]
+        span = {"Content-Range": f"{start}-{start + len(chunk) - 1}", "Content-Length": str(len(chunk))}
+        async with both[number % 2].request("PATCH", location, data=io.BytesIO(chunk), headers=span) as answer:
+            assert answer.status == 202, await answer.text()
+            location, size = answer.headers["Location"], start + len(chunk)
+            assert answer.headers["Range"] == f"0-{size - 1}"
+    assert await both[1].status("PUT", f"{location}?digest={digest_of(layer)}") == 201
+    config = await both[0].push_blob("turns", b"{}")
+    await both[1].push_manifest("turns", "v1", image_manifest((config, 2), (digest_of(layer), len(layer))))
+
+    async with both[0].request("GET", f"/v2/turns/blobs/{digest_of(layer)}") as answer:
+        assert await answer.read() == layer
+    assert await both[0].status("HEAD", "/v2/turns/manifests/v1") == 200
+
+
+async def test_a_tag_that_moves_at_one_server_has_moved_at_the_other(both: Clients) -> None:
+    async def seen(client: RegistryClient) -> str:
+        async with client.request("HEAD", "/v2/moves/manifests/latest") as answer:
+            return str(answer.headers.get("Docker-Content-Digest", ""))
+
+    for number in range(6):
+        digest = await both[number % 2].push_image("moves", "latest", b"layer %d" % number)
+
+        async def moved(digest: str = digest) -> bool:
+            return [await seen(client) for client in both] == [digest, digest]
+
+        await eventually(moved, 1)
+
+
+async def _write(client: RegistryClient, location: str, body: Callable[[], AsyncIterator[bytes]]) -> int:
+    """The status of a chunk, which the other server may have kept from its turn for a moment."""
+    while (status := await client.status("PATCH", location, data=body())) == 416:
+        pass
+    return status
+
+
+async def test_while_one_server_writes_to_an_upload_the_other_does_not(both: Clients) -> None:
+    location, going_on = await both[0].begin("busy"), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        await going_on.wait()
+        yield b"y" * 1000
+
+    first = asyncio.create_task(_write(both[0], location, slowly))
+
+    async def refused() -> bool:
+        return await both[1].status("PATCH", location, data=b"") == 416
+
+    await eventually(refused)
+    going_on.set()
+    assert await first == 202
+    digest = digest_of(b"x" * 1000 + b"y" * 1000)
+    assert await both[1].status("PUT", f"{location}?digest={digest}") == 201
+
+
+async def test_when_a_server_is_killed_in_a_push_the_other_goes_on(pair: Pair) -> None:
+    layer = os.urandom(12 << 20)
+    async with AsyncExitStack() as stack:
+        a, b = [await stack.enter_async_context(client_of(server)) for server in pair]
+        location = await a.begin("killed")
+        async with a.request("PATCH", location, data=io.BytesIO(layer[: 9 << 20])) as answer:
+            location = answer.headers["Location"]
+
+        async def endless() -> AsyncIterator[bytes]:
+            yield layer[9 << 20 : 10 << 20]
+            await asyncio.Event().wait()
+
+        writing = asyncio.create_task(_write(a, location, endless))
+
+        async def busy() -> bool:
+            return await b.status("PATCH", location, data=b"") == 416
+
+        await eventually(busy)
+        await asyncio.to_thread(pair[0].kill)
+        with pytest.raises(aiohttp.ClientError):
+            await writing
+        async with b.request("GET", location) as answer:
+            start = int(answer.headers["Range"].partition("-")[2]) + 1
+        assert start >= 9 << 20
+
+        async def goes_on() -> bool:
+            return await b.status("PATCH", location, data=io.BytesIO(layer[start:])) == 202
+
+        await eventually(goes_on, 5)
+        assert await b.status("PUT", f"{location}?digest={digest_of(layer)}") == 201
+        async with b.request("GET", f"/v2/killed/blobs/{digest_of(layer)}") as answer:
+            assert await answer.read() == layer
+    await asyncio.to_thread(pair[0].restart)
+
+
+async def test_nothing_that_is_pushed_anywhere_is_collected_anywhere(both: Clients) -> None:
+    """The same few layers again and again, so that what one server pushes is garbage to the other one just then."""
+    end = asyncio.get_running_loop().time() + 8
+    pushed: list[tuple[str, str, list[str]]] = []
+
+    async def push_on(lane: int) -> None:
+        number = 0
+        while asyncio.get_running_loop().time() < end:
+            layer = b"layer %d" % (number % 7)
+            client, other = both[(lane + number) % 2], both[(lane + number + 1) % 2]
+            repository = f"mix{lane % 2}"
+            config = await client.push_blob(repository, b'{"n":%d}' % (number % 5))
+            if await other.status("HEAD", f"/v2/{repository}/blobs/{digest_of(layer)}") != 200:
+                await other.push_blob(repository, layer)
+            manifest = image_manifest((config, 7), (digest_of(layer), len(layer)), annotations={"n": f"{number % 11}"})
+            tag = f"lane{lane}"
+            digest = await client.push_manifest(repository, tag, manifest)
+            pushed.append((repository, digest, [config, digest_of(layer)]))
+            assert await other.status("GET", f"/v2/{repository}/manifests/{digest}") == 200
+            for blob in (config, digest_of(layer)):
+                assert await other.status("GET", f"/v2/{repository}/blobs/{blob}") == 200, blob
+            if number % 3 == 2:
+                assert await client.status("DELETE", f"/v2/{repository}/manifests/{tag}") in (202, 404)
+                await asyncio.sleep(0.1 * (lane + 1))
+            number += 1
+
+    await asyncio.gather(*(push_on(lane) for lane in range(4)))
+    assert len(pushed) > 20
+
+
+async def test_a_delivery_at_both_servers_is_one_build_and_its_log_is_at_both(
+    postgres: PostgresServer, service: S3Service, rabbitmq: RabbitNode, tmp_path: Path
+) -> None:
+    broker_url = await rabbitmq.fresh_url()
+    url = await asyncio.to_thread(postgres.fresh)
+    more = {"queue.url": broker_url, "deploy.with_server": "false"}
+    settings = shared_settings(url, await asyncio.to_thread(service.bucket), **more)
+    servers = [LumperServer(tmp_path / name, settings, role="server") for name in ("a", "b")]
+    with ExitStack() as stack:
+        for server in servers:
+            await asyncio.to_thread(stack.enter_context, server)
+        forge: Forge = stack.enter_context(serve_forge(tmp_path / "forge"))
+        build = await asyncio.to_thread(_delivered_to_both, forge, servers)
+        broker = RabbitBroker(broker_url)
+        try:
+            await broker.publish([Message("0", events.EVENTS, encode(_begun(build)))])
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                for server in servers:  # one of them handles what the worker says; both tell of it
+                    group.create_task(_changes_heard(server, 2))
+                await _built(broker, build)
+        finally:
+            await broker.close()
+
+        async def ended() -> bool:
+            return [await asyncio.to_thread(_seen, server, build) for server in servers] == [("failed", 400)] * 2
+
+        await eventually(ended, 20)
+
+
+def _seen(server: LumperServer, build: int) -> tuple[str, int]:
+    """The state of a build and how many lines its log has, as this server shows them."""
+    lines = b"".join(server.client.lines(f"builds/{build}/log"))
+    return str(server.client.get(f"builds/{build}")["state"]), lines.count(b"line ")
+
+
+def _delivered_to_both(forge: Forge, servers: list[LumperServer]) -> int:
+    project = forge.project()
+    project.connect(servers[0].client)
+    commit = project.commit(busybox=False)
+    project.repository.tag("v1.0.0", commit)
+    first = project.deliver("refs/tags/v1.0.0", commit, delivery="one")
+    hooks = dict(project.hooks)
+    project.hooks = {name: hook.replace(servers[0].url, servers[1].url) for name, hook in hooks.items()}
+    second = project.deliver("refs/tags/v1.0.0", commit, delivery="one")
+    third = project.deliver("refs/tags/v1.0.0", commit, delivery="two")
+    assert (first.verdict, second.verdict, third.verdict) == ("build", "duplicate", "duplicate")
+    (build,) = first.builds
+    return build
+
+
+def _lines() -> str:
+    records: list[Progress] = [
+        Step(1, "RUN make", StepState.RUNNING, 1.0),
+        *(Output(1, 1, 1.0, f"line {n}") for n in range(400)),
+    ]
+    return "".join(map(to_line, records))
+
+
+def _begun(build: int) -> events.AttemptStarted:
+    return events.AttemptStarted(build, 1, "claim", "builder", "boot", datetime.now(UTC))
+
+
+async def _built(broker: RabbitBroker, build: int) -> None:
+    """What a worker says of a build that it has begun: a log, and that it failed."""
+    text, now = _lines(), datetime.now(UTC)
+    half = len(text) // 2
+    said: list[events.Payload] = [
+        events.LogChunk(build, 1, "claim", 0, text[:half]),
+        events.LogChunk(build, 1, "claim", half, text[half:]),
+        events.AttemptFinished(build, 1, "claim", now, len(text), Result(Outcome.FAILED, error="make: no rule")),
+    ]
+    await broker.publish([Message(f"{number + 1}", events.EVENTS, encode(event)) for number, event in enumerate(said)])
+
+
+async def _changes_heard(server: LumperServer, number: int) -> None:
+    """Wait for so many pieces of news from this server."""
+    headers = {"Authorization": f"Bearer {token_of(server)}"}
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{server.url}/events") as answer:
+        assert answer.status == 200
+        async for line in answer.content:
+            number -= line.startswith(b"event: change")
+            if number == 0:
+                return
