@@ -172,7 +172,7 @@ async def test_when_a_server_is_killed_in_a_push_the_other_goes_on(pair: Pair) -
 
 async def test_nothing_that_is_pushed_anywhere_is_collected_anywhere(both: Clients) -> None:
     """The same few layers again and again, so that what one server pushes is garbage to the other one just then."""
-    end = asyncio.get_running_loop().time() + 8
+    end = asyncio.get_running_loop().time() + 5
     pushed: list[tuple[str, str, list[str]]] = []
 
     async def push_on(lane: int) -> None:

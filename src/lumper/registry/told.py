@@ -12,9 +12,8 @@ from lumper.errors import StorageError
 from lumper.registry.port import Metadata
 
 _REMEMBERED = 65_536  # digests
-_AT_WORK = 20.0  # seconds for which a request needs at least what it works with; told for twice as long
-_RENEWED = 5.0  # seconds between two words that it still does
-_MARGIN = 5.0  # seconds before the end of a need in which a request is given up rather than be wrong
+_AT_WORK = 20.0  # seconds for which a request needs at least what it works with, unless the grace is quite short
+_PART = 0.25  # of them: how often it is told again, and how long before its end the request is given up
 _PATIENCE = 0.05  # seconds between two looks whether a collector is done
 
 
@@ -24,6 +23,7 @@ class Told:
     def __init__(self, metadata: Metadata, grace: float) -> None:
         self._metadata = metadata
         self._grace = grace
+        self._at_work = min(_AT_WORK, 2 * grace)
         self._until: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def known(self, repository: str, digest: str) -> bool:
@@ -40,9 +40,9 @@ class Told:
 
         Raises StorageError, and ends the block, when that cannot be told for too long.
         """
-        await self._tell(repository, digests, _AT_WORK, 2 * _AT_WORK)
+        await self._tell(repository, digests, self._at_work, 2 * self._at_work)
         try:
-            async with asyncio.timeout(_AT_WORK - _MARGIN) as limit:
+            async with asyncio.timeout(self._at_work * (1 - _PART)) as limit:
                 renewing = asyncio.create_task(self._renew(repository, digests, limit))
                 try:
                     yield
@@ -55,12 +55,11 @@ class Told:
 
     async def _renew(self, repository: str, digests: Collection[str], limit: asyncio.Timeout) -> None:
         while True:
-            await asyncio.sleep(_RENEWED)
-            begun = time.monotonic()
+            await asyncio.sleep(self._at_work * _PART)
+            begun = asyncio.get_running_loop().time()
             with contextlib.suppress(StorageError):
-                await self._metadata.need(repository, digests, 2 * _AT_WORK)
-                lasts = begun + 2 * _AT_WORK - time.monotonic()
-                limit.reschedule(asyncio.get_running_loop().time() + lasts - _MARGIN)
+                await self._metadata.need(repository, digests, 2 * self._at_work)
+                limit.reschedule(begun + self._at_work * (2 - _PART))
 
     async def _tell(self, repository: str, digests: Collection[str], least: float, seconds: float) -> None:
         now = time.monotonic()

@@ -1,0 +1,211 @@
+"""A collector and the pushes of another process: two registries on one PostgreSQL and one storage."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lumper.errors import Conflict, StorageError
+from lumper.history.database import Database
+from lumper.history.images import ImageHistory
+from lumper.model.activity import SERVER
+from lumper.registry.gc import Policy, Report
+from lumper.registry.metadata.memory import MemoryMetadata
+from lumper.registry.port import StoredBlob
+from lumper.registry.registry import Registry
+from lumper.registry.storage.memory import MemoryStorage
+from lumper.registry.told import Told
+from parts.eventually import eventually
+from parts.live_registry import digest_of, image_manifest
+from parts.postgresql import PostgresServer
+
+LAYER = b"a layer"
+DIGEST = digest_of(LAYER)
+GRACE = timedelta(seconds=0.5)
+
+
+class SlowStorage(MemoryStorage):
+    """Commits and deletions wait for a word, if they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.going_on = asyncio.Event()
+        self.going_on.set()
+        self.deleted: list[str] = []
+
+    async def _wait(self) -> None:
+        if not self.going_on.is_set():
+            self.begun.set()
+            await self.going_on.wait()
+
+    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
+        await self._wait()
+        return await super().commit(upload, digest)
+
+    async def delete(self, digest: str) -> None:
+        await self._wait()
+        self.deleted.append(digest)
+        await super().delete(digest)
+
+
+@dataclass
+class Two:
+    """`here` collects, `there` pushes."""
+
+    here: Registry
+    there: Registry
+    storage: SlowStorage
+    metadata: ImageHistory
+
+    async def push(self, data: bytes = LAYER) -> None:
+        """Push a layer at the other server."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield data
+
+        session = await self.there.blobs.begin("one", "me")
+        await self.there.blobs.append(session, 0, pieces())
+        await self.there.blobs.finish(session, digest_of(data))
+
+    async def gone(self) -> bool:
+        """Collect here; whether the layer's bytes went."""
+        await self.here.collector.run()
+        return DIGEST in self.storage.deleted
+
+    async def deleting(self) -> asyncio.Task[Report]:
+        """A collection here that deletes the layer's bytes, and waits."""
+
+        async def collect() -> Report:
+            while (report := await self.here.collector.run()).freed == 0:
+                pass
+            return report
+
+        collecting = asyncio.create_task(collect())
+        async with asyncio.timeout(15):
+            await self.storage.begun.wait()
+        return collecting
+
+
+@pytest.fixture
+async def two(postgres: PostgresServer) -> AsyncIterator[Two]:
+    url = await asyncio.to_thread(postgres.ready)
+    async with AsyncExitStack() as stack:
+        storage, registries, metadata = SlowStorage(), [], []
+        for _ in range(2):
+            database = Database(url)
+            stack.push_async_callback(database.close)
+            await database.listen()
+            metadata.append(ImageHistory(database))
+            registries.append(Registry(storage, metadata[-1], Policy(GRACE), shared=database.alone))
+        yield Two(registries[0], registries[1], storage, metadata[0])
+
+
+async def test_what_nobody_needs_goes_in_the_end(two: Two) -> None:
+    await two.push()
+    await eventually(two.gone, 15)
+
+
+async def test_what_a_client_was_told_of_by_another_server_stays(two: Two) -> None:
+    await two.push()
+    for _ in range(12):
+        assert (await two.there.blobs.stat("one", DIGEST)).size == len(LAYER)
+        assert not await two.gone()
+        await asyncio.sleep(0.25)
+    document = image_manifest((DIGEST, len(LAYER)))
+    await two.there.manifests.put("one", "v1", document["mediaType"], _json(document), actor=SERVER)
+    assert await two.there.blobs.stat("one", DIGEST)
+
+
+async def test_bytes_that_another_server_is_about_to_link_stay(two: Two) -> None:
+    """The bytes are there, and nobody's, while the other server looks at them and reuses them."""
+    await two.push()
+    await two.metadata.unlink_blob("one", DIGEST)
+    two.storage.going_on.clear()
+    pushing = asyncio.create_task(two.push())
+    await two.storage.begun.wait()
+    await asyncio.sleep(GRACE.total_seconds() * 3)
+    two.storage.going_on.set()
+    assert not await two.gone()
+    await pushing
+    assert (await two.there.blobs.stat("one", DIGEST)).size == len(LAYER)
+
+
+async def test_a_push_of_what_is_being_deleted_elsewhere_waits_and_stores_it_anew(two: Two) -> None:
+    await two.push()
+    await two.metadata.unlink_blob("one", DIGEST)
+    two.storage.going_on.clear()
+
+    collecting = await two.deleting()
+    pushing = asyncio.create_task(two.push())
+    await asyncio.sleep(0.3)
+    assert not pushing.done()
+    two.storage.going_on.set()
+    await asyncio.gather(pushing, collecting)
+    assert two.storage.deleted == [DIGEST]
+    assert (await two.there.blobs.stat("one", DIGEST)).size == len(LAYER)
+
+
+async def test_the_claim_of_a_collector_that_is_gone_ends_by_itself(two: Two) -> None:
+    await two.push()
+    await two.metadata.unlink_blob("one", DIGEST)
+
+    async def claimed() -> bool:
+        return bool(await two.metadata.claim_blobs([DIGEST], datetime.now(UTC), 1.0))
+
+    await eventually(claimed, 10)
+    assert await two.metadata.need("one", [DIGEST], 5.0) == {DIGEST}
+    assert await two.metadata.claim_blobs([DIGEST], datetime.now(UTC), 1.0) == set()
+
+    async def free() -> bool:
+        return not await two.metadata.need("one", [DIGEST], 5.0)
+
+    await eventually(free, 5)
+    assert await two.metadata.claim_blobs([DIGEST], datetime.now(UTC), 1.0) == set()
+
+
+async def test_only_one_server_collects_at_a_time(two: Two) -> None:
+    await two.push()
+    await two.metadata.unlink_blob("one", DIGEST)
+    two.storage.going_on.clear()
+
+    collecting = await two.deleting()
+    with pytest.raises(Conflict, match="Another server"):
+        await two.there.collector.run()
+    two.storage.going_on.set()
+    await collecting
+
+
+class DeafMetadata(MemoryMetadata):
+    """A database that is away from the second question on."""
+
+    asked = 0
+
+    async def need(self, repository: str, digests: Collection[str], seconds: float) -> set[str]:
+        self.asked += 1
+        if self.asked > 1:
+            raise StorageError("The database does not answer.")
+        return set()
+
+
+async def test_a_push_that_cannot_say_any_more_what_it_needs_is_given_up() -> None:
+    told = Told(DeafMetadata(), 0.2)
+    with pytest.raises(StorageError, match="did not answer"):
+        async with told.using("one", [DIGEST]):
+            await asyncio.Event().wait()
+
+
+async def test_a_push_that_takes_long_goes_on_saying_what_it_needs() -> None:
+    metadata = MemoryMetadata()
+    async with Told(metadata, 0.2).using("one", [DIGEST]):
+        await asyncio.sleep(1)
+
+
+def _json(document: dict[str, object]) -> bytes:
+    return json.dumps(document).encode()
