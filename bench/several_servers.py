@@ -35,7 +35,12 @@ from parts.s3_service import s3_service
 from parts.several_servers import client_of, shared_settings
 
 _TOGETHER = 300  # different layers: each is left alone for long enough now and then
-_SETTINGS = {"registry.gc_interval": "1", "registry.gc_grace": "5", "registry.untagged": "delete"}
+_SETTINGS = {
+    "registry.gc_interval": "1",
+    "registry.gc_grace": "5",
+    "registry.untagged": "delete",
+    "registry.undo_days": "0",
+}
 _AWAY = (aiohttp.ClientError, AssertionError, KeyError)
 
 

@@ -30,7 +30,7 @@ from parts.several_servers import client_of, shared_settings, token_of
 
 Pair = tuple[LumperServer, LumperServer]
 Clients = tuple[RegistryClient, RegistryClient]
-SOON = {"registry.gc_interval": "1", "registry.gc_grace": "3", "registry.untagged": "delete"}
+SOON = {"registry.gc_interval": "1", "registry.gc_grace": "3", "registry.untagged": "delete", "registry.undo_days": "0"}
 
 
 @pytest.fixture(scope="module")

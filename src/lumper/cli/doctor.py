@@ -59,6 +59,7 @@ def _checks(config: Config) -> Iterator[Check]:
     yield _git()
     yield _data(config)
     yield _server(config)
+    yield _database(config)
     yield _queue(config)
     yield _storage(config)
     yield from _engine(config)
@@ -95,6 +96,25 @@ def _server(config: Config) -> Check:
     except OSError as exc:
         hint = "Choose another address with --listen HOST:PORT."
         return Check("server", False, f"does not run, and {config.server.listen}: {exc.strerror}", hint)
+
+
+def _database(config: Config) -> Check:
+    if not config.database.url.get_secret_value():
+        return Check("database", True, "SQLite in the data folder")
+    try:
+        return Check("database", True, asyncio.run(_about_database(config)))
+    except LumperError as exc:
+        return Check("database", False, exc.message, exc.hint)
+
+
+async def _about_database(config: Config) -> str:
+    from lumper.history.database import Database
+
+    database = Database(config.database.url.get_secret_value())
+    try:
+        return await database.about()
+    finally:
+        await database.close()
 
 
 def _queue(config: Config) -> Check:

@@ -42,6 +42,7 @@ class _Kind(Protocol):
     async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None: ...
     async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None: ...
     def alone(self, name: str) -> AbstractAsyncContextManager[bool]: ...
+    async def about(self) -> str: ...
     def migrating(self) -> AbstractContextManager[Connection]: ...
     async def close(self) -> None: ...
 
@@ -165,6 +166,11 @@ class Database:
         with self._kind.migrating() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, HEAD)
+
+    async def about(self) -> str:
+        """Which database it is, for people. Raises StorageError, Invalid if it is not fit for use."""
+        with _translating():
+            return await self._kind.about()
 
     async def close(self) -> None:
         """Close all connections. Idempotent; without it the process does not end."""

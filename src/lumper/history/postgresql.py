@@ -28,7 +28,7 @@ from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from lumper.errors import StorageError
+from lumper.errors import Invalid, StorageError
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +134,7 @@ class PostgreSQL:
                 self.hears = False
                 lost()
                 ready.set()
-            await self._engine.dispose(close=False)  # the other connections are likely gone too
+            await self._engine.dispose()  # the other connections are likely gone too
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]], bool], None]) -> None:
@@ -151,6 +151,22 @@ class PostgreSQL:
         finally:
             if taken:
                 await asyncio.shield(self._locks.give_back(name))
+
+    async def about(self) -> str:
+        """Its version. Raises Invalid for an encoding without all characters, or if tables cannot be made."""
+        query = (
+            "SELECT current_setting('server_version'), current_setting('server_encoding'),"
+            " has_schema_privilege(current_schema(), 'CREATE')"
+        )
+        async with self.read() as connection:
+            version, encoding, may_create = tuple((await connection.exec_driver_sql(query)).one())
+        if encoding != "UTF8":
+            hint = "Make one with `createdb --encoding UTF8 --template template0 NAME`."
+            raise Invalid(f"The PostgreSQL database has the encoding {encoding}.", hint=hint)
+        if not may_create:
+            hint = "Let the user of [database] url own the database: `ALTER DATABASE NAME OWNER TO USER`."
+            raise Invalid("Lumper may not make tables in the PostgreSQL database.", hint=hint)
+        return f"PostgreSQL {version}"
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:

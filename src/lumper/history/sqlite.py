@@ -63,6 +63,10 @@ class Sqlite:
         finally:
             self._held.discard(name)
 
+    async def about(self) -> str:
+        """Its kind."""
+        return "SQLite"
+
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """A connection that makes the schema."""

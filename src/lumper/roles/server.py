@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 from aiohttp import web
 
+from lumper.errors import Conflict
 from lumper.history.store import History
 from lumper.metrics import Metrics
 from lumper.model.events import EVENTS, NOTIFY, BuildReport, RolloutReport
@@ -170,7 +171,10 @@ class Server:
         await forever("registry.gc", self._gc_interval, self._collect)
 
     async def _collect(self) -> None:
-        report = await self._registry.collector.run()
+        try:
+            report = await self._registry.collector.run()
+        except Conflict:  # another server does it
+            return
         if any(report.counts.values()):
             counts = {str(kind): count for kind, count in report.counts.items()}
             log.info("garbage was collected", action="registry.gc", freed=report.freed, **counts)

@@ -190,6 +190,33 @@ async def test_where_no_database_answers_that_is_said() -> None:
         await database.close()
 
 
+async def test_the_doctor_tells_which_database_it_is(two: tuple[Database, Database]) -> None:
+    assert (await two[0].about()).startswith("PostgreSQL 1")
+
+
+async def test_after_a_restart_of_the_database_all_goes_on(postgres: PostgresServer) -> None:
+    database = Database(await asyncio.to_thread(postgres.ready))
+    await database.listen()
+    try:
+        await _made(database, "one")
+        async with database.alone("x"):
+            await asyncio.to_thread(postgres.kill)
+            with pytest.raises(StorageError):
+                await _made(database, "two")
+            assert not database.hears
+            await asyncio.to_thread(postgres.start)
+
+        async def again() -> bool:
+            return database.hears
+
+        await eventually(again)
+        await _made(database, "three")
+        async with database.alone("x") as mine:
+            assert mine
+    finally:
+        await database.close()
+
+
 def test_another_database_is_refused() -> None:
     with pytest.raises(Invalid, match="no such database"):
         Database("mysql://root@db/lumper")
