@@ -41,7 +41,7 @@ _SETTINGS = {
     "registry.untagged": "delete",
     "registry.undo_days": "0",
 }
-_AWAY = (aiohttp.ClientError, AssertionError, KeyError)
+_AWAY = (aiohttp.ClientError, TimeoutError, AssertionError, KeyError)
 
 
 class Load:

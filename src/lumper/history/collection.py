@@ -107,12 +107,6 @@ class Collection:
             await connection.run_sync(needs.claim, idle, seconds)
         return idle
 
-    async def disclaim_blobs(self, digests: Sequence[str]) -> None:
-        """These were claimed, and stay."""
-        if self._database.shared:
-            async with self._database.write() as connection:
-                await needs.disclaim(connection, digests)
-
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""
         async with self._database.write() as connection:

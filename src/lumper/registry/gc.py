@@ -56,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 _STEP = 500  # things of one transaction
 _BYTES_STEP = 50  # blobs that are claimed together: whoever pushes one of them waits for all
-_CLAIM_SECONDS = 120.0  # for as long a push elsewhere may have to wait, if this process is killed
+_CLAIM_SECONDS = 30.0  # for as long a push elsewhere may have to wait, if this process is killed
 _ADOPT_STEP = 5000  # blobs of the storage that one run looks at
 _REPOSITORIES = 100  # names of one page
 _TOLD = 1000  # things of one report
@@ -256,14 +256,12 @@ class Collector:
 
     async def _delete(self, garbage: Sequence[Garbage], before: datetime) -> list[Garbage]:
         with self._holds.claiming([one.name for one in garbage]) as free:
-            enough = time.monotonic() + _CLAIM_SECONDS / 2  # the other half is for the last one to end
+            enough = time.monotonic() + _CLAIM_SECONDS / 2  # the other half is for the last one
             mine = await self._metadata.claim_blobs(sorted(free), before, _CLAIM_SECONDS)
             gone = [one for one in garbage if one.name in mine and await self._deleted(one.name, enough)]
             if gone:
                 await self._metadata.forget_blobs([one.name for one in gone], before)
-            if stays := mine.difference(one.name for one in gone):
-                await self._metadata.disclaim_blobs(sorted(stays))
-        return gone
+        return gone  # whatever else was claimed stays so until its time is over: perhaps it is being deleted yet
 
     async def _whole(self, step: Coroutine[None, None, list[Garbage]]) -> list[Garbage]:
         """Do a step to its end, also when the run is cancelled: a thread that deletes goes on, and needs its claim."""
@@ -274,7 +272,11 @@ class Collector:
         if time.monotonic() > until:
             return False
         try:
-            await self._storage.delete(digest)
+            async with asyncio.timeout(_CLAIM_SECONDS / 2 if self._holds.told else None):
+                await self._storage.delete(digest)
+        except TimeoutError:
+            log.warning("a blob could not be deleted in time", action="registry.gc", digest=digest)
+            return False
         except StorageError as exc:  # the others can go all the same, and this one next time
             log.warning("a blob could not be deleted", action="registry.gc", digest=digest, error=exc.sentence)
             return False

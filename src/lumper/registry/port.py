@@ -307,9 +307,6 @@ class Metadata(Protocol):
         is answered with what is known then.
         """
 
-    async def disclaim_blobs(self, digests: Sequence[str]) -> None:
-        """These were claimed, and stay."""
-
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""
 

@@ -323,9 +323,6 @@ class MemoryMetadata(MemoryLog, MemoryNames):
         """There is no other process: `Holds` is enough."""
         return set()
 
-    async def disclaim_blobs(self, digests: Sequence[str]) -> None:
-        """Nothing was written down."""
-
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""
         for digest, _ in await self.idle_blobs(before, limit=1 << 62):
