@@ -84,6 +84,7 @@ Loopback = Annotated[str, AfterValidator(_loopback)]
 Pattern = Annotated[str, Field(pattern=r"^(\*\*|[a-z0-9._*-]{1,255})(/[a-z0-9._*-]{1,255})*$")]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_parts)]
 Seconds = Annotated[float, Field(gt=0)]
+Hosts = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9*._:/-]{1,255}$")], ...], BeforeValidator(_parts)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
 
 
@@ -198,6 +199,8 @@ class GitConfig(Section):
     max_size: Size = 10 << 30
     ssh_key: Path | None = None
     ssh_known_hosts: Path | None = None
+    allow_private: bool = True
+    allow_hosts: Hosts = ()
 
 
 class MailConfig(Section):

@@ -20,7 +20,8 @@ from parts.git_repository import ENVIRONMENT
 class GitServer:
     """What the server does, changed by tests while it runs.
 
-    `credentials`: who may come in (None: everybody). `redirect`: a URL that all requests are sent on to. `dumb`: plain
+    `credentials`: who may come in (None: everybody). `redirect`: a URL that all requests are sent on to. `renamed`:
+    paths of repositories that have new ones. `dumb`: plain
     files only, as a web server without git has them. `hang`: take requests and never answer. `drip`: answer every
     request for a pack with its beginning, and then nothing.
     """
@@ -29,6 +30,7 @@ class GitServer:
     address: str = ""
     credentials: tuple[str, str] | None = None
     redirect: str = ""
+    renamed: dict[str, str] = field(default_factory=dict)
     dumb: bool = False
     hang: bool = False
     drip: bool = False
@@ -84,6 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif state.redirect:
             self.send_response(301)
             self.send_header("Location", state.redirect + self.path)
+            self.end_headers()
+        elif old := next((path for path in state.renamed if self.path.startswith(path + "/")), ""):
+            self.send_response(302)
+            self.send_header("Location", state.renamed[old] + self.path.removeprefix(old))
             self.end_headers()
         elif not self._welcome():
             self.send_response(401)

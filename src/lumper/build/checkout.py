@@ -19,6 +19,7 @@ from lumper.build.git import CHUNK, Access, Git, last_words
 from lumper.build.lock import hold
 from lumper.build.mirror import Mirror
 from lumper.build.objects import Commit, Entry, Kind, Objects, OutsideTree, printable_path
+from lumper.build.reach import Reach
 from lumper.build.tarstream import filtered
 from lumper.errors import (
     CommitMismatch,
@@ -71,8 +72,10 @@ class Mirrors:
         ssh_key: Path | None = None,
         known_hosts: Path | None = None,
         strict_host_keys: bool = False,
+        reach: Reach | None = None,
     ) -> None:
         self._folder = folder.absolute()
+        self._reach = reach or Reach()
         self._limits = limits or Limits()
         self._git = Git(
             self._folder / "home", ssh_key=ssh_key, known_hosts=known_hosts, strict_host_keys=strict_host_keys
@@ -93,6 +96,8 @@ class Mirrors:
             mirror = Mirror(
                 self._git,
                 self._folder / f"{request.project_id}.git",
+                self._reach,
+                access.url,
                 timeout=self._limits.timeout,
                 max_bytes=self._limits.max_bytes,
             )

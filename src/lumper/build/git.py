@@ -1,7 +1,8 @@
 """The `git` program, run so that nothing reaches it but our own settings and arguments.
 
 The environment is made from scratch, no configuration of the system or of a user is read, nothing can ask a
-question, and only the transports http(s) and ssh (local paths where the operator allowed them) are spoken.
+question, and only the transports http(s) and ssh (local paths where the operator allowed them) are spoken. curl and ssh
+are held to the addresses that `lumper.build.reach` has judged, and redirects are not followed here at all.
 Credentials travel in the environment of the one process that needs them: neither in arguments, which everybody can
 list, nor in a URL, which git writes into messages, nor on disk.
 
@@ -25,8 +26,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lumper.errors import SourceError
+from lumper.model.source import parse_git_url
 
 CHUNK = 1 << 20
 _GRACE = 2.0  # seconds for git to remove its own temporary files before it is killed
@@ -64,7 +67,7 @@ _SETTINGS = """\
     fsckObjects = false
     bundleURI = false
 [http]
-    followRedirects = initial
+    followRedirects = false
     lowSpeedLimit = 100
     lowSpeedTime = 60
 [tar]
@@ -82,11 +85,16 @@ _LOCAL_SETTINGS = """\
 
 @dataclass(frozen=True)
 class Access:
-    """A repository and how to get in. `credentials` are user name and password (or token) for http(s)."""
+    """A repository and how to get in. `credentials` are user name and password (or token) for http(s).
+
+    `pinned` are the addresses that its host is held to, `moves` how many redirects have led here.
+    """
 
     url: str
     local: bool = False
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+    pinned: tuple[str, ...] = ()
+    moves: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,12 +201,12 @@ class Git:
             "GIT_LITERAL_PATHSPECS": "1",
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_NO_LAZY_FETCH": "1",
-            "GIT_SSH_COMMAND": self._ssh_command(),
+            "GIT_SSH_COMMAND": self._ssh_command(_pinned_ssh(access)),
             "GIT_SSH_VARIANT": "ssh",
-            **(_authorization(access) if access is not None and access.credentials else {}),
+            **_variables(_authorization(access) | _pinned_http(access)),
         }
 
-    def _ssh_command(self) -> str:
+    def _ssh_command(self, pinned: Mapping[str, str]) -> str:
         options = {
             "BatchMode": "yes",
             "StrictHostKeyChecking": "yes" if self._strict_host_keys else "accept-new",
@@ -209,6 +217,7 @@ class Git:
             "ServerAliveInterval": "15",
             "ServerAliveCountMax": "4",
             "ClearAllForwardings": "yes",
+            **pinned,
         }
         words = ["ssh", "-F", "/dev/null"]
         for name, value in options.items():
@@ -243,7 +252,7 @@ class Git:
                 limit=CHUNK,
             )
         except OSError as exc:
-            raise SourceError(f"git cannot be run: {exc.strerror}.", hint="Install git 2.34 or newer.") from exc
+            raise SourceError(f"git cannot be run: {exc.strerror}.", hint="Install git 2.37 or newer.") from exc
         running = Running(process, _secrets(access))
         try:
             yield running
@@ -261,18 +270,40 @@ class Git:
         return output
 
 
-def _authorization(access: Access) -> dict[str, str]:
-    """Basic authentication for one URL, by variables of git-config(1), "GIT_CONFIG_COUNT".
-
-    Redirects are not followed then: git would send the header along to whatever host they name.
-    """
-    username, password = access.credentials or ("", "")
-    token = base64.b64encode(f"{username}:{password}".encode()).decode()
-    settings = {f"http.{access.url}.extraHeader": f"Authorization: Basic {token}", "http.followRedirects": "false"}
-    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+def _variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings for one process: git-config(1), "GIT_CONFIG_COUNT"."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))} if settings else {}
     for number, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return variables
+
+
+def _authorization(access: Access | None) -> dict[str, str]:
+    """Basic authentication for one URL."""
+    if access is None or access.credentials is None:
+        return {}
+    token = base64.b64encode(":".join(access.credentials).encode()).decode()
+    return {f"http.{access.url}.extraHeader": f"Authorization: Basic {token}"}
+
+
+def _pinned_http(access: Access | None) -> dict[str, str]:
+    """The addresses of the host, so that curl looks nothing up: CURLOPT_RESOLVE(3); git 2.37 and newer."""
+    if access is None or not access.pinned or not access.url.startswith(("http://", "https://")):
+        return {}
+    parts = urlsplit(access.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    addresses = ",".join(f"[{address}]" if ":" in address else address for address in access.pinned)
+    return {"http.curloptResolve": f"{parts.hostname}:{port}:{addresses}"}
+
+
+def _pinned_ssh(access: Access | None) -> dict[str, str]:
+    """The address of the host, whose key stays known by the host's name: ssh_config(5), known_hosts as sshd(8) says."""
+    if access is None or not access.pinned or access.url.startswith(("http://", "https://")):
+        return {}
+    port = urlsplit(access.url).port if "://" in access.url else None
+    host = parse_git_url(access.url).host
+    alias = f"[{host}]:{port}" if port and port != 22 else host
+    return {"HostName": access.pinned[0], "HostKeyAlias": alias, "CheckHostIP": "no"}
 
 
 def _secrets(access: Access | None) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from lumper.build.git import Access, Finished, Git
 from lumper.build.git_trouble import Trouble, error_of, trouble
 from lumper.build.lock import HeldLock
 from lumper.build.objects import printable_path
+from lumper.build.reach import Reach, may_move
 from lumper.errors import CheckoutTooLarge, GitUnreachable
 
 _ATTRIBUTES = "* -export-ignore -export-subst\n"
@@ -31,11 +32,16 @@ _LOOK_EVERY = 0.5  # seconds between two looks at a growing mirror
 
 
 class Mirror:
-    """One bare repository. All but `has` and `mark_damaged` is done with the lock held."""
+    """One bare repository; `named` is the URL of the project that it serves.
 
-    def __init__(self, git: Git, path: Path, *, timeout: float, max_bytes: int) -> None:
+    All but `has` and `mark_damaged` is done with the lock held.
+    """
+
+    def __init__(self, git: Git, path: Path, reach: Reach, named: str, *, timeout: float, max_bytes: int) -> None:
         self.path = path
         self._git = git
+        self._reach = reach
+        self._named = named
         self._timeout = timeout
         self._max_bytes = max_bytes
 
@@ -57,6 +63,7 @@ class Mirror:
         sha256 = len(name.rpartition("/")[2]) == 64
         fresh = await asyncio.to_thread(self._prepare, sha256)
         shallow, remade = True, 0
+        access = await self._reach.pinned(access, self._named)
         while True:
             try:
                 finished = await self._fetch(lock, access, source, name, shallow=shallow)
@@ -67,6 +74,8 @@ class Mirror:
                 kind, error = Trouble.TOO_LARGE, exc
             if kind is Trouble.NO_SHALLOW and shallow:
                 shallow = False
+            elif kind is Trouble.MOVED and may_move(access):
+                access = await self._reach.moved(access, self._named)
             elif remade < 2 and (
                 kind is Trouble.OTHER_HASH or (not fresh and kind in (Trouble.DAMAGED, Trouble.TOO_LARGE))
             ):

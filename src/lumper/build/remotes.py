@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.build.git import CHUNK, Access, Git
-from lumper.build.git_trouble import error_of, trouble
+from lumper.build.git_trouble import Trouble, error_of, trouble
+from lumper.build.reach import Reach, may_move
 from lumper.errors import CheckoutTooLarge, GitUnreachable, SourceRefused
 from lumper.model.source import Project, is_commit, is_safe_ref, parse_git_url
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
@@ -40,7 +41,9 @@ class Remotes:
         ssh_key: Path | None = None,
         known_hosts: Path | None = None,
         strict_host_keys: bool = False,
+        reach: Reach | None = None,
     ) -> None:
+        self._reach = reach or Reach()
         self._home = home.absolute()
         self._timeout = timeout
         self._git = Git(self._home, ssh_key=ssh_key, known_hosts=known_hosts, strict_host_keys=strict_host_keys)
@@ -56,11 +59,11 @@ class Remotes:
         await asyncio.to_thread(self._git.prepare)
         try:
             async with asyncio.timeout(self._timeout):
-                return parse_refs(await self._listing(access))
+                return parse_refs(await self._listing(await self._reach.pinned(access, access.url), access.url))
         except TimeoutError as exc:
             raise GitUnreachable(f"{access.url} did not tell its tags within {self._timeout:g} s.") from exc
 
-    async def _listing(self, access: Access) -> bytes:
+    async def _listing(self, access: Access, named: str) -> bytes:
         arguments = ("ls-remote", "--quiet", "--tags", "--heads", "--end-of-options", access.url)
         output = bytearray()
         pipe = asyncio.subprocess.PIPE
@@ -71,8 +74,11 @@ class Remotes:
                 if len(output) > _MOST_BYTES:
                     raise CheckoutTooLarge(f"{access.url} has more tags and branches than Lumper looks through.")
             finished = await running.finished()
+        kind = trouble(finished.words)
+        if finished.code and kind is Trouble.MOVED and may_move(access):
+            return await self._listing(await self._reach.moved(access, named), named)
         if finished.code:
-            raise error_of(trouble(finished.words), finished.words, url=access.url, what="its tags")
+            raise error_of(kind, finished.words, url=access.url, what="its tags")
         return bytes(output)
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from lumper.build.checkout import Limits, Mirrors
 from lumper.build.port import Login as EngineLogin
+from lumper.build.reach import Reach
 from lumper.build.remotes import Remotes
 from lumper.build.run import Builder, GitCredentials, RegistryLogin
 from lumper.config import Config
@@ -20,6 +21,7 @@ from lumper.history.shared_files import share
 from lumper.history.store import History, open_history
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
+from lumper.model.addresses import Network
 from lumper.model.image import private_tag
 from lumper.model.links import Links
 from lumper.model.people import Role
@@ -145,6 +147,7 @@ def assemble_triggers(config: Config, folder: DataFolder, history: History) -> T
         ssh_key=config.git.ssh_key or ssh / "id_ed25519",
         known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
         strict_host_keys=config.git.ssh_known_hosts is not None,
+        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
     )
     return Triggers(history, remotes)
 
@@ -165,6 +168,7 @@ def assemble_worker(
         ssh_key=config.git.ssh_key or ssh / "id_ed25519",
         known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
         strict_host_keys=config.git.ssh_known_hosts is not None,
+        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
     )
     builder = Builder(
         open_engine(config), mirrors, config.worker.registry or registry, login, git, config.worker.build_timeout

@@ -38,12 +38,23 @@ def test_local_paths_are_a_transport_only_where_they_were_allowed() -> None:
     assert GIT.environment(HTTPS)["GIT_ALLOW_PROTOCOL"] == "http:https:ssh"
 
 
-def test_credentials_are_bound_to_the_url_and_redirects_are_off() -> None:
+def test_credentials_are_bound_to_the_url() -> None:
     seen = GIT.environment(HTTPS)
     assert seen["GIT_CONFIG_KEY_0"] == "http.https://git.example.org/a/b.git.extraHeader"
     assert seen["GIT_CONFIG_VALUE_0"] == "Authorization: Basic cm9ib3Q6dDBrM24tdmFsdWU="
-    assert (seen["GIT_CONFIG_KEY_1"], seen["GIT_CONFIG_VALUE_1"]) == ("http.followRedirects", "false")
     assert "t0k3n" not in repr(HTTPS)
+
+
+def test_git_and_ssh_get_the_addresses_along_with_the_name() -> None:
+    seen = GIT.environment(Access("https://git.example.org/a/b", pinned=("192.0.2.1", "2001:db8::1")))
+    assert seen["GIT_CONFIG_KEY_0"] == "http.curloptResolve"
+    assert seen["GIT_CONFIG_VALUE_0"] == "git.example.org:443:192.0.2.1,[2001:db8::1]"
+    for url, alias in (
+        ("git@git.example.org:a/b", "git.example.org"),
+        ("ssh://git.example.org:29/a", "[git.example.org]:29"),
+    ):
+        words = shlex.split(GIT.environment(Access(url, pinned=("192.0.2.1",)))["GIT_SSH_COMMAND"])
+        assert {"HostName=192.0.2.1", f"HostKeyAlias={alias}"} <= set(words)
 
 
 def test_ssh_asks_nothing_reads_no_configuration_and_knows_only_our_hosts() -> None:
