@@ -14,6 +14,9 @@
     │   ├── RefNotFound · CommitMismatch · CheckoutTooLarge · SourceRefused
     ├── HookError                   a webhook request
     │   ├── HookUnauthorized · HookMalformed · HookTooLarge
+    ├── ForgeError                  the forge's own API
+    │   ├── ForgeUnavailable        (temporary)
+    │   └── ForgeRefused
     ├── QueueError
     │   ├── QueueUnavailable        (temporary)
     │   └── OutOfTurn               (temporary)
@@ -224,6 +227,25 @@ class HookMalformed(HookError):
 
 class HookTooLarge(HookError):
     """The webhook request is larger than any forge sends."""
+
+
+class ForgeError(LumperError):
+    """The forge's API did not do what was asked."""
+
+    default_hint = "Its own log may tell more."
+
+
+class ForgeUnavailable(ForgeError):
+    """The forge's API cannot be reached."""
+
+    temporary = True
+    default_hint = "Is its address right, and may this machine connect to it? See --forge-url."
+
+
+class ForgeRefused(ForgeError):
+    """The forge's API refuses the request."""
+
+    default_hint = "The token needs the right to change webhooks and to set statuses of commits."
 
 
 class QueueError(LumperError):

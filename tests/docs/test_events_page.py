@@ -31,7 +31,14 @@ def test_there_is_no_section_for_a_payload_that_does_not_exist() -> None:
 
 def test_every_topic_is_told() -> None:
     told = re.findall(r"(?m)^\| `([\w.<>]+)` \| .* → ", PAGE)
-    assert set(told) == {events.BUILDS, events.EVENTS, events.NOTIFY, events.DEPLOY, events.worker_topic("<name>")}
+    assert set(told) == {
+        events.BUILDS,
+        events.EVENTS,
+        events.NOTIFY,
+        events.DEPLOY,
+        events.STATUSES,
+        events.worker_topic("<name>"),
+    }
 
 
 def test_every_answer_to_a_webhook_is_told() -> None:

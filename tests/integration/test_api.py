@@ -53,6 +53,8 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/rollouts", OPERATORS),
     ("PUT", "/projects/{name}/secret", OPERATORS),
     ("PUT", "/projects/{name}/rules", OPERATORS),
+    ("PUT", "/projects/{name}/forge", OPERATORS),
+    ("DELETE", "/projects/{name}/forge", OPERATORS),
     ("POST", "/projects/{name}/builds", OPERATORS),
     ("GET", "/deliveries", OPERATORS),
     ("GET", "/deliveries/{id}", OPERATORS),

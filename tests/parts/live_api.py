@@ -15,6 +15,7 @@ from aiohttp import web
 
 from lumper.build.remotes import Remotes
 from lumper.history.store import History, open_history
+from lumper.hooks.api.client import ForgeClient
 from lumper.metrics import Metrics
 from lumper.model.events import AttemptStarted
 from lumper.model.links import Links
@@ -25,12 +26,13 @@ from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.codec import encode
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
+from lumper.roles.forge import ForgeDesk
 from lumper.roles.receiver import HistoryReceiver
 from lumper.roles.triggers import Triggers
 from lumper.web.app import make_app
 from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
-from lumper.wiring.adapters import open_forges
+from lumper.wiring.adapters import open_forge_api, open_forges
 
 
 @dataclass
@@ -118,6 +120,7 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
         forges=forges,
         replayer=Replayer(history, receiver, forges),
         starter=Triggers(history, Remotes(tmp_path / "git")),
+        desk=ForgeDesk(history, links, open_forge_api, ForgeClient()),
         mail=MaildirReader(tmp_path / "mail"),
         links=links,
         metrics=Metrics(),

@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from lumper.errors import (
     Conflict,
     Forbidden,
+    ForgeError,
     Invalid,
     LumperError,
     NotFound,
@@ -35,12 +36,13 @@ _KINDS: dict[int, type[LumperError]] = {
     404: NotFound,
     409: Conflict,
     413: Invalid,
+    502: ForgeError,
     503: QueueUnavailable,
     507: StorageFull,
 }
 _ANSWER_SECONDS = 60.0
 _PATIENCE = 10.0  # seconds for a server to begin that holds the data folder already
-_FINAL = ("succeeded", "failed", "cancelled")
+_FINAL = ("succeeded", "failed", "cancelled", "skipped")
 
 
 @Parameter(name="*")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.client import Client, Target, connect
+from lumper.cli.output import ago, show_json, table, warn
 from lumper.errors import Invalid
 
 app = App(name="project", help="The git repositories that are built.")
 
 _HERE = Target()
+_PING_SECONDS = 15.0
 
 
 @app.command
@@ -25,13 +27,15 @@ def add(
     repository: str = "",
     image: str = "",
     forge: str = "",
+    forge_url: str = "",
+    token_file: Annotated[Path | None, Parameter(name="--forge-token-file")] = None,
     allow_local: bool = False,
     json: bool = False,
     target: Target = _HERE,
 ) -> None:
-    """Add a project, and show what to enter at the forge.
+    """Add a project, and make its webhook at the forge, or show what to enter there.
 
-    Example: lumper project add https://git.example.org/owner/app.git
+    Example: lumper project add https://git.example.org/owner/app.git --forge-token-file token.txt
 
     Parameters
     ----------
@@ -46,6 +50,10 @@ def add(
     forge
         Whose webhook to explain, where the URL does not tell: github, gitlab, gitea, forgejo, gogs, bitbucket-cloud
         or bitbucket-server.
+    forge_url
+        The forge's URL, where it is not the git URL's host by https.
+    token_file
+        The file with a token of the forge: the webhook is made by its API, and it hears of every build.
     allow_local
         Allow a path on this machine that is not in [git] allow_local.
     json
@@ -56,8 +64,12 @@ def add(
     body = {"url": url, "name": name, "repository": repository, "image": image, "allow_local": allow_local}
     with connect(target) as client:
         project = client.post("projects", body)
+        made = _connect(client, project["name"], forge, forge_url, token_file) if token_file else None
     if json:
-        show_json(project)
+        show_json({**project, "webhook": made} if made else project)
+    elif made:
+        _show_facts(project, secret=False)
+        _tell_connected(made)
     else:
         _show(project, forge, secret=True)
 
@@ -134,6 +146,91 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
         show_json(project)
     else:
         print(f"Removed {project['name']}. Its images in the registry stay.")
+
+
+@app.command(name="connect")
+def connect_(
+    name: str,
+    /,
+    *,
+    token_file: Annotated[Path, Parameter(name="--forge-token-file")],
+    forge: str = "",
+    forge_url: str = "",
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
+    """Make a project's webhook at the forge by its API, and let the forge hear of every build.
+
+    Example: lumper project connect owner/app --forge-token-file token.txt
+
+    Parameters
+    ----------
+    name
+        The project's name.
+    token_file
+        The file with a token of the forge that may change webhooks and set statuses of commits.
+    forge
+        Which forge it is, where the URL does not tell.
+    forge_url
+        The forge's URL, where it is not the git URL's host by https.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        made = _connect(client, name, forge, forge_url, token_file)
+    if json:
+        show_json(made)
+    else:
+        _tell_connected(made)
+
+
+@app.command
+def disconnect(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Forget a project's token of the forge. The webhook there stays until it is removed there.
+
+    Example: lumper project disconnect owner/app
+
+    Parameters
+    ----------
+    name
+        The project's name.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        project = client.delete(f"projects/{name}/forge")
+    if json:
+        show_json(project)
+    else:
+        print(f"The forge hears of builds of {project['name']} no more.")
+
+
+def _connect(client: Client, name: str, forge: str, url: str, token_file: Path) -> dict[str, Any]:
+    """Make the webhook, and wait for its first delivery, where one comes without a push."""
+    before = client.get("deliveries", project=name, limit=1)
+    body = {"forge": forge, "url": url, "token": _read(token_file)}
+    made: dict[str, Any] = client.put(f"projects/{name}/forge", body)
+    last = before[0]["id"] if before else 0
+    end = time.monotonic() + (_PING_SECONDS if made["pings"] else 0.0)
+    made["delivered"] = False
+    while not made["delivered"] and time.monotonic() < end:
+        newest = client.get("deliveries", project=name, limit=1)
+        made["delivered"] = bool(newest) and newest[0]["id"] > last
+        time.sleep(0.0 if made["delivered"] else 0.5)
+    return made
+
+
+def _tell_connected(made: dict[str, Any]) -> None:
+    print(f"The webhook at {made['forge_url']} delivers to {made['hook']}; the forge hears of every build.")
+    if made["delivered"]:
+        print("Its first delivery has come.")
+    elif made["pings"]:
+        warn(
+            f"No delivery has come within {_PING_SECONDS:.0f} s: can the forge reach {made['hook']}? "
+            "[server] public_url says where it is to deliver; look at the webhook's page at the forge."
+        )
+    else:
+        print("This forge delivers nothing before the first push.")
 
 
 @app.command
@@ -228,13 +325,17 @@ def _read(file: Path) -> str:
 
 
 def _show(project: dict[str, Any], forge: str, *, secret: bool) -> None:
+    _show_facts(project, secret=secret)
+    _show_steps(project, forge or project["forge"])
+
+
+def _show_facts(project: dict[str, Any], *, secret: bool) -> None:
     print(f"Project     {project['name']}")
     print(f"URL         {project['url']}")
     print(f"Repository  {project['repository']}   (as the forge names it)")
     print(f"Image       {project['image']}")
     print(f"Secret      {project['secret'] if secret else '(shown by --secret)'}")
     print()
-    _show_steps(project, forge or project["forge"])
 
 
 def _show_steps(project: dict[str, Any], forge: str) -> None:

@@ -120,6 +120,7 @@ class BuildHistory:
         result = await connection.execute(builds.insert().values(**values))
         build_id = int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
         await self._send_job(connection, build_id)
+        await self._tell_forge(connection, build_id)
         await self._supersede(connection, project.id, push.ref, build_id)
         return build_id, True
 
@@ -152,6 +153,12 @@ class BuildHistory:
         )
         await self._outbox.add(connection, events.BUILDS, job, delay=delay)
 
+    async def _tell_forge(self, connection: AsyncConnection, build_id: int) -> None:
+        """Let the forge hear of the build's state, if the project has a token for that."""
+        query = select(projects.c.forge_token).join(builds).where(builds.c.id == build_id)
+        if (await connection.execute(query)).scalar():
+            await self._outbox.add(connection, events.STATUSES, events.StatusDue(build_id))
+
     async def take(self, event: events.AttemptStarted) -> bool:
         """Give the attempt to the worker that says it has begun; whether it holds it now.
 
@@ -171,6 +178,8 @@ class BuildHistory:
         )
         async with self._database.write() as connection:
             taken = (await connection.execute(taking)).rowcount == 1
+            if taken:
+                await self._tell_forge(connection, event.build_id)
             if not taken and not await self._holds(connection, event.build_id, event.attempt, event.claim):
                 stop = events.CancelBuild(event.build_id, event.attempt, event.claim)
                 await self._outbox.add(connection, events.worker_topic(event.worker), stop)
@@ -252,11 +261,13 @@ class BuildHistory:
         }
         await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
         await self._send_job(connection, build_id, decision.delay)
+        await self._tell_forge(connection, build_id)
 
     async def end(self, connection: AsyncConnection, build_id: int, state: BuildState, **values: object) -> None:
         """Write the end of a build, and queue the report of it for those whom it concerns."""
         values = {"state": state.value, "finished_at": datetime.now(UTC), "lease_until": None, **values}
         await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
+        await self._tell_forge(connection, build_id)
         if state in (BuildState.SUCCEEDED, BuildState.FAILED):
             build = build_from_row((await connection.execute(select(builds).where(builds.c.id == build_id))).one())
             report = events.BuildReport(build, self._links.registry, self._links.build(build_id))

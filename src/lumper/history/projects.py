@@ -87,6 +87,14 @@ class ProjectHistory:
         async with self._database.read() as connection:
             return [project_from_row(row) for row in await connection.execute(query)]
 
+    async def set_forge(self, name: str, forge: str, url: str, token: str) -> Project:
+        """Let Lumper use the API of the project's forge, or no more, with "" for all. Raises NotFound."""
+        project = await self.get(name)
+        values = {"forge": forge, "forge_url": url, "forge_token": token}
+        async with self._database.write() as connection:
+            await connection.execute(update(projects).where(projects.c.id == project.id).values(**values))
+        return replace(project, forge=forge, forge_url=url, forge_token=token)
+
     async def set_rules(self, name: str, rules: BuildRules) -> Project:
         """Give a project other rules. Raises NotFound, Invalid."""
         problems = rules.problems() + ([f"schedule: {words}"] if (words := schedule_problem(rules.schedule)) else [])

@@ -69,6 +69,9 @@ projects = Table(
     Column("local", Boolean, nullable=False, default=False),
     Column("created_at", Time, nullable=False),
     Column("rules", JSON, nullable=False, default=dict),  # those that are not the default
+    Column("forge", String(32), nullable=False, default=""),
+    Column("forge_url", Text, nullable=False, default=""),
+    Column("forge_token", Text, nullable=False, default=""),
     Column("next_schedule", Time),
     Column("reconciled_at", Time),
 )

@@ -22,6 +22,7 @@ BUILDS = "builds"
 EVENTS = "events"
 NOTIFY = "notify"
 DEPLOY = "deploy"
+STATUSES = "statuses"
 
 
 def worker_topic(worker: str) -> str:
@@ -150,6 +151,13 @@ class BuildReport:
 
 
 @dataclass(frozen=True)
+class StatusDue:
+    """The state of a build has changed: tell the forge what it is now."""
+
+    build_id: int
+
+
+@dataclass(frozen=True)
 class RolloutReport:
     """A rollout ended: tell the people who know of its build, if there is one."""
 
@@ -167,4 +175,4 @@ class RolloutReport:
 
 
 Event = WorkerOnline | AttemptStarted | Heartbeat | LogChunk | AttemptFinished | RolloutProgress | HostObserved
-Payload = BuildJob | CancelBuild | RolloutJob | BuildReport | RolloutReport | Event
+Payload = BuildJob | CancelBuild | RolloutJob | BuildReport | RolloutReport | StatusDue | Event

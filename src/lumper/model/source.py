@@ -74,6 +74,19 @@ def parse_git_url(text: str) -> GitUrl:
     )
 
 
+def forge_url_of(text: str) -> str:
+    """The URL of the forge that a git URL is probably of: its host by https, or as the URL says by http.
+
+    >>> forge_url_of("git@git.example.org:owner/app.git"), forge_url_of("http://localhost:3000/owner/app")
+    ('https://git.example.org', 'http://localhost:3000')
+    """
+    url = parse_git_url(text)
+    parts = urlsplit(url.url) if "://" in url.url else None
+    if parts is not None and parts.scheme in ("http", "https"):
+        return f"{parts.scheme}://{parts.netloc}"
+    return f"https://{url.host}" if url.host else ""
+
+
 def _repository_path(path: str, text: str) -> str:
     name = path.strip("/").removesuffix(".git").strip("/")
     parts = name.split("/")
@@ -90,7 +103,8 @@ def _without_credentials(text: str) -> str:
 class Project:
     """A git repository that Lumper builds.
 
-    `repository` is the name at the forge (`owner/name`); `image` the repository in the registry.
+    `repository` is the name at the forge (`owner/name`); `image` the repository in the registry. With a `forge_token`
+    Lumper uses the API of the `forge` at `forge_url`, for webhooks and statuses of commits.
     """
 
     id: str
@@ -104,6 +118,9 @@ class Project:
     password: str = field(default="", repr=False)
     local: bool = False
     rules: BuildRules = field(default_factory=BuildRules)
+    forge: str = ""
+    forge_url: str = ""
+    forge_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

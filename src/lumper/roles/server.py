@@ -14,7 +14,7 @@ from aiohttp import web
 from lumper.errors import Conflict
 from lumper.history.store import History
 from lumper.metrics import Metrics
-from lumper.model.events import EVENTS, NOTIFY, BuildReport, RolloutReport
+from lumper.model.events import EVENTS, NOTIFY, STATUSES, BuildReport, RolloutReport
 from lumper.model.lease import LEASE_SECONDS
 from lumper.queue.codec import decode
 from lumper.queue.port import Broker
@@ -24,6 +24,7 @@ from lumper.registry.registry import Registry
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume, forever, supervise
 from lumper.roles.bases import Bases
+from lumper.roles.forge import ForgeDesk
 from lumper.roles.leader import lead
 from lumper.roles.relay import relay
 from lumper.roles.teller import Teller
@@ -44,6 +45,8 @@ _SHUTDOWN_SECONDS = 3.0
 _IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)
 # A chunk of a log may come before the one in front of it: look again soon, and for long when the disk is full.
 _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
+# A forge that is away for a day hears of a build no more.
+_STATUSES = RetryPolicy(attempts=30, first=2.0, factor=3.0, longest=3600.0)
 
 
 class Server:
@@ -62,6 +65,7 @@ class Server:
         broker: Broker,
         metrics: Metrics,
         triggers: Triggers,
+        desk: ForgeDesk,
         bases: Bases,
         *,
         gc_interval: float = 0.0,
@@ -72,6 +76,7 @@ class Server:
         self._teller = teller
         self._metrics = metrics
         self._triggers = triggers
+        self._desk = desk
         self._bases = bases
         self._tls = tls
         self._local = local
@@ -119,6 +124,7 @@ class Server:
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "relay": lambda: lead(self._history.database, "relay", self._relay),
             "events": lambda: consume(self._broker, EVENTS, acceptance.handle, _EVENTS),
+            "statuses": lambda: consume(self._broker, STATUSES, self._desk.handle, _STATUSES),
             "leases": lambda: self._expire_leases(acceptance),
             "names": self._tell_names,
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self._registry.pulls.flush),

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lumper.errors import (
     Conflict,
     Forbidden,
+    ForgeError,
     Invalid,
     LumperError,
     NotFound,
@@ -61,6 +62,7 @@ _STATUS = {
     SourceRefused: 400,
     StorageFull: 507,
     QueueUnavailable: 503,
+    ForgeError: 502,
 }
 IDENTITY = web.RequestKey("identity", Identity)
 Model = TypeVar("Model", bound=BaseModel)

@@ -49,6 +49,7 @@ def make_app(
     forges: Sequence[Forge],
     replayer: deliveries.Replayer,
     starter: projects.Starter,
+    desk: projects.Desk,
     mail: MailReader,
     links: Links,
     metrics: Metrics,
@@ -72,7 +73,7 @@ def make_app(
     hooks.add_routes(app, receiver, forges)
     endpoints = api.Api(history, auth, links)
     api.add_routes(app, endpoints)
-    projects.add_routes(app, endpoints, history.projects, links, starter, allow_local)
+    projects.add_routes(app, endpoints, history.projects, links, starter, desk, allow_local)
     deliveries.add_routes(app, endpoints, history, replayer)
     queues.add_routes(app, endpoints, broker)
     care.add_routes(app, endpoints, registry)

@@ -19,8 +19,10 @@ from lumper.web.api import IDENTITY, PEOPLE, Api, answer, body_of, shown_build
 from lumper.web.openapi import describe
 from lumper.web.shapes import (
     HIDDEN,
+    Connected,
     Credentials,
     NewBuild,
+    NewForge,
     NewProject,
     NewRules,
     NewSecret,
@@ -37,11 +39,29 @@ class Starter(Protocol):
         """Build a tag, a branch, or a ref by its full name. Raises NotFound, Invalid, SourceError."""
 
 
+class Desk(Protocol):
+    """Speaks with forges."""
+
+    async def connect(self, project: Project, forge: str, url: str, token: str) -> tuple[Project, bool]:
+        """Make the webhook and keep the token; whether a delivery comes without a push. Raises Invalid, ForgeError."""
+
+    async def disconnect(self, project: Project) -> Project:
+        """Forget the token."""
+
+
 class Projects:
     """The handlers. `allow_local` are folders whose repositories may be named by their path."""
 
-    def __init__(self, projects: ProjectHistory, links: Links, starter: Starter, allow_local: tuple[Path, ...]) -> None:
+    def __init__(
+        self,
+        projects: ProjectHistory,
+        links: Links,
+        starter: Starter,
+        desk: Desk,
+        allow_local: tuple[Path, ...],
+    ) -> None:
         self._projects = projects
+        self._desk = desk
         self._starter = starter
         self._links = links
         self._allow_local = allow_local
@@ -96,6 +116,21 @@ class Projects:
         rules = replace((await self._projects.get(name)).rules, **given)
         return answer(self._private(await self._projects.set_rules(name, rules)))
 
+    @describe(Connected, body=NewForge)
+    async def connect(self, request: web.Request) -> web.Response:
+        """Make the webhook at the forge by its API, and tell the forge of builds from now on."""
+        new = await body_of(request, NewForge)
+        project = await self._projects.get(request.match_info["name"])
+        project, pings = await self._desk.connect(project, new.forge, new.url, new.token.get_secret_value())
+        hook = self._links.hook(project.forge)
+        return answer({"forge": project.forge, "forge_url": project.forge_url, "hook": hook, "pings": pings})
+
+    @describe(PrivateProject)
+    async def disconnect(self, request: web.Request) -> web.Response:
+        """Forget the token of the forge; the webhook there stays."""
+        project = await self._projects.get(request.match_info["name"])
+        return answer(self._private(await self._desk.disconnect(project)))
+
     @describe(ShownBuild, status=201, body=NewBuild)
     async def start(self, request: web.Request) -> web.Response:
         """Build a tag or branch now; what was built before is built again."""
@@ -113,7 +148,7 @@ class Projects:
         """`forge` is the likely one, "" if the URL does not tell; `steps` is the way to the webhook, by forge."""
         hooks = {guide.forge: self._links.hook(guide.forge) for guide in GUIDES}
         steps = {guide.forge: guide.steps(hooks[guide.forge]) for guide in GUIDES}
-        forge = likely_forge(project.url)
+        forge = project.forge or likely_forge(project.url)
         return {**_public(project), "secret": project.secret, "hooks": hooks, "forge": forge, "steps": steps}
 
 
@@ -127,16 +162,19 @@ def add_routes(
     history: ProjectHistory,
     links: Links,
     starter: Starter,
+    desk: Desk,
     allow_local: tuple[Path, ...],
 ) -> None:
     """Serve the part of the API about projects."""
-    projects = Projects(history, links, starter, allow_local)
+    projects = Projects(history, links, starter, desk, allow_local)
     one = "/api/v1/projects/{name:.+}"
     app.router.add_get("/api/v1/projects", api.allowed(projects.show_all, *PEOPLE), allow_head=False)
     app.router.add_post("/api/v1/projects", api.allowed(projects.add, *PEOPLE))
     app.router.add_get(one + "/credentials", api.allowed(projects.credentials, *PEOPLE, Role.WORKER), allow_head=False)
     app.router.add_put(one + "/rules", api.allowed(projects.set_rules, *PEOPLE))
     app.router.add_post(one + "/builds", api.allowed(projects.start, *PEOPLE))
+    app.router.add_put(one + "/forge", api.allowed(projects.connect, *PEOPLE))
+    app.router.add_delete(one + "/forge", api.allowed(projects.disconnect, *PEOPLE))
     app.router.add_put(one + "/secret", api.allowed(projects.set_secret, *PEOPLE))
     app.router.add_get(one, api.allowed(projects.show, *PEOPLE), allow_head=False)
     app.router.add_delete(one, api.allowed(projects.remove, *PEOPLE))

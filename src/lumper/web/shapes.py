@@ -18,7 +18,7 @@ from lumper.model.source import Project, Verdict
 from lumper.web.openapi import like
 
 MOST = 1000  # entries of a listing in one answer
-HIDDEN = ("secret", "username", "password")  # of a project
+HIDDEN = ("secret", "username", "password", "forge_token")  # of a project
 
 Limit = Annotated[int, Field(ge=1, le=MOST)]
 Days = Annotated[int | None, Field(ge=1, le=3660, description="Days until it expires; null for never.")]
@@ -150,6 +150,25 @@ class NewBuild(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ref: str
+
+
+class NewForge(BaseModel):
+    """The body of PUT /api/v1/projects/{name}/forge; `forge` and `url` may be left out where the git URL tells."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: SecretStr
+    forge: str = ""
+    url: str = ""
+
+
+class Connected(BaseModel):
+    """What came of it: `pings` tells that a first delivery comes without a push."""
+
+    forge: str
+    forge_url: str
+    hook: str
+    pings: bool
 
 
 class NewSecret(BaseModel):

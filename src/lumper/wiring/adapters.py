@@ -7,7 +7,8 @@ from datetime import timedelta
 from lumper.build.port import Engine
 from lumper.config import Config, UpstreamConfig
 from lumper.deploy.port import Host
-from lumper.errors import Invalid
+from lumper.errors import Invalid, NotFound
+from lumper.hooks.api.port import ForgeApi, Place
 from lumper.hooks.port import Forge
 from lumper.layout import DataFolder
 from lumper.notify.port import Channel
@@ -34,6 +35,38 @@ def open_forges() -> list[Forge]:
     from lumper.hooks.forges.gogs import Gogs
 
     return [GitHub(), GitLab(), Gitea(), Forgejo(), Gogs(), BitbucketCloud(), BitbucketServer()]
+
+
+def open_forge_api(forge: str, place: Place) -> ForgeApi:
+    """The API of a forge. Raises NotFound for a forge that there is none for."""
+    match forge:
+        case "github":
+            from lumper.hooks.api.github import GitHubApi
+
+            return GitHubApi(place)
+        case "gitlab":
+            from lumper.hooks.api.gitlab import GitLabApi
+
+            return GitLabApi(place)
+        case "gitea" | "forgejo":
+            from lumper.hooks.api.gitea import GiteaApi
+
+            return GiteaApi(place, forge)
+        case "gogs":
+            from lumper.hooks.api.gogs import GogsApi
+
+            return GogsApi(place)
+        case "bitbucket-cloud":
+            from lumper.hooks.api.bitbucket_cloud import BitbucketCloudApi
+
+            return BitbucketCloudApi(place)
+        case "bitbucket-server":
+            from lumper.hooks.api.bitbucket_server import BitbucketServerApi
+
+            return BitbucketServerApi(place)
+        case _:
+            known = ", ".join(each.name for each in open_forges())
+            raise NotFound(f"There is no forge {forge!r}.", hint=f"Known are {known}.")
 
 
 async def open_broker(config: Config, folder: DataFolder) -> Broker:

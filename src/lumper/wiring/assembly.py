@@ -19,6 +19,7 @@ from lumper.deploy.port import Login as HostLogin
 from lumper.errors import StorageError
 from lumper.history.shared_files import share
 from lumper.history.store import History, open_history
+from lumper.hooks.api.client import ForgeClient
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
 from lumper.model.addresses import Network
@@ -34,11 +35,20 @@ from lumper.registry.registry import Registry
 from lumper.registry.remote.lookup import Lookup
 from lumper.roles.bases import Bases
 from lumper.roles.deployer import Deployer
+from lumper.roles.forge import ForgeDesk
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.worker import Worker
-from lumper.wiring.adapters import open_channels, open_engine, open_forges, open_host, open_remote, open_upstreams
+from lumper.wiring.adapters import (
+    open_channels,
+    open_engine,
+    open_forge_api,
+    open_forges,
+    open_host,
+    open_remote,
+    open_upstreams,
+)
 
 
 @contextlib.asynccontextmanager
@@ -87,6 +97,7 @@ def assemble_app(
     links: Links,
     metrics: Metrics,
     triggers: Triggers,
+    desk: ForgeDesk,
 ) -> web.Application:
     """Everything on the one port."""
     from lumper.notify.channels.maildir import MaildirReader
@@ -106,6 +117,7 @@ def assemble_app(
         forges,
         Replayer(history, receiver, forges),
         triggers,
+        desk,
         MaildirReader(folder.folder("mail")),
         links,
         metrics,
@@ -137,6 +149,11 @@ def sign_in_builds(folder: DataFolder) -> RegistryLogin:
 
 def _key_file(folder: DataFolder) -> Path:
     return folder.folder("keys") / "registry.pem"
+
+
+def assemble_desk(history: History, links: Links) -> ForgeDesk:
+    """What speaks with forges."""
+    return ForgeDesk(history, links, open_forge_api, ForgeClient())
 
 
 def assemble_triggers(config: Config, folder: DataFolder, history: History) -> Triggers:

@@ -27,6 +27,7 @@ from lumper.wiring.assembly import (
     assemble_app,
     assemble_bases,
     assemble_deployer,
+    assemble_desk,
     assemble_mailer,
     assemble_teller,
     assemble_triggers,
@@ -61,8 +62,8 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         metrics = Metrics()
         registry = open_registry(config, folder, storage, history, metrics)
         stack.push_async_callback(registry.close)
-        triggers = assemble_triggers(config, folder, history)
-        app = assemble_app(config, folder, history, broker, registry, where.links, metrics, triggers)
+        triggers, desk = assemble_triggers(config, folder, history), assemble_desk(history, where.links)
+        app = assemble_app(config, folder, history, broker, registry, where.links, metrics, triggers, desk)
         server = Server(
             app,
             listener,
@@ -71,6 +72,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             broker,
             metrics,
             triggers,
+            desk,
             assemble_bases(config, history),
             gc_interval=config.registry.gc_interval,
             tls=tls,
@@ -178,8 +180,8 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             metrics = Metrics()
             registry = open_registry(config, folder, storage, history, metrics)
             stack.push_async_callback(registry.close)
-            triggers = assemble_triggers(config, folder, history)
-            app = assemble_app(config, folder, history, broker, registry, links, metrics, triggers)
+            triggers, desk = assemble_triggers(config, folder, history), assemble_desk(history, links)
+            app = assemble_app(config, folder, history, broker, registry, links, metrics, triggers, desk)
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

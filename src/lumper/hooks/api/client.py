@@ -1,0 +1,60 @@
+"""Sends requests to the APIs of forges. No redirect is followed, since the token would go along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from lumper.errors import ForgeRefused, ForgeUnavailable
+from lumper.hooks.api.port import Request
+from lumper.hooks.payload import shown
+
+_SECONDS = 20.0
+_MOST_BYTES = 1 << 20
+_LATER = (408, 425, 429, 500, 502, 503, 504)
+_MEANINGS = {
+    401: "the token is not accepted",
+    403: "the token may not do that",
+    404: "there is no such repository, or the token may not see it",
+}
+
+
+class ForgeClient:
+    """One client for all forges. A session is opened for each request: they are few."""
+
+    async def send(self, request: Request) -> Mapping[str, Any]:
+        """The JSON object that came back, or an empty one. Raises ForgeUnavailable, ForgeRefused."""
+        timeout = aiohttp.ClientTimeout(total=_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
+                session.request(
+                    request.method,
+                    request.url,
+                    json=request.body,
+                    headers={"User-Agent": "lumper", **request.headers},
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                body = await answer.content.read(_MOST_BYTES)
+                status = answer.status
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as exc:
+            raise ForgeUnavailable(f"The forge cannot be reached: {shown(str(exc)) or type(exc).__name__}.") from exc
+        return _read(status, body)
+
+
+def _read(status: int, body: bytes) -> Mapping[str, Any]:
+    if status in _LATER:
+        raise ForgeUnavailable(f"The forge answered {status}.")
+    try:
+        value = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError):
+        value = {}
+    if not 200 <= status < 300:
+        told = value.get("message") or value.get("error") if isinstance(value, dict) else ""
+        meaning = _MEANINGS.get(status, shown(str(told), 200) if told else "it does not say why")
+        raise ForgeRefused(f"The forge answered {status}: {meaning}.")
+    return value if isinstance(value, dict) else {}

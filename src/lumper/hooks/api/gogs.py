@@ -1,0 +1,32 @@
+"""The API of Gogs. Source: gogs/docs-api, "Repositories: Webhooks"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lumper.hooks.api.port import Place, Request, Status
+
+
+class GogsApi:
+    """Gogs has neither test deliveries in its API nor statuses of commits."""
+
+    pings = False
+
+    def __init__(self, place: Place) -> None:
+        self._repository = f"{place.base}/api/v1/repos/{place.repository}"
+        self._headers = {"Authorization": f"token {place.token}"}
+
+    def make_webhook(self, hook: str, secret: str) -> Request:
+        """A new tag is a create event, a branch that moves a push event."""
+        config = {"url": hook, "content_type": "json", "secret": secret}
+        body = {"type": "gogs", "active": True, "events": ["create", "push"], "config": config}
+        return Request("POST", f"{self._repository}/hooks", self._headers, body)
+
+    def ping(self, made: Mapping[str, Any]) -> Request | None:
+        """There is no such thing."""
+        return None
+
+    def set_status(self, commit: str, ref: str, status: Status) -> Request | None:
+        """There is no such thing."""
+        return None

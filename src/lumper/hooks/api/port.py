@@ -1,0 +1,64 @@
+"""The port of a forge's API: which requests make a webhook and set the status of a commit. Values, nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to make: JSON goes along and comes back. `headers` hold the token."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+class StatusState(StrEnum):
+    """How a build of a commit stands; each forge has words of its own for it."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What people see beside a commit. `context` tells our statuses from those of others; `page` is the build's."""
+
+    state: StatusState
+    context: str
+    description: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository at a forge: `base` is the forge's URL without a slash at its end, `token` what opens its API."""
+
+    base: str
+    repository: str
+    token: str = field(repr=False)
+
+
+class ForgeApi(Protocol):
+    """What can be asked of one kind of forge. Methods only compute."""
+
+    def make_webhook(self, hook: str, secret: str) -> Request:
+        """Make a webhook that delivers pushes of tags and branches to the URL `hook`."""
+
+    def ping(self, made: Mapping[str, Any]) -> Request | None:
+        """Let the webhook that was `made` deliver something; None where the forge does that by itself, or never."""
+
+    @property
+    def pings(self) -> bool:
+        """Whether a delivery comes of itself or by `ping`, without a push."""
+
+    def set_status(self, commit: str, ref: str, status: Status) -> Request | None:
+        """Set a status of the commit; None where the forge has none."""

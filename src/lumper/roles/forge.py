@@ -1,0 +1,98 @@
+"""What the server asks of a project's forge: its webhook, and a status beside each commit that is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from lumper.errors import ForgeError, ForgeRefused, Invalid, NotFound
+from lumper.history.store import History
+from lumper.hooks.api.client import ForgeClient
+from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState
+from lumper.hooks.guide import likely_forge
+from lumper.model.build import Build, BuildState
+from lumper.model.events import Payload, StatusDue
+from lumper.model.links import Links
+from lumper.model.source import Project, forge_url_of
+
+log = structlog.get_logger(__name__)
+
+OpenApi = Callable[[str, Place], ForgeApi]
+"""From the name of a forge and a repository there to its API. Raises NotFound for a forge that there is none for."""
+
+_STATES = {
+    BuildState.QUEUED: (StatusState.PENDING, "waits"),
+    BuildState.RUNNING: (StatusState.RUNNING, "is built"),
+    BuildState.SUCCEEDED: (StatusState.SUCCESS, ""),
+    BuildState.FAILED: (StatusState.FAILURE, ""),
+    BuildState.CANCELLED: (StatusState.CANCELLED, "cancelled"),
+    BuildState.SKIPPED: (StatusState.CANCELLED, "skipped"),
+}
+
+
+class ForgeDesk:
+    """Speaks with forges for the projects that have a token."""
+
+    def __init__(self, history: History, links: Links, open_api: OpenApi, client: ForgeClient) -> None:
+        self._history = history
+        self._links = links
+        self._open_api = open_api
+        self._client = client
+
+    async def connect(self, project: Project, forge: str, url: str, token: str) -> tuple[Project, bool]:
+        """Make the webhook at the forge and keep the token; whether a first delivery comes without a push.
+
+        `forge` and `url` may be "" where the project's URL tells. Raises Invalid, NotFound, ForgeError.
+        """
+        forge = forge or likely_forge(project.url)
+        if not forge:
+            raise Invalid(f"The URL {project.url} does not tell whose forge it is.", hint="Name it with --forge.")
+        if not token.isascii() or not token.isprintable() or not token or " " in token:
+            raise Invalid("That is not a token of a forge.", hint="Give the file with the token alone, on one line.")
+        place = Place((url or forge_url_of(project.url)).rstrip("/"), project.repository, token)
+        api = self._open_api(forge, place)
+        made = await self._client.send(api.make_webhook(self._links.hook(forge), project.secret))
+        connected = await self._history.projects.set_forge(project.id, forge, place.base, token)
+        try:
+            if (ping := api.ping(made)) is not None:
+                await self._client.send(ping)
+        except (ForgeError, KeyError, TypeError, ValueError) as exc:
+            log.warning("no test delivery", action="forge.ping", project=project.name, error=str(exc))
+            return connected, False
+        return connected, api.pings
+
+    async def disconnect(self, project: Project) -> Project:
+        """Forget the token. The webhook at the forge stays."""
+        return await self._history.projects.set_forge(project.id, "", "", "")
+
+    async def handle(self, payload: Payload) -> None:
+        """Tell the forge how a build stands now. Raises ForgeUnavailable: then it is worth another try."""
+        if not isinstance(payload, StatusDue):
+            log.error("not a status", action="forge.unknown", kind=type(payload).__name__)
+            return
+        try:
+            build = await self._history.builds.get(payload.build_id)
+            project = await self._history.projects.get(build.project)
+        except NotFound:
+            return
+        if not project.forge_token:
+            return
+        api = self._open_api(project.forge, Place(project.forge_url, project.repository, project.forge_token))
+        request = api.set_status(build.commit, build.ref, status_of(build, self._links.build(build.id)))
+        if request is None:
+            return
+        try:
+            await self._client.send(request)
+        except ForgeRefused as exc:
+            log.warning("a status was refused", action="forge.status", build=build.id, error=exc.sentence)
+
+
+def status_of(build: Build, page: str) -> Status:
+    """What people see beside the commit. Pure."""
+    state, words = _STATES[build.state]
+    if build.state is BuildState.SUCCEEDED:
+        words = f"{', '.join(build.tags)} {build.digest}"
+    elif build.error:
+        words = build.error if not words else f"{words}: {build.error}"
+    return Status(state, f"lumper/{build.image}", words, page)

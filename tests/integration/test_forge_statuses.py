@@ -1,0 +1,180 @@
+"""A project's forge, played by a server of the test's own: its webhook is made, and it hears of every build."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from lumper.errors import ForgeUnavailable
+from lumper.hooks.api.client import ForgeClient
+from lumper.model.events import STATUSES, StatusDue
+from lumper.model.links import Links
+from lumper.model.source import Push
+from lumper.queue.codec import decode
+from lumper.roles.forge import ForgeDesk
+from lumper.wiring.adapters import open_forge_api
+from parts import deliveries
+from parts.live_api import Api, live_api
+
+TOKEN = "forge-token-of-the-test"
+
+
+@dataclass
+class Forge:
+    """Speaks Gitea's API, and delivers where it was told when a test delivery is asked for."""
+
+    api: Api
+    status: int = 201
+    asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        self.asked.append((request.method, request.path, body))
+        if request.headers.get("Authorization") != f"token {TOKEN}":
+            return web.json_response({"message": "token is required"}, status=401)
+        if request.path.endswith("/tests"):
+            await self._deliver()
+        return web.json_response({"id": 7}, status=self.status)
+
+    async def _deliver(self) -> None:
+        secret = next(body["config"]["secret"] for _, path, body in self.asked if path.endswith("/hooks"))
+        signed = deliveries.fixture("gitea/push_branch", secret=secret)
+        async with self.api.session.post(
+            f"{self.api.url}/hooks/gitea", data=signed.body, headers=dict(signed.headers)
+        ) as answer:
+            assert answer.status == 200
+
+    @property
+    def states(self) -> list[str]:
+        return [body["state"] for _, path, body in self.asked if "/statuses/" in path]
+
+
+@asynccontextmanager
+async def forge_of(api: Api) -> AsyncIterator[Forge]:
+    forge = Forge(api)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", forge.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        forge.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield forge
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with live_api(tmp_path) as served:
+        yield served
+
+
+@pytest.fixture
+async def forge(api: Api) -> AsyncIterator[Forge]:
+    async with forge_of(api) as played:
+        yield played
+
+
+async def connect(api: Api, forge: Forge, token: str = TOKEN) -> Any:
+    project = await api.project("https://git.example.org/Demo/hello.git")
+    body = {"token": token, "forge": "gitea", "url": forge.url}
+    return project, await api.ask("PUT", f"/projects/{project['name']}/forge", body)
+
+
+def desk_of(api: Api) -> ForgeDesk:
+    return ForgeDesk(api.history, Links("https://lumper.example.org", "x", "x"), open_forge_api, ForgeClient())
+
+
+async def due(api: Api) -> list[int]:
+    """The builds of which the forge is to hear, out of the outbox."""
+    payloads = [decode(message.body) for message in await api.history.outbox.due() if message.topic == STATUSES]
+    return [payload.build_id for payload in payloads if isinstance(payload, StatusDue)]
+
+
+async def test_a_webhook_is_made_and_its_first_delivery_comes(api: Api, forge: Forge) -> None:
+    project, answer = await connect(api, forge)
+    assert (answer.status, answer.body["pings"]) == (200, True)
+    _, path, body = forge.asked[0]
+    assert path == "/api/v1/repos/Demo/hello/hooks"
+    assert body["config"]["url"] == "http://lumper.example.org/hooks/gitea"
+    assert body["config"]["secret"] == project["secret"]
+    [delivery] = (await api.ask("GET", "/deliveries")).body
+    assert (delivery["project"], delivery["verdict"]) == ("Demo/hello", "ignored")
+    shown = (await api.ask("GET", "/projects/Demo/hello")).body
+    assert TOKEN not in json.dumps([shown, (await api.ask("GET", "/projects")).body])
+    assert (shown["forge"], shown["forge_url"]) == ("gitea", forge.url)
+
+
+async def test_a_token_that_is_not_accepted_is_told_and_not_kept(api: Api, forge: Forge) -> None:
+    _, answer = await connect(api, forge, "wrong")
+    assert (answer.status, "the token is not accepted" in answer.error) == (502, True)
+    assert (await api.history.projects.get("Demo/hello")).forge_token == ""
+
+
+async def test_a_forge_that_cannot_be_reached_is_told(api: Api) -> None:
+    project = await api.project("https://git.example.org/Demo/hello.git")
+    body = {"token": TOKEN, "forge": "gitea", "url": "http://127.0.0.1:1"}
+    answer = await api.ask("PUT", f"/projects/{project['name']}/forge", body)
+    assert (answer.status, "--forge-url" in answer.body["hint"]) == (502, True)
+
+
+@pytest.mark.parametrize(
+    "body", [{"token": "x"}, {"token": "two words", "forge": "gitea"}, {"token": "x", "forge": "y"}]
+)
+async def test_what_does_not_name_a_forge_is_refused(api: Api, forge: Forge, body: dict[str, str]) -> None:
+    project = await api.project("https://git.example.org/Demo/hello.git")
+    answer = await api.ask("PUT", f"/projects/{project['name']}/forge", {"url": forge.url, **body})
+    assert answer.status in (400, 404)
+
+
+async def test_the_forge_hears_how_each_build_stands(api: Api, forge: Forge) -> None:
+    await connect(api, forge)
+    desk = desk_of(api)
+    await queued(api)
+    assert await due(api) == [1]
+    await desk.handle(StatusDue(1))
+    await api.start(1)
+    await desk.handle(StatusDue(1))
+    await api.ask("POST", "/builds/1/cancel")
+    assert forge.states == ["pending", "pending"]
+    assert len(await due(api)) == 2
+    _, path, body = forge.asked[-1]
+    assert path == f"/api/v1/repos/Demo/hello/statuses/{'b' * 40}"
+    assert (body["context"], body["target_url"]) == ("lumper/demo/hello", "https://lumper.example.org/builds/1")
+
+
+async def queued(api: Api) -> None:
+    """A build of the project is queued."""
+    project = await api.history.projects.get("Demo/hello")
+    async with api.history.database.write() as connection:
+        await api.history.builds.queue(connection, project, Push(project.repository, "refs/tags/v1.0.0", "b" * 40))
+
+
+async def test_a_forge_that_is_away_is_told_again_and_one_that_refuses_is_not(api: Api, forge: Forge) -> None:
+    await connect(api, forge)
+    await queued(api)
+    forge.status = 503
+    with pytest.raises(ForgeUnavailable):
+        await desk_of(api).handle(StatusDue(1))
+    forge.status = 422
+    await desk_of(api).handle(StatusDue(1))
+    await desk_of(api).handle(StatusDue(99))
+
+
+async def test_a_project_that_is_disconnected_tells_nothing(api: Api, forge: Forge) -> None:
+    await connect(api, forge)
+    assert (await api.ask("DELETE", "/projects/Demo/hello/forge")).body["forge_url"] == ""
+    await queued(api)
+    assert await due(api) == []
+    await asyncio.wait_for(desk_of(api).handle(StatusDue(1)), 5)
+    assert forge.states == []
