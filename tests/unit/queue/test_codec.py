@@ -98,6 +98,7 @@ PAYLOADS: tuple[events.Payload, ...] = (
     events.HostObserved("local", AT, (CONTAINER,)),
     events.HostObserved("local", AT, ()),
     events.BuildReport(BUILD, "registry.example:5080", "https://lumper.example/builds/7"),
+    events.StatusDue(7),
     events.RolloutReport(4, "web", "1.2.3", DIGEST, RolloutState.FAILED, ("pulled",), "unhealthy", "look", "page"),
     events.RolloutReport(4, "web", "1.2.3", DIGEST, RolloutState.SUCCEEDED, (), "", "", "page", BUILD),
 )
