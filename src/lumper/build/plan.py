@@ -52,7 +52,7 @@ def build_request(
         dockerfile=recipe.dockerfile,
         target=recipe.target,
         args=dict(recipe.args),
-        labels=labels(job, commit, committed_at),
+        labels={**labels(job, commit, committed_at), **recipe.labels},
         pull=job.trigger == Trigger.BASE,
     )
 

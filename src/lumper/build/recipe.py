@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ValidationError
 
 from lumper.build.objects import printable_path
-from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable, OnTable, RecipeFile
+from lumper.build.recipe_file import BuildTable, DeployTable, FlavorTable, HealthTable, OnTable, RecipeFile, TagTable
+from lumper.build.tag_templates import Flavor, Template
 from lumper.errors import Problem, RecipeError, SourceError
 from lumper.model.deployment import Health, Service
 from lumper.toml_lines import locate
@@ -50,13 +51,16 @@ class Conditions:
 class Recipe:
     """What to build, and what to run of it.
 
-    `dockerfile` is relative to `context`, and that to the root of the repository.
+    `dockerfile` is relative to `context`, and that to the root of the repository. `tags` None: as model/image.py says.
     """
 
     dockerfile: str = "Dockerfile"
     context: str = "."
     target: str = ""
     args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[Template, ...] | None = None
+    flavor: Flavor = field(default_factory=Flavor)
     service: Service | None = None
     conditions: Conditions = field(default_factory=Conditions)
 
@@ -99,9 +103,16 @@ def parse_recipe(content: bytes, project: str) -> Recipe:
         context=build.context,
         target=build.target,
         args=build.args,
+        labels=build.labels,
+        tags=_templates(build.tags) if build.tags is not None else None,
+        flavor=Flavor(**dict(build.flavor)),
         service=_service(file.deploy, project) if file.deploy is not None else None,
         conditions=Conditions(file.on.tags, file.on.branches, file.on.paths),
     )
+
+
+def _templates(tables: Sequence[TagTable]) -> tuple[Template, ...]:
+    return tuple(Template(table.template, table.prefix, table.suffix, table.tags, table.branches) for table in tables)
 
 
 def _toml(content: bytes) -> tuple[str, dict[str, Any]]:
@@ -167,11 +178,11 @@ def _problem(error: Any, text: str) -> Problem:
 def _unknown(keys: Sequence[str]) -> str:
     """What to say of a key that nobody knows."""
     *around, key = keys
-    known = _tables().get(".".join(around), {})
+    known = _tables().get(".".join("*" if part.isdigit() else part for part in around), {})
     near = difflib.get_close_matches(key, list(known), n=1)
     if near:
         return f"there is no such key; did you mean `{near[0]}`?"
-    elsewhere = [f"[{table}]" for table, fields in _tables().items() if key in fields and table]
+    elsewhere = [f"[{table}]" for table, fields in _tables().items() if key in fields and table and "*" not in table]
     if elsewhere:
         return f"there is no such key here; it belongs under {' or '.join(elsewhere)}"
     return "there is no such key; known are " + ", ".join(f"`{name}`" for name in known)
@@ -181,6 +192,8 @@ def _tables() -> dict[str, Mapping[str, object]]:
     models: dict[str, type[BaseModel]] = {
         "": RecipeFile,
         "build": BuildTable,
+        "build.flavor": FlavorTable,
+        "build.tags.*": TagTable,
         "on": OnTable,
         "deploy": DeployTable,
         "deploy.health": HealthTable,

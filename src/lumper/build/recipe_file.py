@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from lumper.build.tag_templates import fields_problem, template_problem
 from lumper.model.deployment import Port
 from lumper.model.patterns import pattern_problem
 
@@ -152,6 +153,64 @@ Name = Annotated[str, AfterValidator(_name)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
+def _template(value: object) -> object:
+    return {"template": value} if isinstance(value, str) else value
+
+
+def _template_text(value: str) -> str:
+    if words := template_problem(value):
+        raise ValueError(words)
+    return value
+
+
+def _affix(value: str) -> str:
+    bare = re.sub(r"\{\{[^{}]*\}\}", "", value)
+    if words := fields_problem(value):
+        raise ValueError(words)
+    if len(value) > 100 or not re.fullmatch(r"[a-zA-Z0-9._-]*", bare):
+        raise ValueError("what is put around a tag has letters, digits, `_`, `.` and `-`")
+    return value
+
+
+def _label(name: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9](?:[a-zA-Z0-9._/-]{0,253}[a-zA-Z0-9])?", name):
+        raise ValueError("the name of a label has letters, digits, `.`, `_`, `/` and `-`")
+    return name
+
+
+Affix = Annotated[str, AfterValidator(_affix)]
+
+
+class TagTable(Table):
+    """One of the `tags` as a table: a template, and for which refs it is."""
+
+    template: Annotated[str, AfterValidator(_template_text)]
+    prefix: Affix | None = None
+    suffix: Affix | None = None
+    tags: Patterns | None = None
+    branches: Patterns | None = None
+
+
+def _latest(value: object) -> object:
+    if value != "auto" and not isinstance(value, bool):
+        raise ValueError('give true, false or "auto"')
+    return value
+
+
+class FlavorTable(Table):
+    """`flavor`: what holds for all `tags`."""
+
+    latest: Annotated[Literal["auto"] | bool, BeforeValidator(_latest)] = "auto"
+    prefix: Affix = ""
+    suffix: Affix = ""
+    on_latest: bool = False
+
+
+Templates = Annotated[
+    tuple[Annotated[TagTable, BeforeValidator(_template)], ...], BeforeValidator(_tuple), Field(max_length=20)
+]
+
+
 class BuildTable(Table):
     """`[build]`: what to build."""
 
@@ -159,6 +218,9 @@ class BuildTable(Table):
     context: TreePath = "."
     target: Text = ""
     args: Variables = {}
+    labels: dict[Annotated[str, AfterValidator(_label)], Text] = {}
+    tags: Templates | None = None
+    flavor: FlavorTable = FlavorTable()
 
 
 class HealthTable(Table):

@@ -7,16 +7,18 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
 from lumper.build.plan import base_of, plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
 from lumper.build.recipe import Recipe, read_recipe
 from lumper.build.skip import asks_to_skip, unwanted
+from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.errors import BuildTimeout, EngineError, LumperError
 from lumper.model.build import Base, Outcome, Output, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 """From a project's id to the user name and password for its git server."""
@@ -75,7 +77,7 @@ class _Attempt:
                     if await self._skips(asks_to_skip(self._job, checkout.message), checkout):
                         return
                     recipe, request = await self._plan(checkout)
-                    if await self._skips(await self._unwanted(recipe, checkout), checkout):
+                    if await self._skips(await self._unwanted(recipe, checkout) or self._untagged(recipe), checkout):
                         return
             except LumperError as exc:
                 self._step(CHECKOUT_STEP, self._name, StepState.FAILED, exc.sentence)
@@ -111,6 +113,17 @@ class _Attempt:
     async def _unwanted(self, recipe: Recipe, checkout: Checkout) -> str:
         changed = await checkout.changed_since(self._job.before) if recipe.conditions.paths is not None else None
         return unwanted(self._job, recipe.conditions, changed)
+
+    def _untagged(self, recipe: Recipe) -> str:
+        """Note the image tags that the recipe wants; why there are none, or ""."""
+        if recipe.tags is None:
+            return ""
+        scheduled = self._job.trigger == Trigger.SCHEDULE
+        moment = Moment(self._job.ref, self.result.commit, datetime.now(UTC), scheduled)
+        tags = wanted_tags(recipe.tags, recipe.flavor, moment)
+        self.result = replace(self.result, tags=tags)
+        self._report(Output(CHECKOUT_STEP, 0, time.time(), f"image tags: {', '.join(tags) or 'none'}"))
+        return "" if tags else f"None of the `tags` of lumper.toml gives an image tag for {self._job.ref}."
 
     async def _skips(self, why: str, checkout: Checkout) -> bool:
         """Whether there is a reason not to build; then that is the result."""

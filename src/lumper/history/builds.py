@@ -314,14 +314,14 @@ class BuildHistory:
         """The build inside the caller's transaction."""
         return (await connection.execute(select(builds).where(builds.c.id == build_id))).first()
 
-    async def succeeded_tags(self, connection: AsyncConnection, image: str) -> Sequence[str]:
-        """The git tags of all succeeded builds of a registry repository."""
-        query = select(builds.c.ref).where(
+    async def succeeded_tags(self, connection: AsyncConnection, image: str) -> Sequence[tuple[str, Sequence[str]]]:
+        """The git tags of all succeeded builds of a registry repository, and the image tags that each moved."""
+        query = select(builds.c.ref, builds.c.tags).where(
             builds.c.image == image,
             builds.c.state == BuildState.SUCCEEDED.value,
             builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
         )
-        return [ref.removeprefix(TAG_PREFIX) for ref in (await connection.execute(query)).scalars()]
+        return [(row.ref.removeprefix(TAG_PREFIX), row.tags) for row in await connection.execute(query)]
 
 
 def _held(build_id: int, attempt: int, claim: str) -> tuple[Any, ...]:

@@ -127,7 +127,8 @@ class Result:
     """What a worker says of an attempt.
 
     `temporary` failures are tried again by the server. `service` is what the recipe wants to be run. `stages` are
-    the milliseconds that each stage took (checkout, build, push).
+    the milliseconds that each stage took (checkout, build, push). `tags` are the image tags that the recipe's templates
+    give, None where it has none.
     """
 
     outcome: Outcome
@@ -141,3 +142,4 @@ class Result:
     service: Service | None = None
     stages: dict[str, int] = field(default_factory=dict)
     bases: tuple[Base, ...] = ()
+    tags: tuple[str, ...] | None = None

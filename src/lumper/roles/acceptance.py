@@ -19,6 +19,7 @@ from lumper.model.build import BuildState, Outcome, Result
 from lumper.model.deployment import Service
 from lumper.model.image import moved_tags, private_tag
 from lumper.model.lease import TryAgain, after_temporary_failure
+from lumper.model.tag_moves import allowed_tags
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +126,7 @@ class Acceptance:
     ) -> None:
         builds = self._history.builds
         manifest = await self._history.images.manifest(row.image, result.digest)
-        tags = moved_tags(row.ref, await builds.succeeded_tags(connection, row.image))
+        tags = await self._tags(connection, row, result)
         try:
             actor = Actor(row.pusher_name, "build")
             await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC), actor)
@@ -148,6 +149,13 @@ class Acceptance:
             await self._history.rollouts.queue(
                 connection, result.service, project_id=row.project_id, build=build_from_row(changed or row)
             )
+
+    async def _tags(self, connection: AsyncConnection, row: Row[Any], result: Result) -> tuple[str, ...]:
+        """The image tags that the build moves."""
+        before = await self._history.builds.succeeded_tags(connection, row.image)
+        if result.tags is None:
+            return moved_tags(row.ref, [git_tag for git_tag, _ in before])
+        return allowed_tags(row.ref, result.tags, before)
 
     async def _deployable(self, connection: AsyncConnection, row: Row[Any], service: Service | None) -> str:
         """Why the service may not be deployed by this project, or ""."""
