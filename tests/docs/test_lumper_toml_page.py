@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 from pydantic import BaseModel
 
 from lumper.build.recipe import parse_recipe
 from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable
+from lumper.build.recipe_schema import recipe_schema
 
-PAGE = (Path(__file__).parents[2] / "docs/reference/lumper-toml.md").read_text("utf-8")
+REFERENCE = Path(__file__).parents[2] / "docs/reference"
+PAGE = (REFERENCE / "lumper-toml.md").read_text("utf-8")
 
 
 def section(title: str) -> str:
@@ -37,3 +42,25 @@ def test_the_defaults_on_the_page_are_those_of_the_code() -> None:
     for title, table in (("[build]", BuildTable), ("[deploy]", DeployTable), ("[deploy.health]", HealthTable)):
         for key, default in re.findall(r"(?m)^\| `(\w+)` \| `([^`]*)` \|", section(title)):
             assert str(table.model_fields[key].default).removesuffix(".0") == default.strip('"')
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    published = (REFERENCE / "lumper-toml.schema.json").read_text("utf-8")
+    assert json.loads(published) == recipe_schema(), "lumper recipe schema > docs/reference/lumper-toml.schema.json"
+
+
+def test_the_schema_takes_what_the_page_shows_and_nothing_unknown() -> None:
+    validator = jsonschema.Draft202012Validator(recipe_schema())
+    validator.check_schema(validator.schema)
+    for block in re.findall(r"(?s)```toml\n(.*?)```", PAGE):
+        validator.validate(tomllib.loads(block))
+    ports = {"deploy": {"ports": [80, "8080:80"], "volumes": ["data:/data"]}}
+    validator.validate(ports)
+    unknown: list[dict[str, object]] = [
+        {"biuld": {}},
+        {"build": {"context": 1}},
+        {"build": {"tags": [1]}},
+        {"deploy": {"ports": [[]]}},
+    ]
+    for wrong in unknown:
+        assert list(validator.iter_errors(wrong))

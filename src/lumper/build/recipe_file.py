@@ -143,11 +143,11 @@ Text = Annotated[str, AfterValidator(_text)]
 TreePath = Annotated[str, AfterValidator(_inside)]
 Variables = dict[Annotated[str, AfterValidator(_variable)], Text]
 Command = Annotated[tuple[Text, ...], BeforeValidator(_argv)]
-PublishedPort = Annotated[Port, BeforeValidator(_port)]
+PublishedPort = Annotated[Port, BeforeValidator(_port, json_schema_input_type=int | str)]
 PublishedPorts = Annotated[tuple[PublishedPort, ...], BeforeValidator(_tuple)]
 Volumes = Annotated[
     dict[Annotated[str, AfterValidator(_volume_name)], Annotated[str, AfterValidator(_volume_path)]],
-    BeforeValidator(_volumes),
+    BeforeValidator(_volumes, json_schema_input_type=dict[str, str] | list[str]),
 ]
 Name = Annotated[str, AfterValidator(_name)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -207,7 +207,9 @@ class FlavorTable(Table):
 
 
 Templates = Annotated[
-    tuple[Annotated[TagTable, BeforeValidator(_template)], ...], BeforeValidator(_tuple), Field(max_length=20)
+    tuple[Annotated[TagTable, BeforeValidator(_template, json_schema_input_type=str | TagTable)], ...],
+    BeforeValidator(_tuple),
+    Field(max_length=20),
 ]
 
 
