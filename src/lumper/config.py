@@ -85,6 +85,8 @@ Pattern = Annotated[str, Field(pattern=r"^(\*\*|[a-z0-9._*-]{1,255})(/[a-z0-9._*
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_parts)]
 Seconds = Annotated[float, Field(gt=0)]
 Hosts = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9*._:/-]{1,255}$")], ...], BeforeValidator(_parts)]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._=-]{1,60}$")]
+Labels = Annotated[tuple[Label, ...], BeforeValidator(_parts)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
 
 
@@ -186,6 +188,7 @@ class WorkerConfig(Section):
 
     name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$")
     concurrency: int = Field(default=2, ge=1, le=64)
+    labels: Labels = ()
     engine: str = Field(default="unix:///var/run/docker.sock", pattern=r"^(unix:///|tcp://).+$")
     registry: str = ""
     build_timeout: Seconds = 3600.0

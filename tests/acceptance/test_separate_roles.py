@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lumper.model.events import jobs_topic
 from parts.background import in_background
 from parts.forge import Forge, serve_forge
 from parts.gate import SAYS, Gate
@@ -124,9 +125,10 @@ def test_a_worker_that_is_asked_to_end_hands_its_build_back(line: Line, roles: R
 
 
 def test_a_webhook_is_taken_while_the_broker_is_away_and_built_when_it_is_back(
-    line: Line, rabbitmq: RabbitNode
+    line: Line, roles: Roles, rabbitmq: RabbitNode
 ) -> None:
-    for topic in ("builds", "events", "notify"):
+    jobs = jobs_topic(f"builder-{roles.server.port}")
+    for topic in (jobs, "events", "notify"):
         rabbitmq.wait_until_kept(f"lumper.{topic}")
     rabbitmq.kill()
     try:

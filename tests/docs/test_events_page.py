@@ -30,9 +30,9 @@ def test_there_is_no_section_for_a_payload_that_does_not_exist() -> None:
 
 
 def test_every_topic_is_told() -> None:
-    told = re.findall(r"(?m)^\| `([\w.<>]+)` \| .* → ", PAGE)
+    told = re.findall(r"(?m)^\| `([\w.:<>]+)` \| .* → ", PAGE)
     assert set(told) == {
-        events.BUILDS,
+        events.jobs_topic("<name>"),
         events.EVENTS,
         events.NOTIFY,
         events.DEPLOY,

@@ -79,6 +79,8 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("POST", "/grants", OPERATORS),
     ("DELETE", "/grants", OPERATORS),
     ("GET", "/queue", OPERATORS),
+    ("GET", "/queue/builds", OPERATORS),
+    ("GET", "/workers", OPERATORS),
     ("POST", "/queue/{topic}/revive", OPERATORS),
     ("POST", "/registry/gc", OPERATORS),
     ("GET", "/registry/verify", OPERATORS),
@@ -101,7 +103,7 @@ ASKED = [
         path.format(
             name="owner/app",
             id=1,
-            topic="builds",
+            topic="notify",
             token="nobody",
             user="ann",
             robot="ci",

@@ -525,7 +525,7 @@ async def test_an_attempt_that_another_one_follows_ends_its_stream(
     async with person.get(f"/builds/{build_id}/log/stream?attempt=1") as answer:
         stream = events_of(answer)
         await anext(stream)
-        await live.history.builds.lose("builder-1", "another boot")
+        await live.history.builds.online(events.WorkerOnline("builder-1", "another boot"))
         live.history.logs.wake()
         end = await anext(stream)
         assert '"attempt": 2' in end["data"]

@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from lumper.model.build import BuildState, Output, Step, StepState
+from lumper.model.events import WorkerOnline
 from parts.live_pages import PASSWORD, LivePages, live_pages, step_lines
 
 HOSTILE = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
@@ -273,7 +274,7 @@ async def test_a_new_attempt_takes_the_place_of_the_one_that_was_watched(sight: 
     )
     await sight.go(f"/builds/{build_id}")
     await expect(page.locator(".l")).to_have_text("of the first")
-    await live.history.builds.lose("builder-1", "another boot")
+    await live.history.builds.online(WorkerOnline("builder-1", "another boot"))
     live.history.logs.wake()
     await expect(page.locator(".attempts")).to_contain_text("1 2")
     await live.taken(build_id, attempt=2)

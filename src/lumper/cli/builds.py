@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, duration, show_json, table
 
@@ -29,11 +31,15 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
         return
     rows = [
         (b["id"], b["state"], b["project"], b["tag"], b["commit"][:10], b["pusher"]["name"], duration(b["seconds"]),
-         ago(b["created_at"]), b["digest"][:19] or b["error"][:60])
+         ago(b["created_at"]), b["digest"][:19] or b["error"][:60] or _waits(b))
         for b in found
     ]  # fmt: skip
     columns = ("id", "state", "project", "tag", "commit", "who", "took", "when", "digest")
     table(columns, rows, empty="No builds yet: push a tag, `git tag v0.1.0 && git push --tags`.")
+
+
+def _waits(build: dict[str, Any]) -> str:
+    return f"{build['position']}. in the queue: {build['waits']}" if build["waits"] else ""
 
 
 def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None:

@@ -124,7 +124,7 @@ def _queue(config: Config) -> Check:
         waiting = asyncio.run(_depth(config))
     except LumperError as exc:
         return Check("queue", False, exc.message, exc.hint)
-    return Check("queue", True, f"RabbitMQ answers; {waiting} builds wait")
+    return Check("queue", True, f"RabbitMQ answers; {waiting} events wait")
 
 
 async def _depth(config: Config) -> int:
@@ -132,7 +132,7 @@ async def _depth(config: Config) -> int:
 
     broker = await open_broker(config, DataFolder(config.data))
     try:
-        return await broker.depth("builds")
+        return await broker.depth("events")
     finally:
         await broker.close()
 

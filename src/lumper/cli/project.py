@@ -244,10 +244,14 @@ def rules(
     schedule_ref: str | None = None,
     reconcile: bool | None = None,
     base_images: bool | None = None,
+    concurrency: int | None = None,
+    weight: int | None = None,
+    priority: int | None = None,
+    labels: str | None = None,
     json: bool = False,
     target: Target = _HERE,
 ) -> None:
-    """Show or change what starts a project's builds. What is not given stays as it is.
+    """Show or change what starts a project's builds, and when they begin. What is not given stays as it is.
 
     Example: lumper project rules owner/app --tags 'v*' --branches main --schedule '0 3 * * 1'
 
@@ -267,6 +271,14 @@ def rules(
         Look every ten minutes for tags that the forge did not tell of.
     base_images
         Build the newest tag again when one of its base images has changed.
+    concurrency
+        How many of its builds run at a time; 0 for any number.
+    weight
+        How much of the workers' time is the project's when others wait too, in proportion to their weights.
+    priority
+        Builds of a project with a higher one go first, from -100 to 100.
+    labels
+        Labels that a worker must have to build it, by commas; "" for none.
     json
         Print JSON.
     """
@@ -277,6 +289,10 @@ def rules(
         "schedule_ref": schedule_ref,
         "reconcile": reconcile,
         "base_images": base_images,
+        "concurrency": concurrency,
+        "weight": weight,
+        "priority": priority,
+        "labels": _listed(labels),
     }
     changes = {key: value for key, value in given.items() if value is not None}
     with connect(target) as client:

@@ -1,20 +1,20 @@
-"""`lumper queue`: what waits between the roles, and what was put aside."""
+"""`lumper queue`: builds that wait, workers, messages between the roles, and what was put aside."""
 
 from __future__ import annotations
 
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import show_json, table
+from lumper.cli.output import ago, show_json, table
 
-app = App(name="queue", help="Messages between the roles.")
+app = App(name="queue", help="Builds that wait, workers, and messages between the roles.")
 
 _HERE = Target()
 
 
 @app.command
 def show(*, json: bool = False, target: Target = _HERE) -> None:
-    """Show how many messages wait, and those that were given up.
+    """Show the builds that wait, and why; the workers; the messages that wait, and those that were given up.
 
     Example: lumper queue show --json
 
@@ -24,10 +24,16 @@ def show(*, json: bool = False, target: Target = _HERE) -> None:
         Print JSON.
     """
     with connect(target) as client:
-        topics = client.get("queue")
+        topics, builds, workers = client.get("queue"), client.get("queue/builds"), client.get("workers")
     if json:
-        show_json(topics)
+        show_json({"topics": topics, "builds": builds, "workers": workers})
         return
+    rows = [(b["position"], b["build"], b["reason"]) for b in builds]
+    table(("place", "build", "waits because"), rows, empty="No build waits.")
+    print()
+    known = [(w["name"], f"{w['busy']} of {w['slots']}", ", ".join(w["labels"]), ago(w["seen_at"])) for w in workers]
+    table(("worker", "busy", "labels", "seen"), known, empty="No worker was heard of within a day.")
+    print()
     table(("topic", "waiting", "given up"), [(t["topic"], t["waiting"], len(t["dead"])) for t in topics], empty="")
     letters = [(t["topic"], letter["deliveries"], letter["reason"]) for t in topics for letter in t["dead"]]
     if letters:
@@ -45,7 +51,7 @@ def revive(topic: str, /, *, json: bool = False, target: Target = _HERE) -> None
     Parameters
     ----------
     topic
-        builds, events, notify or deploy.
+        events, notify or deploy.
     json
         Print JSON.
     """

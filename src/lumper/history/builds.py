@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, NotFound
 from lumper.history.database import Database
+from lumper.history.dispatch import Dispatch
 from lumper.history.outbox import Outbox
 from lumper.history.tables import builds, projects
 from lumper.model import events
 from lumper.model.build import Base, Build, BuildState
-from lumper.model.image import private_tag
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push
@@ -58,6 +58,7 @@ class BuildHistory:
         self._database = database
         self._outbox = outbox
         self._links = links
+        self.dispatch = Dispatch(database, outbox)
 
     async def newest(
         self, *, project: str = "", limit: int = 100, before: int | None = None, images: Sequence[str] | None = None
@@ -113,15 +114,16 @@ class BuildHistory:
             "pusher_name": push.pusher.name,
             "pusher_email": push.pusher.email,
             "created_at": datetime.now(UTC),
+            "due_at": datetime.now(UTC),
             "trigger": trigger.value,
             "cause": cause,
             "before": push.before,
         }
         result = await connection.execute(builds.insert().values(**values))
         build_id = int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
-        await self._send_job(connection, build_id)
         await self._tell_forge(connection, build_id)
         await self._supersede(connection, project.id, push.ref, build_id)
+        await self.dispatch.give(connection)
         return build_id, True
 
     async def _supersede(self, connection: AsyncConnection, project_id: str, ref: str, build_id: int) -> None:
@@ -134,25 +136,6 @@ class BuildHistory:
         for row in (await connection.execute(query)).all():
             await self._cancel(connection, row, f"Build {build_id} is of a newer commit of the same ref.")
 
-    async def _send_job(self, connection: AsyncConnection, build_id: int, delay: float = 0.0) -> None:
-        query = select(builds, projects.c.url, projects.c.local).join(projects).where(builds.c.id == build_id)
-        row = (await connection.execute(query)).one()
-        job = events.BuildJob(
-            build_id=build_id,
-            attempt=row.attempt,
-            project_id=row.project_id,
-            project=row.project,
-            url=row.url,
-            local=row.local,
-            ref=row.ref,
-            commit=row.told_commit,
-            image=row.image,
-            push_tag=private_tag(build_id, row.attempt),
-            trigger=row.trigger,
-            before=row.before,
-        )
-        await self._outbox.add(connection, events.BUILDS, job, delay=delay)
-
     async def _tell_forge(self, connection: AsyncConnection, build_id: int) -> None:
         """Let the forge hear of the build's state, if the project has a token for that."""
         query = select(projects.c.forge_token).join(builds).where(builds.c.id == build_id)
@@ -162,7 +145,8 @@ class BuildHistory:
     async def take(self, event: events.AttemptStarted) -> bool:
         """Give the attempt to the worker that says it has begun; whether it holds it now.
 
-        A second worker with the same attempt (its job came twice) is told to stop.
+        A second worker with the same attempt (its job came twice) is told to stop. What a worker said before it began
+        anew, and which is heard only now, is a lost attempt.
         """
         taking = (
             update(builds)
@@ -183,6 +167,9 @@ class BuildHistory:
             if not taken and not await self._holds(connection, event.build_id, event.attempt, event.claim):
                 stop = events.CancelBuild(event.build_id, event.attempt, event.claim)
                 await self._outbox.add(connection, events.worker_topic(event.worker), stop)
+            elif taken and await self.dispatch.outlived(connection, event):
+                await self.lost(connection, (await connection.execute(select(builds).where(_is(event)))).one())
+                return False
         return taken
 
     async def _holds(self, connection: AsyncConnection, build_id: int, attempt: int, claim: str) -> bool:
@@ -200,6 +187,7 @@ class BuildHistory:
         One that still waits for the news of its beginning is left alone.
         """
         async with self._database.write() as connection:
+            await self.dispatch.seen(connection, event)
             for build_id, attempt, claim in event.held:
                 extending = update(builds).where(*_held(build_id, attempt, claim)).values(lease_until=_lease())
                 if (await connection.execute(extending)).rowcount or await self._waits(connection, build_id, attempt):
@@ -218,16 +206,25 @@ class BuildHistory:
         )
         return (await connection.execute(query)).first() is not None
 
-    async def lose(self, worker: str, boot: str) -> list[int]:
-        """Queue again what an earlier life of this worker held; the builds."""
-        return await self._requeue((builds.c.worker == worker) & (builds.c.boot != boot))
+    async def online(self, event: events.WorkerOnline) -> list[int]:
+        """A worker began anew, or ends: queue again what an earlier life of it held; the builds."""
+        async with self._database.write() as connection:
+            if not await self.dispatch.online(connection, event):
+                return []
+        earlier = (builds.c.worker == event.worker) & (builds.c.boot != event.boot)
+        begun = builds.c.state == BuildState.RUNNING.value  # the next life finds those that it has not begun
+        lost = await self._requeue(earlier & begun if event.slots else earlier)
+        async with self._database.write() as connection:
+            await self.dispatch.give(connection)
+        return lost
 
     async def expire(self) -> list[int]:
         """Queue again what is held by workers that have not been heard of for too long; the builds."""
         return await self._requeue(builds.c.lease_until < datetime.now(UTC))
 
     async def _requeue(self, condition: Any) -> list[int]:
-        query = select(builds).where(builds.c.state == BuildState.RUNNING.value, condition)
+        unfinished = [BuildState.QUEUED.value, BuildState.RUNNING.value]
+        query = select(builds).where(builds.c.state.in_(unfinished), condition)
         async with self._database.read() as connection:  # mostly there are none: no write lock for that
             if (await connection.execute(query)).first() is None:
                 return []
@@ -258,10 +255,11 @@ class BuildHistory:
             "worker": "",
             "lease_until": None,
             "started_at": None,
+            "due_at": datetime.now(UTC) + timedelta(seconds=decision.delay),
         }
         await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
-        await self._send_job(connection, build_id, decision.delay)
         await self._tell_forge(connection, build_id)
+        await self.dispatch.give(connection)
 
     async def end(self, connection: AsyncConnection, build_id: int, state: BuildState, **values: object) -> None:
         """Write the end of a build, and queue the report of it for those whom it concerns."""
@@ -272,6 +270,7 @@ class BuildHistory:
             build = build_from_row((await connection.execute(select(builds).where(builds.c.id == build_id))).one())
             report = events.BuildReport(build, self._links.registry, self._links.build(build_id))
             await self._outbox.add(connection, events.NOTIFY, report)
+        await self.dispatch.give(connection)
 
     async def cancel(self, build_id: int) -> Build:
         """Cancel a build: at once if it waits, by a word to its worker if it runs. Raises NotFound, Conflict."""
@@ -322,6 +321,10 @@ class BuildHistory:
             builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
         )
         return [(row.ref.removeprefix(TAG_PREFIX), row.tags) for row in await connection.execute(query)]
+
+
+def _is(event: events.AttemptStarted) -> Any:
+    return builds.c.id == event.build_id
 
 
 def _held(build_id: int, attempt: int, claim: str) -> tuple[Any, ...]:

@@ -127,7 +127,8 @@ builds = Table(
     Column("author_name", Text, nullable=False, default=""),
     Column("author_email", Text, nullable=False, default=""),
     Column("created_at", Time, nullable=False),
-    Column("started_at", Time),
+    Column("due_at", Time, nullable=False),  # this attempt begins then at the earliest
+    Column("started_at", Time, index=True),
     Column("finished_at", Time),
     Column("digest", String(160), nullable=False, default="", index=True),
     Column("size", BigInteger, nullable=False, default=0),
@@ -141,6 +142,17 @@ builds = Table(
     Column("before", String(64), nullable=False, default=""),  # what the ref pointed at before the push
     Column("bases", JSON, nullable=False, default=list),  # the images that it was built from: name and digest
     UniqueConstraint("project_id", "ref", "told_commit", "recipe"),
+)
+
+workers = Table(  # as they told of themselves
+    "workers",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("boot", String(32), nullable=False),
+    Column("slots", Integer, nullable=False),  # builds at a time; 0 for one that has ended
+    Column("labels", JSON, nullable=False, default=list),
+    Column("since", Time, nullable=False),  # by its own clock
+    Column("seen_at", Time, nullable=False),
 )
 
 outbox = Table(

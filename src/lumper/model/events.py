@@ -1,10 +1,10 @@
 """Everything that travels through the queue, by topic.
 
-    builds          server → worker     BuildJob
-    worker.<name>   server → worker     CancelBuild
-    events          worker, deployer → server
-    notify          server → mailer     BuildReport, RolloutReport
-    deploy          server → deployer   RolloutJob
+    worker.<name>:jobs   server → worker     BuildJob
+    worker.<name>        server → worker     CancelBuild
+    events               worker, deployer → server
+    notify               server → mailer     BuildReport, RolloutReport
+    deploy               server → deployer   RolloutJob
 
 Events are delivered at least once and may come late: each carries what its consumer needs to see that it was
 handled before (build id, attempt, claim, offset). None carries a secret.
@@ -18,7 +18,6 @@ from datetime import datetime
 from lumper.model.build import Build, Result
 from lumper.model.deployment import Container, Release, RolloutState
 
-BUILDS = "builds"
 EVENTS = "events"
 NOTIFY = "notify"
 DEPLOY = "deploy"
@@ -28,6 +27,11 @@ STATUSES = "statuses"
 def worker_topic(worker: str) -> str:
     """The topic on which one worker hears what is meant for it alone."""
     return f"worker.{worker}"
+
+
+def jobs_topic(worker: str) -> str:
+    """The topic of the builds that one worker is to carry out. No worker's name has a colon."""
+    return f"worker.{worker}:jobs"
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,16 @@ class CancelBuild:
 
 @dataclass(frozen=True)
 class WorkerOnline:
-    """A worker process began. Builds that the same worker held in an earlier life (another `boot`) are lost."""
+    """A worker process began, or ends (`slots` is 0).
+
+    Builds that the same worker held in an earlier life (another `boot`) are lost. It takes `slots` builds at a time.
+    """
 
     worker: str
     boot: str
+    slots: int = 1
+    labels: tuple[str, ...] = ()
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -82,10 +92,13 @@ class AttemptStarted:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The attempts that a worker is still busy with, as (build id, attempt, claim)."""
+    """A worker lives. `held` are the attempts that it is still busy with, as (build id, attempt, claim)."""
 
     worker: str
     held: tuple[tuple[int, int, str], ...]
+    boot: str = ""
+    slots: int = 1
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ from lumper.model.patterns import matches, pattern_problem
 
 TAG_PREFIX = "refs/tags/"
 BRANCH_PREFIX = "refs/heads/"
+_RANGES = {"concurrency": (0, 1000), "weight": (1, 1000), "priority": (-100, 100)}
 
 
 class Trigger(StrEnum):
@@ -37,6 +39,9 @@ class BuildRules:
     `schedule` is a line of cron(5) in UTC, "" for never; it builds `schedule_ref`, a full name, or, where that is "",
     the newest tag that was built. `reconcile`: look for tags that the forge did not tell of. `base_images`: build the
     newest tag again when one of its base images has another digest.
+
+    When its builds begin: `concurrency` of them run at a time, 0 for any number; workers with all of `labels` take
+    them; those of a higher `priority` go first; among equals, a project gets time in proportion to its `weight`.
     """
 
     tags: tuple[str, ...] = ("**",)
@@ -45,6 +50,10 @@ class BuildRules:
     schedule_ref: str = ""
     reconcile: bool = True
     base_images: bool = False
+    concurrency: int = 0
+    weight: int = 1
+    priority: int = 0
+    labels: tuple[str, ...] = ()
 
     def builds(self, ref: str) -> bool:
         """Whether a push of this ref is to be built."""
@@ -58,7 +67,16 @@ class BuildRules:
         found = [f"{pattern!r}: {words}" for pattern, words in told.items() if words]
         if self.schedule_ref and not self.schedule_ref.startswith((BRANCH_PREFIX, TAG_PREFIX)):
             found.append(f"{self.schedule_ref!r} is not the full name of a ref; write refs/heads/main")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                found.append(f"{name} must be between {least} and {most}")
+        found += [f"{label!r} is not a label" for label in self.labels if not is_label(label)]
         return found
+
+
+def is_label(text: str) -> bool:
+    """Whether a worker can have this label."""
+    return re.fullmatch(r"[A-Za-z0-9._=-]{1,60}", text) is not None
 
 
 def rules_from_json(values: Mapping[str, Any]) -> BuildRules:

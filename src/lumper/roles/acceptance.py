@@ -43,9 +43,7 @@ class Acceptance:
             case events.AttemptFinished():
                 await self._finished(payload)
             case events.WorkerOnline():
-                await self._again(
-                    await self._history.builds.lose(payload.worker, payload.boot), "its worker began anew"
-                )
+                await self._again(await self._history.builds.online(payload), "its worker began anew")
             case events.RolloutProgress():
                 await self._history.rollouts.progress(payload)
                 self._history.logs.wake()

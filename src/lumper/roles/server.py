@@ -35,6 +35,7 @@ from lumper.web.tls import Certificate
 log = structlog.get_logger(__name__)
 
 _EXPIRE_SECONDS = 5.0
+_DISPATCH_SECONDS = 1.0
 _NAMES_SECONDS = 5.0
 _UPLOADS_SECONDS = 600.0
 _SCHEDULE_SECONDS = 15.0
@@ -131,6 +132,7 @@ class Server:
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
         for name, period, action in (
+            ("dispatch", _DISPATCH_SECONDS, self._history.builds.dispatch.tick),
             ("schedule", _SCHEDULE_SECONDS, self._triggers.keep_schedules),
             ("reconcile", _RECONCILE_SECONDS, self._triggers.reconcile),
             ("bases", _BASES_SECONDS, self._bases.check),

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 Key = tuple[int, int, str]  # build id, attempt, claim
 
+_IDLE_BEATS = 3  # one of so many heartbeats is told by a worker that holds nothing
 _HEARD = RetryPolicy(attempts=3, first=0.5)
 _WAIT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
 
@@ -39,17 +40,28 @@ _WAIT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
 class Worker:
     """One worker process. `spool` is a folder of its own for logs on their way."""
 
-    def __init__(self, broker: Broker, builder: Builder, *, name: str, concurrency: int, spool: Path) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        builder: Builder,
+        *,
+        name: str,
+        concurrency: int,
+        spool: Path,
+        labels: tuple[str, ...] = (),
+    ) -> None:
         self._broker = broker
         self._builder = builder
         self._name = name
         self._concurrency = concurrency
         self._spool = spool
+        self._labels = labels
         self._begin()
 
     def _begin(self) -> None:
         """A new life, which holds nothing."""
         self._boot = secrets.token_hex(8)
+        self._beats = 0
         self._slots = asyncio.Semaphore(self._concurrency)
         self._held: dict[Key, asyncio.Task[Result] | None] = {}  # None: taken, and not begun yet
         self._stopped: set[Key] = set()
@@ -59,7 +71,7 @@ class Worker:
         self._begin()
         self._spool.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(_empty, self._spool)
-        await self._say(events.WorkerOnline(self._name, self._boot))
+        await self._say(self._online(self._boot, self._concurrency))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._take_jobs(group))
@@ -74,9 +86,12 @@ class Worker:
         message = Message(uuid.uuid4().hex, events.EVENTS, encode(event))
         await persist(lambda: self._broker.publish([message]), type(event).__name__)
 
+    def _online(self, boot: str, slots: int) -> events.WorkerOnline:
+        return events.WorkerOnline(self._name, boot, slots, self._labels, datetime.now(UTC))
+
     async def _farewell(self) -> None:
         with contextlib.suppress(QueueUnavailable):  # the lease ends by itself
-            online = encode(events.WorkerOnline(self._name, secrets.token_hex(8)))
+            online = encode(self._online(secrets.token_hex(8), 0))
             await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, online)])
 
     async def _take_jobs(self, group: asyncio.TaskGroup) -> None:
@@ -97,7 +112,7 @@ class Worker:
 
     async def _take_one(self, group: asyncio.TaskGroup) -> bool:
         """Wait for a job and begin it; whether one was begun, which gives its slot back at its end."""
-        delivery = await self._broker.take(events.BUILDS)
+        delivery = await self._broker.take(events.jobs_topic(self._name))
         try:
             job = _job(delivery.message.body)
         except QueueError as exc:
@@ -163,9 +178,11 @@ class Worker:
                     work.cancel()
 
     async def _beat(self) -> None:
-        if self._held:
-            beat = encode(events.Heartbeat(self._name, tuple(self._held)))
-            await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, beat)])
+        self._beats += 1
+        if not self._held and self._beats % _IDLE_BEATS:
+            return
+        beat = events.Heartbeat(self._name, tuple(self._held), self._boot, self._concurrency, self._labels)
+        await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, encode(beat))])
 
     async def _sweep(self) -> None:
         """Forget names of images that an earlier life left in the engine."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal, TypeVar
 
@@ -30,13 +30,14 @@ from lumper.errors import (
 )
 from lumper.history.store import History
 from lumper.model.activity import Actor
-from lumper.model.build import Build
+from lumper.model.build import Build, BuildState
 from lumper.model.deployment import Container, Rollout
 from lumper.model.image import Image
 from lumper.model.links import Links
 from lumper.model.people import GRANTED, Identity, Role
 from lumper.model.people import PEOPLE as PEOPLE
 from lumper.model.rights import Action
+from lumper.model.scheduling import Wait
 from lumper.web.auth import Authenticator, actor_of, same_origin
 from lumper.web.incoming import MOST_BYTES, whole_body
 from lumper.web.openapi import describe
@@ -153,7 +154,12 @@ class Api:
             before=before or None,
             images=await images_seen_by(identity_of(request), self._history),
         )
-        return answer([shown_build(build) for build in found])
+        waits = await self._waits(found)
+        return answer([shown_build(build, waits.get(build.id)) for build in found])
+
+    async def _waits(self, builds: Sequence[Build]) -> Mapping[int, Wait]:
+        queued = any(build.state is BuildState.QUEUED for build in builds)
+        return await self._history.builds.dispatch.waits() if queued else {}
 
     async def _build(self, request: web.Request) -> Build:
         """The build, if whoever asks may see it; the mailer may see all. Raises NotFound."""
@@ -168,7 +174,8 @@ class Api:
         build = await self._build(request)
         whole = identity_of(request).role in PEOPLE
         rollout = await self._history.rollouts.of_build(build.id) if whole else None
-        return answer({**shown_build(build), "rollout": rollout})
+        waits = await self._waits([build])
+        return answer({**shown_build(build, waits.get(build.id)), "rollout": rollout})
 
     @describe(ShownBuild)
     async def cancel_build(self, request: web.Request) -> web.Response:
@@ -244,9 +251,10 @@ class Api:
         return answer(await self._history.rollouts.newest(service=service, limit=limit))
 
 
-def shown_build(build: Build) -> dict[str, Any]:
-    """A build as the API shows it."""
-    return {**vars(build), "tag": build.tag, "seconds": build.seconds}
+def shown_build(build: Build, wait: Wait | None = None) -> dict[str, Any]:
+    """A build as the API shows it, with its place in the queue and the reason why it waits."""
+    queued = {"position": wait.position if wait else None, "waits": wait.reason if wait else ""}
+    return {**vars(build), "tag": build.tag, "seconds": build.seconds, **queued}
 
 
 def asking(request: web.Request) -> Actor:

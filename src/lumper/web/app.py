@@ -75,7 +75,7 @@ def make_app(
     api.add_routes(app, endpoints)
     projects.add_routes(app, endpoints, history.projects, links, starter, desk, allow_local)
     deliveries.add_routes(app, endpoints, history, replayer)
-    queues.add_routes(app, endpoints, broker)
+    queues.add_routes(app, endpoints, broker, history.builds.dispatch)
     care.add_routes(app, endpoints, registry)
     tagging.add_routes(app, endpoints, registry.tagging)
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)

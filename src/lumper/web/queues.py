@@ -6,12 +6,14 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from lumper.errors import NotFound
-from lumper.model.events import BUILDS, DEPLOY, EVENTS, NOTIFY
+from lumper.history.dispatch import Dispatch, KnownWorker
+from lumper.model.events import DEPLOY, EVENTS, NOTIFY
+from lumper.model.scheduling import Wait
 from lumper.queue.port import Broker
 from lumper.web.api import PEOPLE, Api, answer
 from lumper.web.openapi import describe
 
-_TOPICS = (BUILDS, EVENTS, NOTIFY, DEPLOY)
+_TOPICS = (EVENTS, NOTIFY, DEPLOY)
 _SHOWN = 20  # dead letters a topic
 
 
@@ -41,8 +43,9 @@ class Revived(BaseModel):
 class Queues:
     """The handlers."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, dispatch: Dispatch) -> None:
         self._broker = broker
+        self._dispatch = dispatch
 
     @describe(list[TopicState])
     async def show(self, _request: web.Request) -> web.Response:
@@ -56,6 +59,16 @@ class Queues:
         ]
         return {"topic": topic, "waiting": await self._broker.depth(topic), "dead": dead}
 
+    @describe(list[KnownWorker])
+    async def workers(self, _request: web.Request) -> web.Response:
+        """The workers, and how many builds each has."""
+        return answer(await self._dispatch.workers())
+
+    @describe(list[Wait])
+    async def builds(self, _request: web.Request) -> web.Response:
+        """The builds that wait, in the order in which they will begin, and why."""
+        return answer(list((await self._dispatch.waits()).values()))
+
     @describe(Revived)
     async def revive(self, request: web.Request) -> web.Response:
         """Give a topic's dead letters another chance."""
@@ -65,8 +78,10 @@ class Queues:
         return answer({"topic": topic, "revived": await self._broker.revive(topic)})
 
 
-def add_routes(app: web.Application, api: Api, broker: Broker) -> None:
+def add_routes(app: web.Application, api: Api, broker: Broker, dispatch: Dispatch) -> None:
     """Serve the queue's part of the API."""
-    queues = Queues(broker)
+    queues = Queues(broker, dispatch)
     app.router.add_get("/api/v1/queue", api.allowed(queues.show, *PEOPLE))
+    app.router.add_get("/api/v1/queue/builds", api.allowed(queues.builds, *PEOPLE))
+    app.router.add_get("/api/v1/workers", api.allowed(queues.workers, *PEOPLE))
     app.router.add_post("/api/v1/queue/{topic}/revive", api.allowed(queues.revive, *PEOPLE))

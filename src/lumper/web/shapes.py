@@ -27,8 +27,9 @@ PublicProject: Any = like(Project, "Project", without=HIDDEN)
 PrivateProject: Any = like(
     Project, "ProjectWithSecret", without=HIDDEN[1:], hooks=dict[str, str], forge=str, steps=dict[str, list[str]]
 )
-ShownBuild: Any = like(Build, "Build", tag=str, seconds=float | None)
-BuildWithRollout: Any = like(Build, "BuildWithRollout", tag=str, seconds=float | None, rollout=Rollout | None)
+_SHOWN: Any = {"tag": str, "seconds": float | None, "position": int | None, "waits": str}
+ShownBuild: Any = like(Build, "Build", **_SHOWN)
+BuildWithRollout: Any = like(Build, "BuildWithRollout", **_SHOWN, rollout=Rollout | None)
 ShownTag: Any = like(Tag, "Tag", size=int)
 
 
@@ -142,6 +143,10 @@ class NewRules(BaseModel):
     schedule_ref: str = ""
     reconcile: bool = True
     base_images: bool = False
+    concurrency: int = 0
+    weight: int = 1
+    priority: int = 0
+    labels: tuple[str, ...] = ()
 
 
 class NewBuild(BaseModel):

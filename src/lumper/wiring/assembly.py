@@ -195,6 +195,7 @@ def assemble_worker(
         builder,
         name=config.worker.name,
         concurrency=config.worker.concurrency,
+        labels=config.worker.labels,
         spool=folder.folder("spool"),
     )
 

@@ -28,6 +28,7 @@ PUSH = Push("owner/app", "refs/tags/v1.0.0", "a" * 40, pusher=Person("ann", "ann
 async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
     opened = open_history(database_url, tmp_path / "logs", LINKS, encode)
     await opened.database.migrate()
+    await opened.builds.online(events.WorkerOnline("w", "boot-c1", 100))
     yield opened
     await opened.database.close()
 
@@ -98,8 +99,8 @@ async def test_a_worker_that_begins_anew_gives_its_builds_back_at_once(history: 
     build_id, _ = await queue(history, project)
     await history.builds.take(started(build_id))
     await sent(history)
-    assert await history.builds.lose("w", "boot-c1") == []
-    assert await history.builds.lose("w", "another boot") == [build_id]
+    assert await history.builds.online(events.WorkerOnline("w", "boot-c1", 100)) == []
+    assert await history.builds.online(events.WorkerOnline("w", "another boot", 100)) == [build_id]
     [job] = await sent(history)
     assert isinstance(job, events.BuildJob)
     assert job.attempt == 2
@@ -133,7 +134,7 @@ async def test_a_build_whose_workers_are_lost_again_and_again_fails_with_a_repor
     for attempt in range(1, MOST_ATTEMPTS + 1):
         await sent(history)
         await history.builds.take(started(build_id, attempt, f"c{attempt}"))
-        await history.builds.lose("w", "another")
+        await history.builds.online(events.WorkerOnline("w", "another", 100))
     build = await history.builds.get(build_id)
     assert build.state is BuildState.FAILED
     assert "lost 5 times" in build.error
@@ -156,7 +157,8 @@ async def test_a_running_build_is_cancelled_by_a_word_to_its_worker(history: His
     await sent(history)
     await history.builds.cancel(build_id)
     assert await sent(history) == [events.CancelBuild(build_id, 1, "c1")]
-    await history.builds.lose("w", "another")  # it died before it heard: that is a cancel too
+    # It died before it heard: that is a cancel too.
+    await history.builds.online(events.WorkerOnline("w", "another", 100))
     assert (await history.builds.get(build_id)).state is BuildState.CANCELLED
 
 

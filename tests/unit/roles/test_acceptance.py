@@ -100,6 +100,7 @@ async def desk(tmp_path: Path, database_url: str) -> AsyncIterator[Desk]:
     links = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
     history = open_history(database_url, tmp_path / "logs", links, encode)
     await history.database.migrate()
+    await history.builds.online(WorkerOnline("w", "boot", 100))
     yield Desk(history, Acceptance(history))
     await history.database.close()
 

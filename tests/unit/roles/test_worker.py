@@ -16,7 +16,6 @@ from lumper.build.port import Login
 from lumper.build.run import Builder
 from lumper.model.build import Outcome
 from lumper.model.events import (
-    BUILDS,
     EVENTS,
     AttemptFinished,
     AttemptStarted,
@@ -26,6 +25,7 @@ from lumper.model.events import (
     LogChunk,
     Payload,
     WorkerOnline,
+    jobs_topic,
     worker_topic,
 )
 from lumper.model.log import from_line, render
@@ -37,6 +37,7 @@ from parts.git_repository import Repository
 from parts.running import Ear, listening, message, running
 
 TOPIC = worker_topic("w")
+JOBS = jobs_topic("w")
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Bench:
 
     async def give(self, *jobs: BuildJob) -> None:
         """Put the jobs into the queue."""
-        await self.broker.publish([message(job, BUILDS, number) for number, job in enumerate(jobs)])
+        await self.broker.publish([message(job, JOBS, number) for number, job in enumerate(jobs)])
 
     async def tell(self, payload: Payload, number: int = 1) -> None:
         """Tell the worker something."""
@@ -125,7 +126,7 @@ async def test_a_build_is_told_from_its_beginning_to_its_end(bench: Bench) -> No
     assert set(result.stages) == {"checkout", "build", "push"}
     assert "#1 hello\n" in printed(ear, 1)
     assert finished.log_size == sum(len(chunk.data) for chunk in ear.of(LogChunk))
-    assert await bench.broker.depth(BUILDS) == 0
+    assert await bench.broker.depth(JOBS) == 0
 
 
 async def test_a_job_is_acknowledged_while_it_runs(bench: Bench) -> None:
@@ -133,7 +134,7 @@ async def test_a_job_is_acknowledged_while_it_runs(bench: Bench) -> None:
     async with bench.at_work() as ear:
         await ear.until(AttemptStarted)
         await bench.runs("wait")
-        assert await bench.broker.depth(BUILDS) == 0
+        assert await bench.broker.depth(JOBS) == 0
         await ear.until(Heartbeat)
 
 
@@ -211,18 +212,18 @@ async def test_as_many_builds_run_as_there_are_slots(bench: Bench) -> None:
     await bench.give(*jobs)
     async with bench.at_work(concurrency=2) as ear:
         await bench.runs("echo 1; wait", "echo 2; wait")
-        assert await bench.broker.depth(BUILDS) == 1
+        assert await bench.broker.depth(JOBS) == 1
         await bench.tell(CancelBuild(1, 1))
         await bench.runs("echo 2; wait", "echo 3; wait")
         assert len(ear.of(AttemptFinished)) == 1
 
 
 async def test_messages_that_are_no_jobs_are_put_aside_and_take_no_slot(bench: Bench) -> None:
-    await bench.broker.publish([message(CancelBuild(1, 1), BUILDS, 100), Message("x", BUILDS, b"{}")])
+    await bench.broker.publish([message(CancelBuild(1, 1), JOBS, 100), Message("x", JOBS, b"{}")])
     await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
     async with bench.at_work() as ear:
         await ear.until(AttemptFinished)
-    assert len(await bench.broker.dead_letters(BUILDS)) == 2
+    assert len(await bench.broker.dead_letters(JOBS)) == 2
 
 
 async def test_a_worker_that_ends_stops_its_builds_and_says_farewell(bench: Bench) -> None:
@@ -300,7 +301,7 @@ async def test_a_spool_that_is_gone_fails_the_build_and_not_the_worker(bench: Be
         await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
         [finished] = await ear.until(AttemptFinished)
         (bench.folder / "spool").mkdir()
-        await bench.broker.publish([message(bench.tag("v1.0.2", "FROM scratch\n"), BUILDS, 2)])
+        await bench.broker.publish([message(bench.tag("v1.0.2", "FROM scratch\n"), JOBS, 2)])
         _, second = await ear.until(AttemptFinished, 2)
     assert (finished.result.outcome, finished.log_size) == (Outcome.FAILED, 0)
     assert "No such file or directory" in finished.result.error

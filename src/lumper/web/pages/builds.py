@@ -60,6 +60,7 @@ class BuildPages:
             waiting=sum(build.state is BuildState.QUEUED for build in builds),
             project=project,
             projects=projects,
+            waits=await self._history.builds.dispatch.waits(),
         )
 
     async def one(self, request: web.Request) -> web.Response:
@@ -74,6 +75,7 @@ class BuildPages:
             rollout=rollout,
             manifest=await self._history.images.manifest(build.image, build.digest) if build.digest else None,
             line=stations(build, rollout),
+            wait=(await self._history.builds.dispatch.waits()).get(build.id),
             attempt=_attempt(request, build),
         )
 
