@@ -23,6 +23,8 @@ from lumper.model.people import Role
 from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
 from lumper.queue.codec import encode
+from lumper.registry.registry import Registry
+from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.receiver import HistoryReceiver
 from lumper.roles.triggers import Triggers
 from lumper.web import pages
@@ -42,6 +44,7 @@ class LivePages:
 
     url: str
     history: History
+    registry: Registry
     mail: MaildirChannel
     worker_token: str
 
@@ -123,13 +126,14 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         token = await _prepare(data, history)
         replayer = Replayer(history, HistoryReceiver(history), open_forges())
         starter = Triggers(history, Remotes(data / "git"))
+        registry = Registry(FilesystemStorage(data / "registry"), history.images)
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
-        pages.add_routes(app, history, auth, MaildirReader(data / "mail"), links, replayer, starter)
+        pages.add_routes(app, history, registry, auth, MaildirReader(data / "mail"), links, replayer, starter)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield LivePages(url, history, MaildirChannel(data / "mail", sender="lumper@example.org"), token)
+        yield LivePages(url, history, registry, MaildirChannel(data / "mail", sender="lumper@example.org"), token)
     finally:
         await runner.cleanup()
         await history.database.close()

@@ -18,6 +18,7 @@ from lumper.history.logs import FolderLogs, Logs
 from lumper.history.outbox import Outbox
 from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
+from lumper.history.shown import Shown
 from lumper.history.triggers import TriggerHistory
 from lumper.history.webhooks import Webhooks
 from lumper.model.events import Payload
@@ -35,6 +36,7 @@ class History:
     builds: BuildHistory
     rollouts: RolloutHistory
     images: ImageHistory
+    shown: Shown
     activity: ActivityLog
     accounts: Accounts
     logs: Logs
@@ -56,6 +58,7 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         builds=BuildHistory(database, outbox, links),
         rollouts=RolloutHistory(database, outbox, links),
         images=images,
+        shown=Shown(database),
         activity=ActivityLog(database),
         accounts=Accounts(database),
         logs=DatabaseLogs(database) if database.shared else FolderLogs(logs),

@@ -51,6 +51,11 @@ class Quotas:
         for count in counted:
             count.size += size
 
+    async def standing(self, repository: str) -> list[tuple[Rule, int]]:
+        """The rules that limit the repository's space, each with the bytes that are taken of it, a minute late."""
+        rules = await self._metadata.rules()
+        return [(rule, (await self._counted(rule, _REMEMBERED)).size) for rule in rules.limiting(repository)]
+
     async def _check(self, rule: Rule, repository: str, size: int) -> _Count:
         count = await self._counted(rule, _REMEMBERED)
         if count.size + size > rule.quota:

@@ -8,6 +8,7 @@ from lumper.registry.alone import AloneHere
 from lumper.registry.blobs import Blobs
 from lumper.registry.gc import Collector, Observe, Policy, unobserved
 from lumper.registry.holds import Holds
+from lumper.registry.insides import Insides
 from lumper.registry.manifests import Manifests
 from lumper.registry.names import Names
 from lumper.registry.port import Alone, Metadata, Storage
@@ -43,7 +44,7 @@ class Registry:
         policy, alone = policy or Policy(), shared or AloneHere()
         holds = Holds(Told(metadata, policy.grace.total_seconds()) if shared else None)
         self.upstreams = upstreams
-        quotas = Quotas(metadata)
+        quotas = self.quotas = Quotas(metadata)
         self.pulls = Pulls(metadata)
         self.retention = Retention(metadata, self.pulls)
         self.names = Names(storage, metadata)
@@ -62,6 +63,7 @@ class Registry:
                 storage, metadata, self.names, policy.grace, lambda name: upstreams.of(name) is not None
             )
             policy = replace(policy, unused_after=upstreams.unused_after)
+        self.insides = Insides(storage, metadata, self.manifests)
         self.collector = Collector(
             storage, metadata, holds, policy, self.retention, self.rebuilder, collected, alone=alone
         )

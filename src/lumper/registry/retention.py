@@ -135,6 +135,11 @@ class Retention:
                     for verdict in await self._repository(name, rules, dry_run=dry_run):
                         yield verdict
 
+    async def preview(self, repository: str) -> list[Verdict]:
+        """What `run` would do in one repository; nothing if no rule says what is kept."""
+        await self._pulls.flush()
+        return await self._repository(repository, await self._metadata.rules(), dry_run=True)
+
     async def _repository(self, name: str, rules: Rules, *, dry_run: bool) -> list[Verdict]:
         rule = rules.keeping(name)
         states = await self._states(name)

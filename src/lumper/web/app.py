@@ -88,5 +88,5 @@ def make_app(
         app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests, limits=limits
     )
     watch.add_routes(app, endpoints, watch.Watch(metrics, history.figures, history.webhooks, broker, registry, data))
-    pages.add_routes(app, history, auth, mail, links, replayer, starter)
+    pages.add_routes(app, history, registry, auth, mail, links, replayer, starter)
     return app

@@ -1,7 +1,7 @@
 """The pages for people: what was built, what runs where, and why not.
 
 /  /builds/{id}          builds, and one with its live log
-/images  /images/{name}  the registry
+/images  /images/{…}     the registry: repositories, images, the past of tags, rules
 /services                what runs where
 /projects                what is built, and how a forge is told of it
 /deliveries  …/{id}      what forges sent, and the same once more
@@ -18,6 +18,7 @@ from aiohttp import web
 from lumper.history.store import History
 from lumper.model.links import Links
 from lumper.notify.port import MailReader
+from lumper.registry.registry import Registry
 from lumper.web.assets import Assets
 from lumper.web.auth import Authenticator
 from lumper.web.deliveries import Replayer
@@ -25,6 +26,8 @@ from lumper.web.pages.access import AccessPages
 from lumper.web.pages.audit import AuditPages
 from lumper.web.pages.builds import BuildPages
 from lumper.web.pages.deliveries import DeliveryPages
+from lumper.web.pages.image_rules import RulePages
+from lumper.web.pages.image_tags import TagPages
 from lumper.web.pages.images import ImagePages
 from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
@@ -41,6 +44,7 @@ __all__ = ["MailReader", "add_routes"]
 def add_routes(
     app: web.Application,
     history: History,
+    registry: Registry,
     auth: Authenticator,
     mail: MailReader,
     links: Links,
@@ -58,7 +62,9 @@ def add_routes(
     app.router.add_get("/events", site.page(streams.changes, VIEWERS), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
     BuildPages(site, history, streams, starter).add_routes(app.router)
-    ImagePages(site, history).add_routes(app.router)
+    TagPages(site, history, registry).add_routes(app.router)
+    RulePages(site, registry).add_routes(app.router)
+    ImagePages(site, history, registry).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history).add_routes(app.router)
     DeliveryPages(site, history, replayer).add_routes(app.router)

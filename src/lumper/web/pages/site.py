@@ -68,7 +68,7 @@ class Site:
             "bars": formats.stage_bars,
             "marked": formats.marked,
             "moment": formats.moment,
-            "path": lambda text: quote(text, safe="/"),
+            "path": lambda text: quote(text, safe="/:@"),
             "port": formats.shown_port,
             "short": formats.short,
             "size": formats.size,

@@ -1,0 +1,111 @@
+"""One image: what is in it, what refers to it, what made it, and where it runs."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from lumper.errors import NotFound, StorageError
+from lumper.history.store import History
+from lumper.model.activity import Activity
+from lumper.model.build import Build
+from lumper.model.deployment import Container
+from lumper.model.image import Manifest, Referrer
+from lumper.model.people import PEOPLE
+from lumper.model.rights import Action
+from lumper.registry.insides import Contents, shown, shown_texts
+from lumper.registry.registry import Registry
+from lumper.registry.tagging import Reference
+from lumper.web.pages.image_names import allowed, nothing
+from lumper.web.pages.site import IDENTITY, Site
+from lumper.web.seen import check_seen
+
+_REFERRERS = 50
+_MOVES = 10  # of the tag's past
+
+
+class ImagePage:
+    """The page."""
+
+    def __init__(self, site: Site, history: History, registry: Registry) -> None:
+        self._site = site
+        self._history = history
+        self._registry = registry
+
+    async def show(self, request: web.Request, reference: Reference) -> web.Response:
+        """The image that a tag points at, or that a digest names."""
+        repository, manifest = reference.repository, await self._manifest(reference)
+        if manifest is None:
+            return await self._gone(request, reference)
+        contents, trouble = await self._contents(repository, manifest)
+        referrers, more = await self._history.images.referrers(repository, manifest.digest, limit=_REFERRERS)
+        return self._site.render(
+            request,
+            "image.html",
+            reference=reference,
+            manifest=manifest,
+            tags=await self._history.shown.tags_at(repository, manifest.digest),
+            parents=await self._history.shown.parents(repository, manifest.digest),
+            contents=contents,
+            trouble=trouble,
+            referrers=[(one, shown(one.artifact_type), shown_texts(one.annotations)) for one in referrers],
+            more_referrers=more,
+            notes=await self._notes(repository, manifest.digest, referrers),
+            build=await self._build(request, manifest),
+            containers=await self._containers(request, manifest),
+            moves=await self._moves(reference),
+            may_push=allowed(request, repository, Action.PUSH),
+            may_delete=allowed(request, repository, Action.DELETE),
+            admin=request[IDENTITY].role in PEOPLE,
+        )
+
+    async def _gone(self, request: web.Request, reference: Reference) -> web.Response:
+        """A tag that is no more has a past, from which it can come back."""
+        moves = await self._moves(reference)
+        if not moves:
+            raise nothing(str(reference))
+        raise web.HTTPSeeOther(f"/images/{reference.repository}/-/history?tag={reference.tag}")
+
+    async def _manifest(self, reference: Reference) -> Manifest | None:
+        digest = reference.digest
+        if reference.tag:
+            tag = await self._history.images.tag(reference.repository, reference.tag)
+            digest = tag.digest if tag else ""
+        return await self._history.images.manifest(reference.repository, digest) if digest else None
+
+    async def _contents(self, repository: str, manifest: Manifest) -> tuple[Contents, str]:
+        try:
+            return await self._registry.insides.of(repository, manifest), ""
+        except StorageError as exc:
+            return Contents(), exc.message
+
+    async def _notes(self, repository: str, digest: str, referrers: list[Referrer]) -> list[str]:
+        """Tags such as sha256-….sig, by which older programs refer to an image."""
+        begin = digest.replace(":", "-")
+        found = await self._history.images.tags(repository, last=begin[:-1], limit=10) or []
+        listed = {one.digest for one in referrers}
+        after = [tag for tag in found if tag.name >= begin]
+        return [
+            tag.name for tag in takewhile(lambda tag: tag.name.startswith(begin), after) if tag.digest not in listed
+        ]
+
+    async def _build(self, request: web.Request, manifest: Manifest) -> Build | None:
+        if manifest.build_id is None:
+            return None
+        try:
+            build = await self._history.builds.get(manifest.build_id)
+            check_seen(request[IDENTITY], build)
+        except NotFound:
+            return None
+        return build
+
+    async def _containers(self, request: web.Request, manifest: Manifest) -> list[Container]:
+        """What runs it; only those who look after the hosts are told."""
+        if request[IDENTITY].role not in PEOPLE:
+            return []
+        containers = await self._history.rollouts.containers()
+        return [container for container in containers if container.digest == manifest.digest]
+
+    async def _moves(self, reference: Reference) -> list[Activity]:
+        if not reference.tag:
+            return []
+        return await self._history.activity.activities(repository=reference.repository, tag=reference.tag, limit=_MOVES)

@@ -1,0 +1,153 @@
+"""The past of tags, and what changes them: moving back, and removing, after a look at what goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from lumper.errors import Conflict, Forbidden, Invalid
+from lumper.history.store import History
+from lumper.model.image import Manifest, is_digest
+from lumper.model.people import PEOPLE
+from lumper.model.rights import Action
+from lumper.registry.registry import Registry
+from lumper.registry.tagging import Reference
+from lumper.web.auth import actor_of
+from lumper.web.incoming import form_of
+from lumper.web.pages.builds import number
+from lumper.web.pages.image_names import allowed, nothing, page_of, reference_of
+from lumper.web.pages.site import IDENTITY, VIEWERS, Site
+
+_A_PAGE = 50
+_MOST = 100  # tags and referrers that are named
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What would go, and why it may not: `refused` is "" if it may. `tags` are those that point at the image.
+
+    `orphans` is the number of referrers, at least, that would refer to nothing; `used` why the image is in use.
+    """
+
+    reference: Reference
+    manifest: Manifest
+    tags: tuple[str, ...]
+    orphans: int
+    used: str
+    refused: str
+
+
+class TagPages:
+    """The handlers."""
+
+    def __init__(self, site: Site, history: History, registry: Registry) -> None:
+        self._site = site
+        self._history = history
+        self._registry = registry
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Serve them."""
+        page, one = self._site.page, "/images/{reference:.+}/-"
+        router.add_get(f"{one}/history", page(self.past, VIEWERS))
+        router.add_get(f"{one}/delete", page(self.ask, VIEWERS))
+        router.add_post(f"{one}/delete", page(self.delete, VIEWERS))
+        router.add_post(f"{one}/move", page(self.move, VIEWERS))
+
+    async def past(self, request: web.Request) -> web.Response:
+        """Who did what in a repository, or to one of its tags, the newest first."""
+        repository, tag = reference_of(request).repository, request.query.get("tag", "").replace("\0", "")[:128]
+        after = number(request, "after") or 0
+        if await self._history.images.tags(repository, limit=1) is None:
+            raise nothing(repository)
+        rows = await self._history.activity.activities(repository=repository, tag=tag, after=after, limit=_A_PAGE + 1)
+        pointed = await self._history.images.tag(repository, tag) if tag else None
+        following = {"tag": tag} if tag else {}
+        older = urlencode({**following, "after": rows[_A_PAGE - 1].id}) if len(rows) > _A_PAGE else ""
+        return self._site.render(
+            request,
+            "image_history.html",
+            name=repository,
+            tag=tag,
+            now=pointed.digest if pointed else "",
+            rows=rows[:_A_PAGE],
+            after=after,
+            older=older,
+            first=urlencode(following),
+            may_push=allowed(request, repository, Action.PUSH),
+            admin=request[IDENTITY].role in PEOPLE,
+        )
+
+    async def move(self, request: web.Request) -> web.StreamResponse:
+        """Undo a tag's last move, or let it point `to` a digest, if it still points where the page said so."""
+        reference, form = reference_of(request, Action.PUSH), await form_of(request)
+        tagging, actor, to = self._registry.tagging, actor_of(request[IDENTITY], request), form.get("to", "")
+        if not reference.tag or not (is_digest(to) or "undo" in form):
+            raise Invalid("Say which tag moves, and to which digest.")
+        await self._check_unmoved(reference, form.get("seen", ""))
+        await (tagging.undo(reference, actor) if "undo" in form else tagging.retag(reference, to, actor))
+        raise web.HTTPSeeOther(f"{page_of(reference.repository)}/-/history?{urlencode({'tag': reference.tag})}")
+
+    async def _check_unmoved(self, reference: Reference, seen: str) -> None:
+        tag = await self._history.images.tag(reference.repository, reference.tag)
+        if (tag.digest if tag else "") != seen:
+            raise Conflict(f"The tag {reference} has moved since you saw it.", hint="Look at it again.")
+
+    async def ask(self, request: web.Request) -> web.Response:
+        """What goes with the tag or the image, before it goes."""
+        removal = await self._removal(request)
+        return self._site.render(request, "image_delete.html", removal=removal, reference=removal.reference)
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """Remove it, unless the tag has moved since, or something has come to need the image."""
+        removal, form = await self._removal(request), await form_of(request)
+        reference = removal.reference
+        if reference.tag:
+            await self._check_unmoved(reference, form.get("seen", ""))
+        if removal.refused:
+            raise Forbidden(removal.refused)
+        await self._registry.tagging.delete(reference, actor_of(request[IDENTITY], request))
+        raise web.HTTPSeeOther(
+            f"{page_of(reference.repository)}/-/history?{urlencode({'tag': reference.tag})}"
+            if reference.tag
+            else page_of(reference.repository)
+        )
+
+    async def _removal(self, request: web.Request) -> Removal:
+        reference = reference_of(request, Action.DELETE)
+        repository, digest, images = reference.repository, reference.digest, self._history.images
+        if reference.tag:
+            tag = await images.tag(repository, reference.tag)
+            digest = tag.digest if tag else ""
+        manifest = await images.manifest(repository, digest) if digest else None
+        if manifest is None:
+            raise nothing(str(reference))
+        tags = await self._history.shown.tags_at(repository, digest, limit=_MOST)
+        referrers, _ = await images.referrers(repository, digest, limit=_MOST, most_bytes=1 << 20)
+        used = await self._used(request, repository, manifest)
+        refused = await self._frozen(reference, tags)
+        if not refused and reference.digest:
+            refused = await self._needed(repository, digest, used)
+        return Removal(reference, manifest, tuple(tags), len(referrers), used, refused)
+
+    async def _used(self, request: web.Request, repository: str, manifest: Manifest) -> str:
+        """Why the image, or a part of it, is in use. Users are not told of hosts."""
+        in_use = await self._registry.metadata.in_use()
+        parts = [manifest.digest, *await self._history.shown.children(repository, manifest.digest)]
+        why = next((in_use[digest] for digest in parts if digest in in_use), "")
+        return why if not why or request[IDENTITY].role in PEOPLE else "it runs, or is what its project built last"
+
+    async def _frozen(self, reference: Reference, tags: list[str]) -> str:
+        rule = (await self._registry.metadata.rules()).freezing(reference.repository)
+        names = [reference.tag] if reference.tag else tags
+        frozen = next((name for name in names if rule and rule.freezes(name)), "")
+        return f"The tag {frozen} is immutable by the rule for {rule.repositories}." if rule and frozen else ""
+
+    async def _needed(self, repository: str, digest: str, used: str) -> str:
+        """Why the image itself stays."""
+        if used:
+            return f"The image is in use: {used}."
+        if parents := await self._history.shown.parents(repository, digest, limit=1):
+            return f"It is a part of {repository}@{parents[0]}. Delete that first."
+        return ""
