@@ -23,6 +23,7 @@ from lumper.model.people import Role
 from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
 from lumper.queue.codec import encode
+from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.receiver import HistoryReceiver
@@ -32,6 +33,7 @@ from lumper.web.auth import Authenticator
 from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
 from lumper.wiring.adapters import open_forges
+from parts.page_images import Put
 
 PASSWORD = "correct horse battery"
 COMMIT = "3f6c1a9be07d4c52b8e1f0a94d7726c5e1b0aa42"
@@ -45,11 +47,16 @@ class LivePages:
     url: str
     history: History
     registry: Registry
+    storage: Storage
     mail: MaildirChannel
     worker_token: str
 
     async def project(self, url: str = "https://git.example.org/acme/shop.git", **names: str) -> Project:
         return await self.history.projects.add(parse_git_url(url), **names)
+
+    def put(self, repository: str) -> Put:
+        """What puts images into a repository."""
+        return Put(self.registry, self.storage, repository)
 
     async def queued(
         self, project: Project, tag: str = "v1.4.2", commit: str = COMMIT, pusher: Person | None = None
@@ -103,9 +110,10 @@ def step_lines(number: int, name: str, lines: Iterable[str], state: StepState = 
 _prepared: list[tuple[bytes, str]] = []  # a new database with its people, and the worker's token: made once
 
 
-async def _prepare(data: Path, history: History) -> str:
+async def _prepare(data: Path, links: Links) -> str:
     """A database with the user and the token; the token."""
     if not _prepared:
+        history = open_history(_url(data), data / "logs", links, encode)
         await history.database.migrate()
         await history.accounts.create_user("admin", PASSWORD)
         token = await history.accounts.create_token("builder-1", Role.WORKER)
@@ -116,24 +124,31 @@ async def _prepare(data: Path, history: History) -> str:
     return token
 
 
+def _url(data: Path) -> str:
+    return f"sqlite+aiosqlite:///{data}/lumper.db"
+
+
 @asynccontextmanager
 async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     app = web.Application()
     runner = web.AppRunner(app, shutdown_timeout=2)
     links = Links("http://lumper.example.org", REGISTRY, REGISTRY)
-    history = open_history(f"sqlite+aiosqlite:///{data}/lumper.db", data / "logs", links, encode)
+    token = await _prepare(data, links)
+    history = open_history(_url(data), data / "logs", links, encode)
     try:
-        token = await _prepare(data, history)
         replayer = Replayer(history, HistoryReceiver(history), open_forges())
         starter = Triggers(history, Remotes(data / "git"))
-        registry = Registry(FilesystemStorage(data / "registry"), history.images)
+        storage = FilesystemStorage(data / "registry")
+        registry = Registry(storage, history.images)
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
         pages.add_routes(app, history, registry, auth, MaildirReader(data / "mail"), links, replayer, starter)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield LivePages(url, history, registry, MaildirChannel(data / "mail", sender="lumper@example.org"), token)
+        yield LivePages(
+            url, history, registry, storage, MaildirChannel(data / "mail", sender="lumper@example.org"), token
+        )
     finally:
         await runner.cleanup()
         await history.database.close()

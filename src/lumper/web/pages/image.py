@@ -83,10 +83,7 @@ class ImagePage:
         begin = digest.replace(":", "-")
         found = await self._history.images.tags(repository, last=begin[:-1], limit=10) or []
         listed = {one.digest for one in referrers}
-        after = [tag for tag in found if tag.name >= begin]
-        return [
-            tag.name for tag in takewhile(lambda tag: tag.name.startswith(begin), after) if tag.digest not in listed
-        ]
+        return [tag.name for tag in found if tag.name.startswith(begin) and tag.digest not in listed]
 
     async def _build(self, request: web.Request, manifest: Manifest) -> Build | None:
         if manifest.build_id is None:

@@ -1,0 +1,391 @@
+"""The pages of the registry: what people see of images, and what they may change there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from html import unescape
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lumper.history.tagging import move_tags
+from lumper.model import events
+from lumper.model.activity import SERVER
+from lumper.model.deployment import Container, ContainerState
+from lumper.model.people import Role
+from lumper.model.rules import Keep, Rule
+from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, live_pages
+from parts.page_images import INDEX, MANIFEST, Put, program
+
+EVIL = "<script>alert(1)</script>\"'&\u202e\ud800"
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[LivePages]:
+    async with live_pages(tmp_path) as pages:
+        yield pages
+
+
+@pytest.fixture
+async def person(live: LivePages) -> AsyncIterator[aiohttp.ClientSession]:
+    async with live.browser() as session:
+        yield session
+
+
+@pytest.fixture
+def shop(live: LivePages) -> Put:
+    return live.put("acme/shop")
+
+
+async def seen(session: aiohttp.ClientSession, path: str, status: int = 200) -> str:
+    async with session.get(path, allow_redirects=False) as answer:
+        text = await answer.text()
+        assert answer.status == status, text
+        return unescape(text)
+
+
+async def sent(session: aiohttp.ClientSession, path: str, **form: str) -> tuple[int, str]:
+    async with session.post(path, data=form, allow_redirects=False) as answer:
+        return answer.status, unescape(await answer.text())
+
+
+async def ann(live: LivePages, session: aiohttp.ClientSession, *actions: str) -> None:
+    """Sign in a user who may do this in acme/*."""
+    await live.history.accounts.create_user("ann", PASSWORD, Role.USER)
+    if actions:
+        await live.history.accounts.grants.add("ann", "acme/*", list(actions))
+    assert (await sent(session, "/login", name="ann", password=PASSWORD))[0] == 303
+
+
+async def pointed(live: LivePages, tag: str = "latest") -> str:
+    found = await live.history.images.tag("acme/shop", tag)
+    return found.digest if found else ""
+
+
+# What is shown
+
+
+async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(
+    live: LivePages, person: aiohttp.ClientSession
+) -> None:
+    for number in range(53):
+        await live.history.images.link_blob(f"team/app-{number:02}", "sha256:" + "a" * 64, 1)
+    await live.put("acme/shop").image("1.0", layer=b"x" * 5000)
+    page = await seen(person, "/images")
+    assert page.count('<tr id="image-') == 50
+    assert "acme/shop" in page
+    assert "last=team/app-48" in page
+    assert (await seen(person, "/images?last=team/app-48")).count('<tr id="image-') == 4
+    page = await seen(person, "/images?q=P-5")
+    assert page.count('<tr id="image-') == 3
+    assert "No repository has" in await seen(person, "/images?q=%00nothing%00")
+
+
+async def test_tags_are_found_by_their_begin_and_tell_who_set_them(shop: Put, person: aiohttp.ClientSession) -> None:
+    one = await shop.image("1.4.1", "1.4")
+    await shop.image("2.0", layer=b"other")
+    page = await seen(person, "/images/acme/shop?q=1.4")
+    assert "/images/acme/shop:1.4.1" in page
+    assert '/images/acme/shop:1.4"' in page
+    assert "shop:2.0" not in page
+    assert one in page
+    assert ">mara<" in page
+    assert "no tags that begin with 3" in await seen(person, "/images/acme/shop?q=3")
+
+
+async def test_a_repository_with_many_tags_comes_in_pages(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest = await shop.image("n-000")
+    async with live.history.database.write() as connection:
+        names = [f"n-{number:03}" for number in range(150)]
+        await move_tags(connection, "acme/shop", digest, names, 1, datetime.now(UTC))
+    page = await seen(person, "/images/acme/shop")
+    assert "last=n-099" in page
+    assert page.count(":n-") >= 100
+    assert "n-149" in await seen(person, "/images/acme/shop?last=n-099")
+    assert "1000+" not in await seen(person, "/images")
+
+
+async def test_an_image_tells_its_layers_settings_and_how_to_pull_it(shop: Put, person: aiohttp.ClientSession) -> None:
+    digest = await shop.image("1.4.2", "latest")
+    for path in ("/images/acme/shop:1.4.2", f"/images/acme/shop@{digest}"):
+        page = await seen(person, path)
+        for words in (
+            "linux/arm64",
+            ">COPY shop /srv<",
+            ">ENV MODE=production<",
+            "/srv/shop --quiet",
+            "2026-05-01T10:00:00Z",
+            f"docker pull {REGISTRY}/acme/shop@{digest}",
+            f"podman pull {REGISTRY}/acme/shop@{digest}",
+            "/images/acme/shop:latest",
+        ):
+            assert words in page, (path, words)
+    assert f"podman pull {REGISTRY}/acme/shop:1.4.2" in await seen(person, "/images/acme/shop:1.4.2")
+
+
+async def test_an_index_leads_to_its_platforms_and_back(shop: Put, person: aiohttp.ClientSession) -> None:
+    child = await shop.image()
+    platform = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    about = {"mediaType": MANIFEST, "digest": child, "size": 400, "platform": platform}
+    index = await shop.manifest({"manifests": [about]}, ["2.0"], INDEX)
+    page = await seen(person, "/images/acme/shop:2.0")
+    assert "linux/arm64/v8" in page
+    assert f'href="/images/acme/shop@{child}"' in page
+    page = await seen(person, f"/images/acme/shop@{child}")
+    assert f'href="/images/acme/shop@{index}"' in page
+    assert "is a part of" in await seen(person, f"/images/acme/shop@{child}/-/delete")
+    assert (await sent(person, f"/images/acme/shop@{child}/-/delete"))[0] == 403
+
+
+async def test_referrers_are_listed_with_their_kind(shop: Put, person: aiohttp.ClientSession) -> None:
+    digest = await shop.image("1.0")
+    sbom = await shop.referrer(digest, "application/spdx+json", {"tool": "syft 1.2"})
+    await shop.image(f"{digest.replace(':', '-')}.sig", layer=b"sig")
+    page = await seen(person, "/images/acme/shop:1.0")
+    assert "application/spdx+json" in page
+    assert "syft 1.2" in page
+    assert f"/images/acme/shop@{sbom}" in page
+    assert f"/images/acme/shop:{digest.replace(':', '-')}.sig" in page
+    assert f'href="/images/acme/shop@{digest}"' in await seen(person, f"/images/acme/shop@{sbom}")
+    assert "1 signature, SBOM" in await seen(person, f"/images/acme/shop@{digest}/-/delete")
+
+
+async def test_the_build_that_made_it_and_where_it_runs_are_told(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    project = await live.project()
+    build_id = await live.running(project)
+    digest = await shop.image("1.4.2")
+    async with live.history.database.write() as connection:
+        await move_tags(connection, "acme/shop", digest, ["1.4.2"], build_id, datetime.now(UTC))
+    container = Container("1", "web", digest, "h", 1, ContainerState.HEALTHY, host="harbour")
+    await live.history.rollouts.observed(events.HostObserved("harbour", datetime.now(UTC), (container,)))
+    page = await seen(person, "/images/acme/shop:1.4.2")
+    assert f'href="/builds/{build_id}"' in page
+    assert COMMIT in page
+    assert "pushed by mara" in page
+    assert "on harbour" in page
+
+    status, page = await sent(person, f"/images/acme/shop@{digest}/-/delete")
+    assert (status, "the service web runs it on harbour" in page) == (403, True)
+    async with live.browser(signed_in=False) as user:
+        await ann(live, user, "pull", "delete")
+        assert "harbour" not in await seen(user, "/images/acme/shop:1.4.2")
+        page = await seen(user, f"/images/acme/shop@{digest}/-/delete")
+        assert "it runs, or is what its project built last" in page
+        assert "harbour" not in page
+
+
+async def test_hostile_words_are_only_words(shop: Put, person: aiohttp.ClientSession) -> None:
+    digest = await shop.image("1.0", config=program(EVIL), annotations={EVIL: EVIL})
+    await shop.referrer(digest, "application/x<b>", {f"key{EVIL}": EVIL})
+    for path in ("/images/acme/shop:1.0", "/images/acme/shop/-/history", "/images/acme/shop"):
+        async with person.get(path) as answer:
+            page = await answer.text()
+            assert answer.status == 200
+        assert "<script>alert" not in page
+        assert "<b>application/x<b>" not in page
+        assert "\u202e" not in page
+    for path in ("/images?q=", "/images/acme/shop?q=", "/images/acme/shop/-/history?tag="):
+        async with person.get(path + '"><script>alert(1)</script>') as answer:
+            assert "<script>alert" not in await answer.text()
+
+
+@pytest.mark.parametrize("config", [b"\xff", b"[" * 100_000, b"{}", b'{"config": [], "history": 7}', b"x" * (2 << 20)])
+async def test_a_configuration_that_is_none_hides_nothing_else(
+    shop: Put, person: aiohttp.ClientSession, config: bytes
+) -> None:
+    digest = await shop.image("1.0", config=config)
+    page = await seen(person, "/images/acme/shop:1.0")
+    assert digest in page
+    assert "A container of it" not in page or config.startswith(b"{")
+
+
+async def test_an_image_whose_bytes_are_lost_can_still_be_seen_and_deleted(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest = await shop.image("1.0")
+    live.registry.manifests._kept.clear()
+    await live.storage.delete(digest)
+    assert "lumper registry verify" in await seen(person, "/images/acme/shop:1.0")
+    assert (await sent(person, f"/images/acme/shop@{digest}/-/delete"))[0] == 303
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/images/acme/none",
+        "/images/acme/shop:none",
+        "/images/acme/shop@sha256:" + "0" * 64,
+        "/images/acme/shop@sha256:1",
+        "/images/acme/shop:_build-1-1",
+        "/images/acme/shop:a:b",
+        "/images/acme/none/-/history",
+        "/images/acme/none/-/rules",
+        "/images/acme/shop:1.0/-/rules",
+        "/images/acme/shop:none/-/delete",
+        "/images/acme/shop/-/delete",
+        "/images/-/history",
+        "/images/acme/shop/-/nothing",
+    ],
+)
+async def test_what_is_not_there_is_not_found(shop: Put, person: aiohttp.ClientSession, path: str) -> None:
+    await shop.image("1.0")
+    await seen(person, path, 404)
+
+
+# What is changed
+
+
+async def test_a_move_is_undone_and_a_removed_tag_comes_back(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    one, two = await shop.image("latest"), await shop.image("latest", layer=b"two")
+    page = await seen(person, "/images/acme/shop/-/history?tag=latest")
+    assert page.count(">Undo<") == 1
+    move = "/images/acme/shop:latest/-/move"
+    assert (await sent(person, move, undo="1", seen=two))[0] == 303
+    assert await pointed(live) == one
+    status, page = await sent(person, move, undo="1", seen=two)
+    assert (status, "has moved since you saw it" in page) == (409, True)
+    assert (await sent(person, move, to=two, seen=one))[0] == 303
+    assert await pointed(live) == two
+
+    delete = "/images/acme/shop:latest/-/delete"
+    assert "on the page of its history" in await seen(person, delete)
+    assert (await sent(person, delete, seen=one))[0] == 409
+    assert (await sent(person, delete, seen=two))[0] == 303
+    assert await pointed(live) == ""
+    await seen(person, "/images/acme/shop:latest", 303)
+    assert ">Undo<" in await seen(person, "/images/acme/shop/-/history?tag=latest")
+    assert (await sent(person, move, undo="1", seen=""))[0] == 303
+    assert await pointed(live) == two
+    rows = await live.history.activity.activities(repository="acme/shop", tag="latest", limit=1)
+    assert (rows[0].actor.name, rows[0].actor.role, rows[0].detail) == ("admin", "admin", "undo")
+
+
+@pytest.mark.parametrize("form", [{}, {"to": "latest"}, {"to": "sha256:1"}, {"to": ""}])
+async def test_a_move_that_says_nothing_is_refused(
+    shop: Put, person: aiohttp.ClientSession, form: dict[str, str]
+) -> None:
+    digest = await shop.image("latest")
+    assert (await sent(person, "/images/acme/shop:latest/-/move", seen=digest, **form))[0] == 400
+    assert (await sent(person, "/images/acme/shop/-/move", to=digest, seen=""))[0] == 400
+
+
+async def test_deleting_an_image_tells_the_tags_that_go_with_it(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest = await shop.image("1.0", "latest")
+    page = await seen(person, f"/images/acme/shop@{digest}/-/delete")
+    assert '<span class="chip">1.0</span>' in page
+    assert '<span class="chip">latest</span>' in page
+    assert (await sent(person, f"/images/acme/shop@{digest}/-/delete"))[0] == 303
+    assert await live.history.images.tags("acme/shop") == []
+    assert await live.history.images.manifest("acme/shop", digest) is None
+
+
+async def test_immutable_tags_stay_and_the_page_says_why(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest = await shop.image("v1", "latest")
+    await live.history.images.set_rule(Rule("acme/*", immutable=("v*",)), SERVER)
+    for path in ("/images/acme/shop:v1/-/delete", f"/images/acme/shop@{digest}/-/delete"):
+        assert "v1 is immutable by the rule for acme/*" in await seen(person, path)
+        status, page = await sent(person, path, seen=digest)
+        assert (status, "is immutable" in page) == (403, True)
+    assert await pointed(live, "v1") == digest
+    assert (await sent(person, "/images/acme/shop:latest/-/delete", seen=digest))[0] == 303
+
+
+async def test_people_see_and_do_what_they_are_granted_and_no_more(live: LivePages, shop: Put) -> None:
+    one, two = await shop.image("latest"), await shop.image("latest", layer=b"two")
+    paths = (
+        "/images/acme/shop",
+        "/images/acme/shop:latest",
+        f"/images/acme/shop@{two}",
+        "/images/acme/shop/-/history?tag=latest",
+        "/images/acme/shop/-/rules",
+    )
+    move, delete = "/images/acme/shop:latest/-/move", "/images/acme/shop:latest/-/delete"
+    async with live.browser(signed_in=False) as user:
+        await ann(live, user)
+        assert "acme/shop" not in await seen(user, "/images")
+        for path in (*paths, delete):
+            await seen(user, path, 404)
+        for path in (move, delete):
+            assert (await sent(user, path, undo="1", seen=two))[0] == 404
+
+        await live.history.accounts.grants.add("ann", "acme/*", ["pull"])
+        assert "acme/shop" in await seen(user, "/images")
+        for path in paths:
+            page = await seen(user, path)
+            assert "/-/delete" not in page, path
+            assert "/-/move" not in page, path
+            assert "192.0.2.7" not in page, path
+            assert "Set the rule" not in page, path
+        await seen(user, delete, 403)
+        for path in (move, delete, f"/images/acme/shop@{two}/-/delete", "/images/acme/shop/-/rules"):
+            assert (await sent(user, path, undo="1", seen=two, quota="1"))[0] == 403, path
+        assert await pointed(live) == two
+
+        await live.history.accounts.grants.add("ann", "acme/shop", ["push", "delete"])
+        assert (await sent(user, move, undo="1", seen=two))[0] == 303
+        assert (await sent(user, delete, seen=one))[0] == 303
+        assert await pointed(live) == ""
+
+
+async def test_forms_of_other_sites_delete_nothing(live: LivePages, shop: Put, person: aiohttp.ClientSession) -> None:
+    digest = await shop.image("latest")
+    for path in ("shop:latest/-/delete", f"shop@{digest}/-/delete", "shop:latest/-/move", "shop/-/rules"):
+        async with person.post(f"/images/acme/{path}", data={"seen": digest}, headers={"Origin": "null"}) as answer:
+            assert answer.status == 403
+    assert await pointed(live) == digest
+
+
+# Rules
+
+
+async def test_the_rule_of_a_repository_is_set_tried_and_removed(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    for number in range(3):
+        await shop.image(f"1.{number}", layer=b"%d" % number)
+    path = "/images/acme/shop/-/rules"
+    form = {"immutable": "v*, w*", "last": "1", "always": "latest", "quota": "0.5"}
+    assert (await sent(person, path, **form))[0] == 303
+    (rule,) = (await live.history.images.rules()).all
+    assert rule == Rule("acme/shop", ("v*", "w*"), (), Keep(last=1, always=("latest",)), 512 << 10)
+    page = await seen(person, path)
+    for words in ("v*, w*", "the last 1", "512 KiB", "<meter"):
+        assert words in page
+    page = await seen(person, f"{path}?preview=1")
+    assert "Of 3 tags, 2 would go" in page
+    assert "it is one of the last 1" in page
+    assert len(await live.history.images.tags("acme/shop") or []) == 3
+    assert "keep the last 1" in await seen(person, "/images/acme/shop")
+    assert (await sent(person, f"{path}/remove"))[0] == 303
+    assert (await live.history.images.rules()).all == ()
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({}, "says nothing"),
+        ({"immutable": EVIL[:25]}, "is no glob for tags"),
+        ({"last": "-1"}, "is no number"),
+        ({"quota": "1e9"}, "is no number"),
+        ({"pushed_days": "99999"}, "days are between"),
+    ],
+)
+async def test_a_rule_that_is_wrong_is_told_on_the_page(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession, form: dict[str, str], words: str
+) -> None:
+    await shop.image("1.0")
+    status, page = await sent(person, "/images/acme/shop/-/rules", **form)
+    assert (status, words in page) == (400, True)
+    assert (await live.history.images.rules()).all == ()
