@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from lumper.model.build import BuildState, Output, Step, StepState
 from lumper.model.events import WorkerOnline
 from parts.live_pages import PASSWORD, LivePages, live_pages, step_lines
+from parts.page_images import program
 
 HOSTILE = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
 
@@ -305,3 +306,55 @@ async def test_a_robots_token_is_shown_once_and_copied_and_removing_is_confirmed
     await sight.go("/audit?action=robot")
     await expect(page.locator(".audit tbody tr").first).to_contain_text("ci: removed")
     assert not sight.complaints
+
+
+async def test_a_tag_is_deleted_after_a_look_at_what_goes_and_comes_back_by_undo(sight: Sight) -> None:
+    live, page = sight.live, sight.page
+    put = live.put("acme/chart")
+    first, second = (
+        await put.image("latest", "1.0"),
+        await put.image("latest", layer=b"second", config=program(HOSTILE)),
+    )
+    await sight.go("/images")
+    await page.get_by_role("link", name="acme/chart").click()
+    await page.get_by_role("link", name="latest", exact=True).click()
+    await expect(page.locator("h1")).to_have_text("acme/chart:latest")
+    await expect(page.locator("#labels + section dd")).to_have_text(f"shop{HOSTILE}")
+    await page.get_by_role("link", name="Delete the tag").click()
+    await expect(page.locator("h1")).to_have_text("Delete the tag latest?")
+    await page.get_by_role("link", name="No, keep it").click()
+    await expect(page.locator("h1")).to_have_text("acme/chart:latest")
+    assert await live.history.images.tag("acme/chart", "latest") is not None
+
+    await page.get_by_role("link", name="Delete the tag").click()
+    await page.get_by_role("button", name="Yes, delete the tag").click()
+    await expect(page.locator(".facts")).to_have_text("is not there")
+    assert await live.history.images.tag("acme/chart", "latest") is None
+    await page.get_by_role("button", name="Undo").click()
+    await expect(page.locator(".facts code")).to_have_attribute("title", second)
+    await page.locator("tr", has_text=first[7:19]).get_by_role("button", name="Point here").last.click()
+    await expect(page.locator(".facts code")).to_have_attribute("title", first)
+    assert await page.evaluate("window.owned") is None
+
+
+async def test_the_pages_of_the_registry_fit_a_phone(sight: Sight) -> None:
+    page, put = sight.page, sight.live.put("acme/a-name-of-a-repository/that-goes-on-and-on/for-quite-some-time")
+    tag = "a-tag-that-is-as-long-as-a-tag-may-be-" + "x" * 80
+    digest = await put.image(tag, config=program("w" * 300), annotations={"k" * 200: "v" * 900})
+    await put.referrer(digest, "application/spdx+json", {"k" * 200: "v" * 900})
+    await page.set_viewport_size({"width": 390, "height": 780})
+    start = f"/images/{put.repository}"
+    for path in (
+        "/images",
+        start,
+        f"{start}:{tag}",
+        f"{start}@{digest}",
+        f"{start}/-/history",
+        f"{start}/-/history?tag={tag}",
+        f"{start}/-/rules",
+        f"{start}:{tag}/-/delete",
+    ):
+        await sight.go(path)
+        await expect(page.locator("h1")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    await page.set_viewport_size({"width": 1200, "height": 800})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aiohttp import web
@@ -12,8 +12,9 @@ from lumper.history.store import History
 from lumper.model.image import PRIVATE_PREFIX, Tag, version_key
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action, Rights
-from lumper.model.rules import words
+from lumper.model.rules import Rule, words
 from lumper.registry.registry import Registry
+from lumper.web.pages.formats import size
 from lumper.web.pages.image import ImagePage
 from lumper.web.pages.image_names import nothing, reference_of
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
@@ -127,4 +128,8 @@ class ImagePages:
         rules = await self._registry.metadata.rules()
         said = {rule.repositories: rule for rule in (rules.freezing(name), rules.keeping(name)) if rule}
         said |= {rule.repositories: rule for rule in rules.limiting(name)}
-        return [f"{glob}: {'; '.join(words(rule))}" for glob, rule in said.items()]
+        return [f"{glob}: {'; '.join(_words(rule))}" for glob, rule in said.items()]
+
+
+def _words(rule: Rule) -> list[str]:
+    return words(replace(rule, quota=0)) + ([f"at most {size(rule.quota)}"] if rule.quota else [])
