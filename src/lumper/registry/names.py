@@ -65,14 +65,15 @@ class Names:
                 del self._turns[repository, reference]
 
     async def store(self, repository: str, manifest: NewManifest, body: bytes, tags: Sequence[str]) -> None:
-        """Put a manifest that is pushed into the storage, and then its names. Raises StorageError.
+        """Put a manifest that is pushed into the storage, then its name, then those of its tags. Raises StorageError.
 
-        So names that a killed push has left lead to bytes, by which the collector finds them.
+        So names that a killed push has left lead to bytes, by which the collector finds them, and no tag's name stays
+        behind that leads to a manifest without one.
         """
         await self._storage.put(manifest.digest, body)
-        names = [Name(repository, manifest.digest, manifest.media_type)]
-        names += [Name(repository, tag, manifest.digest) for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
-        await _all(*(self._storage.note(name) for name in names))
+        await self._storage.note(Name(repository, manifest.digest, manifest.media_type))
+        named = [Name(repository, tag, manifest.digest) for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
+        await _all(*(self._storage.note(name) for name in named))
 
     async def take_back(self, repository: str, references: Sequence[str]) -> None:
         """After a push that was refused: the storage says again what the metadata say. For who has their turn."""
