@@ -192,6 +192,8 @@ class WorkerConfig(Section):
     engine: str = Field(default="unix:///var/run/docker.sock", pattern=r"^(unix:///|tcp://).+$")
     registry: str = ""
     build_timeout: Seconds = 3600.0
+    push_timeout: Seconds = 3600.0
+    silence_timeout: float = Field(default=0.0, ge=0)
 
 
 class GitConfig(Section):

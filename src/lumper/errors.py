@@ -24,6 +24,7 @@
     │   ├── EngineUnavailable       (temporary)
     │   ├── BuildFailed · DockerfileMissing · BuildTimeout
     │   └── PushFailed
+    │       └── PushRefused
     ├── StorageError                where blobs and logs are kept
     │   ├── StorageFull
     │   └── LogGap                  (temporary)
@@ -301,6 +302,12 @@ class PushFailed(EngineError):
     """The engine could not push the image to the registry."""
 
     temporary = True
+
+
+class PushRefused(PushFailed):
+    """The registry does not take the image, and would not at another try."""
+
+    temporary = False
 
 
 class StorageError(LumperError):

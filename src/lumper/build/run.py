@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
 from lumper.build.plan import base_of, plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
+from lumper.build.pushing import push_image
 from lumper.build.recipe import Recipe, read_recipe
+from lumper.build.silence import Listener
 from lumper.build.skip import asks_to_skip, unwanted
 from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.errors import BuildTimeout, EngineError, LumperError
@@ -40,6 +42,8 @@ class Builder:
     login: RegistryLogin
     git_credentials: GitCredentials
     timeout: float
+    push_timeout: float = 3600.0
+    silence: float = 0.0
 
     async def run(self, job: BuildJob, report: Report) -> Result:
         """Do the whole attempt; every error ends up in the result. Cancelling the task cancels the work."""
@@ -145,9 +149,12 @@ class _Attempt:
         engine = self._builder.engine
         try:
             with self._stage("build"):
-                await engine.build(request, checkout.archive(recipe.context, request.dockerfile), self._report)
+                listener = Listener(self._report)
+                archive = checkout.archive(recipe.context, request.dockerfile)
+                await listener.attend(engine.build(request, archive, listener.report), self._builder.silence)
             with self._stage("push"):
-                return await engine.push(request.image, await self._login(), self._report)
+                timeout = self._builder.push_timeout
+                return await push_image(engine, request.image, self._login, self._report, timeout=timeout)
         finally:  # also after a build that was cancelled just when the engine had given the name
             with contextlib.suppress(EngineError):  # a name that stays is swept at the worker's next start
                 await engine.remove(request.image)

@@ -188,7 +188,14 @@ def assemble_worker(
         reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
     )
     builder = Builder(
-        open_engine(config), mirrors, config.worker.registry or registry, login, git, config.worker.build_timeout
+        open_engine(config),
+        mirrors,
+        config.worker.registry or registry,
+        login,
+        git,
+        config.worker.build_timeout,
+        config.worker.push_timeout,
+        config.worker.silence_timeout,
     )
     return Worker(
         broker,

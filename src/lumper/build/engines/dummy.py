@@ -24,11 +24,11 @@ import re
 import shlex
 import tarfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
-from lumper.errors import BuildFailed, DockerfileMissing, EngineUnavailable, PushFailed
+from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUnavailable, PushFailed
 from lumper.model.build import Output, Step, StepState
 
 FIRST_PUSH = 1001
@@ -71,10 +71,19 @@ class _Image:
 class DummyEngine:
     """Implements the port. `down` makes every call fail; `refusals` maps a registry host to why it takes no push.
 
+    `push_troubles` are what the first pushes fail with, one each.
+
     `running` are the commands under way, `pushed` the manifests that were pushed, by digest.
     """
 
-    def __init__(self, *, down: bool = False, refusals: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        down: bool = False,
+        refusals: Mapping[str, str] | None = None,
+        push_troubles: Iterable[EngineError] = (),
+    ) -> None:
+        self._push_troubles = list(push_troubles)
         self.running: list[str] = []
         self.pushed: dict[str, bytes] = {}
         self._down = down
@@ -97,6 +106,8 @@ class DummyEngine:
 
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
         self._check()
+        if self._push_troubles:
+            raise self._push_troubles.pop(0)
         number, name = next(self._push_numbers), f"push {image}"
         report(Step(number, name, StepState.RUNNING, time.time()))
         refusal = self._refusals.get(image.partition("/")[0])

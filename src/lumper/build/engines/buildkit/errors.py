@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lumper.errors import BuildFailed, DockerfileMissing, EngineError, PushFailed
+from lumper.errors import BuildFailed, DockerfileMissing, EngineError, PushFailed, PushRefused
 from lumper.model.build import Step
 
 _ROOMS = re.compile(
@@ -31,6 +31,11 @@ _UNREACHABLE = re.compile(
     r"Client\.Timeout|certificate|server gave HTTP response"
 )
 _DENIED = re.compile(r"denied|unauthorized|authorization|authentication|\b401\b|\b403\b", re.IGNORECASE)
+
+_UNAUTHORIZED = re.compile(r"unauthorized|authentication required|\b401\b", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"\bdenied\b|\b403\b|forbidden|quota|immutable|does not exist locally|no such image", re.IGNORECASE
+)
 
 _EXIT_HINTS = {
     126: "A program that it calls cannot be executed: look at its mode and its platform.",
@@ -98,7 +103,13 @@ def push_error(image: str, text: str) -> PushFailed:
         hint = "The registry does not let this worker push: check its token."
     else:
         hint = ""
-    return PushFailed(f"{image} was not pushed: {sentence(text)}", hint=hint)
+    kind = PushFailed if _may_pass(text) else PushRefused
+    return kind(f"{image} was not pushed: {sentence(text)}", hint=hint)
+
+
+def _may_pass(text: str) -> bool:
+    """Whether another try may help: not against a refusal, but with a new token against one that has expired."""
+    return bool(_UNAUTHORIZED.search(text)) or not _REFUSED.search(text)
 
 
 def reason(text: str) -> str:

@@ -1,0 +1,56 @@
+"""The push, a stage of its own: what failed for a reason that passes is tried again, without building again.
+
+The engine sends only layers that the registry does not have, so that each try goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from lumper.build.port import Engine, Login, Pushed, Report
+from lumper.errors import BuildTimeout, EngineError
+from lumper.model.build import Step, StepState
+
+DELAYS = (1.0, 5.0, 20.0)  # seconds before the second try and those after it
+FIRST_WAIT = 9001
+"""Steps that tell of a wait are numbered from here."""
+
+
+async def push_image(
+    engine: Engine,
+    image: str,
+    login: Callable[[], Awaitable[Login]],
+    report: Report,
+    *,
+    timeout: float,
+    delays: Sequence[float] = DELAYS,
+) -> Pushed:
+    """Push, and again after each of `delays` while the reason may pass; each try signs in anew and has `timeout` s.
+
+    Raises PushFailed, EngineUnavailable, BuildTimeout.
+    """
+    for number, delay in enumerate(delays):
+        try:
+            return await _push(engine, image, login, report, timeout)
+        except EngineError as exc:
+            if not exc.temporary:
+                raise
+        name = f"push again in {delay:g} s"
+        report(Step(FIRST_WAIT + number, name, StepState.RUNNING, time.time()))
+        await asyncio.sleep(delay)
+        report(Step(FIRST_WAIT + number, name, StepState.DONE, time.time()))
+    return await _push(engine, image, login, report, timeout)
+
+
+async def _push(
+    engine: Engine, image: str, login: Callable[[], Awaitable[Login]], report: Report, timeout: float
+) -> Pushed:
+    signed_in = await login()
+    try:
+        async with asyncio.timeout(timeout):
+            return await engine.push(image, signed_in, report)
+    except TimeoutError as exc:
+        hint = "Raise [worker] push_timeout if the image is that large."
+        raise BuildTimeout(f"The push did not end within {timeout / 60:g} minutes.", hint=hint) from exc
