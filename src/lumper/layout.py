@@ -9,7 +9,7 @@
   arrivals/                  blobs on their way from an upstream registry; a file here has no name
   spool/                     logs on their way from a worker to the server
   mail/                      a maildir: mails that no SMTP server took
-  keys/                      the key that signs registry tokens and sessions
+  keys/                      the keys that sign: registry.pem tokens and sessions, signing.pem images
   tokens/<role>              API tokens for the roles and for the command line on this machine
   ssh/                       key and known hosts for ssh:// URLs
   server.json                the running server's address

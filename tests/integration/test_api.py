@@ -42,6 +42,8 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("PUT", "/images/{name}", VIEWERS),
     ("DELETE", "/images/{name}", VIEWERS),
     ("GET", "/history/{reference}", VIEWERS),
+    ("GET", "/inspect/{reference}", VIEWERS),
+    ("GET", "/registry/key", EVERYBODY),
     ("POST", "/registry/rebuild", OPERATORS),
     ("POST", "/registry/verify", OPERATORS),
     ("GET", "/registry/retention", OPERATORS),

@@ -19,6 +19,7 @@ from typing import Any
 from aiodocker.exceptions import DockerError
 
 from lumper.model.build import Output, Progress, Step
+from lumper.model.image import beside
 from lumper.model.log import from_line
 from parts.docker_engine import engine, remove_service
 from parts.forge import Forge, ForgeProject
@@ -106,10 +107,11 @@ class Line:
         return RegistryReader(self.lumper.url, token, self.project.image)
 
     def tags(self) -> dict[str, str]:
-        """Every tag of the repository, also those that nobody is shown, and its digest."""
+        """Every tag of the repository, also those that nobody is shown, and its digest; signatures are left out."""
         query = "SELECT t.name, t.digest FROM tags t JOIN repositories r ON r.id = t.repository_id WHERE r.name = ?"
         with closing(self.database()) as connection:
-            return dict(connection.execute(query, (self.project.image,)).fetchall())
+            found = connection.execute(query, (self.project.image,)).fetchall()
+        return {name: digest for name, digest in found if not beside(name)}
 
     def database(self) -> sqlite3.Connection:
         """Lumper's own database."""

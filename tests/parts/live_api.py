@@ -16,6 +16,7 @@ from aiohttp import web
 from lumper.build.remotes import Remotes
 from lumper.history.store import History, open_history
 from lumper.hooks.api.client import ForgeClient
+from lumper.layout import DataFolder
 from lumper.metrics import Metrics
 from lumper.model.events import AttemptStarted
 from lumper.model.links import Links
@@ -33,6 +34,7 @@ from lumper.web.app import make_app
 from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
 from lumper.wiring.adapters import open_forge_api, open_forges
+from lumper.wiring.assembly import assemble_attestations
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Api:
 
     url: str
     history: History
+    links: Links
     tokens: dict[Role, str]
     session: aiohttp.ClientSession
     folder: Path
@@ -111,10 +114,11 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
     history = open_history(url, tmp_path / "logs", links, encode)
     (tmp_path / "allowed").mkdir()
     receiver, forges = HistoryReceiver(history), open_forges()
+    registry = Registry(FilesystemStorage(tmp_path / "registry"), history.images)
     app = make_app(
         history=history,
         broker=MemoryBroker(),
-        registry=Registry(FilesystemStorage(tmp_path / "registry"), history.images),
+        registry=registry,
         keys=Keys(tmp_path / "key.pem"),
         receiver=receiver,
         forges=forges,
@@ -124,6 +128,7 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
         mail=MaildirReader(tmp_path / "mail"),
         links=links,
         metrics=Metrics(),
+        attestations=assemble_attestations(DataFolder(tmp_path), registry, links),
         data=tmp_path,
         allow_local=(tmp_path / "allowed",),
     )
@@ -134,7 +139,9 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession() as session:
-            yield Api(f"http://127.0.0.1:{runner.addresses[0][1]}", history, tokens, session, tmp_path, app, runner)
+            yield Api(
+                f"http://127.0.0.1:{runner.addresses[0][1]}", history, links, tokens, session, tmp_path, app, runner
+            )
     finally:
         await runner.cleanup()
         await history.database.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from lumper.build.port import BuildRequest
 from lumper.build.recipe import Recipe
@@ -66,6 +66,12 @@ def labels(job: BuildJob, commit: str, committed_at: datetime) -> dict[str, str]
         f"{_LABEL}.title": job.project.rpartition("/")[2],
         f"{_LABEL}.version": version(job.ref),
     }
+
+
+def parameters(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe asks for, as the provenance of the image tells it: nothing secret is in a recipe."""
+    asked = {"context": recipe.context, "dockerfile": recipe.dockerfile, "target": recipe.target}
+    return {**asked, "args": dict(recipe.args), "labels": dict(recipe.labels)}
 
 
 def base_of(step: str) -> Base | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
-from lumper.build.plan import base_of, plan_build
+from lumper.build.plan import base_of, parameters, plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
 from lumper.build.recipe import Recipe, read_recipe
@@ -95,6 +95,7 @@ class _Attempt:
             size=pushed.size,
             service=recipe.service,
             bases=tuple(self._bases.values()),
+            parameters=parameters(recipe),
         )
 
     def fail(self, error: LumperError) -> None:

@@ -1,4 +1,4 @@
-"""`lumper image`: the past of an image's tags; moving and removing them."""
+"""`lumper image`: where an image comes from; the past of an image's tags; moving and removing them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, show_json, table
 from lumper.errors import Invalid
 
-app = App(name="image", help="One image: copying it, the past of its tags, moving and removing them.")
+app = App(
+    name="image", help="One image: where it comes from, copying it, the past of its tags, moving and removing them."
+)
 
+app.command("lumper.cli.origin:inspect", name="inspect", help="Show where an image comes from, and what is in it.")
 app.command("lumper.cli.copying:copy", name="copy", help="Copy an image, with all its platforms, into a registry.")
 
 _HERE = Target()

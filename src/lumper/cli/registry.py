@@ -21,6 +21,7 @@ from lumper.registry.access import Anonymous
 
 app = App(name="registry", help="A registry alone, and the care of what it keeps.")
 
+app.command("lumper.cli.origin:key", name="key", help="Print the public key with which images are signed here.")
 app.command("lumper.cli.copying:import_", name="import", help="Copy every image of another registry into this one.")
 
 _HERE = Target()

@@ -15,7 +15,7 @@ from lumper.history.dispatch import Dispatch
 from lumper.history.outbox import Outbox
 from lumper.history.tables import builds, projects
 from lumper.model import events
-from lumper.model.build import Base, Build, BuildState
+from lumper.model.build import Attested, Base, Build, BuildState
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push
@@ -48,6 +48,8 @@ def build_from_row(row: Row[Any]) -> Build:
         trigger=Trigger(row.trigger),
         cause=row.cause,
         bases=tuple(Base(**base) for base in row.bases),
+        parameters=dict(row.parameters),
+        attested=Attested(row.attested),
     )
 
 
@@ -301,7 +303,15 @@ class BuildHistory:
 
     async def restarted(self, connection: AsyncConnection, build_id: int, trigger: Trigger, cause: str) -> bool:
         """In the caller's transaction: build it again, if it has ended; whether it had."""
-        fresh = {"failures": 0, "cancel_requested": False, "error": "", "hint": "", "finished_at": None, "log_size": 0}
+        fresh = {
+            "failures": 0,
+            "cancel_requested": False,
+            "error": "",
+            "hint": "",
+            "finished_at": None,
+            "log_size": 0,
+            "attested": "",
+        }
         ended = builds.c.state.in_([state.value for state in BuildState if state.final])
         values = {"stages": {}, "trigger": trigger.value, "cause": cause, **fresh}
         changed = await connection.execute(update(builds).where(builds.c.id == build_id, ended).values(**values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ScalarSelect, Table, func, not_, select
+from sqlalchemy import ScalarSelect, Table, and_, func, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.tables import manifests, repositories, repository_blobs, tags
@@ -17,7 +17,7 @@ async def all_images(connection: AsyncConnection) -> list[Image]:
     query = select(
         repositories.c.name,
         repositories.c.created_at,
-        _of(tags, func.count(), mine, public()).label("tags"),
+        _of(tags, func.count(), mine, public(), not_(_beside())).label("tags"),
         _of(tags, func.max(tags.c.updated_at), mine, public()).label("moved_at"),
         _of(repository_blobs, func.coalesce(func.sum(repository_blobs.c.size), 0), mine).label("blobs"),
         _of(manifests, func.coalesce(func.sum(manifests.c.size), 0), mine).label("manifests"),
@@ -28,6 +28,11 @@ async def all_images(connection: AsyncConnection) -> list[Image]:
 def public() -> Any:
     """Whether a tag is one that people see."""
     return not_(tags.c.name.startswith(PRIVATE_PREFIX, autoescape=True))
+
+
+def _beside() -> Any:
+    """Whether a tag only says something of an image, as model/image.py tells, but for names that nobody gives."""
+    return and_(tags.c.name.like("sha256-%"), func.length(tags.c.name) >= len("sha256-") + 64)
 
 
 def _image_from_row(row: Any) -> Image:

@@ -15,6 +15,7 @@ from lumper.history.figures import Figures
 from lumper.history.images import ImageHistory
 from lumper.history.log_rows import DatabaseLogs
 from lumper.history.logs import FolderLogs, Logs
+from lumper.history.origins import Origins
 from lumper.history.outbox import Outbox
 from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
@@ -43,6 +44,7 @@ class History:
     figures: Figures
     triggers: TriggerHistory
     webhooks: Webhooks
+    origins: Origins
 
 
 def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes]) -> History:
@@ -65,4 +67,5 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         figures=Figures(database),
         triggers=TriggerHistory(database),
         webhooks=Webhooks(database, images),
+        origins=Origins(database),
     )

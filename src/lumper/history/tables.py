@@ -141,7 +141,10 @@ builds = Table(
     Column("cause", Text, nullable=False, default=""),
     Column("before", String(64), nullable=False, default=""),  # what the ref pointed at before the push
     Column("bases", JSON, nullable=False, default=list),  # the images that it was built from: name and digest
+    Column("parameters", JSON, nullable=False, default=dict),  # what the recipe asked for
+    Column("attested", String(16), nullable=False, default=""),
     UniqueConstraint("project_id", "ref", "told_commit", "recipe"),
+    Index("builds_attested", "attested", "state"),
 )
 
 workers = Table(  # as they told of themselves

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from lumper.model.deployment import Service
 from lumper.model.source import Person
@@ -27,6 +28,15 @@ class BuildState(StrEnum):
         return self not in (BuildState.QUEUED, BuildState.RUNNING)
 
 
+class Attested(StrEnum):
+    """What was told of the image beside it: nothing yet; signature and provenance; all; nothing, after many tries."""
+
+    NOTHING = ""
+    SIGNED = "signed"
+    WHOLE = "whole"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True)
 class Base:
     """An image that a Dockerfile is FROM: its name with tag, and the digest that it had then."""
@@ -41,7 +51,8 @@ class Build:
 
     `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
     token: only its result is accepted. `tags` are the image tags that the build moved; `stages` the milliseconds that
-    each stage took; `cause` says in words what made it start, where `trigger` does not say it all.
+    each stage took; `cause` says in words what made it start, where `trigger` does not say it all; `parameters` are
+    what the recipe asked for.
     """
 
     id: int
@@ -67,6 +78,8 @@ class Build:
     trigger: Trigger = Trigger.PUSH
     cause: str = ""
     bases: tuple[Base, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+    attested: Attested = Attested.NOTHING
 
     @property
     def tag(self) -> str:
@@ -128,7 +141,8 @@ class Result:
 
     `temporary` failures are tried again by the server. `service` is what the recipe wants to be run. `stages` are
     the milliseconds that each stage took (checkout, build, push). `tags` are the image tags that the recipe's templates
-    give, None where it has none.
+    give, None where it has none. `parameters` are what the recipe asked for, without
+    secrets.
     """
 
     outcome: Outcome
@@ -143,3 +157,4 @@ class Result:
     stages: dict[str, int] = field(default_factory=dict)
     bases: tuple[Base, ...] = ()
     tags: tuple[str, ...] | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)

@@ -23,6 +23,7 @@ _VERSION = re.compile(
     r"(?P<pre>-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?(?P<meta>\+[0-9A-Za-z.-]+)?"
 )
 _PRIVATE_TAG = re.compile(rf"{PRIVATE_PREFIX}([0-9]{{1,18}})-[0-9]{{1,18}}")
+_BESIDE = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(\..+)?")
 _NOT_LEGAL = re.compile(r"[^a-zA-Z0-9._-]+")
 
 
@@ -147,6 +148,16 @@ def build_of(tag: str) -> int | None:
     """
     match = _PRIVATE_TAG.fullmatch(tag)
     return int(match[1]) if match else None
+
+
+def beside(tag: str) -> str:
+    """The digest of the image that a tag says something of, as cosign names its tags; "" for other tags.
+
+    >>> beside("sha256-" + "ab" * 32 + ".sig") == "sha256:" + "ab" * 32
+    True
+    """
+    match = _BESIDE.fullmatch(tag)
+    return f"{match[1]}:{match[2]}" if match else ""
 
 
 @dataclass(frozen=True)

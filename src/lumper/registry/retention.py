@@ -7,13 +7,12 @@ goes when the time to undo that is over. Tags are judged by what was read; the t
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lumper.model.globs import fits
-from lumper.model.image import TagState, version_key
+from lumper.model.image import TagState, beside, version_key
 from lumper.model.rules import Keep, Rule, Rules, keep_words
 from lumper.registry.port import Metadata
 from lumper.registry.pulls import Pulls
@@ -21,7 +20,6 @@ from lumper.registry.pulls import Pulls
 _PAGE = 1000  # tags that are read together
 _STEP = 100  # tags that one transaction removes: pushes wait for it
 _QUICKLY_JUDGED = 2000  # tags; more are judged in a thread
-_OF_ANOTHER = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(\..+)?")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def decide(
     Tags such as `sha256-<hex>.sig`, which say something of another image, go with that image and count nowhere.
     """
     keep = rule.keep or Keep(last=len(tags))
-    images = [tag for tag in tags if not _OF_ANOTHER.fullmatch(tag.name)]
+    images = [tag for tag in tags if not beside(tag.name)]
     reasons = _reasons(images, keep, freezing, needed, now)
     lost = f"the rule for {rule.repositories} keeps {'; '.join(keep_words(keep))}"
     gone = {tag.digest for tag in images if tag.digest not in reasons}
@@ -58,8 +56,7 @@ def decide(
 
 
 def _verdict(repository: str, tag: TagState, reasons: Mapping[str, str], gone: set[str], lost: str) -> Verdict:
-    if other := _OF_ANOTHER.fullmatch(tag.name):
-        subject = f"{other[1]}:{other[2]}"
+    if subject := beside(tag.name):
         why = "the image that it belongs to goes" if subject in gone else "the image that it belongs to does not go"
         return Verdict(repository, tag.name, tag.digest, subject not in gone, why)
     why = reasons.get(tag.digest, "")

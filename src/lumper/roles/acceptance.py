@@ -135,6 +135,8 @@ class Acceptance:
         hint = await self._deployable(connection, row, result.service)
         pushed = {
             "bases": [vars(base) for base in result.bases],
+            "parameters": result.parameters,
+            "attested": "",
             "digest": result.digest,
             "size": manifest.total if manifest else 0,
             "tags": list(tags),

@@ -22,6 +22,7 @@ from lumper.queue.retry import RetryPolicy
 from lumper.registry.pulls import FLUSH_SECONDS
 from lumper.registry.registry import Registry
 from lumper.roles.acceptance import Acceptance
+from lumper.roles.attester import Attester
 from lumper.roles.base import consume, forever, supervise
 from lumper.roles.bases import Bases
 from lumper.roles.forge import ForgeDesk
@@ -41,6 +42,7 @@ _UPLOADS_SECONDS = 600.0
 _SCHEDULE_SECONDS = 15.0
 _RECONCILE_SECONDS = 30.0
 _BASES_SECONDS = 3600.0
+_SIGN_SECONDS = 1.0
 _UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 _SHUTDOWN_SECONDS = 3.0
 _IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)
@@ -73,7 +75,9 @@ class Server:
         tls: Certificate | None = None,
         local: socket.socket | None = None,
         teller: Teller | None = None,
+        attester: Attester | None = None,
     ) -> None:
+        self._attester = attester
         self._teller = teller
         self._metrics = metrics
         self._triggers = triggers
@@ -131,12 +135,16 @@ class Server:
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self._registry.pulls.flush),
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
         }
-        for name, period, action in (
+        periodic: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
             ("dispatch", _DISPATCH_SECONDS, self._history.builds.dispatch.tick),
             ("schedule", _SCHEDULE_SECONDS, self._triggers.keep_schedules),
             ("reconcile", _RECONCILE_SECONDS, self._triggers.reconcile),
             ("bases", _BASES_SECONDS, self._bases.check),
-        ):
+        ]
+        if self._attester is not None:
+            periodic.append(("sign", _SIGN_SECONDS, self._attester.sign))
+            periodic.append(("describe", _SIGN_SECONDS, self._attester.describe))
+        for name, period, action in periodic:
             parts[name] = partial(lead, self._history.database, name, partial(forever, name, period, action))
         if self._teller is not None:
             parts["webhooks"] = self._teller.run

@@ -32,7 +32,7 @@ from lumper.history.store import History
 from lumper.model.activity import Actor
 from lumper.model.build import Build, BuildState
 from lumper.model.deployment import Container, Rollout
-from lumper.model.image import Image
+from lumper.model.image import Image, beside
 from lumper.model.links import Links
 from lumper.model.people import GRANTED, Identity, Role
 from lumper.model.people import PEOPLE as PEOPLE
@@ -227,7 +227,7 @@ class Api:
 
     @describe(ImageWithTags)
     async def show_image(self, request: web.Request) -> web.Response:
-        """One repository with its tags."""
+        """One repository with its tags, without those that only say something of an image: signatures and the like."""
         name = request.match_info["name"]
         seen = identity_of(request).rights.allow(name, Action.PULL)
         tags = await self._history.images.tags(name, limit=1000) if seen else None
@@ -235,6 +235,8 @@ class Api:
             raise NotFound(f"There is no image {name!r}.", hint="`lumper images` shows all.")
         rows = []
         for tag in tags:
+            if beside(tag.name):
+                continue
             manifest = await self._history.images.manifest(name, tag.digest)
             rows.append({**vars(tag), "size": manifest.total if manifest else 0})
         return answer({"name": name, "pull": f"{self._links.registry}/{name}", "tags": rows})

@@ -14,6 +14,7 @@ from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.model.rights import NOTHING, Rights
 from lumper.queue.port import Broker
+from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
 from lumper.web import (
     api,
@@ -22,6 +23,7 @@ from lumper.web import (
     deliveries,
     hooks,
     oci,
+    origin,
     own,
     pages,
     people,
@@ -54,6 +56,7 @@ def make_app(
     links: Links,
     metrics: Metrics,
     *,
+    attestations: Attestations,
     data: Path,
     allow_local: tuple[Path, ...],
     public_url: str = "",
@@ -78,6 +81,7 @@ def make_app(
     queues.add_routes(app, endpoints, broker, history.builds.dispatch)
     care.add_routes(app, endpoints, registry)
     tagging.add_routes(app, endpoints, registry.tagging)
+    origin.add_routes(app, endpoints, origin.Origins(history, registry, attestations))
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)
     audit.add_routes(app, endpoints, history.activity)
     webhooks.add_routes(app, endpoints, history.webhooks)

@@ -29,6 +29,7 @@ from lumper.model.people import Role
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
 from lumper.registry.access import anonymous_rights
+from lumper.registry.attest.store import Attestations
 from lumper.registry.gc import Policy, Report
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
@@ -50,6 +51,8 @@ from lumper.wiring.adapters import (
     open_upstreams,
 )
 
+SIGNING_KEY = "signing.pem"
+
 
 @contextlib.asynccontextmanager
 async def open_own_history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
@@ -62,7 +65,8 @@ async def open_own_history(config: Config, folder: DataFolder, links: Links) -> 
     try:
         await history.database.migrate()
         await history.database.listen()
-        await share(history.database, "registry.pem", folder.folder("keys") / "registry.pem", make_key)
+        for name in ("registry.pem", SIGNING_KEY):
+            await share(history.database, name, folder.folder("keys") / name, make_key)
         for role in (Role.OPERATOR, Role.WORKER, Role.MAILER, Role.DEPLOYER):
             await share(history.database, f"tokens/{role.value}", folder.token(role.value), make_token)
             await history.accounts.ensure_token(role.value, role, folder.token(role.value))
@@ -98,6 +102,7 @@ def assemble_app(
     metrics: Metrics,
     triggers: Triggers,
     desk: ForgeDesk,
+    attestations: Attestations,
 ) -> web.Application:
     """Everything on the one port."""
     from lumper.notify.channels.maildir import MaildirReader
@@ -121,6 +126,7 @@ def assemble_app(
         MaildirReader(folder.folder("mail")),
         links,
         metrics,
+        attestations=attestations,
         data=folder.root,
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
@@ -219,6 +225,16 @@ def assemble_teller(history: History, links: Links, metrics: Metrics) -> Teller:
 
     caller = WebhookCaller()
     return Teller(history.database, history.webhooks, caller, links.public_url, metrics.webhook_called)
+
+
+def assemble_attestations(folder: DataFolder, registry: Registry, links: Links) -> Attestations:
+    """What signs images, and tells of them; the key is made if there is none."""
+    from lumper.registry.attest.signer import read_signer
+    from lumper.web.tokens import make_key
+
+    file = folder.folder("keys") / SIGNING_KEY
+    make_key(file)
+    return Attestations(registry, read_signer(file), links.registry)
 
 
 def assemble_deployer(config: Config, broker: Broker, token: str) -> Deployer:

@@ -18,6 +18,7 @@ from lumper.layout import DataFolder
 from lumper.metrics import Metrics
 from lumper.model.people import Role
 from lumper.queue.port import Broker
+from lumper.roles.attester import Attester
 from lumper.roles.base import run_until_signal, supervise
 from lumper.roles.remote import RemoteServer
 from lumper.roles.server import Server
@@ -25,6 +26,7 @@ from lumper.wiring.adapters import open_broker, open_certificate, open_storage
 from lumper.wiring.addresses import Addresses, addresses, bind
 from lumper.wiring.assembly import (
     assemble_app,
+    assemble_attestations,
     assemble_bases,
     assemble_deployer,
     assemble_desk,
@@ -63,7 +65,10 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         registry = open_registry(config, folder, storage, history, metrics)
         stack.push_async_callback(registry.close)
         triggers, desk = assemble_triggers(config, folder, history), assemble_desk(history, where.links)
-        app = assemble_app(config, folder, history, broker, registry, where.links, metrics, triggers, desk)
+        attestations = assemble_attestations(folder, registry, where.links)
+        app = assemble_app(
+            config, folder, history, broker, registry, where.links, metrics, triggers, desk, attestations
+        )
         server = Server(
             app,
             listener,
@@ -78,6 +83,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             tls=tls,
             local=local,
             teller=assemble_teller(history, where.links, metrics),
+            attester=Attester(history, attestations, where.links),
         )
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
@@ -181,7 +187,8 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             registry = open_registry(config, folder, storage, history, metrics)
             stack.push_async_callback(registry.close)
             triggers, desk = assemble_triggers(config, folder, history), assemble_desk(history, links)
-            app = assemble_app(config, folder, history, broker, registry, links, metrics, triggers, desk)
+            attestations = assemble_attestations(folder, registry, links)
+            app = assemble_app(config, folder, history, broker, registry, links, metrics, triggers, desk, attestations)
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

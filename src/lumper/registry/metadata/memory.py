@@ -19,6 +19,7 @@ from lumper.model.image import (
     Referrer,
     Tag,
     TagState,
+    beside,
     build_of,
     fitting,
 )
@@ -161,7 +162,7 @@ class MemoryMetadata(MemoryLog, MemoryNames):
         return [
             Image(
                 name=name,
-                tags=len(known.public_tags),
+                tags=sum(not beside(tag.name) for tag in known.public_tags),
                 size=sum(known.blobs.values()) + sum(m.size for m in known.manifests.values()),
                 updated_at=max([known.created_at, *(tag.updated_at for tag in known.public_tags)]),
             )

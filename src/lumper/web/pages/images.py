@@ -9,7 +9,7 @@ from datetime import datetime
 from aiohttp import web
 
 from lumper.history.store import History
-from lumper.model.image import PRIVATE_PREFIX, Tag, version_key
+from lumper.model.image import PRIVATE_PREFIX, Tag, beside, version_key
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action, Rights
 from lumper.model.rules import Rule, words
@@ -96,7 +96,7 @@ class ImagePages:
         """Its tags by digest, page by page, or those that begin with a text."""
         wanted, last = (request.query.get(key, "").replace("\0", "")[:128] for key in ("q", "last"))
         tags = await self._tags(name, wanted.strip(), last)
-        rows = versions(tags[:_TAGS])
+        rows = versions(tag for tag in tags[:_TAGS] if not beside(tag.name))
         moves = await self._history.shown.last_moves(name, [row.tags[0] for row in rows])
         shown = [(row, await self._history.images.manifest(name, row.digest), moves.get(row.tags[0])) for row in rows]
         upstream = self._registry.upstreams.of(name) if self._registry.upstreams else None

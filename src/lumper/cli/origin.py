@@ -1,0 +1,90 @@
+"""`lumper image inspect`, `lumper registry key`: where images come from, and how that is verified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lumper.cli.client import Target, connect
+from lumper.cli.output import ago, show_json, size, table
+
+_HERE = Target()
+_KINDS = {
+    "signature": "signature",
+    "https://slsa.dev/provenance/v1": "provenance (SLSA v1)",
+    "https://spdx.dev/Document": "contents (SPDX)",
+}
+
+
+def inspect(reference: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+    """Show where an image comes from, and what is in it.
+
+    Its commit, its build and who pushed that; platforms, layers and base images; whether it is signed, and what else
+    lies beside it.
+
+    Example: lumper image inspect owner/app:1.2.3
+
+    Parameters
+    ----------
+    reference
+        REPOSITORY:TAG or REPOSITORY@DIGEST; without both the tag latest.
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        found = client.get(f"inspect/{reference}")
+    if json:
+        show_json(found)
+        return
+    table(("", ""), [row for row in _facts(found) if row[1]], empty="")
+    for platform in found["platforms"]:
+        print(f"\n{platform['platform']}  {platform['digest']}  {size(platform['size'])}")
+        rows = [(layer["digest"], size(layer["size"])) for layer in platform["layers"]]
+        table(("layer", "size"), rows, empty="No layers.")
+    print()
+    rows = [(_KINDS.get(b["kind"], b["kind"]), "by this Lumper" if b["ours"] else "by others") for b in found["beside"]]
+    table(("beside it", "signed"), rows, empty="Nothing is told of it beside it: not signed, no provenance.")
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = [
+        ("image", found["repository"]),
+        ("digest", found["digest"]),
+        ("tags", ", ".join(found["tags"])),
+        ("size", size(found["size"])),
+        ("pushed", ago(found["pushed_at"])),
+    ]
+    build = found["build"]
+    if build is None:
+        return [*facts, ("build", "none: it was pushed by hand, or its build is forgotten")]
+    return [
+        *facts,
+        ("commit", build["commit"]),
+        ("author", _person(build["author"])),
+        ("build", f"{build['id']} of {build['project']} {build['tag']}"),
+        ("pushed by", _person(build["pusher"])),
+        ("built by", build["worker"]),
+        *(("built from", f"{base['name']} {base['digest']}") for base in build["bases"]),
+    ]
+
+
+def _person(person: dict[str, Any]) -> str:
+    email = f" <{person['email']}>" if person["email"] else ""
+    return f"{person['name']}{email}".strip()
+
+
+def key(*, json: bool = False, target: Target = _HERE) -> None:
+    """Print the public key with which images, and what is told of them, are signed here.
+
+    Example: lumper registry key > lumper.pub
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    with connect(target) as client:
+        found = client.get("registry/key")
+    if json:
+        show_json(found)
+    else:
+        print(found["public_key"], end="")

@@ -1,0 +1,139 @@
+"""The forms in which signatures and attestations lie beside an image. Pure.
+
+Sources: cosign's SIGNATURE_SPEC and ATTESTATION_SPEC ("simple signing", tags `sha256-….sig` and `.att`), the DSSE
+protocol 1.0.2, in-toto Statement v1, OCI image-spec 1.1 "Guidelines for Artifact Usage".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lumper.model.image import Manifest
+from lumper.registry.attest.signer import Signer
+from lumper.registry.documents import OCI_MANIFEST
+
+SIGNATURE_TYPE = "application/vnd.dev.cosign.artifact.sig.v1+json"
+IN_TOTO = "application/vnd.in-toto+json"
+ENVELOPE = "application/vnd.dsse.envelope.v1+json"
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "in-toto.io/predicate-type"  # the annotation of a referrer that says what it tells
+EMPTY_CONFIG = b"{}"
+
+_SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+_EMPTY = "application/vnd.oci.empty.v1+json"
+_SIGNED = "dev.cosignproject.cosign/signature"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What a manifest refers to: its bytes, and how it is described there."""
+
+    media_type: str
+    content: bytes = field(repr=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Of the bytes."""
+        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+
+    @property
+    def descriptor(self) -> dict[str, Any]:
+        """OCI image-spec 1.1, descriptor.md."""
+        told = {"annotations": dict(self.annotations)} if self.annotations else {}
+        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content), **told}
+
+
+def signature(place: str, digest: str, signer: Signer) -> Blob:
+    """The signature of the image `digest` in `place`, HOST/REPOSITORY."""
+    payload = compact(
+        {
+            "critical": {
+                "identity": {"docker-reference": place},
+                "image": {"docker-manifest-digest": digest},
+                "type": "cosign container image signature",
+            },
+            "optional": None,
+        }
+    )
+    return Blob(_SIMPLE_SIGNING, payload, {_SIGNED: base64.b64encode(signer.sign(payload)).decode()})
+
+
+def signs(blob: Blob, digest: str, signer: Signer) -> bool:
+    """Whether this is a signature of the image `digest` by `signer`."""
+    try:
+        signed = base64.b64decode(blob.annotations.get(_SIGNED, ""), validate=True)
+        about = json.loads(blob.content)["critical"]["image"]["docker-manifest-digest"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return bool(about == digest) and signer.verify(blob.content, signed)
+
+
+def statement(name: str, digest: str, predicate_type: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
+    """Something that is told of an image."""
+    algorithm, _, value = digest.partition(":")
+    subject = {"name": name, "digest": {algorithm: value}}
+    return {"_type": STATEMENT, "subject": [subject], "predicateType": predicate_type, "predicate": predicate}
+
+
+def envelope(told: Mapping[str, Any], signer: Signer) -> Blob:
+    """A statement, signed."""
+    payload = compact(told)
+    signed = {"keyid": signer.id, "sig": base64.b64encode(signer.sign(pre_authentication(payload))).decode()}
+    content = {"payloadType": IN_TOTO, "payload": base64.b64encode(payload).decode(), "signatures": [signed]}
+    kind = str(told["predicateType"])
+    # cosign lists only attestations whose layer has the first annotation, and looks for predicates by the second
+    return Blob(ENVELOPE, compact(content), {_SIGNED: "", "predicateType": kind, PREDICATE: kind})
+
+
+def pre_authentication(payload: bytes) -> bytes:
+    """What is signed of a statement: DSSE protocol, "Signature Definition"."""
+    return b"DSSEv1 %d %s %d %s" % (len(IN_TOTO), IN_TOTO.encode(), len(payload), payload)
+
+
+def opened(content: bytes) -> tuple[dict[str, Any], bytes, bytes] | None:
+    """A statement out of its envelope, the bytes that were signed, and the signature; None for what is none."""
+    try:
+        sealed = json.loads(content)
+        payload = base64.b64decode(sealed["payload"], validate=True)
+        signed = base64.b64decode(sealed["signatures"][0]["sig"], validate=True)
+        told = json.loads(payload)
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return None
+    return (told, pre_authentication(payload), signed) if isinstance(told, dict) else None
+
+
+def artifact(
+    blobs: Sequence[Blob], artifact_type: str, subject: Manifest | None, annotations: Mapping[str, str] | None = None
+) -> bytes:
+    """A manifest of these blobs, about `subject`."""
+    about = {"mediaType": subject.media_type, "digest": subject.digest, "size": subject.size} if subject else None
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": artifact_type,
+        "config": Blob(_EMPTY, EMPTY_CONFIG).descriptor,
+        "layers": [blob.descriptor for blob in blobs],
+        **({"subject": about} if about else {}),
+        **({"annotations": dict(annotations)} if annotations else {}),
+    }
+    return compact(manifest)
+
+
+def tag_beside(digest: str, kind: str) -> str:
+    """The tag under which cosign looks for what belongs to an image; `kind` is sig or att.
+
+    >>> tag_beside("sha256:ab", "sig")
+    'sha256-ab.sig'
+    """
+    return f"{digest.replace(':', '-')}.{kind}"
+
+
+def compact(value: object) -> bytes:
+    """JSON without spaces, the same for the same value."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "replace")

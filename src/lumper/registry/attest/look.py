@@ -1,0 +1,91 @@
+"""What an image is made of, read from its manifest and config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from json import loads
+from typing import Any
+
+from lumper.errors import RegistryError
+from lumper.model.image import Manifest
+from lumper.registry.registry import Registry
+
+_MOST_CONFIG = 4 << 20
+_MOST_CHILDREN = 64
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as it lies in the registry; `size` in bytes, compressed."""
+
+    digest: str
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What an image is for one platform, such as linux/amd64; `digest` is that of its own manifest."""
+
+    platform: str
+    digest: str
+    size: int
+    layers: tuple[Layer, ...]
+    diff_ids: tuple[str, ...]
+
+
+async def platforms_of(registry: Registry, repository: str, manifest: Manifest) -> list[Platform]:
+    """The platforms of an image or index; what is no image, an attestation, is left out. Raises StorageError."""
+    document = await _document(registry, manifest)
+    if "manifests" not in document:
+        return [found] if (found := await _platform(registry, repository, manifest, document)) else []
+    platforms = []
+    for child in document["manifests"][:_MOST_CHILDREN]:
+        known = await registry.metadata.manifest(repository, child["digest"])
+        if known is not None:
+            found = await _platform(registry, repository, known, await _document(registry, known))
+            platforms += [found] if found else []
+    return platforms
+
+
+async def _platform(
+    registry: Registry, repository: str, manifest: Manifest, document: dict[str, Any]
+) -> Platform | None:
+    config = await _config(registry, repository, document.get("config"))
+    if not isinstance(config.get("os"), str):
+        return None
+    parts = [config.get(name) for name in ("os", "architecture", "variant")]
+    diff_ids = config["rootfs"].get("diff_ids") if isinstance(config.get("rootfs"), dict) else None
+    return Platform(
+        "/".join(str(part) for part in parts if part),
+        manifest.digest,
+        manifest.total,
+        tuple(_layers(document.get("layers") or ())),
+        tuple(str(one) for one in diff_ids or ()),
+    )
+
+
+def _layers(layers: Sequence[dict[str, Any]]) -> list[Layer]:
+    return [Layer(one["digest"], one["size"], str(one.get("mediaType", ""))) for one in layers]
+
+
+async def _document(registry: Registry, manifest: Manifest) -> dict[str, Any]:
+    found = loads(await registry.manifests.content(manifest))
+    return found if isinstance(found, dict) else {}
+
+
+async def _config(registry: Registry, repository: str, descriptor: dict[str, Any] | None) -> dict[str, Any]:
+    if descriptor is None:
+        return {}
+    try:
+        blob = await registry.blobs.stat(repository, descriptor["digest"])
+    except RegistryError:
+        return {}
+    if blob.size > _MOST_CONFIG:
+        return {}
+    try:
+        found = loads(b"".join([chunk async for chunk in registry.blobs.read(blob, 0, blob.size)]))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

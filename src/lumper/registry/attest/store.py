@@ -1,0 +1,150 @@
+"""Signatures and attestations in the registry, beside the images that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from json import loads
+from typing import Any
+
+from lumper.model.activity import SERVER
+from lumper.model.image import Manifest, Referrer
+from lumper.registry.attest.forms import (
+    EMPTY_CONFIG,
+    IN_TOTO,
+    PREDICATE,
+    SIGNATURE_TYPE,
+    Blob,
+    artifact,
+    envelope,
+    opened,
+    signature,
+    signs,
+    statement,
+    tag_beside,
+)
+from lumper.registry.attest.signer import Signer
+from lumper.registry.documents import OCI_MANIFEST
+from lumper.registry.registry import Registry
+
+MOST_BYTES = 64 << 20  # of one attestation
+_OWNER = "the registry itself"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Something that lies beside an image. `kind` is `signature`, or the type of a predicate; `ours`: we signed it."""
+
+    digest: str
+    kind: str
+    ours: bool
+    size: int
+
+
+class Attestations:
+    """Makes them and finds them. `host` is HOST:PORT as people pull."""
+
+    def __init__(self, registry: Registry, signer: Signer, host: str) -> None:
+        self._registry = registry
+        self._signer = signer
+        self._host = host
+
+    @property
+    def public_key(self) -> str:
+        """With which everything is verified that is signed here, as PEM."""
+        return self._signer.public_key
+
+    @property
+    def key_id(self) -> str:
+        """The digest of the public key."""
+        return self._signer.id
+
+    async def sign(self, repository: str, subject: Manifest) -> None:
+        """Sign an image, once: both as a tag that cosign looks for, and as a referrer. Raises LumperError."""
+        if any(one.ours for one in await self._signatures(repository, subject)):
+            return
+        signed = signature(f"{self._host}/{repository}", subject.digest, self._signer)
+        body = artifact([signed], SIGNATURE_TYPE, subject)
+        await self._push(repository, [signed], body, tag_beside(subject.digest, "sig"))
+
+    async def attest(
+        self, repository: str, subject: Manifest, predicate_type: str, predicate: Mapping[str, Any]
+    ) -> None:
+        """Tell something of an image, if nothing of this kind was told here. Raises LumperError."""
+        if any(one.kind == predicate_type and one.ours for one in await self.beside(repository, subject)):
+            return
+        name = f"{self._host}/{repository}"
+        sealed = envelope(statement(name, subject.digest, predicate_type, predicate), self._signer)
+        body = artifact([sealed], IN_TOTO, subject, {PREDICATE: predicate_type})
+        await self._push(repository, [sealed], body, "")
+
+    async def gather(self, repository: str, subject: Manifest) -> None:
+        """Put all that is told here of an image under the tag where cosign looks for it. Raises LumperError."""
+        sealed = []
+        for referrer in await self._referrers(repository, subject.digest, IN_TOTO):
+            blob = await self._first(repository, referrer)
+            if blob is not None and self._told_by_us(blob.content):
+                sealed.append(blob)
+        if sealed:
+            body = artifact(sealed, IN_TOTO, None)
+            await self._push(repository, sealed, body, tag_beside(subject.digest, "att"))
+
+    async def beside(self, repository: str, subject: Manifest) -> list[Beside]:
+        """What lies beside an image. Raises LumperError."""
+        found = await self._signatures(repository, subject)
+        for referrer in await self._referrers(repository, subject.digest, IN_TOTO):
+            blob = await self._first(repository, referrer)
+            ours = blob is not None and self._told_by_us(blob.content)
+            size = len(blob.content) if blob else 0
+            found.append(Beside(referrer.digest, referrer.annotations.get(PREDICATE, ""), ours, size))
+        return found
+
+    async def told(self, repository: str, digest: str, predicate_type: str) -> dict[str, Any] | None:
+        """The statement of this kind that we made of an image, if there is one. Raises LumperError."""
+        for referrer in await self._referrers(repository, digest, IN_TOTO):
+            if referrer.annotations.get(PREDICATE) == predicate_type:
+                blob = await self._first(repository, referrer)
+                if blob is not None and self._told_by_us(blob.content) and (found := opened(blob.content)):
+                    return found[0]
+        return None
+
+    async def _signatures(self, repository: str, subject: Manifest) -> list[Beside]:
+        found = []
+        for referrer in await self._referrers(repository, subject.digest, SIGNATURE_TYPE):
+            blob = await self._first(repository, referrer)
+            ours = blob is not None and signs(blob, subject.digest, self._signer)
+            found.append(Beside(referrer.digest, "signature", ours, len(blob.content) if blob else 0))
+        return found
+
+    def _told_by_us(self, content: bytes) -> bool:
+        found = opened(content)
+        return found is not None and self._signer.verify(found[1], found[2])
+
+    async def _referrers(self, repository: str, digest: str, artifact_type: str) -> list[Referrer]:
+        found, _ = await self._registry.metadata.referrers(repository, digest, artifact_types=[artifact_type])
+        return found
+
+    async def _first(self, repository: str, referrer: Referrer) -> Blob | None:
+        """The first layer of a referrer, if it is not too large for one that is made here."""
+        manifest = await self._registry.metadata.manifest(repository, referrer.digest)
+        if manifest is None:
+            return None
+        layers: list[dict[str, Any]] = loads(await self._registry.manifests.content(manifest)).get("layers") or []
+        if not layers:
+            return None
+        layer, blob = layers[0], await self._registry.blobs.stat(repository, layers[0]["digest"])
+        if blob.size > MOST_BYTES:
+            return None
+        content = b"".join([chunk async for chunk in self._registry.blobs.read(blob, 0, blob.size)])
+        return Blob(str(layer.get("mediaType")), content, layer.get("annotations") or {})
+
+    async def _push(self, repository: str, blobs: Sequence[Blob], manifest: bytes, tag: str) -> None:
+        for blob in (Blob("", EMPTY_CONFIG), *blobs):
+            session = await self._registry.blobs.begin(repository, _OWNER)
+            await self._registry.blobs.finish(session, blob.digest, 0, _whole(blob.content))
+        reference = tag or Blob("", manifest).digest
+        await self._registry.manifests.put(repository, reference, OCI_MANIFEST, manifest, actor=SERVER)
+
+
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -1,0 +1,76 @@
+"""The attester, a part of the server: once a build is accepted, it tells beside the image where that comes from.
+
+First the signature and the provenance, which take milliseconds; then, build by build, the list of what is in the
+image, which takes reading all of it. Every step looks first whether it was done, so each may be repeated. What fails
+is tried again a few times and then left: the build has succeeded in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+import structlog
+
+from lumper.errors import LumperError
+from lumper.history.store import History
+from lumper.model.build import Attested, Build
+from lumper.model.links import Links
+from lumper.registry.attest.provenance import PROVENANCE, provenance
+from lumper.registry.attest.store import Attestations
+
+log = structlog.get_logger(__name__)
+
+_MOST_TRIES = 8
+
+
+class Attester:
+    """Looks for accepted builds, and tells of their images."""
+
+    def __init__(self, history: History, attestations: Attestations, links: Links) -> None:
+        self._history = history
+        self._attestations = attestations
+        self._links = links
+        self._tries: dict[tuple[int, int], int] = {}
+
+    async def sign(self) -> None:
+        """Sign what was accepted, and tell its provenance."""
+        for build, url in await self._history.origins.waiting(Attested.NOTHING):
+            await self._try(build, Attested.SIGNED, self._sign(build, url))
+
+    async def _sign(self, build: Build, url: str) -> None:
+        manifest = await self._history.images.manifest(build.image, build.digest)
+        if manifest is None:  # deleted meanwhile
+            return
+        await self._attestations.sign(build.image, manifest)
+        told = provenance(build, url, self._links.public_url, build.parameters)
+        await self._attestations.attest(build.image, manifest, PROVENANCE, told)
+
+    async def describe(self) -> None:
+        """Tell what is in the images that are signed, and let cosign find all that is told."""
+        for build, _ in await self._history.origins.waiting(Attested.SIGNED):
+            await self._try(build, Attested.WHOLE, self._describe(build))
+
+    async def _describe(self, build: Build) -> None:
+        manifest = await self._history.images.manifest(build.image, build.digest)
+        if manifest is not None:
+            await self._attestations.gather(build.image, manifest)
+
+    async def _try(self, build: Build, done: Attested, work: Awaitable[None]) -> None:
+        key = (build.id, build.attempt)
+        try:
+            await work
+        except Exception as exc:  # one image may not hold up all others
+            self._tries[key] = self._tries.get(key, 0) + 1
+            known = exc.sentence if isinstance(exc, LumperError) else ""
+            log.warning(
+                "an image was not attested",
+                action="attest",
+                build=build.id,
+                error=known or repr(exc),
+                exc_info=None if known else exc,
+            )
+            if self._tries[key] < _MOST_TRIES:
+                return
+            done = Attested.FAILED
+        self._tries.pop(key, None)
+        await self._history.origins.told(build, done)
