@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +81,7 @@ async def built(tmp_path: Path) -> AsyncIterator[Built]:
         make_key(key)
         registry = Registry(FilesystemStorage(tmp_path / "registry"), api.history.images)
         told = Attestations(registry, read_signer(key), api.links.registry)
-        yield Built(api, client, Attester(api.history, told, api.links), digest, build_id)
+        yield Built(api, client, Attester(api.history, registry, told, api.links), digest, build_id)
         await registry.close()
 
 
@@ -194,4 +196,30 @@ async def test_an_image_that_is_gone_holds_up_nobody(built: Built) -> None:
     await built.attester.sign()
     await built.attester.describe()
     assert await built.api.history.origins.waiting(Attested.NOTHING) == []
+    assert (await built.api.history.builds.get(built.build_id)).attested is Attested.WHOLE
+
+
+async def test_what_is_in_the_image_is_told_beside_it(built: Built) -> None:
+    content = b"P:musl\nV:1.2.5-r0\nA:x86_64\n"
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        entry = tarfile.TarInfo("lib/apk/db/installed")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    built.digest = await built.client.push_image("owner/app", "1.0.1", layer.getvalue())
+    async with built.api.history.database.write() as connection:
+        await connection.execute(update(builds).values(digest=built.digest))
+    await built.attester.sign()
+    await built.attester.describe()
+    manifest = await built.manifest(f"{built.beside}.att")
+    told = [await opened(built, await built.layer(manifest, number)) for number in range(2)]
+    (document,) = [one["predicate"] for one in told if one["predicateType"] == "https://spdx.dev/Document"]
+    locators = [one["referenceLocator"] for package in document["packages"] for one in package.get("externalRefs", ())]
+    assert locators == ["pkg:apk/unknown/musl@1.2.5-r0?arch=x86_64"]
+
+
+async def test_an_image_whose_layers_cannot_be_read_has_its_provenance_all_the_same(built: Built) -> None:
+    await built.attester.sign()
+    await built.attester.describe()  # its only layer is no tar file
+    assert len((await built.manifest(f"{built.beside}.att"))["layers"]) == 1
     assert (await built.api.history.builds.get(built.build_id)).attested is Attested.WHOLE

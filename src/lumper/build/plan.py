@@ -15,6 +15,7 @@ from lumper.model.source import parse_git_url
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
 _FROM = re.compile(r"\[[^\]]*\] FROM (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})")
+EPOCH = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/; BuildKit 0.11 and newer heed it
 _LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
 
 
@@ -51,7 +52,7 @@ def build_request(
         image=f"{registry_host}/{job.image}:{job.push_tag}",
         dockerfile=recipe.dockerfile,
         target=recipe.target,
-        args=dict(recipe.args),
+        args={EPOCH: str(int(committed_at.timestamp())), **recipe.args},
         labels={**labels(job, commit, committed_at), **recipe.labels},
         pull=job.trigger == Trigger.BASE,
     )

@@ -7,27 +7,33 @@ is tried again a few times and then left: the build has succeeded in any case.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 
 import structlog
 
-from lumper.errors import LumperError
+from lumper.errors import ArchiveError, LumperError
 from lumper.history.store import History
 from lumper.model.build import Attested, Build
 from lumper.model.links import Links
 from lumper.registry.attest.provenance import PROVENANCE, provenance
 from lumper.registry.attest.store import Attestations
+from lumper.registry.contents.image import bill_of
+from lumper.registry.contents.spdx import SPDX
+from lumper.registry.registry import Registry
 
 log = structlog.get_logger(__name__)
 
 _MOST_TRIES = 8
+_MOST_SECONDS = 1800.0  # of reading one image
 
 
 class Attester:
     """Looks for accepted builds, and tells of their images."""
 
-    def __init__(self, history: History, attestations: Attestations, links: Links) -> None:
+    def __init__(self, history: History, registry: Registry, attestations: Attestations, links: Links) -> None:
         self._history = history
+        self._registry = registry
         self._attestations = attestations
         self._links = links
         self._tries: dict[tuple[int, int], int] = {}
@@ -52,8 +58,17 @@ class Attester:
 
     async def _describe(self, build: Build) -> None:
         manifest = await self._history.images.manifest(build.image, build.digest)
-        if manifest is not None:
-            await self._attestations.gather(build.image, manifest)
+        if manifest is None:
+            return
+        try:
+            async with asyncio.timeout(_MOST_SECONDS):
+                space = f"{self._links.build(build.id)}/contents/{build.digest}"
+                at = build.finished_at or build.created_at
+                told = await bill_of(self._registry, build.image, manifest, space, at)
+            await self._attestations.attest(build.image, manifest, SPDX, told)
+        except (ArchiveError, TimeoutError) as exc:  # another try would find the same layers
+            log.warning("what is in an image is not told", action="attest", build=build.id, error=str(exc))
+        await self._attestations.gather(build.image, manifest)
 
     async def _try(self, build: Build, done: Attested, work: Awaitable[None]) -> None:
         key = (build.id, build.attempt)

@@ -83,7 +83,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             tls=tls,
             local=local,
             teller=assemble_teller(history, where.links, metrics),
-            attester=Attester(history, attestations, where.links),
+            attester=Attester(history, registry, attestations, where.links),
         )
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:

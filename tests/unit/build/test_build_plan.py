@@ -33,7 +33,7 @@ def test_a_request_has_the_recipe_and_says_where_the_image_comes_from() -> None:
         image="127.0.0.1:5080/owner/app:_build-7-2",
         dockerfile="app.Dockerfile",
         target="prod",
-        args={"A": "1"},
+        args={"A": "1", "SOURCE_DATE_EPOCH": "1704164645"},
         labels={
             "org.opencontainers.image.created": "2024-01-02T03:04:05Z",
             "org.opencontainers.image.revision": "c" * 40,
@@ -42,6 +42,11 @@ def test_a_request_has_the_recipe_and_says_where_the_image_comes_from() -> None:
             "org.opencontainers.image.version": "1.2.3",
         },
     )
+
+
+def test_a_recipe_may_have_another_time_than_the_commit() -> None:
+    recipe = Recipe(args={"SOURCE_DATE_EPOCH": "0"})
+    assert build_request(JOB, recipe, "c" * 40, MOMENT, "r").args == {"SOURCE_DATE_EPOCH": "0"}
 
 
 def test_two_attempts_at_one_commit_ask_for_the_same_image() -> None:

@@ -1,0 +1,1 @@
+"""What is in an image: the packages that its layers name."""

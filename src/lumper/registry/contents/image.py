@@ -1,0 +1,70 @@
+"""What is in an image of the registry: its layers, read as they lie in the storage, a piece at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from lumper.errors import ArchiveError
+from lumper.model.image import Manifest
+from lumper.registry.attest.look import Platform, platforms_of
+from lumper.registry.contents.layers import Contents, Reader
+from lumper.registry.contents.packages import Package
+from lumper.registry.contents.spdx import spdx
+from lumper.registry.registry import Registry
+
+_PATIENCE = 60.0  # seconds that a thread waits for the next bytes
+
+
+async def contents_of(registry: Registry, repository: str, platform: Platform) -> Contents:
+    """What the layers of one platform tell. Raises ArchiveError, RegistryError, StorageError."""
+    reader = Reader()
+    for layer in platform.layers:
+        blob = await registry.blobs.stat(repository, layer.digest)
+        source = _Bridge(registry.blobs.read(blob, 0, blob.size))
+        try:
+            await asyncio.to_thread(reader.add, source, layer.media_type)
+        finally:
+            source.stopped = True  # the thread may outlive us
+    return reader.contents
+
+
+async def bill_of(registry: Registry, repository: str, manifest: Manifest, space: str, at: datetime) -> dict[str, Any]:
+    """What is in an image, for all its platforms, as an SPDX document; `space` is a URL that names it alone.
+
+    Raises ArchiveError, RegistryError, StorageError.
+    """
+    packages: set[Package] = set()
+    unread: set[str] = set()
+    distribution: dict[str, str] = {}
+    for platform in await platforms_of(registry, repository, manifest):
+        found = await contents_of(registry, repository, platform)
+        packages.update(found.packages)
+        unread |= found.unread
+        distribution = distribution or found.distribution
+    return spdx(repository, manifest.digest, space, at, sorted(packages), distribution, sorted(unread))
+
+
+class _Bridge:
+    """Lets a thread read what the event loop brings."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._loop = asyncio.get_running_loop()
+        self._rest = memoryview(b"")
+        self.stopped = False
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+        if self.stopped:
+            raise ArchiveError("Nobody waits for what is in the image any more.")
+        if not self._rest:
+            coming = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            self._rest = memoryview(coming.result(_PATIENCE))
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(part)
+
+    async def _next(self) -> bytes:
+        return await anext(self._chunks, b"")

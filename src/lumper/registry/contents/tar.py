@@ -1,0 +1,155 @@
+"""The members of a tar stream that anyone may have made, one after the other, in bounded memory.
+
+Python's own module reads headers of any size into memory. Source: POSIX.1-2017, pax, "ustar Interchange Format" and
+"pax Extended Header"; GNU tar's manual, "Basic Tar Format".
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from lumper.errors import ArchiveError
+
+_BLOCK = 512
+_STEP = 1 << 20
+_MOST_MEMBERS = 4_000_000
+_MOST_HEADER = 1 << 20  # bytes of a header that goes before a member
+_REGULAR = (b"0", b"\0", b"7")
+_DIRECTORY = b"5"
+
+
+class Source(Protocol):
+    """Where bytes come from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An entry: its path without `./` and `/` in front; `file` and `directory` say what it is."""
+
+    path: str
+    size: int
+    file: bool
+    directory: bool
+
+
+class TarStream:
+    """Goes over a tar stream of at most `most` bytes. Raises ArchiveError for what is none, or too much."""
+
+    def __init__(self, source: Source, most: int) -> None:
+        self._source = source
+        self._left = most
+        self._rest = 0  # bytes of the present member, with padding, that were not read
+        self._size = 0
+
+    def members(self) -> Iterator[Member]:
+        """All entries; the content of one can be had by `read` until the next one is asked for."""
+        path, size = "", -1
+        for _ in range(_MOST_MEMBERS):
+            self._skip(self._rest)
+            block = self._take(_BLOCK)
+            if not block.strip(b"\0"):
+                return
+            if len(block) < _BLOCK:
+                raise ArchiveError("The layer is no tar file, or cut off.")
+            kind = _checked(block)
+            self._size = size if size >= 0 and kind not in b"xgLK" else _number(block[124:136])
+            self._rest = -(-self._size // _BLOCK) * _BLOCK
+            if kind in b"xgLK":
+                path, size = _given(kind, self._header(), path, size)
+                continue
+            if kind not in _REGULAR:
+                self._size, self._rest = 0, self._rest if kind not in b"123456" else 0
+            yield Member(_path(path or _name(block)), self._size, kind in _REGULAR, kind == _DIRECTORY)
+            path, size = "", -1
+        raise ArchiveError(f"The layer has more than {_MOST_MEMBERS} members.")
+
+    def read(self, most: int) -> bytes | None:
+        """The content of the present member; None if it has more than `most` bytes."""
+        if self._size > most:
+            return None
+        content = self._take(self._size)
+        if len(content) < self._size:
+            raise ArchiveError("The layer is cut off.")
+        self._rest -= self._size
+        return content
+
+    def _header(self) -> bytes:
+        content = self.read(_MOST_HEADER)
+        if content is None:
+            raise ArchiveError("The layer has a header of more than 1 MiB.")
+        return content
+
+    def _skip(self, count: int) -> None:
+        while count > 0:
+            skipped = len(self._take(min(count, _STEP)))
+            if not skipped:
+                raise ArchiveError("The layer is cut off.")
+            count -= skipped
+
+    def _take(self, count: int) -> bytes:
+        self._left -= count
+        if self._left < 0:
+            raise ArchiveError("The layer unpacks to more than is read of one.")
+        parts: list[bytes] = []
+        while count > 0 and (part := self._source.read(min(count, _STEP))):
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def _checked(block: bytes) -> bytes:
+    """The type of a header. All its bytes add up to its checksum, which itself counts as spaces."""
+    if _number(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * 0x20:
+        raise ArchiveError("The layer is no tar file, or damaged.")
+    return block[156:157]
+
+
+def _number(field: bytes) -> int:
+    """Octal, or, as GNU writes large ones, binary."""
+    if field[0] & 0x80:
+        value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+        return value if value < 1 << 62 else _bad(field)
+    digits = field.strip(b" \0")
+    return int(digits or b"0", 8) if not digits.strip(b"01234567") else _bad(field)
+
+
+def _bad(field: bytes) -> int:
+    raise ArchiveError(f"The layer is no tar file, or damaged: {field!r} is no number.")
+
+
+def _name(block: bytes) -> str:
+    name, prefix = block[:100].rstrip(b"\0"), block[345:500].split(b"\0", 1)[0]
+    if block[257:263] == b"ustar\0" and prefix:
+        name = prefix + b"/" + name
+    return name.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _path(name: str) -> str:
+    return posixpath.normpath("/" + name).lstrip("/")
+
+
+def _given(kind: bytes, content: bytes, path: str, size: int) -> tuple[str, int]:
+    """The path and size that a header gives to the member after it."""
+    if kind == b"L":
+        return content.split(b"\0", 1)[0].decode("utf-8", "replace"), size
+    if kind != b"x":
+        return path, size
+    place = 0
+    while place < len(content):
+        length, space, _ = content[place : place + 24].partition(b" ")
+        if not space or not length.isdigit() or int(length) <= len(length) + 2:
+            raise ArchiveError("The layer has a pax header that cannot be read.")
+        record = content[place + len(length) + 1 : place + int(length) - 1]
+        key, _, value = record.partition(b"=")
+        if key == b"path":
+            path = value.decode("utf-8", "replace")
+        elif key == b"size" and value.isdigit() and len(value) < 19:
+            size = int(value)
+        place += int(length)
+    return path, size

@@ -1,0 +1,235 @@
+"""What is in an image: packages that its layers name, and layers that somebody made to do harm."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sqlite3
+import struct
+import tarfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lumper.errors import ArchiveError
+from lumper.registry.contents import layers
+from lumper.registry.contents.layers import Contents, Reader
+from lumper.registry.contents.packages import Package
+from lumper.registry.contents.rpm import rpm_packages
+from lumper.registry.contents.spdx import spdx
+from lumper.registry.contents.tar import TarStream
+
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
+DPKG = (
+    "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9+deb12u9\nOther: C\n more\n"
+    "\nPackage: removed\nStatus: deinstall ok config-files\nVersion: 1\n"
+)
+APK = "C:Q1x\nP:musl\nV:1.2.5-r0\nA:x86_64\n\nC:Q1y\nP:zlib\nV:1.3.1-r1\nA:x86_64\n"
+WHEEL = "Metadata-Version: 2.1\nName: Typing_Extensions\nVersion: 4.12.2\n\nName: not this\n"
+NPM = '{"name": "@scope/left-pad", "version": "1.3.0"}'
+
+
+def layer(files: Mapping[str, str | bytes | None], *, form: int = tarfile.PAX_FORMAT) -> io.BytesIO:
+    """A layer as gzip; None is a link that stands where something else was."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=form) as tar:
+        for name, told in files.items():
+            entry = tarfile.TarInfo(name)
+            content = told.encode() if isinstance(told, str) else told or b""
+            entry.size = len(content)
+            if told is None:
+                entry.type, entry.linkname = tarfile.SYMTYPE, "/elsewhere"
+            tar.addfile(entry, io.BytesIO(content))
+    return io.BytesIO(gzip.compress(made.getvalue()))
+
+
+def contents(*files: Mapping[str, str | bytes | None]) -> Contents:
+    reader = Reader()
+    for some in files:
+        reader.add(layer(some), GZIP)
+    return reader.contents
+
+
+def names(found: Contents) -> list[str]:
+    return [package.name for package in found.packages]
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_packages_of_every_kind_are_found(form: int) -> None:
+    deep = "usr/" + "very-long-name/" * 20
+    reader = Reader()
+    files = {
+        "./etc/os-release": 'NAME="Debian"\nID=debian\nVERSION_ID="12"\n',
+        "var/lib/dpkg/status": DPKG,
+        "lib/apk/db/installed": APK,
+        f"{deep}typing_extensions-4.12.2.dist-info/METADATA": WHEEL,
+        "app/node_modules/@scope/left-pad/package.json": NPM,
+        "app/node_modules/@scope/left-pad/test/package.json": '{"name": "fixture", "version": "1"}',
+        "app/package.json": '{"name": "ours", "version": "1"}',
+    }
+    reader.add(layer(files, form=form), GZIP)
+    urls = [package.url({"ID": "debian", "VERSION_ID": "12"}) for package in reader.contents.packages]
+    assert reader.contents.distribution["ID"] == "debian"
+    assert urls == [
+        "pkg:apk/debian/musl@1.2.5-r0?arch=x86_64&distro=debian-12",
+        "pkg:apk/debian/zlib@1.3.1-r1?arch=x86_64&distro=debian-12",
+        "pkg:deb/debian/libc6@2.36-9%2Bdeb12u9?arch=amd64&distro=debian-12",
+        "pkg:npm/%40scope/left-pad@1.3.0",
+        "pkg:pypi/typing-extensions@4.12.2",
+    ]
+
+
+@pytest.mark.parametrize(
+    "upper",
+    [
+        {"app/node_modules/a/.wh.package.json": ""},
+        {"app/node_modules/.wh.a": ""},
+        {"app/.wh.node_modules": ""},
+        {"app/.wh..wh..opq": ""},
+        {".wh.app": ""},
+        {".wh..wh..opq": ""},
+        {"app": None},
+    ],
+    ids=lambda upper: next(iter(upper)),
+)
+def test_what_an_upper_layer_removes_is_not_in_the_image(upper: Mapping[str, str | None]) -> None:
+    lower = {"app/node_modules/a/package.json": '{"name": "a", "version": "1"}'}
+    assert names(contents(lower)) == ["a"]
+    assert names(contents(lower, upper)) == []
+    assert names(contents(lower, upper, lower)) == ["a"]
+
+
+def test_a_removal_is_not_of_its_own_layer() -> None:
+    new = {"a/.wh..wh..opq": "", "a/node_modules/b/package.json": '{"name": "b", "version": "2"}'}
+    assert names(contents({"a/node_modules/a/package.json": '{"name": "a", "version": "1"}'}, new)) == ["b"]
+
+
+def test_an_upper_layer_has_the_last_word() -> None:
+    newer = contents({"lib/apk/db/installed": APK}, {"lib/apk/db/installed": "P:musl\nV:9\nA:x86_64\n"})
+    assert [(package.name, package.version) for package in newer.packages] == [("musl", "9")]
+
+
+# rpm
+
+
+def header(name: str, version: str, release: str, epoch: int | None = None) -> bytes:
+    entries, data = [], b""
+    told: list[tuple[int, str | int]] = [(1000, name), (1001, version), (1002, release), (1022, "x86_64")]
+    for tag, value in [*told, *([(1003, epoch)] if epoch is not None else [])]:
+        if isinstance(value, int):
+            data += b"\0" * (-len(data) % 4)
+        entries.append(struct.pack(">IIII", tag, 4 if isinstance(value, int) else 6, len(data), 1))
+        data += struct.pack(">I", value) if isinstance(value, int) else value.encode() + b"\0"
+    return struct.pack(">II", len(entries), len(data)) + b"".join(entries) + data
+
+
+def rpm_database(path: Path, *headers: bytes, wal: bool = False) -> bytes:
+    connection = sqlite3.connect(path)
+    if wal:
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)")
+    connection.executemany("INSERT INTO Packages (blob) VALUES (?)", [(one,) for one in headers])
+    connection.commit()
+    connection.close()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("wal", [False, True])
+def test_packages_of_rpm_are_read_out_of_its_database(tmp_path: Path, wal: bool) -> None:
+    headers = header("bash", "5.2.26", "3.fc40"), header("shadow", "4.15", "1", 2), header("gpg-pubkey", "a", "b")
+    database = rpm_database(tmp_path / "rpmdb.sqlite", *headers, b"\xff" * 40, b"", wal=wal)
+    found = contents({"usr/lib/sysimage/rpm/rpmdb.sqlite": database})
+    assert [(package.name, package.version) for package in found.packages] == [
+        ("bash", "5.2.26-3.fc40"),
+        ("shadow", "2:4.15-1"),
+    ]
+
+
+def test_what_of_rpm_cannot_be_read_is_told(tmp_path: Path) -> None:
+    found = contents({"var/lib/rpm/Packages": b"\0" * 4096, "var/lib/rpm/rpmdb.sqlite": b"SQLite format 3\0" * 40})
+    assert found.unread == {"var/lib/rpm/Packages", "var/lib/rpm/rpmdb.sqlite"}
+    document = spdx("x", "sha256:" + "0" * 64, "http://x", datetime.now(UTC), [], {}, sorted(found.unread))
+    assert "var/lib/rpm/Packages" in document["creationInfo"]["comment"]
+
+
+def test_a_view_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "x")
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS blob FROM n"
+    connection.execute(f"CREATE VIEW Packages AS {endless}")
+    connection.commit()
+    connection.close()
+    assert rpm_packages((tmp_path / "x").read_bytes(), "p") is None
+
+
+# Layers that mean harm
+
+
+def test_a_bomb_is_not_unpacked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MOST_UNPACKED", 1 << 20)
+    with pytest.raises(ArchiveError, match="unpacks to more"):
+        Reader().add(layer({"zeros": b"\0" * (4 << 20)}), GZIP)
+
+
+def test_a_header_of_any_size_is_not_read() -> None:
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.XHDTYPE, 1 << 40
+    with pytest.raises(ArchiveError, match="header of more"):
+        Reader().add(io.BytesIO(entry.tobuf(tarfile.GNU_FORMAT)), PLAIN)
+
+
+@pytest.mark.parametrize("cut", [100, 700, 1500])
+def test_of_what_is_cut_off_nothing_is_believed(cut: int) -> None:
+    plain = gzip.decompress(layer({"lib/apk/db/installed": APK, "x": b"y" * 2000}).getvalue())
+    reader = Reader()
+    with pytest.raises(ArchiveError, match="cut off"):
+        reader.add(io.BytesIO(plain[:cut]), PLAIN)
+    assert names(reader.contents) == []
+
+
+@pytest.mark.parametrize("junk", [b"junk" * 500, b"\x1f\x8b" + b"\xff" * 100])
+@pytest.mark.parametrize("kind", [GZIP, PLAIN])
+def test_junk_is_no_layer(junk: bytes, kind: str) -> None:
+    with pytest.raises(ArchiveError):
+        list(TarStream(io.BytesIO(junk), 1 << 20).members()) if kind == PLAIN else Reader().add(io.BytesIO(junk), kind)
+
+
+def test_another_packing_is_refused_in_words() -> None:
+    with pytest.raises(ArchiveError, match=r"tar\+zstd"):
+        Reader().add(io.BytesIO(b""), "application/vnd.oci.image.layer.v1.tar+zstd")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("node_modules/a/package.json", "[" * 100_000),
+        ("node_modules/a/package.json", '{"name": 1, "version": "1"}'),
+        ("node_modules/a/package.json", '{"name": "a\\u0000b", "version": "1"}'),
+        ("var/lib/dpkg/status", "Package: " + "x" * 5000 + "\nVersion: 1\n"),
+        ("lib/apk/db/installed", "P:\nV:\n"),
+    ],
+)
+def test_nonsense_is_no_package(path: str, text: str) -> None:
+    assert names(contents({path: text})) == []
+
+
+def test_a_path_that_climbs_stays_inside() -> None:
+    assert names(contents({"../../lib/apk/db/installed": APK})) == ["musl", "zlib"]
+
+
+def test_the_document_names_every_package_once() -> None:
+    packages = [Package("apk", "musl", "1", "x86_64", "lib/apk/db/installed"), Package("npm", "a", "1", "", "n")]
+    made = spdx(
+        "h/x", "sha256:" + "ab" * 32, "http://x/1", datetime(2026, 1, 1, tzinfo=UTC), packages, {"ID": "alpine"}
+    )
+    image, *listed = made["packages"]
+    assert image["checksums"] == [{"algorithm": "SHA256", "checksumValue": "ab" * 32}]
+    assert [one["externalRefs"][0]["referenceLocator"] for one in listed] == [
+        "pkg:apk/alpine/musl@1?arch=x86_64",
+        "pkg:npm/a@1",
+    ]
+    related = [one["relatedSpdxElement"] for one in made["relationships"] if one["relationshipType"] == "CONTAINS"]
+    assert related == [one["SPDXID"] for one in listed]
+    assert len(set(related)) == 2
