@@ -17,7 +17,7 @@ from lumper.model.deployment import Container, ContainerState
 from lumper.model.people import Role
 from lumper.model.rules import Keep, Rule
 from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, live_pages
-from parts.page_images import INDEX, MANIFEST, Put, program
+from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
 EVIL = "<script>alert(1)</script>\"'&\u202e\ud800"
 
@@ -134,6 +134,7 @@ async def test_an_index_leads_to_its_platforms_and_back(shop: Put, person: aioht
     index = await shop.manifest({"manifests": [about]}, ["2.0"], INDEX)
     page = await seen(person, "/images/acme/shop:2.0")
     assert "linux/arm64/v8" in page
+    assert "not here" not in page
     assert f'href="/images/acme/shop@{child}"' in page
     page = await seen(person, f"/images/acme/shop@{child}")
     assert f'href="/images/acme/shop@{index}"' in page
@@ -148,6 +149,7 @@ async def test_referrers_are_listed_with_their_kind(shop: Put, person: aiohttp.C
     page = await seen(person, "/images/acme/shop:1.0")
     assert "application/spdx+json" in page
     assert "syft 1.2" in page
+    assert f"oras pull {REGISTRY}/acme/shop@{sbom}" in await seen(person, f"/images/acme/shop@{sbom}")
     assert f"/images/acme/shop@{sbom}" in page
     assert f"/images/acme/shop:{digest.replace(':', '-')}.sig" in page
     assert f'href="/images/acme/shop@{digest}"' in await seen(person, f"/images/acme/shop@{sbom}")
@@ -312,6 +314,8 @@ async def test_people_see_and_do_what_they_are_granted_and_no_more(live: LivePag
         "/images/acme/shop/-/rules",
     )
     move, delete = "/images/acme/shop:latest/-/move", "/images/acme/shop:latest/-/delete"
+    await live.history.accounts.create_robot("ci", None, BY)
+    await live.history.accounts.grants.add("ci", "acme/shop", ["push"])
     async with live.browser(signed_in=False) as user:
         await ann(live, user)
         assert "acme/shop" not in await seen(user, "/images")
@@ -328,6 +332,7 @@ async def test_people_see_and_do_what_they_are_granted_and_no_more(live: LivePag
             assert "/-/move" not in page, path
             assert "192.0.2.7" not in page, path
             assert "Set the rule" not in page, path
+        assert "grant" not in await seen(user, "/images/acme/shop/-/history")
         await seen(user, delete, 403)
         for path in (move, delete, f"/images/acme/shop@{two}/-/delete", "/images/acme/shop/-/rules"):
             assert (await sent(user, path, undo="1", seen=two, quota="1"))[0] == 403, path

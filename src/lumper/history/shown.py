@@ -13,7 +13,7 @@ from lumper.history.activity import activity_from_row
 from lumper.history.collection import id_of
 from lumper.history.database import Database
 from lumper.history.overview import public
-from lumper.history.tables import activity, manifest_links, repositories, repository_blobs, tags
+from lumper.history.tables import activity, manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.model.activity import Activity
 
 _MOST_TAGS = 1000
@@ -65,12 +65,14 @@ class Shown:
         async with self._database.read() as connection:
             return list((await connection.execute(query)).scalars())
 
-    async def children(self, repository: str, digest: str) -> list[str]:
-        """The manifests of an index."""
-        links = manifest_links.c
+    async def children(self, repository: str, digest: str) -> dict[str, int]:
+        """The manifests of an index, those that are there, with all the bytes behind each."""
+        links, known = manifest_links.c, manifests.c
         mine = links.repository_id == id_of(repository), links.parent == digest, links.manifest
+        there = known.repository_id == links.repository_id, known.digest == links.child
+        query = select(known.digest, known.total).where(*mine, *there)
         async with self._database.read() as connection:
-            return list((await connection.execute(select(links.child).where(*mine))).scalars())
+            return {row.digest: row.total for row in await connection.execute(query)}
 
     async def last_moves(self, repository: str, names: Sequence[str]) -> dict[str, Activity]:
         """By tag, of at most 100: what was done to it last, as far as it is still known."""

@@ -20,6 +20,7 @@ _CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.
 _MOST_BYTES = 1 << 20  # of a configuration
 _MOST_TEXT = 4000  # characters
 _MOST_ENTRIES = 500
+_TITLE = "org.opencontainers.image.title"  # of a file that is a layer: ORAS
 _ATTESTATION = "attestation-manifest"  # BuildKit's, in an index: what it says of the image beside it
 
 
@@ -152,9 +153,6 @@ def _steps(layers: list[dict[str, Any]], config: Mapping[str, Any]) -> list[Step
     following = iter(layers)
     lines = [(line, _command(_text(line.get("created_by")))) for line in history]
     return [Step(said) if line.get("empty_layer") else _layer(next(following), said) for line, said in lines]
-
-
-_TITLE = "org.opencontainers.image.title"  # of a file that is a layer: ORAS
 
 
 def _layer(layer: Mapping[str, Any], command: str) -> Step:

@@ -46,6 +46,8 @@ class ImagePage:
             tags=await self._history.shown.tags_at(repository, manifest.digest),
             parents=await self._history.shown.parents(repository, manifest.digest),
             contents=contents,
+            sizes=await self._history.shown.children(repository, manifest.digest) if contents.platforms else {},
+            programs=("oras",) if contents.artifact_type else ("docker", "podman"),
             trouble=trouble,
             referrers=[(one, shown(one.artifact_type), shown_texts(one.annotations)) for one in referrers],
             more_referrers=more,

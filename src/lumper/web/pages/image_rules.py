@@ -6,6 +6,7 @@ from aiohttp import web
 
 from lumper.errors import Invalid
 from lumper.model.people import PEOPLE
+from lumper.model.rights import Action
 from lumper.model.rules import Keep, Rule, keep_words, problems
 from lumper.registry.registry import Registry
 from lumper.registry.retention import Verdict
@@ -62,7 +63,7 @@ class RulePages:
 
     async def set(self, request: web.Request) -> web.StreamResponse:
         """Make the rule of this repository, or change it."""
-        name, form = await self._name(request), await form_of(request)
+        name, form = await self._name(request, Action.ADMIN), await form_of(request)
         try:
             rule = rule_from_form(name, form)
         except Invalid as exc:
@@ -72,12 +73,12 @@ class RulePages:
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         """Remove the rule of this repository; those of globs that fit it stay."""
-        name = await self._name(request)
+        name = await self._name(request, Action.ADMIN)
         await self._registry.metadata.remove_rule(name, actor_of(request[IDENTITY], request))
         raise web.HTTPSeeOther(f"{page_of(name)}/-/rules")
 
-    async def _name(self, request: web.Request) -> str:
-        reference = reference_of(request)
+    async def _name(self, request: web.Request, action: Action = Action.PULL) -> str:
+        reference = reference_of(request, action)
         there = await self._registry.metadata.tags(reference.repository, limit=1) is not None
         if not there or reference.tag or reference.digest:
             raise nothing(str(request.match_info["reference"]))

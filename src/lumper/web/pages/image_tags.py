@@ -9,6 +9,7 @@ from aiohttp import web
 
 from lumper.errors import Conflict, Forbidden, Invalid
 from lumper.history.store import History
+from lumper.model.activity import Action as Done
 from lumper.model.image import Manifest, is_digest
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
@@ -56,14 +57,17 @@ class TagPages:
         router.add_post(f"{one}/move", page(self.move, VIEWERS))
 
     async def past(self, request: web.Request) -> web.Response:
-        """Who did what in a repository, or to one of its tags, the newest first."""
+        """Who did what in a repository, or to one of its tags, the newest first.
+
+        Who else may do something there is for those who grant it.
+        """
         repository, tag = reference_of(request).repository, request.query.get("tag", "").replace("\0", "")[:128]
         after = number(request, "after") or 0
         if await self._history.images.tags(repository, limit=1) is None:
             raise nothing(repository)
         rows = await self._history.activity.activities(repository=repository, tag=tag, after=after, limit=_A_PAGE + 1)
         pointed = await self._history.images.tag(repository, tag) if tag else None
-        following = {"tag": tag} if tag else {}
+        following, people = {"tag": tag} if tag else {}, request[IDENTITY].role in PEOPLE
         older = urlencode({**following, "after": rows[_A_PAGE - 1].id}) if len(rows) > _A_PAGE else ""
         return self._site.render(
             request,
@@ -71,12 +75,12 @@ class TagPages:
             name=repository,
             tag=tag,
             now=pointed.digest if pointed else "",
-            rows=rows[:_A_PAGE],
+            rows=[row for row in rows[:_A_PAGE] if people or row.action is not Done.GRANT],
             after=after,
             older=older,
             first=urlencode(following),
             may_push=allowed(request, repository, Action.PUSH),
-            admin=request[IDENTITY].role in PEOPLE,
+            admin=people,
         )
 
     async def move(self, request: web.Request) -> web.StreamResponse:

@@ -1,0 +1,84 @@
+"""What pages ask of the registry's metadata, of each kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from lumper.history import shown
+from lumper.history.images import ImageHistory
+from lumper.history.shown import Shown
+from lumper.model.activity import Actor
+from lumper.model.image import Link, NewManifest
+from parts.known_metadata import Known, postgresql, sqlite
+
+A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
+OCI = "application/vnd.oci.image.manifest.v1+json"
+ANN, BOB = Actor("ann", "user"), Actor("bob", "user")
+
+
+@pytest.fixture(params=[sqlite, postgresql], ids=lambda make: make.__name__)
+async def images(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ImageHistory]:
+    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
+    async with make(tmp_path, request) as made:
+        assert isinstance(made.metadata, ImageHistory)
+        yield made.metadata
+
+
+@pytest.fixture
+def asked(images: ImageHistory) -> Shown:
+    return Shown(images._database)
+
+
+async def push(images: ImageHistory, digest: str, *tags: str, links: tuple[Link, ...] = (), actor: Actor = ANN) -> None:
+    await images.put_manifest("one", NewManifest(digest, OCI, 10, links), tags, actor)
+
+
+async def test_repositories_are_shown_with_what_they_hold(images: ImageHistory, asked: Shown) -> None:
+    await images.link_blob("one", A, 5)
+    await images.link_blob("one", B, 7)
+    await images.link_blob("two", A, 5)
+    await push(images, C, "1.0", "latest", "_build-1-1")
+    one, two = await asked.held(["two", "none", "one"])
+    assert (one.name, one.tags, one.size, one.more_tags, one.more_size) == ("one", 2, 12, False, False)
+    assert (two.name, two.tags, two.size) == ("two", 0, 5)
+    assert one.updated_at == (await images.activities(repository="one", limit=1))[0].at
+    assert await asked.held([]) == await asked.held(["none"]) == []
+
+
+async def test_what_is_much_is_not_counted_to_its_end(
+    images: ImageHistory, asked: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "_MOST_TAGS", 2)
+    monkeypatch.setattr(shown, "_MOST_BLOBS", 1)
+    await images.link_blob("one", A, 5)
+    await push(images, C, "1", "2")
+    (one,) = await asked.held(["one"])
+    assert (one.tags, one.more_tags, one.size, one.more_size) == (2, False, 5, False)
+    await images.link_blob("one", B, 5)
+    await push(images, C, "3")
+    (one,) = await asked.held(["one"])
+    assert (one.tags, one.more_tags, one.size, one.more_size) == (2, True, 10, True)
+
+
+async def test_tags_of_an_image_its_parts_and_what_it_is_a_part_of(images: ImageHistory, asked: Shown) -> None:
+    await push(images, A, "b", "a", "_build-1-1")
+    await push(images, B, "index", links=(Link(A, 10, manifest=True),))
+    assert await asked.tags_at("one", A) == ["a", "b"]
+    assert await asked.tags_at("one", A, limit=1) == ["a"]
+    assert await asked.tags_at("two", A) == []
+    assert await asked.parents("one", A) == [B]
+    assert await asked.parents("one", B) == []
+    assert await asked.children("one", B) == {A: 10}
+    assert await asked.children("one", A) == {}
+
+
+async def test_who_set_a_tag_last_is_told(images: ImageHistory, asked: Shown) -> None:
+    await push(images, A, "1", "2")
+    await push(images, B, "2", actor=BOB)
+    found = await asked.last_moves("one", ["1", "2", "3"])
+    assert {tag: (move.actor.name, move.before) for tag, move in found.items()} == {"1": ("ann", ""), "2": ("bob", A)}
+    assert await asked.last_moves("one", []) == await asked.last_moves("two", ["1"]) == {}
