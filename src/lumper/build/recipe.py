@@ -9,13 +9,22 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from lumper.build.objects import printable_path
-from lumper.build.recipe_file import BuildTable, DeployTable, FlavorTable, HealthTable, OnTable, RecipeFile, TagTable
+from lumper.build.recipe_file import (
+    BuildTable,
+    DeployTable,
+    FlavorTable,
+    HealthTable,
+    ImageTable,
+    OnTable,
+    RecipeFile,
+    TagTable,
+)
 from lumper.build.tag_templates import Flavor, Template
 from lumper.errors import Problem, RecipeError, SourceError
 from lumper.model.deployment import Health, Service
@@ -52,6 +61,7 @@ class Recipe:
     """What to build, and what to run of it.
 
     `dockerfile` is relative to `context`, and that to the root of the repository. `tags` None: as model/image.py says.
+    `name` is that of one of several images, and `image` its repository below the project's, "" for that itself.
     """
 
     dockerfile: str = "Dockerfile"
@@ -63,6 +73,28 @@ class Recipe:
     flavor: Flavor = field(default_factory=Flavor)
     service: Service | None = None
     conditions: Conditions = field(default_factory=Conditions)
+    name: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """All that a commit has to be built, and the conditions that hold for all of it."""
+
+    recipes: tuple[Recipe, ...]
+    conditions: Conditions = field(default_factory=Conditions)
+
+    @property
+    def several(self) -> bool:
+        """Whether they have names, and are builds of their own."""
+        return bool(self.recipes[0].name)
+
+    def named(self, name: str) -> Recipe:
+        """The one of this name. Raises RecipeError."""
+        for recipe in self.recipes:
+            if recipe.name == name:
+                return recipe
+        raise RecipeError(RECIPE_FILE, (Problem(0, "", f"there is no [image.{name}] in it (any more)"),))
 
 
 class Files(Protocol):
@@ -72,8 +104,8 @@ class Files(Protocol):
         """A file, or None. Raises SourceError if it is larger than `limit` bytes or cannot be read."""
 
 
-async def read_recipe(files: Files, project: str) -> Recipe:
-    """The recipe of a commit; without a `lumper.toml`, the defaults.
+async def read_recipes(files: Files, project: str) -> Recipes:
+    """The recipes of a commit; without a `lumper.toml`, the defaults.
 
     Raises RecipeError, and SourceError where another try may help.
     """
@@ -83,10 +115,10 @@ async def read_recipe(files: Files, project: str) -> Recipe:
         if exc.temporary:
             raise
         raise RecipeError(RECIPE_FILE, (Problem(0, "", str(exc)),), hint=exc.hint) from exc
-    return Recipe() if content is None else parse_recipe(content, project)
+    return Recipes((Recipe(),)) if content is None else parse_recipes(content, project)
 
 
-def parse_recipe(content: bytes, project: str) -> Recipe:
+def parse_recipes(content: bytes, project: str) -> Recipes:
     """Read the bytes of a `lumper.toml`. `project` names the service where the file does not. Raises RecipeError."""
     text, values = _toml(content)
     try:
@@ -97,7 +129,27 @@ def parse_recipe(content: bytes, project: str) -> Recipe:
         if len(problems) > _MOST:
             problems[_MOST:] = [Problem(0, "", f"and {len(problems) - _MOST} more")]
         raise RecipeError(RECIPE_FILE, tuple(problems)) from exc
-    build = file.build
+    service = _service(file.deploy, project) if file.deploy is not None else None
+    common = _conditions(file.on)
+    if not file.image:
+        return Recipes((_recipe(file.build, common, service),), common)
+    deployed = file.deploy.image if file.deploy is not None else ""
+    several = (
+        replace(
+            _recipe(table, _conditions(table.on), service if name == deployed else None),
+            name=name,
+            image=name if table.image is None else table.image,
+        )
+        for name, table in file.image.items()
+    )
+    return Recipes(tuple(several), common)
+
+
+def _conditions(table: OnTable) -> Conditions:
+    return Conditions(table.tags, table.branches, table.paths)
+
+
+def _recipe(build: BuildTable, conditions: Conditions, service: Service | None) -> Recipe:
     return Recipe(
         dockerfile=build.dockerfile,
         context=build.context,
@@ -106,8 +158,8 @@ def parse_recipe(content: bytes, project: str) -> Recipe:
         labels=build.labels,
         tags=_templates(build.tags) if build.tags is not None else None,
         flavor=Flavor(**dict(build.flavor)),
-        service=_service(file.deploy, project) if file.deploy is not None else None,
-        conditions=Conditions(file.on.tags, file.on.branches, file.on.paths),
+        service=service,
+        conditions=conditions,
     )
 
 
@@ -178,6 +230,8 @@ def _problem(error: Any, text: str) -> Problem:
 def _unknown(keys: Sequence[str]) -> str:
     """What to say of a key that nobody knows."""
     *around, key = keys
+    if around[:1] == ["image"] and len(around) > 1:
+        around[1] = "NAME"
     known = _tables().get(".".join("*" if part.isdigit() else part for part in around), {})
     near = difflib.get_close_matches(key, list(known), n=1)
     if near:
@@ -194,6 +248,10 @@ def _tables() -> dict[str, Mapping[str, object]]:
         "build": BuildTable,
         "build.flavor": FlavorTable,
         "build.tags.*": TagTable,
+        "image.NAME": ImageTable,
+        "image.NAME.flavor": FlavorTable,
+        "image.NAME.tags.*": TagTable,
+        "image.NAME.on": OnTable,
         "on": OnTable,
         "deploy": DeployTable,
         "deploy.health": HealthTable,

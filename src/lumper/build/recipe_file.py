@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lumper.build.tag_templates import fields_problem, template_problem
 from lumper.model.deployment import Port
+from lumper.model.image import is_repository
 from lumper.model.patterns import pattern_problem
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")  # what the Engine takes for containers and volumes
@@ -225,6 +226,35 @@ class BuildTable(Table):
     flavor: FlavorTable = FlavorTable()
 
 
+def _below(value: str) -> str:
+    if value and not is_repository(value):
+        raise ValueError(
+            "give the name of a repository below the project's: lower case letters, digits, `.`, `_`, `-`, `/`"
+        )
+    return value
+
+
+class OnTable(Table):
+    """Which pushes are built, of those that the project's own rules let through."""
+
+    tags: Patterns | None = None
+    branches: Patterns | None = None
+    paths: Patterns | None = None
+
+
+class ImageTable(BuildTable):
+    """`[image.NAME]`: one of several images."""
+
+    image: Annotated[str, AfterValidator(_below)] | None = None
+    on: OnTable = OnTable()
+
+
+def _image_name(name: str) -> str:
+    if not is_repository(name) or len(name) > 63 or "/" in name:
+        raise ValueError("the name of an image has up to 63 lower case letters, digits, `.`, `_` and `-`")
+    return name
+
+
 class HealthTable(Table):
     """`[deploy.health]`: how a new container proves itself."""
 
@@ -248,6 +278,7 @@ class DeployTable(Table):
     """`[deploy]`: what to run of the image."""
 
     name: Name = ""
+    image: str = ""
     ports: PublishedPorts = ()
     env: Variables = {}
     volumes: Volumes = {}
@@ -265,17 +296,23 @@ class DeployTable(Table):
         return self
 
 
-class OnTable(Table):
-    """Which pushes are built, of those that the project's own rules let through."""
-
-    tags: Patterns | None = None
-    branches: Patterns | None = None
-    paths: Patterns | None = None
-
-
 class RecipeFile(Table):
     """The whole file. Without `[deploy]` nothing is run."""
 
     build: BuildTable = BuildTable()
+    image: Annotated[dict[Annotated[str, AfterValidator(_image_name)], ImageTable], Field(max_length=50)] = {}
     on: OnTable = OnTable()
     deploy: DeployTable | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> RecipeFile:
+        if self.image and "build" in self.model_fields_set:
+            raise ValueError("give either [build] or [image.NAME] tables, not both")
+        if self.deploy is not None and self.image and self.deploy.image not in self.image:
+            raise ValueError("[deploy] needs `image`, one of " + ", ".join(sorted(self.image)))
+        if self.deploy is not None and self.deploy.image and not self.image:
+            raise ValueError("[deploy] names an `image`, and there is no [image.NAME] table")
+        repositories = [name if table.image is None else table.image for name, table in self.image.items()]
+        if len(set(repositories)) < len(repositories):
+            raise ValueError("two images have the same repository: their tags would be taken from one another")
+        return self

@@ -13,12 +13,12 @@ from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
 from lumper.build.plan import base_of, parameters, plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
-from lumper.build.recipe import Recipe, read_recipe
+from lumper.build.recipe import Conditions, Recipe, Recipes, read_recipes
 from lumper.build.silence import Listener
 from lumper.build.skip import asks_to_skip, unwanted
 from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.errors import BuildTimeout, EngineError, LumperError
-from lumper.model.build import Base, Outcome, Output, Progress, Result, Step, StepState
+from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
@@ -80,8 +80,15 @@ class _Attempt:
                     checkout = await stack.enter_async_context(self._builder.mirrors.checkout(await self._source()))
                     if await self._skips(asks_to_skip(self._job, checkout.message), checkout):
                         return
-                    recipe, request = await self._plan(checkout)
-                    if await self._skips(await self._unwanted(recipe, checkout) or self._untagged(recipe), checkout):
+                    recipes = await self._recipes(checkout)
+                    if recipes.several and not self._job.recipe:
+                        await self._split(recipes, checkout)
+                        return
+                    recipe = recipes.named(self._job.recipe)
+                    request = await plan_build(self._job, recipe, checkout, self._builder.registry)
+                    if await self._skips(
+                        await self._unwanted(recipe.conditions, checkout) or self._untagged(recipe), checkout
+                    ):
                         return
             except LumperError as exc:
                 self._step(CHECKOUT_STEP, self._name, StepState.FAILED, exc.sentence)
@@ -115,9 +122,19 @@ class _Attempt:
             credentials=await self._builder.git_credentials(job.project_id),
         )
 
-    async def _unwanted(self, recipe: Recipe, checkout: Checkout) -> str:
-        changed = await checkout.changed_since(self._job.before) if recipe.conditions.paths is not None else None
-        return unwanted(self._job, recipe.conditions, changed)
+    async def _unwanted(self, conditions: Conditions, checkout: Checkout) -> str:
+        changed = await checkout.changed_since(self._job.before) if conditions.paths is not None else None
+        return unwanted(self._job, conditions, changed)
+
+    async def _split(self, recipes: Recipes, checkout: Checkout) -> None:
+        """Say which images there are. The server makes a build of each, and this one that of the first."""
+        if await self._skips(await self._unwanted(recipes.conditions, checkout), checkout):
+            return
+        parts = tuple(Part(recipe.name, recipe.image) for recipe in recipes.recipes)
+        names = ", ".join(part.name for part in parts)
+        self._report(Output(CHECKOUT_STEP, 0, time.time(), f"images: {names}; each is a build of its own"))
+        self._step(CHECKOUT_STEP, self._name, StepState.DONE)
+        self.result = replace(self.result, outcome=Outcome.SPLIT, parts=parts)
 
     def _untagged(self, recipe: Recipe) -> str:
         """Note the image tags that the recipe wants; why there are none, or ""."""
@@ -140,11 +157,10 @@ class _Attempt:
             )
         return bool(why)
 
-    async def _plan(self, checkout: Checkout) -> tuple[Recipe, BuildRequest]:
+    async def _recipes(self, checkout: Checkout) -> Recipes:
         self.result = replace(self.result, commit=checkout.commit, author=checkout.author)
         self._report(Output(CHECKOUT_STEP, 0, time.time(), f"commit {checkout.commit} by {checkout.author}"))
-        recipe = await read_recipe(checkout, self._job.project)
-        return recipe, await plan_build(self._job, recipe, checkout, self._builder.registry)
+        return await read_recipes(checkout, self._job.project)
 
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
         engine = self._builder.engine

@@ -30,11 +30,11 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
         show_json(found)
         return
     rows = [
-        (b["id"], b["state"], b["project"], b["tag"], b["commit"][:10], b["pusher"]["name"], duration(b["seconds"]),
-         ago(b["created_at"]), b["digest"][:19] or b["error"][:60] or _waits(b))
+        (b["id"], b["state"], b["project"], b["tag"], b["recipe"], b["commit"][:10], b["pusher"]["name"],
+         duration(b["seconds"]), ago(b["created_at"]), b["digest"][:19] or b["error"][:60] or _waits(b))
         for b in found
     ]  # fmt: skip
-    columns = ("id", "state", "project", "tag", "commit", "who", "took", "when", "digest")
+    columns = ("id", "state", "project", "tag", "recipe", "commit", "who", "took", "when", "digest")
     table(columns, rows, empty="No builds yet: push a tag, `git tag v0.1.0 && git push --tags`.")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from lumper.build.recipe import RECIPE_FILE, RECIPE_LIMIT, parse_recipe
+from lumper.build.recipe import RECIPE_FILE, RECIPE_LIMIT, parse_recipes
 from lumper.cli.output import plain, show_json, warn
 from lumper.errors import Problem, RecipeError
 
@@ -62,10 +62,13 @@ def problems_of(folder: Path) -> tuple[Problem, ...]:
     if len(content) > RECIPE_LIMIT:
         return (Problem(0, "", f"it is larger than {RECIPE_LIMIT} bytes"),)
     try:
-        recipe = parse_recipe(content, folder.resolve().name)
+        recipes = parse_recipes(content, folder.resolve().name).recipes
     except RecipeError as exc:
         return exc.problems
-    wanted = Path(recipe.context) / recipe.dockerfile
-    if not (folder / wanted).is_file():
-        return (Problem(0, "build.dockerfile", f"there is no file {wanted} in {folder.resolve()}"),)
-    return ()
+    return tuple(
+        Problem(
+            0, f"image.{recipe.name}" if recipe.name else "build", f"there is no file {wanted} in {folder.resolve()}"
+        )
+        for recipe in recipes
+        if not (folder / (wanted := Path(recipe.context) / recipe.dockerfile)).is_file()
+    )

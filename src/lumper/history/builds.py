@@ -13,9 +13,10 @@ from lumper.errors import Conflict, NotFound
 from lumper.history.database import Database
 from lumper.history.dispatch import Dispatch
 from lumper.history.outbox import Outbox
+from lumper.history.splitting import add_beside, repositories, siblings
 from lumper.history.tables import builds, projects
 from lumper.model import events
-from lumper.model.build import Attested, Base, Build, BuildState
+from lumper.model.build import Attested, Base, Build, BuildState, Part
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push
@@ -50,6 +51,7 @@ def build_from_row(row: Row[Any]) -> Build:
         bases=tuple(Base(**base) for base in row.bases),
         parameters=dict(row.parameters),
         attested=Attested(row.attested),
+        recipe=row.recipe,
     )
 
 
@@ -94,13 +96,14 @@ class BuildHistory:
     ) -> tuple[int, bool]:
         """Queue a build of this push, once for each (project, ref, commit): its id, and whether it is new.
 
+        A worker that finds several images in the commit has the build split; then the id is that of the first.
         Builds of what the ref pointed at before, and that have not ended, are cancelled; those of other refs go on.
         `cause` says in words what made the build start, where `trigger` does not say it all.
         """
         same = select(builds.c.id).where(
             builds.c.project_id == project.id, builds.c.ref == push.ref, builds.c.told_commit == push.commit
         )
-        known = (await connection.execute(same)).scalar()
+        known = (await connection.execute(same.order_by(builds.c.id))).scalar()
         if known is not None:
             return known, False
         values = {
@@ -263,6 +266,21 @@ class BuildHistory:
         await self._tell_forge(connection, build_id)
         await self.dispatch.give(connection)
 
+    async def split(
+        self, connection: AsyncConnection, row: Row[Any], parts: Sequence[Part], **values: object
+    ) -> list[int]:
+        """Make the build that of the first part, and queue one for each of the others: those. Raises Invalid."""
+        first, *others = zip(parts, await repositories(connection, row, parts), strict=True)
+        named = {"recipe": first[0].name, "image": first[1], **values}
+        await connection.execute(update(builds).where(builds.c.id == row.id).values(**named))
+        if row.image not in (first[1], *(image for _, image in others)):
+            await self._outbox.add(connection, events.STATUSES, events.StatusDue(row.id, row.image))
+        added = [new for part, image in others if (new := await add_beside(connection, row, part, image))]
+        for build_id in added:
+            await self._tell_forge(connection, build_id)
+        await self.again(connection, row.id, TryAgain(0.0))
+        return added
+
     async def end(self, connection: AsyncConnection, build_id: int, state: BuildState, **values: object) -> None:
         """Write the end of a build, and queue the report of it for those whom it concerns."""
         values = {"state": state.value, "finished_at": datetime.now(UTC), "lease_until": None, **values}
@@ -318,6 +336,21 @@ class BuildHistory:
         if changed.rowcount:
             await self.again(connection, build_id, TryAgain(0.0))
         return changed.rowcount > 0
+
+    async def all_restarted(self, connection: AsyncConnection, build_id: int, trigger: Trigger, cause: str) -> None:
+        """In the caller's transaction: build all images of the same push again, those that have ended."""
+        for row in await siblings(connection, build_id):
+            await self.restarted(connection, row.id, trigger, cause)
+
+    async def images(self) -> list[str]:
+        """Every repository that something was built for."""
+        async with self._database.read() as connection:
+            return list((await connection.execute(select(builds.c.image).distinct())).scalars())
+
+    async def of_push(self, build_id: int) -> list[Build]:
+        """The builds of all images of the push that this is a build of."""
+        async with self._database.read() as connection:
+            return [build_from_row(row) for row in await siblings(connection, build_id)]
 
     async def row(self, connection: AsyncConnection, build_id: int) -> Row[Any] | None:
         """The build inside the caller's transaction."""

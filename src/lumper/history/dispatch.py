@@ -147,6 +147,7 @@ def job_from_row(row: Row[Any]) -> events.BuildJob:
         push_tag=private_tag(row.id, row.attempt),
         trigger=row.trigger,
         before=row.before,
+        recipe=row.recipe,
     )
 
 

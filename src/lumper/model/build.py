@@ -52,7 +52,7 @@ class Build:
     `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
     token: only its result is accepted. `tags` are the image tags that the build moved; `stages` the milliseconds that
     each stage took; `cause` says in words what made it start, where `trigger` does not say it all; `parameters` are
-    what the recipe asked for.
+    what the recipe asked for. `recipe` is the name of the image in `lumper.toml`, where that has several.
     """
 
     id: int
@@ -80,6 +80,7 @@ class Build:
     bases: tuple[Base, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     attested: Attested = Attested.NOTHING
+    recipe: str = ""
 
     @property
     def tag(self) -> str:
@@ -126,9 +127,25 @@ class Output:
 Progress = Step | Output
 
 
-class Outcome(StrEnum):
-    """How an attempt ended. What is skipped was not to be built, by the commit's own word; `error` says why."""
+@dataclass(frozen=True)
+class Part:
+    """One of the several images of a commit: its name in `lumper.toml`, and its repository below the project's.
 
+    `image` "" is the project's repository itself.
+    """
+
+    name: str
+    image: str
+
+
+class Outcome(StrEnum):
+    """How an attempt ended.
+
+    What is skipped was not to be built, by the commit's own word; `error` says why. What is split has several images,
+    of which each is a build of its own.
+    """
+
+    SPLIT = "split"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -141,8 +158,8 @@ class Result:
 
     `temporary` failures are tried again by the server. `service` is what the recipe wants to be run. `stages` are
     the milliseconds that each stage took (checkout, build, push). `tags` are the image tags that the recipe's templates
-    give, None where it has none. `parameters` are what the recipe asked for, without
-    secrets.
+    give, None where it has none. `parameters` are what the recipe asked for, without secrets. `parts` are the images of
+    a commit that has several.
     """
 
     outcome: Outcome
@@ -158,3 +175,4 @@ class Result:
     bases: tuple[Base, ...] = ()
     tags: tuple[str, ...] | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()

@@ -38,7 +38,8 @@ def jobs_topic(worker: str) -> str:
 class BuildJob:
     """Build this commit and push it as `image`:`push_tag`. `image` has no registry host: the worker adds its own.
 
-    `before` is what the ref pointed at before the push, "" where that is not known.
+    `before` is what the ref pointed at before the push, "" where that is not known. `recipe` names one of several
+    images of the commit; "" while it is not known whether it has several.
     """
 
     build_id: int
@@ -53,6 +54,7 @@ class BuildJob:
     push_tag: str
     trigger: str = "push"
     before: str = ""
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,13 @@ class BuildReport:
 
 @dataclass(frozen=True)
 class StatusDue:
-    """The state of a build has changed: tell the forge what it is now."""
+    """The state of a build has changed: tell the forge what it is now.
+
+    With `split`, the build was that of this image until several were found: that is what the forge hears.
+    """
 
     build_id: int
+    split: str = ""
 
 
 @dataclass(frozen=True)

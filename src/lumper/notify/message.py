@@ -55,7 +55,7 @@ def _build_message(report: BuildReport, to: tuple[str, ...], log_data: bytes) ->
     }.get(build.state, build.state.value)
     log_name = f"build-{build.id}.log" if log_data else ""
     values = {
-        "title": f"{one_line(build.project)} {one_line(build.tag)}: {what}",
+        "title": f"{one_line(build.project)} {one_line(build.tag)}{_recipe(build)}: {what}",
         "good": build.state is BuildState.SUCCEEDED,
         "facts": _facts_of_build(build),
         "run": one_line(f"docker run --rm {report.registry}/{build.image}@{build.digest}", 600) if build.digest else "",
@@ -69,7 +69,7 @@ def _build_message(report: BuildReport, to: tuple[str, ...], log_data: bytes) ->
     }
     attachments = (Attachment(log_name, "text/plain", excerpt.data()),) if log_data else ()
     date = build.finished_at or build.created_at
-    subject = f"lumper: {one_line(build.project, 80)} {one_line(build.tag, 60)} {clip(what, 120)}"
+    subject = f"lumper: {one_line(build.project, 80)} {one_line(build.tag, 60)}{_recipe(build)} {clip(what, 120)}"
     identity = _identity(f"build-{build.id}-{build.attempt}-{build.state}", to, build.project, date, report.page)
     return Message(identity, to, subject, *_rendered_bodies(values), date, attachments)
 
@@ -109,6 +109,11 @@ def _failure(build: Build, step: str) -> str:
         return f"failed at {one_line(step)}"
     reason = one_line(build.error.partition("\n")[0], 100)
     return f"failed: {reason}" if reason else "failed"
+
+
+def _recipe(build: Build) -> str:
+    """The name of one of several images, after a space."""
+    return f" {one_line(build.recipe, 63)}" if build.recipe else ""
 
 
 def _facts_of_build(build: Build) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumper.errors import Conflict, LogGap, OutOfTurn, RuleForbids
+from lumper.errors import Conflict, Invalid, LogGap, OutOfTurn, RuleForbids
 from lumper.history.builds import build_from_row
 from lumper.history.store import History
 from lumper.history.tagging import drop_private_tag, move_tags
@@ -109,6 +109,8 @@ class Acceptance:
                 await builds.end(connection, row.id, BuildState.CANCELLED, **common, error=result.error)
             case Outcome.CANCELLED:  # nobody asked for that
                 await builds.lost(connection, row)
+            case Outcome.SPLIT:
+                await self._split(connection, row, result, common)
             case Outcome.SKIPPED:
                 await builds.end(connection, row.id, BuildState.SKIPPED, **common, error=result.error)
             case Outcome.FAILED:
@@ -118,6 +120,18 @@ class Acceptance:
                     return
                 failed = BuildState.FAILED
                 await builds.end(connection, row.id, failed, **common, error=result.error, hint=result.hint)
+
+    async def _split(self, connection: AsyncConnection, row: Row[Any], result: Result, common: dict[str, Any]) -> None:
+        builds = self._history.builds
+        if row.cancel_requested:
+            await builds.end(connection, row.id, BuildState.CANCELLED, **common, error="Cancelled.")
+            return
+        try:
+            added = await builds.split(connection, row, result.parts)
+        except Invalid as exc:
+            await builds.end(connection, row.id, BuildState.FAILED, **common, error=exc.message, hint=exc.hint)
+            return
+        log.info("a commit has several images", action="build.split", build=row.id, others=added)
 
     async def _succeeded(
         self, connection: AsyncConnection, row: Row[Any], result: Result, common: dict[str, Any]

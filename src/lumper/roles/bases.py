@@ -34,8 +34,8 @@ class Bases:
         known: dict[str, str] = {}
         for project in await self._history.triggers.with_base_images():
             newest = await self._history.triggers.newest_tag(project.id)
-            if newest is not None:
-                await self._check(project, newest, known)
+            for build in await self._history.builds.of_push(newest.id) if newest is not None else ():
+                await self._check(project, build, known)
 
     async def _check(self, project: Project, build: Build, known: dict[str, str]) -> None:
         for base in build.bases:

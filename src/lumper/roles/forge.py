@@ -79,7 +79,9 @@ class ForgeDesk:
         if not project.forge_token:
             return
         api = self._open_api(project.forge, Place(project.forge_url, project.repository, project.forge_token))
-        request = api.set_status(build.commit, build.ref, status_of(build, self._links.build(build.id)))
+        page = self._links.build(build.id)
+        status = split_status(payload.split, page) if payload.split else status_of(build, page)
+        request = api.set_status(build.commit, build.ref, status)
         if request is None:
             return
         try:
@@ -96,3 +98,8 @@ def status_of(build: Build, page: str) -> Status:
     elif build.error:
         words = build.error if not words else f"{words}: {build.error}"
     return Status(state, f"lumper/{build.image}", words, page)
+
+
+def split_status(image: str, page: str) -> Status:
+    """What ends the status of a build that turned out to be several: each has one of its own. Pure."""
+    return Status(StatusState.SUCCESS, f"lumper/{image}", "each image has a status of its own", page)

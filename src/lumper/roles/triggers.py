@@ -95,7 +95,7 @@ class Triggers:
             if push is not None:
                 build_id, new = await builds.queue(connection, project, push, Trigger.SCHEDULE, cause)
             if build_id and not new:
-                await builds.restarted(connection, build_id, Trigger.SCHEDULE, cause)
+                await builds.all_restarted(connection, build_id, Trigger.SCHEDULE, cause)
         log.info("a schedule was kept", action="schedule", project=project.name, build=build_id)
 
     async def start(self, project: Project, name: str, who: str) -> Build:
@@ -108,7 +108,7 @@ class Triggers:
         async with self._history.database.write() as connection:
             build_id, new = await builds.queue(connection, project, push, Trigger.MANUAL, cause)
             if not new:
-                await builds.restarted(connection, build_id, Trigger.MANUAL, cause)
+                await builds.all_restarted(connection, build_id, Trigger.MANUAL, cause)
         return await builds.get(build_id)
 
     async def _push(self, project: Project, name: str) -> Push:

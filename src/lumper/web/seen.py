@@ -13,8 +13,8 @@ async def images_seen_by(identity: Identity, history: History) -> list[str] | No
     """The images of projects whose builds they may see; None for all of them."""
     if identity.rights.everywhere:
         return None
-    projects = await history.projects.all()
-    return [project.image for project in projects if identity.rights.allow(project.image, Action.PULL)]
+    images = {project.image for project in await history.projects.all()}.union(await history.builds.images())
+    return [image for image in images if identity.rights.allow(image, Action.PULL)]
 
 
 def check_seen(identity: Identity, build: Build) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.recipe import RECIPE_LIMIT, Recipe, parse_recipe, read_recipe, service_name
+from lumper.build.recipe import RECIPE_LIMIT, Conditions, Recipe, parse_recipes, read_recipes, service_name
 from lumper.errors import MirrorDamaged, RecipeError, SourceError
 from lumper.model.deployment import Health, Port, Service
 
@@ -27,6 +27,12 @@ interval = 0.2
 timeout = 60
 stable = 5
 """
+
+
+def parse_recipe(content: bytes, project: str) -> Recipe:
+    """The only recipe of a file that has one."""
+    (recipe,) = parse_recipes(content, project).recipes
+    return recipe
 
 
 def problems_of(text: str | bytes) -> list[str]:
@@ -104,7 +110,7 @@ volumes = { "/etc" = "/x" }
 timeout = "1s"
 """
     assert problems_of(text) == [
-        "line 1: dockerfile: there is no such key here; it belongs under [build]",
+        "line 1: dockerfile: there is no such key here; it belongs under [build] or [image.NAME]",
         "line 2: biuld: there is no such key; did you mean `build`?",
         "line 4: build.dockerfle: there is no such key; did you mean `dockerfile`?",
         "line 5: build.args.A: give text in quotes",
@@ -190,15 +196,68 @@ class OneFile:
 
 
 async def test_a_repository_without_a_recipe_has_the_default_one() -> None:
-    assert await read_recipe(OneFile(None), "a/b") == Recipe()
-    assert (await read_recipe(OneFile(b"[build]\ntarget = 'x'"), "a/b")).target == "x"
+    assert (await read_recipes(OneFile(None), "a/b")).recipes[0] == Recipe()
+    assert ((await read_recipes(OneFile(b"[build]\ntarget = 'x'"), "a/b")).recipes[0]).target == "x"
 
 
 async def test_a_recipe_that_cannot_be_read_is_a_wrong_one() -> None:
     with pytest.raises(RecipeError, match=r"lumper\.toml has one problem:\n  too large"):
-        await read_recipe(OneFile(SourceError("too large")), "a/b")
+        await read_recipes(OneFile(SourceError("too large")), "a/b")
 
 
 async def test_a_damaged_mirror_is_not_the_recipes_fault() -> None:
     with pytest.raises(MirrorDamaged):
-        await read_recipe(OneFile(MirrorDamaged()), "a/b")
+        await read_recipes(OneFile(MirrorDamaged()), "a/b")
+
+
+SEVERAL = """
+[on]
+branches = ["main"]
+
+[image.web]
+context = "web"
+tags = ["ref:tag"]
+
+[image.api]
+dockerfile = "api/Dockerfile"
+image = ""
+on = { paths = ["api/**"] }
+
+[image.tools]
+image = "extra/tools"
+
+[deploy]
+image = "api"
+"""
+
+
+def test_a_file_may_have_several_images() -> None:
+    read = parse_recipes(SEVERAL.encode(), "owner/app")
+    assert read.several
+    assert [(each.name, each.image) for each in read.recipes] == [("web", "web"), ("api", ""), ("tools", "extra/tools")]
+    assert read.conditions.branches == ("main",)
+    assert [each.conditions for each in read.recipes] == [Conditions(), Conditions(paths=("api/**",)), Conditions()]
+    assert [each.service is not None for each in read.recipes] == [False, True, False]
+    assert read.named("web").context == "web"
+    with pytest.raises(RecipeError, match=r"no \[image\.gone\]"):
+        read.named("gone")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[build]\n[image.a]\n", "either [build] or [image.NAME]"),
+        ("[image.a]\n[deploy]\n", "[deploy] needs `image`, one of a"),
+        ("[image.a]\n[deploy]\nimage = 'b'", "[deploy] needs `image`, one of a"),
+        ("[deploy]\nimage = 'b'", "there is no [image.NAME] table"),
+        ("[image.a]\n[image.b]\nimage = 'a'", "the same repository"),
+        ("[image.'../x']\n", "the name of an image"),
+        ("[image.a]\nimage = '../other'", "a repository below the project's"),
+        ("[image.a]\nimage = '/other'", "a repository below the project's"),
+        ("[image.a]\ncontxt = 'x'", "did you mean `context`?"),
+        ("[image.a.flavor]\nlatests = true", "did you mean `latest`?"),
+        ("".join(f"[image.a{number}]\n" for number in range(51)), "at most 50"),
+    ],
+)
+def test_images_that_cannot_be_meant_are_refused(text: str, words: str) -> None:
+    assert words in "\n".join(problems_of(text))

@@ -51,7 +51,7 @@ def test_programs_get_json_and_the_same_status(folder: Path, capsys: pytest.Capt
     (folder / "lumper.toml").write_text('[build]\ndockerfile = "docker/Dockerfile"\n')
     assert check(folder, "--json") == 1
     (problem,) = json.loads(capsys.readouterr().out)
-    assert problem["where"] == "build.dockerfile"
+    assert problem["where"] == "build"
     (folder / "lumper.toml").write_text("")
     assert check(folder, "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
