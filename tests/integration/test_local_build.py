@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def commit(folder: Path, recipe: str = "") -> None:
     (folder / "Dockerfile").write_text(f"{BASE}COPY said /said\nRUN cat /said\n")
     (folder / "busybox").write_bytes(BUSYBOX.read_bytes())
     (folder / "busybox").chmod(0o755)
-    (folder / "said").write_text("from the commit\n")
+    (folder / "said").write_text(f"from the commit {uuid.uuid4()}\n")  # or the engine has it from an earlier run
     (folder / "lumper.toml").write_text(recipe)
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", ".")
