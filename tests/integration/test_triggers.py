@@ -23,6 +23,7 @@ from lumper.history.tables import projects
 from lumper.model.activity import SERVER
 from lumper.model.build import Base, BuildState, Outcome
 from lumper.model.events import BuildJob
+from lumper.model.masking import Masker
 from lumper.model.source import Push
 from lumper.model.trigger import BuildRules, Trigger
 from lumper.registry.remote.lookup import Lookup
@@ -288,7 +289,7 @@ DOCKERFILE = {"Dockerfile": "FROM scratch\n"}
 
 
 async def outcome(builder: Builder, job: BuildJob) -> tuple[Outcome, str]:
-    result = await builder.run(job, lambda _: None)
+    result = await builder.run(job, lambda _: None, Masker())
     return result.outcome, result.error
 
 

@@ -20,6 +20,7 @@ from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.errors import BuildTimeout, EngineError, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
+from lumper.model.masking import Masker
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
@@ -45,9 +46,12 @@ class Builder:
     push_timeout: float = 3600.0
     silence: float = 0.0
 
-    async def run(self, job: BuildJob, report: Report) -> Result:
-        """Do the whole attempt; every error ends up in the result. Cancelling the task cancels the work."""
-        attempt = _Attempt(self, job, report)
+    async def run(self, job: BuildJob, report: Report, masker: Masker) -> Result:
+        """Do the whole attempt; every error ends up in the result. Cancelling the task cancels the work.
+
+        `masker` learns every secret before anything can print it; whoever keeps what is reported applies it.
+        """
+        attempt = _Attempt(self, job, report, masker)
         try:
             async with asyncio.timeout(self.timeout):
                 await attempt.run()
@@ -55,16 +59,20 @@ class Builder:
             attempt.fail(BuildTimeout(f"The build did not end within {self.timeout / 60:g} minutes."))
         except LumperError as exc:
             attempt.fail(exc)
-        return replace(attempt.result, stages=attempt.stages)
+        result = attempt.result
+        return replace(
+            result, stages=attempt.stages, error=masker.mask(result.error), hint=masker.mask(result.hint)
+        )
 
 
 class _Attempt:
     """The course of one attempt: its stages, what the log was told, and the result so far."""
 
-    def __init__(self, builder: Builder, job: BuildJob, report: Report) -> None:
+    def __init__(self, builder: Builder, job: BuildJob, report: Report, masker: Masker) -> None:
         self._builder = builder
         self._job = job
         self._tell = report
+        self._masker = masker
         self._name = f"checkout {job.ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)} of {job.url}"
         self._failure_told = False
         self._bases: dict[str, Base] = {}
@@ -113,13 +121,17 @@ class _Attempt:
 
     async def _source(self) -> CheckoutRequest:
         job = self._job
+        credentials = await self._builder.git_credentials(job.project_id)
+        if credentials is not None:
+            username, password = credentials
+            self._hide(password or username, "the password for git")
         return CheckoutRequest(
             project_id=job.project_id,
             url=job.url,
             local=job.local,
             ref=job.ref,
             commit=job.commit,
-            credentials=await self._builder.git_credentials(job.project_id),
+            credentials=credentials,
         )
 
     async def _unwanted(self, conditions: Conditions, checkout: Checkout) -> str:
@@ -177,7 +189,14 @@ class _Attempt:
                 await engine.remove(request.image)
 
     async def _login(self) -> Login:
-        return await self._builder.login(self._job.build_id, self._job.attempt)
+        login = await self._builder.login(self._job.build_id, self._job.attempt)
+        self._hide(login.password, "the token to push with")
+        return login
+
+    def _hide(self, secret: str | bytes, name: str) -> None:
+        """Keep a secret out of the log and of all that is told of the attempt."""
+        if notice := self._masker.add(secret, name):
+            self._report(Output(CHECKOUT_STEP, 0, time.time(), notice))
 
     def _report(self, record: Progress) -> None:
         if isinstance(record, Step) and record.state is StepState.FAILED:

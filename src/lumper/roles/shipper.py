@@ -10,18 +10,25 @@ import asyncio
 import errno
 import os
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+import structlog
+
 from lumper.errors import StorageError, StorageFull
-from lumper.model.build import Progress
+from lumper.model.build import Output, Progress, Step
 from lumper.model.events import EVENTS, LogChunk
 from lumper.model.log import to_line
+from lumper.model.masking import Masker
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker, Message
 from lumper.roles.base import persist
 
+log = structlog.get_logger(__name__)
+
 _CHUNK = 192 * 1024
+_RECORD = 50  # characters of a record that are not its text
 _BUFFER = 64 * 1024  # characters that wait in memory for the spool
 _PAUSE = 0.1  # seconds in which lines are gathered: a person does not see the difference
 
@@ -30,11 +37,24 @@ class LogShipper:
     """An async context: `report` what happens inside; on leaving, all of it was published.
 
     When the block is cancelled, what was not published yet is dropped: nobody waits for it. `size` is what was spooled,
-    in bytes; `failure` is why the spool takes no more. Raises StorageFull, StorageError when the spool cannot be made.
+    in bytes; `failure` is why the spool takes no more. `masker` hides secrets; behind `limit` bytes (0: there is none)
+    the log says that it is full and goes on with the steps alone. Raises StorageFull, StorageError when the spool cannot be made.
     """
 
-    def __init__(self, broker: Broker, spool: Path, build_id: int, attempt: int, claim: str) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        spool: Path,
+        build_id: int,
+        attempt: int,
+        claim: str,
+        masker: Masker | None = None,
+        limit: int = 0,
+    ) -> None:
         self._broker = broker
+        self._masker = masker or Masker()
+        self._limit = limit
+        self._full = False
         self._path = spool / f"{build_id}-{attempt}-{claim}.jsonl"
         self._build = (build_id, attempt, claim)
         try:
@@ -43,7 +63,7 @@ class LogShipper:
             raise self._trouble(exc) from exc
         self._more = asyncio.Event()
         self._closing = False
-        self._buffer: list[str] = []
+        self._buffer: list[Progress] = []
         self._buffered = 0
         self.size = 0
         self.failure: StorageError | None = None
@@ -51,9 +71,8 @@ class LogShipper:
 
     def report(self, record: Progress) -> None:
         """Take one record. Call it from the event loop's thread only. Raises StorageFull, StorageError."""
-        line = to_line(record)
-        self._buffer.append(line)
-        self._buffered += len(line)
+        self._buffer.append(record)
+        self._buffered += _RECORD + len(record.text if isinstance(record, Output) else record.name)
         if self._buffered >= _BUFFER:
             self._spill()
         self._more.set()
@@ -67,6 +86,8 @@ class LogShipper:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        self._spill()
+        self._write(self._masker.finish())
         self._closing = True
         self._more.set()
         dropped = kind is not None and issubclass(kind, asyncio.CancelledError)
@@ -100,9 +121,13 @@ class LogShipper:
             self._more.set()
 
     def _spill(self) -> None:
-        data = "".join(self._buffer).encode("ascii")
+        records = self._masker.feed(self._buffer)
         self._buffer.clear()
         self._buffered = 0
+        self._write(records)
+
+    def _write(self, records: list[Progress]) -> None:
+        data = "".join(map(to_line, self._kept(records))).encode("ascii")
         written = 0
         try:
             while written < len(data) and self.failure is None:
@@ -111,6 +136,19 @@ class LogShipper:
             self.failure = self._trouble(exc)
         else:
             self.size += written
+
+    def _kept(self, records: list[Progress]) -> list[Progress]:
+        """The records, or, once the log is as long as it may become, what tells that, and the steps from then on."""
+        if not self._full and (not self._limit or self.size < self._limit):
+            return records
+        steps = [record for record in records if isinstance(record, Step)]
+        output = next((record for record in records if isinstance(record, Output)), None)
+        if self._full or output is None:
+            return [*steps]
+        self._full = True
+        notice = f"[the log is longer than {self._limit:,} bytes: what steps print from here on is not kept]"
+        log.warning("a log is too long", action="log.full", build=self._build[0], limit=self._limit)
+        return [replace(output, stream=0, text=notice), *steps]
 
     def _trouble(self, exc: OSError) -> StorageError:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):

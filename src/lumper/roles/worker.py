@@ -22,6 +22,7 @@ from lumper.model import events
 from lumper.model.build import Outcome, Result
 from lumper.model.image import PRIVATE_PREFIX, private_tag
 from lumper.model.lease import HEARTBEAT_SECONDS
+from lumper.model.masking import Masker
 from lumper.queue.codec import decode, encode
 from lumper.queue.port import Broker, Message
 from lumper.queue.retry import RetryPolicy
@@ -38,7 +39,7 @@ _WAIT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
 
 
 class Worker:
-    """One worker process. `spool` is a folder of its own for logs on their way."""
+    """One worker process. `spool` is a folder of its own for logs on their way, of which each has `log_limit` bytes."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Worker:
         concurrency: int,
         spool: Path,
         labels: tuple[str, ...] = (),
+        log_limit: int = 0,
     ) -> None:
         self._broker = broker
         self._builder = builder
@@ -56,6 +58,7 @@ class Worker:
         self._concurrency = concurrency
         self._spool = spool
         self._labels = labels
+        self._log_limit = log_limit
         self._begin()
 
     def _begin(self) -> None:
@@ -141,24 +144,25 @@ class Worker:
     async def _carry_out(self, job: events.BuildJob, key: Key) -> tuple[Result, int]:
         """The result and the size of the log; whatever goes wrong, the build ends and the worker goes on."""
         shipper = None
+        masker = Masker()
         try:
-            async with LogShipper(self._broker, self._spool, *key) as shipper:
-                result = await self._result(job, key, shipper)
+            async with LogShipper(self._broker, self._spool, *key, masker, self._log_limit) as shipper:
+                result = await self._result(job, key, shipper, masker)
             if shipper.failure is not None:
                 raise shipper.failure
         except LumperError as exc:
             result = Result(Outcome.FAILED, error=exc.message, hint=exc.hint, temporary=exc.temporary)
         except Exception as exc:
             log.error("the worker itself failed", action="build.broken", build=key[0], exc_info=exc)
-            error = f"The worker {self._name} itself failed: {exc!r}."
+            error = masker.mask(f"The worker {self._name} itself failed: {exc!r}.")
             result = Result(Outcome.FAILED, error=error, hint="Its own log tells more.", temporary=True)
         return result, shipper.size if shipper else 0
 
-    async def _result(self, job: events.BuildJob, key: Key, shipper: LogShipper) -> Result:
+    async def _result(self, job: events.BuildJob, key: Key, shipper: LogShipper, masker: Masker) -> Result:
         cancelled = Result(Outcome.CANCELLED, error="Cancelled.")
         if key in self._stopped:
             return cancelled
-        work = self._held[key] = asyncio.create_task(self._builder.run(job, shipper.report))
+        work = self._held[key] = asyncio.create_task(self._builder.run(job, shipper.report, masker))
         try:
             await asyncio.wait([work])
         except asyncio.CancelledError:  # the role itself is ending

@@ -210,6 +210,7 @@ def assemble_worker(
         concurrency=config.worker.concurrency,
         labels=config.worker.labels,
         spool=folder.folder("spool"),
+        log_limit=config.worker.log_size,
     )
 
 
