@@ -79,6 +79,7 @@ def _parts(value: object) -> object:
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+SizeOrNone = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Address = Annotated[str, AfterValidator(_address)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 Pattern = Annotated[str, Field(pattern=r"^(\*\*|[a-z0-9._*-]{1,255})(/[a-z0-9._*-]{1,255})*$")]
@@ -194,6 +195,7 @@ class WorkerConfig(Section):
     build_timeout: Seconds = 3600.0
     push_timeout: Seconds = 3600.0
     silence_timeout: float = Field(default=0.0, ge=0)
+    log_size: SizeOrNone = 1 << 30
 
 
 class GitConfig(Section):
@@ -233,10 +235,12 @@ class DeployConfig(Section):
 
 
 class LogConfig(Section):
-    """`[log]`: what Lumper itself logs, to standard error."""
+    """`[log]`: what Lumper itself logs, to standard error, and how long the logs of builds are kept."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
+    keep_days: float = Field(default=365, ge=0, le=36_600)
+    keep_bytes: SizeOrNone = 20 << 30
 
 
 class Config(Section):

@@ -60,9 +60,7 @@ class Builder:
         except LumperError as exc:
             attempt.fail(exc)
         result = attempt.result
-        return replace(
-            result, stages=attempt.stages, error=masker.mask(result.error), hint=masker.mask(result.hint)
-        )
+        return replace(result, stages=attempt.stages, error=masker.mask(result.error), hint=masker.mask(result.hint))
 
 
 class _Attempt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,8 +19,11 @@ from lumper.model import events
 from lumper.model.build import Attested, Base, Build, BuildState, Part
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
+from lumper.model.log_keeping import KeptLog
 from lumper.model.source import Person, Project, Push
 from lumper.model.trigger import TAG_PREFIX, Trigger
+
+_AT_ONCE = 500  # ids in one query
 
 
 def build_from_row(row: Row[Any]) -> Build:
@@ -77,6 +80,19 @@ class BuildHistory:
             query = query.where(builds.c.image.in_(images))
         async with self._database.read() as connection:
             return [build_from_row(row) for row in await connection.execute(query)]
+
+    async def ended(self, sizes: Mapping[int, int]) -> list[KeptLog]:
+        """Those of the builds with logs of these sizes that have ended."""
+        found, ids = [], sorted(sizes)
+        for first in range(0, len(ids), _AT_ONCE):
+            some = ids[first : first + _AT_ONCE]
+            async with self._database.read() as connection:
+                rows = await connection.execute(select(builds).where(builds.c.id.in_(some)))
+                for build in map(build_from_row, rows):
+                    if build.state.final:
+                        at = build.finished_at or build.created_at
+                        found.append(KeptLog(build.id, build.attempt, sizes[build.id], at))
+        return found
 
     async def get(self, build_id: int) -> Build:
         """One build. Raises NotFound."""

@@ -57,10 +57,18 @@ class DatabaseLogs(Logs):
                 return
             bound = chunk.offset >= offset
 
-    async def delete(self, build_id: int) -> None:
-        """Remove all logs of a build. No error if there are none."""
+    async def delete(self, build_id: int, last: int) -> None:
+        """Remove the logs of a build's attempts up to `last`. No error if there are none."""
+        chunk = log_chunks.c
         async with self._database.write() as connection:
-            await connection.execute(delete(log_chunks).where(log_chunks.c.build_id == build_id))
+            await connection.execute(delete(log_chunks).where(chunk.build_id == build_id, chunk.attempt <= last))
+
+    async def sizes(self) -> dict[int, int]:
+        """How many bytes of log there are of each build that has any, of all its attempts."""
+        chunk = log_chunks.c
+        query = select(chunk.build_id, func.sum(func.length(chunk.data)).label("size")).group_by(chunk.build_id)
+        async with self._database.read() as connection:
+            return {row.build_id: int(row.size) for row in await connection.execute(query)}
 
 
 def _append(connection: Connection, build_id: int, attempt: int, offset: int, data: bytes) -> None:

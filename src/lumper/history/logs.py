@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from abc import ABC, abstractmethod
@@ -41,8 +42,12 @@ class Logs(ABC):
         """Chunks of the log from `offset` to its present end."""
 
     @abstractmethod
-    async def delete(self, build_id: int) -> None:
-        """Remove all logs of a build. No error if there are none."""
+    async def delete(self, build_id: int, last: int) -> None:
+        """Remove the logs of a build's attempts up to `last`. No error if there are none."""
+
+    @abstractmethod
+    async def sizes(self) -> dict[int, int]:
+        """How many bytes of log there are of each build that has any, of all its attempts."""
 
     async def tail(self, build_id: int, attempt: int, limit: int) -> bytes:
         """Whole lines of at most the last `limit` bytes."""
@@ -116,14 +121,26 @@ class FolderLogs(Logs):
         except FileNotFoundError:
             return
 
-    async def delete(self, build_id: int) -> None:
-        """Remove all logs of a build. No error if there are none."""
-        folder = self._folder / str(build_id)
+    async def delete(self, build_id: int, last: int) -> None:
+        """Remove the logs of a build's attempts up to `last`. No error if there are none."""
 
         def remove() -> None:
-            for path in folder.glob("*.jsonl"):
-                path.unlink(missing_ok=True)
-            if folder.is_dir():
-                folder.rmdir()
+            for attempt in range(1, last + 1):
+                self._path(build_id, attempt).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a later attempt has a log there
+                (self._folder / str(build_id)).rmdir()
 
         await asyncio.to_thread(remove)
+
+    async def sizes(self) -> dict[int, int]:
+        """How many bytes of log there are of each build that has any, of all its attempts."""
+
+        def measure() -> dict[int, int]:
+            sizes: dict[int, int] = {}
+            for path in self._folder.glob("*/*.jsonl"):
+                with contextlib.suppress(FileNotFoundError, ValueError):
+                    build_id = int(path.parent.name)
+                    sizes[build_id] = sizes.get(build_id, 0) + path.stat().st_size
+            return sizes
+
+        return await asyncio.to_thread(measure)

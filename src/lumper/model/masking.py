@@ -29,7 +29,9 @@ _MOST_HELD = 256  # lines
 _MANY = 64  # first characters, from which on one expression is quicker than one search for each
 
 # What a terminal does not show as a character, and line ends, may stand within a secret (ECMA-48, section 5.4).
-_UNSEEN = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?|[\x00-\x08\n-\x1f\x7f]")
+_UNSEEN = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?|[\x00-\x08\n-\x1f\x7f]"
+)
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 
 
@@ -193,7 +195,8 @@ def _hide(text: str, intervals: list[tuple[int, int]], where: Sequence[int]) -> 
 
 def _positions(text: str) -> Sequence[int]:
     """Where each character that is seen stands in the text."""
-    where, at = [], 0
+    where: list[int] = []
+    at = 0
     for match in _UNSEEN.finditer(text):
         where += range(at, match.start())
         at = match.end()

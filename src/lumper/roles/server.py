@@ -27,6 +27,7 @@ from lumper.roles.base import consume, forever, supervise
 from lumper.roles.bases import Bases
 from lumper.roles.forge import ForgeDesk
 from lumper.roles.leader import lead
+from lumper.roles.log_keeper import LOGS_SECONDS, LogKeeper
 from lumper.roles.relay import relay
 from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
@@ -76,8 +77,10 @@ class Server:
         local: socket.socket | None = None,
         teller: Teller | None = None,
         attester: Attester | None = None,
+        keeper: LogKeeper | None = None,
     ) -> None:
         self._attester = attester
+        self._keeper = keeper
         self._teller = teller
         self._metrics = metrics
         self._triggers = triggers
@@ -146,6 +149,9 @@ class Server:
             periodic.append(("describe", _SIGN_SECONDS, self._attester.describe))
         for name, period, action in periodic:
             parts[name] = partial(lead, self._history.database, name, partial(forever, name, period, action))
+        if self._keeper is not None:
+            tidy = partial(forever, "logs", LOGS_SECONDS, self._keeper.tidy)
+            parts["logs"] = partial(lead, self._history.database, "logs", tidy)
         if self._teller is not None:
             parts["webhooks"] = self._teller.run
         if self._tls is not None:

@@ -38,7 +38,8 @@ class LogShipper:
 
     When the block is cancelled, what was not published yet is dropped: nobody waits for it. `size` is what was spooled,
     in bytes; `failure` is why the spool takes no more. `masker` hides secrets; behind `limit` bytes (0: there is none)
-    the log says that it is full and goes on with the steps alone. Raises StorageFull, StorageError when the spool cannot be made.
+    the log says that it is full and goes on with the steps alone. Raises StorageFull, StorageError when the spool
+    cannot be made.
     """
 
     def __init__(

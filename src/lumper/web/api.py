@@ -40,6 +40,7 @@ from lumper.model.rights import Action
 from lumper.model.scheduling import Wait
 from lumper.web.auth import Authenticator, actor_of, same_origin
 from lumper.web.incoming import MOST_BYTES, whole_body
+from lumper.web.log_lines import check_kept
 from lumper.web.openapi import describe
 from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.shapes import (
@@ -197,6 +198,7 @@ class Api:
         offset, follow = number(request, "offset", 0), flag(request, "follow")
         if not 1 <= attempt <= build.attempt:
             raise NotFound(f"Build {build.id} has no attempt {attempt}.", hint=f"It has {build.attempt}.")
+        await check_kept(self._history.logs, build)
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         await response.prepare(request)
         while True:

@@ -7,13 +7,26 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from lumper.errors import NotFound
 from lumper.history.logs import Logs
-from lumper.model.build import Output, Progress
+from lumper.model.build import Build, Output, Progress
 from lumper.model.log import from_line, render, to_line
 
 LONGEST = 256 * 1024  # bytes of one record; what is longer is cut for showing, never in the log itself
 _BATCH = 500  # lines rendered between two turns of the event loop
 _LONGEST_ESCAPE = 6  # characters of \u0000
+
+
+async def is_gone(logs: Logs, build: Build) -> bool:
+    """Whether the build has had a log that is not kept any more."""
+    return build.state.final and build.log_size > 0 and not await logs.size(build.id, build.attempt)
+
+
+async def check_kept(logs: Logs, build: Build) -> None:
+    """Raises NotFound if the build's log is not kept any more."""
+    if await is_gone(logs, build):
+        hint = "[log] keep_days and keep_bytes of the server say how long logs are kept; build it again for a new one."
+        raise NotFound(f"The log of build {build.id} is not kept any more.", hint=hint)
 
 
 async def whole_lines(logs: Logs, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:

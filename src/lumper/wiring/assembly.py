@@ -25,6 +25,7 @@ from lumper.metrics import Metrics
 from lumper.model.addresses import Network
 from lumper.model.image import private_tag
 from lumper.model.links import Links
+from lumper.model.log_keeping import LogLimits
 from lumper.model.people import Role
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
@@ -37,6 +38,7 @@ from lumper.registry.remote.lookup import Lookup
 from lumper.roles.bases import Bases
 from lumper.roles.deployer import Deployer
 from lumper.roles.forge import ForgeDesk
+from lumper.roles.log_keeper import LogKeeper
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
@@ -212,6 +214,11 @@ def assemble_worker(
         spool=folder.folder("spool"),
         log_limit=config.worker.log_size,
     )
+
+
+def assemble_log_keeper(config: Config, history: History) -> LogKeeper:
+    """What holds the logs of builds within their limits."""
+    return LogKeeper(history, LogLimits(timedelta(days=config.log.keep_days), config.log.keep_bytes))
 
 
 def assemble_mailer(config: Config, folder: DataFolder, broker: Broker, read_log: ReadLog) -> Mailer:

@@ -30,6 +30,7 @@ from lumper.wiring.assembly import (
     assemble_bases,
     assemble_deployer,
     assemble_desk,
+    assemble_log_keeper,
     assemble_mailer,
     assemble_teller,
     assemble_triggers,
@@ -84,6 +85,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             local=local,
             teller=assemble_teller(history, where.links, metrics),
             attester=Attester(history, registry, attestations, where.links),
+            keeper=assemble_log_keeper(config, history),
         )
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:

@@ -87,8 +87,12 @@ async def test_a_reader_wakes_when_the_log_grows(logs: Logs) -> None:
 async def test_the_logs_of_a_build_are_deleted_together(logs: Logs, tmp_path: Path) -> None:
     await logs.append(1, 1, 0, b"x\n")
     await logs.append(1, 2, 0, b"x\n")
-    await logs.delete(1)
-    await logs.delete(1)
+    assert await logs.sizes() == {1: 4}
+    await logs.delete(1, 1)
+    assert await logs.sizes() == {1: 2}
+    await logs.delete(1, 2)
+    await logs.delete(1, 2)
+    assert await logs.sizes() == {}
     assert await logs.size(1, 1) == await logs.size(1, 2) == 0
     if isinstance(logs, FolderLogs):
         assert list((tmp_path / "logs").iterdir()) == []

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from lumper.model.build import Output, Progress, Step, StepState
 from lumper.model.masking import LONGEST, MASK, Masker
 
-SECRET = "s3cr3t/To+ken&q\"uote=="
+SECRET = 's3cr3t/To+ken&q"uote=='
 
-secrets = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="*\x7f\xad"), min_size=4, max_size=40)
+secrets = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="*\x7f\xad"), min_size=4, max_size=40
+)
 
 
 def forms(secret: str) -> list[str]:
@@ -145,7 +147,9 @@ def test_of_a_long_secret_the_beginning_is_masked_and_that_is_told() -> None:
 def test_masking_is_quick() -> None:
     """20,000 lines a second even on a machine that does five other things; bench/log.py measures it."""
     masker = Masker(base64.b85encode(bytes([n, *range(24)])).decode() for n in range(10))
-    records: list[Progress] = [Output(1, 1, 0.0, f"[{n}] cc -O2 -c src/module_{n}.c -o build/module.o") for n in range(40_000)]
+    records: list[Progress] = [
+        Output(1, 1, 0.0, f"[{n}] cc -O2 -c src/module_{n}.c -o build/module.o") for n in range(40_000)
+    ]
     began = time.process_time()
     for at in range(0, len(records), 500):
         masker.feed(records[at : at + 500])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -70,10 +71,17 @@ class Bench:
         await self.broker.publish([message(payload, TOPIC, number)])
 
     @asynccontextmanager
-    async def at_work(self, builder: Builder | None = None, *, concurrency: int = 1) -> AsyncIterator[Ear]:
+    async def at_work(
+        self, builder: Builder | None = None, *, concurrency: int = 1, log_limit: int = 0
+    ) -> AsyncIterator[Ear]:
         """A worker at work, and an ear on what it says."""
         worker = Worker(
-            self.broker, builder or self.builder, name="w", concurrency=concurrency, spool=self.folder / "spool"
+            self.broker,
+            builder or self.builder,
+            name="w",
+            concurrency=concurrency,
+            spool=self.folder / "spool",
+            log_limit=log_limit,
         )
         async with listening(self.broker, EVENTS) as ear, running(worker.run()):
             yield ear
@@ -105,6 +113,33 @@ def printed(ear: Ear, build: int) -> str:
     """The log of a build as people read it."""
     log = "".join(chunk.data for chunk in ear.of(LogChunk) if chunk.build_id == build)
     return "\n".join(render(map(from_line, log.splitlines())))
+
+
+async def test_what_a_build_signs_in_with_is_masked_in_the_log_and_in_the_result(bench: Bench) -> None:
+    async def credentials(_: str) -> tuple[str, str]:
+        return "bot", "g1t/P4ssword"
+
+    basic = base64.b64encode(b"bot:g1t/P4ssword").decode()
+    lines = f"RUN echo g1t/P4ssword; echo {basic}; echo g1t%2FP4ssword\nRUN echo g1t/P4ssword >&2; exit 3\n"
+    await bench.give(bench.tag("v1.0.1", f"FROM scratch\n{lines}"))
+    async with bench.at_work(replace(bench.builder, git_credentials=credentials)) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    told = printed(ear, 1) + finished.result.error + finished.result.hint
+    assert "***" in printed(ear, 1)
+    assert "***" in finished.result.error
+    for form in ("g1t/P4ssword", basic, "g1t%2FP4ssword"):
+        assert form not in told
+
+
+async def test_a_log_that_is_too_long_says_so_and_tells_of_the_steps(bench: Bench) -> None:
+    lines = "RUN " + "; ".join(f"echo line {number} of many" for number in range(3000))
+    await bench.give(bench.tag("v1.0.1", f"FROM scratch\n{lines}\n"))
+    async with bench.at_work(log_limit=10_000) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED
+    assert "[the log is longer than 10,000 bytes" in printed(ear, 1)
+    assert "#1 line 2999 of many" not in printed(ear, 1)
+    assert "DONE" in printed(ear, 1).splitlines()[-1]
 
 
 async def test_a_build_is_told_from_its_beginning_to_its_end(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from lumper.history.store import History
 from lumper.model.build import Build, BuildState
 from lumper.model.people import PEOPLE
 from lumper.web.incoming import form_of
-from lumper.web.log_lines import text_of
+from lumper.web.log_lines import check_kept, is_gone, text_of
 from lumper.web.pages.formats import stations
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
 from lumper.web.projects import Starter
@@ -77,6 +77,7 @@ class BuildPages:
             line=stations(build, rollout),
             wait=(await self._history.builds.dispatch.waits()).get(build.id),
             attempt=_attempt(request, build),
+            gone=await is_gone(self._history.logs, build),
         )
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
@@ -102,6 +103,7 @@ class BuildPages:
         """The log as plain text."""
         build = await self._build(request)
         attempt = _attempt(request, build)
+        await check_kept(self._history.logs, build)
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(request)
         async for part in text_of(self._history.logs, build.id, attempt):

@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.build.engines.buildkit.progress import LINE_LIMIT, ProgressReader, collect
+from lumper.build.engines.buildkit.progress import CLIPPED, LINE_LIMIT, ProgressReader, collect
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog, VertexWarning
 from lumper.model.build import Output, Progress, Step, StepState
 
@@ -167,10 +167,11 @@ def test_output_of_an_unknown_step_is_not_lost() -> None:
     assert Output(1, 1, 1.5, "boo") in told
 
 
-def test_the_notice_of_a_clipped_log_passes_as_a_line() -> None:
+def test_behind_the_notice_of_a_clipped_log_stands_what_can_be_done() -> None:
     notice = b"[output clipped, log limit 2MiB reached]\n"
 
-    assert lines(log("run", b"half a li\n" + notice)) == ["half a li", notice.decode().strip()]
+    assert lines(log("run", b"half a li\n" + notice)) == ["half a li", notice.decode().strip(), CLIPPED]
+    assert lines(log("run", b"[output clipped, log reached]\n")) == ["[output clipped, log reached]"]
 
 
 def test_a_line_without_end_is_told_in_pieces_that_add_up() -> None:

@@ -20,6 +20,15 @@ LINE_LIMIT = 1024 * 1024
 _CANCELLED = re.compile(r"context cancell?ed$")
 
 
+# BuildKit util/progress/logs: how it ends what it tells of a step that prints much or fast.
+_CLIPPED = re.compile(r"\[output clipped, log (?:limit|speed) [^]]{1,40} reached\]$")
+CLIPPED = (
+    "The engine itself has left out lines of this step. Start it with BUILDKIT_STEP_LOG_MAX_SIZE=-1 and"
+    " BUILDKIT_STEP_LOG_MAX_SPEED=-1 in its environment, and it tells all of them."
+)
+"""What the log says behind such a line, in Lumper's own words."""
+
+
 @dataclass
 class _Known:
     """A vertex of BuildKit's graph. `number` is 0 until the step has something to tell."""
@@ -131,6 +140,8 @@ class ProgressReader:
 
     def _line(self, known: _Known, stream: int, at: float, text: str) -> None:
         self._report(Output(known.number, stream, at, text))
+        if text.endswith("reached]") and _CLIPPED.search(text):
+            self._report(Output(known.number, 0, at, CLIPPED))
 
 
 def seconds(timestamp: Timestamp) -> float:

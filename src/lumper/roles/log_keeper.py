@@ -1,0 +1,35 @@
+"""Removes the logs of builds that the limits do not keep; never one of a build that has not ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+
+from lumper.history.store import History
+from lumper.model.log_keeping import LogLimits, surplus
+
+log = structlog.get_logger(__name__)
+
+LOGS_SECONDS = 3600.0  # between two looks
+
+
+class LogKeeper:
+    """Holds all logs together within the limits."""
+
+    def __init__(self, history: History, limits: LogLimits) -> None:
+        self._history = history
+        self._limits = limits
+
+    async def tidy(self) -> int:
+        """Remove what is too much; how many builds have lost their log."""
+        if not self._limits.age and not self._limits.size:
+            return 0
+        sizes = await self._history.logs.sizes()
+        ended = await self._history.builds.ended(sizes)
+        gone = surplus(ended, sum(sizes.values()), datetime.now(UTC), self._limits)
+        for one in gone:
+            await self._history.logs.delete(one.build_id, one.attempt)
+        if gone:
+            log.info("old logs were removed", action="logs.tidy", count=len(gone), freed=sum(one.size for one in gone))
+        return len(gone)
