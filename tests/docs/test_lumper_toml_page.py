@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from lumper.build.recipe import parse_recipes
-from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable
+from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable, SourceTable
 from lumper.build.recipe_schema import recipe_schema
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
@@ -23,7 +23,13 @@ def section(title: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("title", "table"), [("[build]", BuildTable), ("[deploy]", DeployTable), ("[deploy.health]", HealthTable)]
+    ("title", "table"),
+    [
+        ("[source]", SourceTable),
+        ("[build]", BuildTable),
+        ("[deploy]", DeployTable),
+        ("[deploy.health]", HealthTable),
+    ],
 )
 def test_the_page_explains_every_key_and_no_other(title: str, table: type[BaseModel]) -> None:
     keys = set(table.model_fields) - ({"health"} if table is DeployTable else set())
@@ -33,7 +39,7 @@ def test_the_page_explains_every_key_and_no_other(title: str, table: type[BaseMo
 def test_the_example_is_accepted_and_uses_every_key() -> None:
     example = PAGE.split("```toml\n")[1].split("```")[0]
     parse_recipes(example.encode(), "owner/app")
-    for table in (BuildTable, DeployTable, HealthTable):
+    for table in (SourceTable, BuildTable, DeployTable, HealthTable):
         for key in table.model_fields.keys() - {"image"}:  # that goes with [image.NAME], as the other example shows
             assert re.search(rf"(?m)^{key} = |^\[deploy\.{key}\]", example)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
+from lumper.build.checkout import CheckoutRequest, Mirrors
+from lumper.build.contents import Checkout
 from lumper.build.objects import OutsideTree
 from lumper.errors import DockerfileMissing, RecipeError, SourceError
 from parts.git_repository import Repository

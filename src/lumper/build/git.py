@@ -259,10 +259,27 @@ class Git:
         finally:
             await running.stop()
 
-    async def run(self, mirror: Path, *arguments: str, extra: Mapping[str, str] | None = None) -> bytes:
-        """The standard output of a short command. Raises SourceError with git's own words if it fails."""
-        async with self.start(mirror, *arguments, stdout=asyncio.subprocess.PIPE, extra=extra) as running:
+    async def run(
+        self,
+        mirror: Path,
+        *arguments: str,
+        extra: Mapping[str, str] | None = None,
+        stdin: int = asyncio.subprocess.DEVNULL,
+        data: bytes | None = None,
+    ) -> bytes:
+        """The standard output of a short command, which gets the open file `stdin` or reads all of `data` first.
+
+        Raises SourceError with git's own words if it fails.
+        """
+        pipe = asyncio.subprocess.PIPE
+        source = stdin if data is None else pipe
+        async with self.start(mirror, *arguments, stdin=source, stdout=pipe, extra=extra) as running:
             assert running.process.stdout is not None  # noqa: S101 (for the type checker)
+            if running.process.stdin is not None and data is not None:
+                with contextlib.suppress(ConnectionError):  # its end tells more
+                    running.process.stdin.write(data)
+                    await running.process.stdin.drain()
+                running.process.stdin.close()
             output = await running.process.stdout.read()
             finished = await running.finished()
         if finished.code:

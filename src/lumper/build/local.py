@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
+from lumper.build.checkout import CheckoutRequest, Mirrors
+from lumper.build.contents import Checkout
 from lumper.build.plan import plan_build
 from lumper.build.port import Engine, Report
 from lumper.build.recipe import RECIPE_FILE, Recipe, read_recipes
@@ -40,7 +41,9 @@ async def build_here(
     identity = hashlib.sha256(str(here.root).encode()).hexdigest()[:20]
     request = CheckoutRequest(identity, str(here.root), local=True, ref=here.ref, commit=here.commit)
     async with mirrors.checkout(request) as checkout:
-        recipes = (await read_recipes(checkout, here.root.name)).recipes
+        found = await read_recipes(checkout, here.root.name)
+        await checkout.complete(found.source, lambda _: None)
+        recipes = found.recipes
         known = {recipe.name: recipe for recipe in recipes}
         if unknown := [name for name in names if name not in known]:
             there = ", ".join(name for name in known if name) or "none with a name"

@@ -97,7 +97,7 @@ class Mirror:
         )
         loop = asyncio.get_running_loop()
         end = loop.time() + self._timeout
-        before = await asyncio.to_thread(self._size)
+        before = await asyncio.to_thread(self.size)
         async with self._git.start(self.path, *arguments, access=access, keep_open=(lock.fd,)) as running:
             lock.note(running.process.pid)
             while (finished := await running.wait(_LOOK_EVERY)) is None:
@@ -109,7 +109,7 @@ class Mirror:
         return finished
 
     async def _checked_size(self, url: str) -> int:
-        size = await asyncio.to_thread(self._size)
+        size = await asyncio.to_thread(self.size)
         if size > self._max_bytes:
             raise CheckoutTooLarge(f"{url} has more than the {self._max_bytes >> 20} MiB that are allowed.")
         return size
@@ -154,7 +154,7 @@ class Mirror:
         self.path.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 
-    def _size(self) -> int:
+    def size(self) -> int:
         """The bytes of all packs and loose objects."""
         return sum(_sizes(self.path / "objects"))
 

@@ -40,11 +40,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Entry:
-    """A name in a tree. `trail` has the paths that were gone through to it: its own last, links before."""
+    """A name in a tree. `mode` is as git writes it.
+
+    `trail` has the paths that were gone through to it: its own last, links before.
+    """
 
     kind: Kind
     id: str
     trail: tuple[str, ...] = ()
+    mode: bytes = b""
 
     @property
     def path(self) -> str:
@@ -71,10 +75,14 @@ class OutsideTree(SourceError):
 
 
 class Objects:
-    """Reads objects. Use as a context manager; calls may come from several tasks."""
+    """Reads objects; `environment` may name more places that have some.
 
-    def __init__(self, git: Git, mirror: Path) -> None:
+    Use as a context manager; calls may come from several tasks.
+    """
+
+    def __init__(self, git: Git, mirror: Path, environment: Mapping[str, str] | None = None) -> None:
         self._git = git
+        self._environment = environment
         self._mirror = mirror
         self._stack = AsyncExitStack()
         self._lock = asyncio.Lock()
@@ -85,6 +93,11 @@ class Objects:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the process; another one starts if something is asked for again."""
+        self._process = None
         await self._stack.aclose()
 
     async def get(self, name: str, limit: int = OBJECT_LIMIT) -> tuple[str, str, bytes] | None:
@@ -123,7 +136,7 @@ class Objects:
 
     async def _start(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
-        start = self._git.start(self._mirror, "cat-file", "--batch", stdin=pipe, stdout=pipe)
+        start = self._git.start(self._mirror, "cat-file", "--batch", stdin=pipe, stdout=pipe, extra=self._environment)
         self._running = await self._stack.enter_async_context(start)
         self._process = self._running.process
         return self._process
@@ -209,7 +222,7 @@ def parse_tree(content: bytes, id_size: int) -> Mapping[str, Entry]:
             raise MirrorDamaged("A tree of the repository is cut off.")
         name = content[space + 1 : end].decode("utf-8", "surrogateescape")
         object_id = content[end + 1 : end + 1 + id_size].hex()
-        entries[name] = Entry(_kind(content[position:space]), object_id)
+        entries[name] = Entry(_kind(content[position:space]), object_id, mode=content[position:space].lstrip(b"0"))
         position = end + 1 + id_size
     return entries
 

@@ -23,9 +23,11 @@ from lumper.build.recipe_file import (
     ImageTable,
     OnTable,
     RecipeFile,
+    SourceTable,
     TagTable,
 )
 from lumper.build.tag_templates import Flavor, Template
+from lumper.build.whole import Wanted
 from lumper.errors import Problem, RecipeError, SourceError
 from lumper.model.deployment import Health, Service
 from lumper.toml_lines import locate
@@ -83,6 +85,7 @@ class Recipes:
 
     recipes: tuple[Recipe, ...]
     conditions: Conditions = field(default_factory=Conditions)
+    source: Wanted = field(default_factory=Wanted)
 
     @property
     def several(self) -> bool:
@@ -131,8 +134,9 @@ def parse_recipes(content: bytes, project: str) -> Recipes:
         raise RecipeError(RECIPE_FILE, tuple(problems)) from exc
     service = _service(file.deploy, project) if file.deploy is not None else None
     common = _conditions(file.on)
+    source = Wanted(file.source.submodules, file.source.lfs)
     if not file.image:
-        return Recipes((_recipe(file.build, common, service),), common)
+        return Recipes((_recipe(file.build, common, service),), common, source)
     deployed = file.deploy.image if file.deploy is not None else ""
     several = (
         replace(
@@ -142,7 +146,7 @@ def parse_recipes(content: bytes, project: str) -> Recipes:
         )
         for name, table in file.image.items()
     )
-    return Recipes(tuple(several), common)
+    return Recipes(tuple(several), common, source)
 
 
 def _conditions(table: OnTable) -> Conditions:
@@ -245,6 +249,7 @@ def _unknown(keys: Sequence[str]) -> str:
 def _tables() -> dict[str, Mapping[str, object]]:
     models: dict[str, type[BaseModel]] = {
         "": RecipeFile,
+        "source": SourceTable,
         "build": BuildTable,
         "build.flavor": FlavorTable,
         "build.tags.*": TagTable,

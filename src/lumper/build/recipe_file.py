@@ -296,9 +296,17 @@ class DeployTable(Table):
         return self
 
 
+class SourceTable(Table):
+    """`[source]`: what is fetched besides the commit itself."""
+
+    submodules: bool = False
+    lfs: bool = False
+
+
 class RecipeFile(Table):
     """The whole file. Without `[deploy]` nothing is run."""
 
+    source: SourceTable = SourceTable()
     build: BuildTable = BuildTable()
     image: Annotated[dict[Annotated[str, AfterValidator(_image_name)], ImageTable], Field(max_length=50)] = {}
     on: OnTable = OnTable()

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from lumper.build.checkout import Checkout, CheckoutRequest, Mirrors
+from lumper.build.checkout import CheckoutRequest, Mirrors
+from lumper.build.contents import Checkout
 from lumper.build.plan import base_of, parameters, plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
@@ -17,6 +18,7 @@ from lumper.build.recipe import Conditions, Recipe, Recipes, read_recipes
 from lumper.build.silence import Listener
 from lumper.build.skip import asks_to_skip, unwanted
 from lumper.build.tag_templates import Moment, wanted_tags
+from lumper.build.whole import Wanted
 from lumper.errors import BuildTimeout, EngineError, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
@@ -91,6 +93,7 @@ class _Attempt:
                         await self._split(recipes, checkout)
                         return
                     recipe = recipes.named(self._job.recipe)
+                    await self._complete(checkout, recipes.source, recipe.context)
                     request = await plan_build(self._job, recipe, checkout, self._builder.registry)
                     if await self._skips(
                         await self._unwanted(recipe.conditions, checkout) or self._untagged(recipe), checkout
@@ -160,7 +163,7 @@ class _Attempt:
     async def _skips(self, why: str, checkout: Checkout) -> bool:
         """Whether there is a reason not to build; then that is the result."""
         if why:
-            self._report(Output(CHECKOUT_STEP, 0, time.time(), f"skipped: {why}"))
+            self._say(f"skipped: {why}")
             self._step(CHECKOUT_STEP, self._name, StepState.DONE)
             self.result = replace(
                 self.result, outcome=Outcome.SKIPPED, error=why, commit=checkout.commit, author=checkout.author
@@ -169,8 +172,13 @@ class _Attempt:
 
     async def _recipes(self, checkout: Checkout) -> Recipes:
         self.result = replace(self.result, commit=checkout.commit, author=checkout.author)
-        self._report(Output(CHECKOUT_STEP, 0, time.time(), f"commit {checkout.commit} by {checkout.author}"))
+        self._say(f"commit {checkout.commit} by {checkout.author}")
         return await read_recipes(checkout, self._job.project)
+
+    async def _complete(self, checkout: Checkout, wanted: Wanted, context: str) -> None:
+        await checkout.complete(wanted, self._say)
+        for line in await checkout.left_out(context):
+            self._say(line)
 
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
         engine = self._builder.engine
@@ -202,6 +210,9 @@ class _Attempt:
         if isinstance(record, Step) and (base := base_of(record.name)):
             self._bases[base.name] = base
         self._tell(record)
+
+    def _say(self, line: str) -> None:
+        self._report(Output(CHECKOUT_STEP, 0, time.time(), line))
 
     def _step(self, number: int, name: str, state: StepState, error: str = "") -> None:
         self._report(Step(number, name, state, time.time(), error))

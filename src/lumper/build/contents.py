@@ -1,0 +1,260 @@
+"""What a commit holds: single files, and its build context as a tar stream."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
+
+import structlog
+
+from lumper.build.dockerignore import IGNORE_LIMIT, parse_dockerignore
+from lumper.build.git import CHUNK, Git, last_words
+from lumper.build.lfs import find_pointers, uses_lfs
+from lumper.build.mirror import Mirror
+from lumper.build.objects import Commit, Entry, Kind, Objects, OutsideTree, printable_path
+from lumper.build.tarstream import filtered
+from lumper.build.whole import Wanted, Whole
+from lumper.errors import DockerfileMissing, MirrorDamaged, SourceError
+from lumper.model.source import Person, is_commit
+
+log = structlog.get_logger(__name__)
+
+Complete = Callable[[str, Wanted, Callable[[str], None]], Awaitable[Whole]]
+"""From a tree to one with what is wanted besides; the last is told lines for the log."""
+
+
+class Checkout:
+    """A commit that lies in the mirror. Paths are relative to the root of the repository, with `/`."""
+
+    def __init__(
+        self,
+        git: Git,
+        mirror: Mirror,
+        objects: Objects,
+        commit: Commit,
+        fetch: Callable[[str], Awaitable[None]],
+        complete: Complete,
+    ) -> None:
+        self._git = git
+        self._fetch = fetch
+        self._put_together = complete
+        self._mirror = mirror
+        self._mirrors: tuple[Mirror, ...] = (mirror,)
+        self._tree = commit.tree
+        self._environment: Mapping[str, str] = {}
+        self._objects = objects
+        self._commit = commit
+        self._streams: list[AsyncGenerator[bytes]] = []
+
+    @property
+    def commit(self) -> str:
+        """The commit's id."""
+        return self._commit.id
+
+    @property
+    def author(self) -> Person:
+        """Who wrote it."""
+        return self._commit.author
+
+    @property
+    def committed_at(self) -> datetime:
+        """When it was committed, in UTC."""
+        return self._commit.committed_at
+
+    @property
+    def subject(self) -> str:
+        """The first paragraph of its message, on one line."""
+        return self._commit.subject
+
+    @property
+    def message(self) -> str:
+        """The begin of its message."""
+        return self._commit.message
+
+    async def complete(self, wanted: Wanted, tell: Callable[[str], None]) -> None:
+        """Have submodules and LFS files in the tree from now on, where they are wanted; `tell` gets lines for the log.
+
+        Raises SourceError of every kind, StorageError.
+        """
+        if not wanted.submodules and not wanted.lfs:
+            return
+        whole = await self._put_together(self._commit.tree, wanted, tell)
+        self._tree, self._mirrors = whole.tree, whole.mirrors
+        others = os.pathsep.join(f'"{mirror.path}/objects"' for mirror in whole.mirrors[1:])
+        self._environment = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": others} if others else {}
+        await self._objects.close()
+        self._objects = Objects(self._git, self._mirror.path, self._environment)
+
+    async def left_out(self, context: str) -> list[str]:
+        """What of the context is not there, as lines for the log: files of Git LFS that are only their pointers."""
+        tree = await self._context(context)
+        if not await uses_lfs(self._objects, self._tree):
+            return []
+        found = await find_pointers(self._objects, self._git, self._mirror.path, tree, self._environment)
+        if not found:
+            return []
+        first = ", ".join(printable_path(path) for path, _, _ in found[:3])
+        return [
+            f"{len(found)} files of Git LFS are only their pointers ({first}, …): set [source] lfs = true to fetch them"
+        ]
+
+    async def changed_since(self, before: str) -> list[str] | None:
+        """The files that differ from what this commit of the repository had; None where that cannot be told.
+
+        It is fetched if need be, alone; some servers do not give out a commit that no ref points at.
+        """
+        if not is_commit(before):
+            return None
+        try:
+            await self._fetch(before)
+            output = await self._git.run(
+                self._mirror.path, "diff-tree", "-r", "-z", "--name-only", "--no-renames", before, self.commit
+            )
+        except SourceError as exc:
+            log.info("what has changed is not known", action="checkout.changed", before=before, error=str(exc))
+            return None
+        return [name.decode("utf-8", "replace") for name in output.split(b"\0") if name]
+
+    async def exists(self, path: str) -> bool:
+        """Whether there is a file at `path`. Raises OutsideTree if a link leaves the repository."""
+        entry = await self._find(self._tree, path)
+        return entry is not None and entry.kind is Kind.FILE
+
+    async def read(self, path: str, limit: int) -> bytes | None:
+        """A file, after symbolic links; None if there is none.
+
+        Raises OutsideTree if a link leaves the repository, SourceError if the file is larger than `limit` bytes.
+        """
+        return await self._read(self._tree, path, limit)
+
+    async def dockerfile(self, context: str, dockerfile: str) -> Entry:
+        """The Dockerfile, whose path is relative to the context. Raises DockerfileMissing with the place looked at."""
+        shown = printable_path(dockerfile if context in ("", ".") else f"{context}/{dockerfile}")
+        tree = await self._context(context)
+        try:
+            entry = await self._find(tree, dockerfile)
+        except OutsideTree as exc:
+            raise DockerfileMissing(f"{shown} is not a file of the build context: {exc}", hint=exc.hint) from exc
+        if entry is None:
+            raise DockerfileMissing(f"There is no {shown} at commit {self.commit[:12]}.")
+        if entry.kind is not Kind.FILE:
+            raise DockerfileMissing(f"{shown} at commit {self.commit[:12]} is a {entry.kind.value}, not a file.")
+        return entry
+
+    def archive(self, context: str = ".", dockerfile: str = "Dockerfile") -> AsyncIterator[bytes]:
+        """A tar stream of the context folder, in chunks of about 1 MiB, without what its ignore file names.
+
+        `<dockerfile>.dockerignore` wins over `.dockerignore`; both and the Dockerfile are always in the stream.
+        Reading raises DockerfileMissing, RecipeError (the ignore file is wrong), SourceError.
+        """
+        stream = self._archive(context, dockerfile)
+        self._streams.append(stream)
+        return stream
+
+    async def close(self) -> None:
+        """End archives that were not read to their end."""
+        for stream in self._streams:
+            await stream.aclose()
+        await self._objects.close()
+
+    async def _archive(self, context: str, dockerfile: str) -> AsyncGenerator[bytes]:
+        tree = await self._context(context)
+        entry = await self.dockerfile(context, dockerfile)
+        name, patterns = await self._ignore_file(tree, dockerfile)
+        chunks = self._tar(await self._tar_of(tree))
+        stream = chunks
+        if patterns is not None:
+            stream = filtered(chunks, parse_dockerignore(patterns, name=name), always={*entry.trail, name})
+        try:
+            async for chunk in stream:
+                yield chunk
+        finally:
+            await stream.aclose()
+            await chunks.aclose()
+
+    async def _context(self, context: str) -> str:
+        try:
+            entry = await self._find(self._tree, context)
+        except OutsideTree as exc:
+            raise DockerfileMissing(f"The build context is outside of the repository: {exc}", hint=exc.hint) from exc
+        if entry is None or entry.kind is not Kind.FOLDER:
+            hint = "Set [build] context in lumper.toml to a folder of the repository."
+            text = f"There is no folder {printable_path(context)} at commit {self.commit[:12]} to build."
+            raise DockerfileMissing(text, hint=hint)
+        return entry.id
+
+    async def _ignore_file(self, tree: str, dockerfile: str) -> tuple[str, bytes | None]:
+        for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
+            content = await self._read(tree, name, IGNORE_LIMIT)
+            if content is not None:
+                return name, content
+        return "", None
+
+    async def _find(self, tree: str, path: str) -> Entry | None:
+        try:
+            return await self._objects.find(tree, path)
+        except MirrorDamaged:
+            await self._damaged()
+            raise
+
+    async def _read(self, tree: str, path: str, limit: int) -> bytes | None:
+        entry = await self._find(tree, path)
+        if entry is None or entry.kind is not Kind.FILE:
+            return None
+        try:
+            found = await self._objects.get(entry.id, limit)
+        except MirrorDamaged:
+            await self._damaged()
+            raise
+        except SourceError as exc:
+            raise SourceError(f"{printable_path(path)} is larger than the {limit} bytes that are read.") from exc
+        if found is None:
+            await self._damaged()
+            raise MirrorDamaged(f"{printable_path(path)} is not in the mirror.")
+        return found[2]
+
+    async def _damaged(self) -> None:
+        for mirror in self._mirrors:
+            await asyncio.to_thread(mirror.mark_damaged)
+
+    async def _tar_of(self, tree: str) -> str:
+        """The object to archive: a commit, because git gives files of a bare tree the time of the day.
+
+        For a folder that is a commit made up for it, always the same one for the same folder and commit.
+        """
+        if tree == self._commit.tree:
+            return self._commit.id
+        when = f"{max(0, int(self.committed_at.timestamp()))} +0000"
+        who = {"NAME": "Lumper", "EMAIL": "lumper@localhost", "DATE": when}
+        extra = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+        output = await self._git.run(
+            self._mirror.path, "commit-tree", "-m", "context", tree, extra=extra | dict(self._environment)
+        )
+        return output.decode("ascii").strip()
+
+    async def _tar(self, commit: str) -> AsyncGenerator[bytes]:
+        pipe = asyncio.subprocess.PIPE
+        arguments = ("archive", "--format=tar", commit)
+        async with self._git.start(self._mirror.path, *arguments, stdout=pipe, extra=self._environment) as running:
+            assert running.process.stdout is not None  # noqa: S101 (for the type checker)
+            while chunk := await _filled(running.process.stdout):
+                yield chunk
+            finished = await running.finished()
+        if "invalid path" in finished.words:
+            hint = "No file may be called `.git`, `.` or `..`."
+            raise SourceError(f"git refuses to build this commit: {last_words(finished.words)}.", hint=hint)
+        if finished.code:
+            await self._damaged()
+            raise MirrorDamaged(f"The commit {self.commit} cannot be read whole: {last_words(finished.words)}")
+
+
+async def _filled(stream: asyncio.StreamReader) -> bytes:
+    """About 1 MiB, or what is left."""
+    parts: list[bytes] = []
+    size = 0
+    while size < CHUNK and (part := await stream.read(CHUNK - size)):
+        parts.append(part)
+        size += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
