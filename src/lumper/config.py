@@ -88,6 +88,8 @@ Seconds = Annotated[float, Field(gt=0)]
 Hosts = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9*._:/-]{1,255}$")], ...], BeforeValidator(_parts)]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._=-]{1,60}$")]
 Labels = Annotated[tuple[Label, ...], BeforeValidator(_parts)]
+Frontend = Annotated[str, Field(pattern=r"^[A-Za-z0-9*._:/-]{1,255}$")]
+Entitlement = Literal["network.host", "security.insecure", "device"]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
 
 
@@ -196,6 +198,8 @@ class WorkerConfig(Section):
     push_timeout: Seconds = 3600.0
     silence_timeout: float = Field(default=0.0, ge=0)
     log_size: SizeOrNone = 1 << 30
+    frontends: Annotated[tuple[Frontend, ...], BeforeValidator(_parts)] = ("docker/dockerfile",)
+    entitlements: Annotated[tuple[Entitlement, ...], BeforeValidator(_parts)] = ()
 
 
 class GitConfig(Section):

@@ -22,7 +22,8 @@
     │   └── OutOfTurn               (temporary)
     ├── EngineError                 what executes a Dockerfile
     │   ├── EngineUnavailable       (temporary)
-    │   ├── BuildFailed · DockerfileMissing · BuildTimeout
+    │   ├── BuildFailed · DockerfileMissing · BuildTimeout · BuildRefused
+    │   │   └── FrontendUnavailable
     │   └── PushFailed
     │       └── PushRefused
     ├── StorageError                where blobs and logs are kept
@@ -290,6 +291,21 @@ class BuildFailed(EngineError):
         self.step = step
         self.exit_code = exit_code
         super().__init__(message, hint=hint)
+
+
+class FrontendUnavailable(BuildFailed):
+    """The syntax image of the Dockerfile cannot be fetched."""
+
+    default_hint = (
+        "The line `# syntax=` of the Dockerfile asks for it. Remove that line: the engine has a parser of its own. "
+        "Or let the engine reach the image's registry."
+    )
+
+
+class BuildRefused(EngineError):
+    """The Dockerfile asks for more than this worker grants."""
+
+    default_hint = "The operator may grant it: [worker] frontends and entitlements."
 
 
 class BuildTimeout(EngineError):

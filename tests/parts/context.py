@@ -14,8 +14,10 @@ BASE = "FROM scratch\nCOPY busybox /bin/sh\n"
 """The beginning of a Dockerfile whose RUN lines are executed by busybox."""
 
 
-def context_tar(files: Mapping[str, bytes | str], busybox: bool = True) -> bytes:
-    """A tar archive with these files, the same bytes for the same files. `busybox` lies at its root."""
+def context_tar(
+    files: Mapping[str, bytes | str], busybox: bool = True, links: Mapping[str, str] | None = None
+) -> bytes:
+    """A tar archive with these files and symbolic links, the same bytes for the same. `busybox` lies at its root."""
     contents = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
     if busybox:
         contents["busybox"] = _busybox()
@@ -25,6 +27,10 @@ def context_tar(files: Mapping[str, bytes | str], busybox: bool = True) -> bytes
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o755 if name == "busybox" else 0o644
             archive.addfile(entry, io.BytesIO(data))
+        for name, target in sorted((links or {}).items()):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            archive.addfile(entry)
     return tar.getvalue()
 
 

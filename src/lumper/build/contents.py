@@ -143,6 +143,12 @@ class Checkout:
             raise DockerfileMissing(f"{shown} at commit {self.commit[:12]} is a {entry.kind.value}, not a file.")
         return entry
 
+    async def dockerfile_text(self, context: str, dockerfile: str) -> bytes:
+        """What the Dockerfile says. Raises DockerfileMissing, SourceError."""
+        entry = await self.dockerfile(context, dockerfile)
+        found = await self._objects.get(entry.id)
+        return found[2] if found else b""
+
     def archive(self, context: str = ".", dockerfile: str = "Dockerfile") -> AsyncIterator[bytes]:
         """A tar stream of the context folder, in chunks of about 1 MiB, without what its ignore file names.
 

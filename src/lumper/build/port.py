@@ -23,7 +23,8 @@ class BuildRequest:
     """What to build. `image` is the full name with tag under which the engine keeps the result for `push`.
 
     `dockerfile` is relative to the root of the context. `pull`: ask for base images anew, also for those that the
-    engine has.
+    engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for it; without
+    one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights.
     """
 
     id: str
@@ -34,6 +35,8 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     no_cache: bool = False
     pull: bool = False
+    frontend: str = ""
+    entitlements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Engine(Protocol):
 
         Step numbers go up from 1 in the order in which steps are first seen. When the awaiting task is cancelled, the
         program that a RUN step executes is gone before this returns.
-        Raises BuildFailed (with step and exit code), DockerfileMissing, EngineUnavailable.
+        Raises BuildFailed (with step and exit code), FrontendUnavailable, BuildRefused, DockerfileMissing,
+        EngineUnavailable.
         """
 
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
+from lumper.build.grants import Grants, is_official
 from lumper.build.plan import base_of, parameters, plan_build
 from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
@@ -19,7 +20,7 @@ from lumper.build.silence import Listener
 from lumper.build.skip import asks_to_skip, unwanted
 from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.build.whole import Wanted
-from lumper.errors import BuildTimeout, EngineError, LumperError
+from lumper.errors import BuildTimeout, EngineError, FrontendUnavailable, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
@@ -32,6 +33,7 @@ RegistryLogin = Callable[[int, int], Awaitable[Login]]
 """From a build's id and its attempt to what that attempt pushes with."""
 
 CHECKOUT_STEP = 0  # the engine numbers its own steps from 1
+SECOND_BUILD = 2000  # steps of a build without the syntax image are numbered from here
 FAILURE_STEP = 9999  # tells an error that no step of the engine's told
 
 
@@ -47,6 +49,7 @@ class Builder:
     timeout: float
     push_timeout: float = 3600.0
     silence: float = 0.0
+    grants: Grants = field(default_factory=Grants)
 
     async def run(self, job: BuildJob, report: Report, masker: Masker) -> Result:
         """Do the whole attempt; every error ends up in the result. Cancelling the task cancels the work.
@@ -94,7 +97,7 @@ class _Attempt:
                         return
                     recipe = recipes.named(self._job.recipe)
                     await self._complete(checkout, recipes.source, recipe.context)
-                    request = await plan_build(self._job, recipe, checkout, self._builder.registry)
+                    request = await self._request(recipe, checkout)
                     if await self._skips(
                         await self._unwanted(recipe.conditions, checkout) or self._untagged(recipe), checkout
                     ):
@@ -180,19 +183,42 @@ class _Attempt:
         for line in await checkout.left_out(context):
             self._say(line)
 
+    async def _request(self, recipe: Recipe, checkout: Checkout) -> BuildRequest:
+        request = await plan_build(self._job, recipe, checkout, self._builder.registry)
+        dockerfile = await checkout.dockerfile_text(recipe.context, recipe.dockerfile)
+        return self._builder.grants.granted(request, dockerfile)
+
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
         engine = self._builder.engine
         try:
             with self._stage("build"):
-                listener = Listener(self._report)
-                archive = checkout.archive(recipe.context, request.dockerfile)
-                await listener.attend(engine.build(request, archive, listener.report), self._builder.silence)
+                await self._build(request, recipe, checkout)
             with self._stage("push"):
                 timeout = self._builder.push_timeout
                 return await push_image(engine, request.image, self._login, self._report, timeout=timeout)
         finally:  # also after a build that was cancelled just when the engine had given the name
             with contextlib.suppress(EngineError):  # a name that stays is swept at the worker's next start
                 await engine.remove(request.image)
+
+    async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
+        """Build; if the parser that every engine has some version of cannot be fetched, by that of the engine."""
+        try:
+            await self._attend(request, recipe, checkout, self._report)
+        except FrontendUnavailable as exc:
+            if not is_official(request.frontend):
+                raise
+            self._say(
+                f"{exc.message} The engine's own parser takes its place; it may not know the newest instructions."
+            )
+            await self._attend(replace(request, frontend=""), recipe, checkout, self._report_again)
+
+    async def _attend(self, request: BuildRequest, recipe: Recipe, checkout: Checkout, report: Report) -> None:
+        listener = Listener(report)
+        archive = checkout.archive(recipe.context, request.dockerfile)
+        await listener.attend(self._builder.engine.build(request, archive, listener.report), self._builder.silence)
+
+    def _report_again(self, record: Progress) -> None:
+        self._report(replace(record, number=record.number + SECOND_BUILD))
 
     async def _login(self) -> Login:
         login = await self._builder.login(self._job.build_id, self._job.attempt)

@@ -10,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from lumper.build.checkout import Limits, Mirrors
+from lumper.build.grants import Grants
 from lumper.build.port import Login as EngineLogin
 from lumper.build.reach import Reach
 from lumper.build.remotes import Remotes
@@ -204,6 +205,7 @@ def assemble_worker(
         config.worker.build_timeout,
         config.worker.push_timeout,
         config.worker.silence_timeout,
+        Grants(config.worker.frontends, config.worker.entitlements),
     )
     return Worker(
         broker,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.build.engines.buildkit.errors import build_error, is_lost, push_error, reason
-from lumper.errors import BuildFailed, DockerfileMissing, EngineError, PushFailed
+from lumper.errors import BuildFailed, BuildRefused, DockerfileMissing, EngineError, PushFailed
 from lumper.model.build import Step, StepState
 
 NO_HOST = (
@@ -188,3 +188,20 @@ def test_a_push_that_fails_has_a_hint(text: str, hint: str) -> None:
     assert isinstance(error, PushFailed)
     assert error.message == f"registry.test/app:1 was not pushed: {text}."
     assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("failed to solve: network.host is not allowed", "network.host"),
+        ("failed to solve with frontend dockerfile.v0: rpc error: code = Unknown "
+         "desc = failed to build LLB: security.insecure is not allowed", "security.insecure"),
+        ("granting entitlement security.insecure is not allowed by build daemon configuration", "security.insecure"),
+        ("failed to solve: device vendor.com/device=all is not allowed", "device"),
+    ],
+)  # fmt: skip
+def test_a_right_that_was_not_granted_is_named_with_the_option_that_grants_it(text: str, right: str) -> None:
+    error = build_error(text, [], "Dockerfile")
+    assert isinstance(error, BuildRefused)
+    assert f"asks for {right}" in error.message
+    assert "[worker]" in error.hint

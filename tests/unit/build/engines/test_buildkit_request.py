@@ -23,6 +23,7 @@ def test_a_request_names_the_result_in_the_old_and_the_new_way() -> None:
     assert (message.Ref, message.Session, message.Frontend) == ("ref", "session", "dockerfile.v0")
     assert dict(message.FrontendAttrs) == {
         "context": "http://buildkit-session/up",
+        "cmdline": "docker/dockerfile",
         "filename": "docker/Dockerfile",
         "target": "app",
         "no-cache": "",
@@ -39,7 +40,15 @@ def test_a_request_names_the_result_in_the_old_and_the_new_way() -> None:
 def test_a_plain_request_asks_for_nothing_more() -> None:
     message = solve_request(BuildRequest("7", "app:1"), ref="r", session="s", context="http://buildkit-session/up")
 
-    assert set(message.FrontendAttrs) == {"context", "filename"}
+    assert set(message.FrontendAttrs) == {"context", "filename", "cmdline"}
+    assert list(message.Entitlements) == []
+
+
+def test_a_syntax_image_is_looked_for_only_where_one_was_granted() -> None:
+    request = BuildRequest("7", "app:1", frontend="docker/dockerfile:1", entitlements=("network.host",))
+    message = solve_request(request, ref="r", session="s", context="c")
+    assert "cmdline" not in message.FrontendAttrs
+    assert list(message.Entitlements) == ["network.host"]
 
 
 @given(st.lists(st.binary(max_size=50), max_size=10), st.integers(1, 40))

@@ -72,6 +72,8 @@ def solve_request(request: BuildRequest, *, ref: str, session: str, context: str
     Source of the attributes: moby/buildkit, frontend/dockerfile/docs and docs/reference of `dockerfile.v0`.
     """
     attributes = {"context": context, "filename": request.dockerfile}
+    if not request.frontend:  # as if a syntax image had been called by this line: then no other is looked for
+        attributes["cmdline"] = "docker/dockerfile"
     if request.target:
         attributes["target"] = request.target
     if request.no_cache:
@@ -85,6 +87,7 @@ def solve_request(request: BuildRequest, *, ref: str, session: str, context: str
         Ref=ref,
         Session=session,
         Frontend="dockerfile.v0",
+        Entitlements=request.entitlements,
         FrontendAttrs=attributes,
         ExporterDeprecated=_EXPORTER,
         ExporterAttrsDeprecated=result,

@@ -16,13 +16,13 @@ from h2.exceptions import ProtocolError
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.api import ImageApi
 from lumper.build.engines.buildkit.control import Control, solve_request
-from lumper.build.engines.buildkit.errors import build_error, is_lost
+from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
 from lumper.build.engines.buildkit.push import PushReader
 from lumper.build.engines.buildkit.session import Upload, open_session
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
-from lumper.errors import EngineError, LumperError
+from lumper.errors import EngineError, FrontendUnavailable, LumperError
 from lumper.model.build import Progress, Step, StepState
 
 _BROKEN = (StreamTerminatedError, ProtocolError, OSError)  # how grpclib shows that a connection is no more
@@ -33,6 +33,9 @@ FIRST_PUSH = 1001
 END_TIMEOUT = 10.0
 """How long, in seconds, the engine may take to end a cancelled step and to tell the rest of a build's progress."""
 
+
+FRONTEND_TIME = 60.0
+"""How long, in seconds, the engine may look for a syntax image: a firewall that swallows all must not hold it."""
 
 START_TIME = 0.2
 """How long, in seconds, a step must have been running before a cancellation is handed on, because Engine 26.1
@@ -66,10 +69,14 @@ class BuildKitEngine:
                 following = asyncio.create_task(control.status(ref, progress.receive))
                 try:
                     message = solve_request(request, ref=ref, session=session.id, context=upload.url)
-                    await _solve(control, message, starts)
+                    async with starts.limit:
+                        await _solve(control, message, starts)
                 finally:
                     await session.close()  # first, or a cancelled build waits for the rest of its context
                     await _end(following)
+        except TimeoutError as exc:
+            text = f"The syntax image {request.frontend} did not come within {FRONTEND_TIME:g} s."
+            raise FrontendUnavailable(text) from exc
         except (GRPCError, *_BROKEN) as exc:
             raise upload.failure or self._failure(exc, request, progress) from exc
         finally:
@@ -105,15 +112,20 @@ class BuildKitEngine:
 
 
 class _Starts:
-    """Passes progress on and keeps in mind when a step began last."""
+    """Passes progress on and keeps in mind when a step began last. `limit` ends what waits for a syntax image."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._last = 0.0
+        self.limit = asyncio.timeout(None)
 
     def report(self, record: Progress) -> None:
         if isinstance(record, Step) and record.state is StepState.RUNNING:
             self._last = time.monotonic()
+        if isinstance(record, Step) and is_syntax_step(record.name):
+            end = asyncio.get_running_loop().time() + FRONTEND_TIME if record.state is StepState.RUNNING else None
+            with suppress(RuntimeError):  # the build has ended, and this is the rest of its story
+                self.limit.reschedule(end)
         self._report(record)
 
     @property

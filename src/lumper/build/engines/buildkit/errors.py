@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lumper.errors import BuildFailed, DockerfileMissing, EngineError, PushFailed, PushRefused
+from lumper.errors import (
+    BuildFailed,
+    BuildRefused,
+    DockerfileMissing,
+    EngineError,
+    FrontendUnavailable,
+    PushFailed,
+    PushRefused,
+)
 from lumper.model.build import Step
 
 _ROOMS = re.compile(
@@ -24,6 +32,7 @@ _PARSER = re.compile(r"dockerfile parse error (?:on )?line (\d+): (.*)", re.DOTA
 _EXIT = re.compile(r"(?:executor failed running|did not complete successfully).*exit code: (\d+)$", re.DOTALL)
 _SYNTAX_STEP = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 _IMAGE_STEP = re.compile(r"(?:\[internal\] load metadata for|(?:\[[^\]]*\] )?FROM) (?:docker-image://)?(\S+)")
+_NOT_GRANTED = re.compile(r"\b(?P<right>network\.host|security\.insecure|device)\b[^\n]{0,300}? is not allowed")
 _LOST = re.compile(r"context cancell?ed$|no active sessions?\b|transport is closing|error reading from server: EOF")
 _FULL = re.compile(r"no space|insufficient storage|\b507\b", re.IGNORECASE)
 _UNREACHABLE = re.compile(
@@ -45,6 +54,11 @@ _EXIT_HINTS = {
 _FULL_HINT = "Free some space on the machine of the build engine: `docker system df` shows where it went."
 
 
+def is_syntax_step(name: str) -> bool:
+    """Whether a step fetches the syntax image."""
+    return _SYNTAX_STEP.match(name) is not None
+
+
 def is_lost(text: str) -> bool:
     """Whether a build that nobody cancelled ended because the engine stops or has lost us."""
     return _LOST.search(text) is not None
@@ -54,6 +68,8 @@ def build_error(text: str, failures: Sequence[Step], dockerfile: str) -> EngineE
     """The error for a build that BuildKit ended with `text`, after these steps had failed."""
     if _MISSING.search(text):
         return DockerfileMissing(f"There is no {dockerfile} at this commit.")
+    if match := _NOT_GRANTED.search(text):
+        return BuildRefused(f"A step of {dockerfile} asks for {match['right']}, which this worker does not grant.")
     step = next((step for step in failures if step.error in text), failures[0] if failures else None)
     if step is not None:
         return _step_error(step)
@@ -66,12 +82,8 @@ def build_error(text: str, failures: Sequence[Step], dockerfile: str) -> EngineE
 
 def _step_error(step: Step) -> BuildFailed:
     if match := _SYNTAX_STEP.match(step.name):
-        return BuildFailed(
-            f"The syntax image {match[1]} cannot be fetched: {sentence(reason(step.error))}",
-            hint="The line `# syntax=` of the Dockerfile asks for it. Remove that line: the engine has a parser of its "
-            "own. Or let the engine reach the image's registry.",
-            step=step.name,
-        )
+        text = f"The syntax image {match[1]} cannot be fetched: {sentence(reason(step.error))}"
+        return FrontendUnavailable(text, step=step.name)
     if match := _IMAGE_STEP.match(step.name):
         text = f"The base image {match[1]} cannot be fetched: {sentence(reason(step.error))}"
         return BuildFailed(text, hint=_image_hint(step.error), step=step.name)

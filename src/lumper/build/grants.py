@@ -1,0 +1,101 @@
+"""What a Dockerfile may ask of the worker beyond building: programs that read it, and rights of the machine. Pure.
+
+`# syntax=IMAGE` makes the engine fetch that image and run it as the reader of the Dockerfile. It may call the engine in
+every way that a build can, and flaws of exactly that door have let images out of their cage (CVE-2024-23651 to -23653,
+CVE-2026-33747). So the image must be one that the operator trusts, and only what was found here is run: without it, the
+engine is told to read the Dockerfile itself.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lumper.build.port import BuildRequest
+from lumper.errors import BuildRefused
+
+OFFICIAL = "docker/dockerfile"
+_ARGUMENT = "BUILDKIT_SYNTAX"  # takes the place of the line: BuildKit's docs, "Custom Dockerfile syntax"
+_DIRECTIVE = re.compile(rb"[ \t\f\v]*(?:#|//)[ \t\f\v]*([a-zA-Z][a-zA-Z0-9]*)[ \t\f\v]*=[ \t\f\v]*(\S+).*")
+
+
+@dataclass(frozen=True)
+class Grants:
+    """What the operator grants to all builds of this worker.
+
+    `frontends` are repositories of syntax images, with or without `:TAG` (with `*`). `entitlements` are BuildKit's
+    names of rights: `network.host`, `security.insecure`, `device`.
+    """
+
+    frontends: Sequence[str] = (OFFICIAL,)
+    entitlements: Sequence[str] = ()
+
+    def granted(self, request: BuildRequest, dockerfile: bytes) -> BuildRequest:
+        """The request with what it is granted. Raises BuildRefused for a syntax image that nobody trusts."""
+        request = replace(request, entitlements=tuple(self.entitlements))
+        image = syntax_image(dockerfile, request.args)
+        if not image:
+            return request
+        if any(_fits(pattern, image) for pattern in self.frontends):
+            return replace(request, frontend=image)
+        if is_official(image):  # the engine has the same parser within, of another version
+            return request
+        raise BuildRefused(
+            f"The Dockerfile asks for the syntax image {image[:200]!r}, which this worker does not trust.",
+            hint="Remove the `# syntax=` line, or have the operator add the image to [worker] frontends.",
+        )
+
+
+def syntax_image(dockerfile: bytes, args: Mapping[str, str]) -> str:
+    """The image that is asked for as the reader of the Dockerfile, or "".
+
+    Directives stand in comments before anything else, in lines with `#` or `//`, or in a JSON document.
+    """
+    if given := args.get(_ARGUMENT, "").split():
+        return given[0]
+    lines = dockerfile.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    for line in lines[1:] if lines[0].startswith(b"#!") else lines:
+        match = _DIRECTIVE.fullmatch(line.rstrip(b"\r"))
+        if match is None:
+            break
+        if match[1].lower() == b"syntax":
+            return match[2].decode("utf-8", "replace")
+    return _in_json(dockerfile)
+
+
+def _in_json(dockerfile: bytes) -> str:
+    if not dockerfile.lstrip().startswith(b"{"):
+        return ""
+    try:
+        value, _ = json.JSONDecoder().raw_decode(dockerfile.decode("utf-8", "replace").lstrip())
+    except (ValueError, RecursionError):
+        return ""
+    found = value.get("syntax", "") if isinstance(value, dict) else ""
+    return str(found).split()[0] if isinstance(found, str) and found.strip() else ""
+
+
+def is_official(image: str) -> bool:
+    """Whether it is the parser of which every engine has some version within."""
+    return _repository(image)[0] == OFFICIAL
+
+
+def _fits(pattern: str, image: str) -> bool:
+    repository, tag = _repository(image)
+    wanted, wanted_tag = _repository(pattern)
+    return fnmatch.fnmatchcase(repository, wanted) and (
+        not wanted_tag or fnmatch.fnmatchcase(tag or "latest", wanted_tag)
+    )
+
+
+def _repository(image: str) -> tuple[str, str]:
+    """Repository and tag, without digest; Docker Hub's names without its host."""
+    name = image.partition("@")[0]
+    head, _, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    name = f"{head}/{last}" if head else last
+    for host in ("docker.io/", "index.docker.io/", "registry-1.docker.io/"):
+        name = name.removeprefix(host)
+    return name, tag
