@@ -6,6 +6,7 @@ import asyncio
 import base64
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,9 @@ async def test_a_syntax_image_that_never_answers_is_given_up(
 ) -> None:
     monkeypatch.setattr("lumper.build.engines.buildkit.engine.FRONTEND_TIME", 1.0)
 
-    async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.read()
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
         name = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}/dockerfile:1"
