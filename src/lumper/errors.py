@@ -25,7 +25,7 @@
     │   ├── BuildFailed · DockerfileMissing · BuildTimeout · BuildRefused
     │   │   └── FrontendUnavailable
     │   └── PushFailed
-    │       └── PushRefused
+    │       └── RegistryFull · PushRefused
     ├── StorageError                where blobs and logs are kept
     │   ├── StorageFull
     │   └── LogGap                  (temporary)
@@ -318,6 +318,12 @@ class PushFailed(EngineError):
     """The engine could not push the image to the registry."""
 
     temporary = True
+
+
+class RegistryFull(PushFailed):
+    """The registry has no space left for the image."""
+
+    default_hint = "The registry has no space left: free some there, then build again."
 
 
 class PushRefused(PushFailed):

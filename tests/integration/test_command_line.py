@@ -154,7 +154,6 @@ def test_a_build_that_has_ended_cannot_be_cancelled_and_can_be_restarted(up: Run
         ("rollouts",),
         ("hooks", "list"),
         ("token", "list"),
-        ("queue", "show"),
     ],
 )
 def test_every_listing_can_be_json_and_text(up: Running, command: tuple[str, ...]) -> None:
@@ -162,6 +161,13 @@ def test_every_listing_can_be_json_and_text(up: Running, command: tuple[str, ...
     text = up.lumper(*command)
     assert (text.status, text.err) == (0, "")
     assert text.out.strip()
+
+
+def test_the_queue_is_shown_with_its_topics_builds_and_workers(up: Running) -> None:
+    shown = up.lumper("queue", "show", "--json").json
+    assert set(shown) == {"topics", "builds", "workers"}
+    assert {"events", "notify", "deploy", "statuses"} <= {topic["topic"] for topic in shown["topics"]}
+    assert "events" in up.lumper("queue", "show").out
 
 
 def test_deliveries_are_listed_with_their_verdicts(up: Running) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from lumper.build.port import Engine, Login, Pushed, Report
-from lumper.errors import BuildTimeout, EngineError
+from lumper.errors import BuildTimeout, EngineError, RegistryFull
 from lumper.model.build import Step, StepState
 
 DELAYS = (1.0, 5.0, 20.0)  # seconds before the second try and those after it
@@ -35,7 +35,7 @@ async def push_image(
         try:
             return await _push(engine, image, login, report, timeout)
         except EngineError as exc:
-            if not exc.temporary:
+            if not exc.temporary or isinstance(exc, RegistryFull):  # space takes longer to come than a push can wait
                 raise
         name = f"push again in {delay:g} s"
         report(Step(FIRST_WAIT + number, name, StepState.RUNNING, time.time()))

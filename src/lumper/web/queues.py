@@ -7,13 +7,13 @@ from pydantic import BaseModel
 
 from lumper.errors import NotFound
 from lumper.history.dispatch import Dispatch, KnownWorker
-from lumper.model.events import DEPLOY, EVENTS, NOTIFY
+from lumper.model.events import DEPLOY, EVENTS, NOTIFY, STATUSES
 from lumper.model.scheduling import Wait
 from lumper.queue.port import Broker
 from lumper.web.api import PEOPLE, Api, answer
 from lumper.web.openapi import describe
 
-_TOPICS = (EVENTS, NOTIFY, DEPLOY)
+_TOPICS = (EVENTS, NOTIFY, DEPLOY, STATUSES)
 _SHOWN = 20  # dead letters a topic
 
 

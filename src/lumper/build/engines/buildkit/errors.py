@@ -17,6 +17,7 @@ from lumper.errors import (
     FrontendUnavailable,
     PushFailed,
     PushRefused,
+    RegistryFull,
 )
 from lumper.model.build import Step
 
@@ -108,8 +109,8 @@ def _image_hint(text: str) -> str:
 def push_error(image: str, text: str) -> PushFailed:
     """The error for a push that the engine gave up with `text`."""
     if _FULL.search(text):
-        hint = "The registry has no space left: free some there, then build again."
-    elif _UNREACHABLE.search(text):
+        return RegistryFull(f"{image} was not pushed: {sentence(text)}")
+    if _UNREACHABLE.search(text):
         hint = "The build engine's machine must reach the registry, by HTTPS or as one of its insecure registries."
     elif _DENIED.search(text):
         hint = "The registry does not let this worker push: check its token."
