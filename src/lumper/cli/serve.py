@@ -128,9 +128,10 @@ def _run(role: Coroutine[Any, Any, None]) -> None:
 
 
 def _announce(url: str, link: str) -> None:
-    gc.freeze()
-    gc.enable()
     print(f"Lumper answers at {url}")
     if link:
         print(f"Make the first admin here (once, within a day): {link}")
     sys.stdout.flush()
+    gc.collect()
+    gc.freeze()
+    gc.enable()
