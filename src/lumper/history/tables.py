@@ -1,9 +1,6 @@
-"""The tables. Times are UTC, stored as text in ISO 8601 with microseconds, so that they sort."""
+"""The tables."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -19,39 +16,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.compiler import compiles
 
-
-class Time(TypeDecorator[datetime]):
-    """An aware datetime, kept as text."""
-
-    impl = String(32)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        """To the text in the table."""
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if value else None
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """From the text in the table."""
-        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) if value else None
-
-
-@compiles(String, "postgresql")
-def _without_length(kind: String, compiler: Any, **options: Any) -> str:
-    """No text is too long for PostgreSQL either: what may come is checked where it comes in."""
-    return str(compiler.visit_TEXT(Text(collation=kind.collation), **options))
-
-
-def _in_order_of_bytes(length: int) -> String:
-    """A text that sorts by its bytes in every database, as listings of the registry must: distribution-spec 1.1."""
-    return String(length).with_variant(String(length, collation="C"), "postgresql")
-
+from lumper.history.columns import Time, in_order_of_bytes
 
 metadata = MetaData()
 
@@ -207,7 +176,7 @@ repositories = Table(
     "repositories",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", _in_order_of_bytes(255), nullable=False, unique=True),
+    Column("name", in_order_of_bytes(255), nullable=False, unique=True),
     Column("created_at", Time, nullable=False),
 )
 
@@ -224,7 +193,7 @@ repository_blobs = Table(
 blobs = Table(  # what lies in the storage, manifests too
     "blobs",
     metadata,
-    Column("digest", _in_order_of_bytes(160), primary_key=True),
+    Column("digest", in_order_of_bytes(160), primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("stored_at", Time, nullable=False),  # or when a repository gave it up, if that was later
 )
@@ -233,7 +202,7 @@ manifests = Table(
     "manifests",
     metadata,
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
-    Column("digest", _in_order_of_bytes(160), primary_key=True),
+    Column("digest", in_order_of_bytes(160), primary_key=True),
     Column("media_type", String(255), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
@@ -266,7 +235,7 @@ tags = Table(
     "tags",
     metadata,
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
-    Column("name", _in_order_of_bytes(128), primary_key=True),
+    Column("name", in_order_of_bytes(128), primary_key=True),
     Column("digest", String(160), nullable=False),
     Column("updated_at", Time, nullable=False),
     Column("build_id", Integer),
@@ -276,7 +245,7 @@ tags = Table(
 rules = Table(
     "rules",
     metadata,
-    Column("repositories", _in_order_of_bytes(255), primary_key=True),  # a glob
+    Column("repositories", in_order_of_bytes(255), primary_key=True),  # a glob
     Column("body", JSON, nullable=False),
     Column("updated_at", Time, nullable=False),
 )
@@ -284,7 +253,7 @@ rules = Table(
 needs = Table(  # digests in hand: history/needs.py
     "needs",
     metadata,
-    Column("digest", _in_order_of_bytes(160), primary_key=True),
+    Column("digest", in_order_of_bytes(160), primary_key=True),
     Column("until", Float(53), nullable=False),  # seconds since 1970 by the database's clock
     Column("claimed", Boolean, nullable=False),  # by a collector; or else needed
 )

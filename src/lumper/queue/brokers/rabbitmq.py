@@ -16,15 +16,20 @@ from aio_pika.exceptions import PublishError
 from lumper.errors import QueueUnavailable
 from lumper.queue.brokers import rabbitmq_topology as topology
 from lumper.queue.brokers.inbox import Inbox
+from lumper.queue.brokers.rabbitmq_headers import (
+    DELIVERIES,
+    ID,
+    REASON,
+    RETRIED,
+    dead_letter_from,
+    message_from,
+    number_in,
+    storable,
+)
 from lumper.queue.brokers.rabbitmq_link import Link, close_quietly, translated
-from lumper.queue.brokers.rabbitmq_topology import DELIVERY_LIMIT, Queue
+from lumper.queue.brokers.rabbitmq_topology import Queue
 from lumper.queue.port import DeadLetter, Message
 
-_ID = "lumper-id"
-_DELIVERIES = "lumper-deliveries"  # before this publishing; the broker counts those after it
-_RETRIED = "lumper-retried-because"
-_REASON = "lumper-reason"
-_UNANSWERED = f"It was handed out {DELIVERY_LIMIT} times and whoever had it died."
 _LOOKED_AT = 1000  # dead letters
 _CONSUMER_TIMEOUT_MS = 7 * 24 * 3600 * 1000
 
@@ -119,14 +124,14 @@ class RabbitBroker:
             found = [letter async for letter in _taken(queue, self._timeout, max(limit, _LOOKED_AT))]
             if found:
                 await found[-1].nack(multiple=True)
-            return [_dead_letter(topic, letter) for letter in found[:limit]]
+            return [dead_letter_from(topic, letter) for letter in found[:limit]]
 
     async def revive(self, topic: str) -> int:
         revived: set[str] = set()
         count = 0
         async with self._look(self._dead_queue(topic)) as queue:
             async for letter in _taken(queue, self._timeout):
-                message = _message(topic, letter)
+                message = message_from(topic, letter)
                 if message.id in revived:  # it was put aside again meanwhile
                     await letter.nack()
                     break
@@ -154,7 +159,7 @@ class RabbitBroker:
                     topology.delay_queue(message.topic, delay),
                     message,
                     self._topic_queue(message.topic).name,
-                    {_ID: message.id, _DELIVERIES: deliveries, _RETRIED: _storable(reason)},
+                    {ID: message.id, DELIVERIES: deliveries, RETRIED: storable(reason)},
                     min(delay, topology.LONGEST_DELAY),
                 )
             ]
@@ -163,12 +168,12 @@ class RabbitBroker:
     async def put_aside(self, message: Message, deliveries: int, reason: str) -> None:
         """Publish a message to the dead letters."""
         queue = self._dead_queue(message.topic)
-        headers: HeadersType = {_ID: message.id, _DELIVERIES: deliveries, _REASON: _storable(reason)}
+        headers: HeadersType = {ID: message.id, DELIVERIES: deliveries, REASON: storable(reason)}
         await self._send([_Outgoing(queue, message, queue.name, headers)])
 
     def _to_topic(self, message: Message, deliveries: int) -> _Outgoing:
         queue = self._topic_queue(message.topic)
-        return _Outgoing(queue, message, queue.name, {_ID: message.id, _DELIVERIES: deliveries})
+        return _Outgoing(queue, message, queue.name, {ID: message.id, DELIVERIES: deliveries})
 
     def _topic_queue(self, topic: str) -> Queue:
         return topology.topic_queue(topic, self._personal_expiry)
@@ -319,8 +324,8 @@ class _Subscription:
 
 class _Delivery:
     def __init__(self, subscription: _Subscription, incoming: AbstractIncomingMessage) -> None:
-        self.message = _message(subscription.topic, incoming)
-        self.deliveries = _number(incoming, _DELIVERIES) + _number(incoming, "x-delivery-count") + 1
+        self.message = message_from(subscription.topic, incoming)
+        self.deliveries = number_in(incoming, DELIVERIES) + number_in(incoming, "x-delivery-count") + 1
         self._subscription = subscription
         self._incoming = incoming
         self._answering = False
@@ -382,24 +387,3 @@ async def _taken(
         if found is None:
             return
         yield found
-
-
-def _message(topic: str, incoming: AbstractIncomingMessage) -> Message:
-    return Message(str(incoming.headers.get(_ID) or incoming.message_id or ""), topic, incoming.body)
-
-
-def _dead_letter(topic: str, incoming: AbstractIncomingMessage) -> DeadLetter:
-    reason = incoming.headers.get(_REASON)
-    if reason is None:  # the broker itself put it here
-        return DeadLetter(_message(topic, incoming), _UNANSWERED, _number(incoming, _DELIVERIES) + DELIVERY_LIMIT)
-    return DeadLetter(_message(topic, incoming), str(reason), _number(incoming, _DELIVERIES))
-
-
-def _number(incoming: AbstractIncomingMessage, header: str) -> int:
-    value = incoming.headers.get(header)
-    return value if isinstance(value, int) else 0
-
-
-def _storable(text: str) -> str:
-    """Reasons quote what others wrote; half a surrogate pair in it cannot be sent."""
-    return text.encode("utf-8", "replace").decode()

@@ -34,9 +34,6 @@ END_TIMEOUT = 10.0
 """How long, in seconds, the engine may take to end a cancelled step and to tell the rest of a build's progress."""
 
 
-FRONTEND_TIME = 60.0
-"""How long, in seconds, the engine may look for a syntax image: a firewall that swallows all must not hold it."""
-
 START_TIME = 0.2
 """How long, in seconds, a step must have been running before a cancellation is handed on, because Engine 26.1
 (BuildKit 0.13) never ends a program that is cancelled in the moment in which it is about to start."""
@@ -45,10 +42,12 @@ START_TIME = 0.2
 class BuildKitEngine:
     """Builds over the Engine's `/grpc` and `/session`, two connections for each build; pushes over its REST API.
 
-    `address` is `unix:///path` or `tcp://host:port`. Raises ConfigError.
+    `address` is `unix:///path` or `tcp://host:port`; `frontend_time` is how long, in seconds, the engine may look for a
+    syntax image: a firewall that swallows all must not hold it. Raises ConfigError.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, frontend_time: float = 60.0) -> None:
+        self._frontend_time = frontend_time
         self._address = parse_address(address)
         self._api = ImageApi(self._address)
         self._push_numbers = itertools.count(FIRST_PUSH)
@@ -58,7 +57,7 @@ class BuildKitEngine:
 
     async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
         upload = Upload(context)
-        starts = _Starts(report)
+        starts = _Starts(report, self._frontend_time)
         progress = ProgressReader(starts.report)
         control = Control(self._address)
         try:
@@ -75,7 +74,7 @@ class BuildKitEngine:
                     await session.close()  # first, or a cancelled build waits for the rest of its context
                     await _end(following)
         except TimeoutError as exc:
-            text = f"The syntax image {request.frontend} did not come within {FRONTEND_TIME:g} s."
+            text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
             raise FrontendUnavailable(text) from exc
         except (GRPCError, *_BROKEN) as exc:
             raise upload.failure or self._failure(exc, request, progress) from exc
@@ -114,8 +113,9 @@ class BuildKitEngine:
 class _Starts:
     """Passes progress on and keeps in mind when a step began last. `limit` ends what waits for a syntax image."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, frontend_time: float) -> None:
         self._report = report
+        self._frontend_time = frontend_time
         self._last = 0.0
         self.limit = asyncio.timeout(None)
 
@@ -123,7 +123,7 @@ class _Starts:
         if isinstance(record, Step) and record.state is StepState.RUNNING:
             self._last = time.monotonic()
         if isinstance(record, Step) and is_syntax_step(record.name):
-            end = asyncio.get_running_loop().time() + FRONTEND_TIME if record.state is StepState.RUNNING else None
+            end = asyncio.get_running_loop().time() + self._frontend_time if record.state is StepState.RUNNING else None
             with suppress(RuntimeError):  # the build has ended, and this is the rest of its story
                 self.limit.reschedule(end)
         self._report(record)
