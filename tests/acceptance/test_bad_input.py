@@ -20,7 +20,7 @@ from parts.forge import Forge, serve_forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of, mails_in
 from parts.lumper_process import LumperServer
-from parts.rabbitmq import free_ports
+from parts.ports import free_ports
 from parts.registry_reader import wrong_blobs
 from parts.small_disk import small_disk
 from parts.smtp import smtp_server

@@ -17,7 +17,7 @@ from parts.gate import SAYS, Gate
 from parts.line import Line, line_of
 from parts.lumper_process import LumperServer
 from parts.narrow_line import NarrowLine, narrow_line
-from parts.rabbitmq import free_ports
+from parts.ports import free_ports
 from parts.waiting import wait_for
 
 TAGS = ("1.2.3", "1.2", "1", "latest")

@@ -18,7 +18,7 @@ from parts.certificates import Authority
 from parts.image_files import oci_layout
 from parts.live_registry import digest_of
 from parts.lumper_process import LumperServer
-from parts.rabbitmq import free_ports
+from parts.ports import free_ports
 from parts.waiting import wait_for
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/tls.md").read_text("utf-8")

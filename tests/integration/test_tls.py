@@ -21,7 +21,7 @@ from parts.image_files import layer_of, oci_layout
 from parts.live_registry import digest_of
 from parts.lumper_process import LumperServer
 from parts.own_address import own_address
-from parts.rabbitmq import free_ports
+from parts.ports import free_ports
 
 ENGINE_CERTIFICATES = Path("/etc/docker/certs.d")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 from lumper.cli.client import Client
-from parts.rabbitmq import free_ports
+from parts.ports import free_ports
 from parts.waiting import wait_for
 
 _END = 20.0
@@ -129,7 +130,7 @@ class LumperServer(LumperProcess):
         """Start it and wait until it answers."""
         super().start()
         try:
-            wait_for(lambda: self._answers() or not self.running, "answer of the server", 30)
+            wait_for(lambda: (self._announced() and self._answers()) or not self.running, "answer of the server", 30)
             assert self.running, self.said
         except BaseException:
             self._end_at_once()
@@ -144,6 +145,14 @@ class LumperServer(LumperProcess):
     def setup_link(self) -> str:
         """The last one-time link for the first admin."""
         return str(re.findall(r"http://\S+/setup\?token=\S+", self.said)[-1])
+
+    def _announced(self) -> bool:
+        """Whether this process, not an earlier one or another one on its port, says that it serves the folder."""
+        assert self._process is not None
+        try:
+            return bool(json.loads((self.data / "server.json").read_text())["pid"] == self._process.pid)
+        except FileNotFoundError:
+            return False
 
     def _answers(self) -> bool:
         try:

@@ -18,7 +18,7 @@ import pytest
 
 from lumper.history.database import Database
 from lumper.history.tables import metadata
-from parts.rabbitmq import free_ports
+from parts.ports import free_ports
 from parts.waiting import wait_for
 
 _START_TIMEOUT = 60

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import re
 import secrets
 import shutil
@@ -21,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from parts.ports import free_ports
 
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 _START_TIMEOUT = 90.0
@@ -189,18 +190,6 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
         yield node
     finally:
         node.close()
-
-
-def free_ports(count: int) -> list[int]:
-    """Free TCP ports on loopback, outside of the range from which outgoing connections take theirs."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found
 
 
 def _answers(port: int) -> bool:
