@@ -22,7 +22,7 @@
     │   └── OutOfTurn               (temporary)
     ├── EngineError                 what executes a Dockerfile
     │   ├── EngineUnavailable       (temporary)
-    │   ├── BuildFailed · DockerfileMissing · BuildTimeout · BuildRefused
+    │   ├── BuildFailed · DockerfileMissing · BuildTimeout · BuildRefused · EngineLacks
     │   │   └── FrontendUnavailable
     │   └── PushFailed
     │       └── RegistryFull · PushRefused
@@ -306,6 +306,10 @@ class BuildRefused(EngineError):
     """The Dockerfile asks for more than this worker grants."""
 
     default_hint = "The operator may grant it: [worker] frontends and entitlements."
+
+
+class EngineLacks(EngineError):
+    """The recipe needs what the worker's engine cannot do."""
 
 
 class BuildTimeout(EngineError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lumper.build.capabilities import check
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.plan import plan_build
@@ -56,6 +57,7 @@ async def _build(here: Here, checkout: Checkout, engine: Engine, report: Report,
     request = await plan_build(job, recipe, checkout, "localhost")
     image = f"{job.image}:{job.push_tag}"
     local = replace(request, id=uuid.uuid4().hex, image=image)
+    await check(local, engine)
     await engine.build(local, checkout.archive(recipe.context, local.dockerfile), report)
     return image
 

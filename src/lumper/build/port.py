@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from lumper.model.build import Progress
+
+
+class Capability(StrEnum):
+    """What not every engine can. The values stand in messages: "this engine has no VALUE"."""
+
+    PLATFORMS = "images for several platforms"
+    SECRETS = "secrets"
+    SSH = "forwarded ssh agents"
+    LOGINS = "credentials for base images"
+    CACHE_IMPORT = "import of build caches"
+    CACHE_EXPORT = "export of build caches"
+    CACHE_INLINE = "caches within images"
+    NETWORK_NONE = "builds without a network"
+    NETWORK_HOST = "builds in the host's network"
+    LIMITS = "limits of memory and CPUs"
+    ATTESTATIONS = "attestations of its own"
+    REWRITE_TIMESTAMP = "rewriting of timestamps"
 
 
 @dataclass(frozen=True)
@@ -16,6 +34,35 @@ class EngineInfo:
     name: str
     version: str
     platform: str
+    capabilities: frozenset[Capability] = frozenset()
+
+
+@dataclass(frozen=True)
+class Login:
+    """Credentials for a registry."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A build cache outside of the engine.
+
+    `type` and `attributes` are BuildKit's: `registry` with `ref`, `local` with `src` or `dest`, `inline` with none.
+    Source: moby/buildkit, README, "Export cache".
+    """
+
+    type: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What each step of a build may use at most; 0: no limit. `memory` is in bytes, `cpus` in whole CPUs and parts."""
+
+    memory: int = 0
+    cpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +72,13 @@ class BuildRequest:
     `dockerfile` is relative to the root of the context. `pull`: ask for base images anew, also for those that the
     engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for it; without
     one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights.
+
+    `platforms` are OS/ARCH[/VARIANT]; none: the engine's own. `secrets` are by their id in `RUN --mount=type=secret`;
+    `ssh` maps the id in `RUN --mount=type=ssh` to the socket of an agent on the worker. `logins` are by registry host,
+    `docker.io` for Docker Hub, for base images and caches. `network` is the one of RUN steps: "" the engine's default,
+    `none`, or `host`. `provenance` ("", `min`, `max`) and `sbom` ask for BuildKit's own attestations, which make an
+    index of every image. `rewrite_timestamp` gives all files of new layers the time in the argument SOURCE_DATE_EPOCH,
+    at most.
     """
 
     id: str
@@ -37,14 +91,17 @@ class BuildRequest:
     pull: bool = False
     frontend: str = ""
     entitlements: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Login:
-    """Credentials for the registry that the image's name points at."""
-
-    username: str
-    password: str = field(repr=False)
+    platforms: tuple[str, ...] = ()
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    ssh: Mapping[str, str] = field(default_factory=dict)
+    logins: Mapping[str, Login] = field(default_factory=dict)
+    cache_from: tuple[Cache, ...] = ()
+    cache_to: tuple[Cache, ...] = ()
+    network: str = ""
+    limits: Limits = field(default_factory=Limits)
+    provenance: str = ""
+    sbom: bool = False
+    rewrite_timestamp: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from lumper.build.capabilities import check
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.grants import Grants, is_official
@@ -186,7 +187,9 @@ class _Attempt:
     async def _request(self, recipe: Recipe, checkout: Checkout) -> BuildRequest:
         request = await plan_build(self._job, recipe, checkout, self._builder.registry)
         dockerfile = await checkout.dockerfile_text(recipe.context, recipe.dockerfile)
-        return self._builder.grants.granted(request, dockerfile)
+        granted = self._builder.grants.granted(request, dockerfile)
+        await check(granted, self._builder.engine)
+        return granted
 
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
         engine = self._builder.engine

@@ -27,7 +27,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
+from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
 from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUnavailable, PushFailed
 from lumper.model.build import Output, Step, StepState
 
@@ -71,7 +71,8 @@ class _Image:
 class DummyEngine:
     """Implements the port. `down` makes every call fail; `refusals` maps a registry host to why it takes no push.
 
-    `push_troubles` are what the first pushes fail with, one each.
+    `push_troubles` are what the first pushes fail with, one each; `capabilities` are what it says that it can, though
+    it does none of it.
 
     `running` are the commands under way, `pushed` the manifests that were pushed, by digest.
     """
@@ -82,7 +83,9 @@ class DummyEngine:
         down: bool = False,
         refusals: Mapping[str, str] | None = None,
         push_troubles: Iterable[EngineError] = (),
+        capabilities: Iterable[Capability] = Capability,
     ) -> None:
+        self._capabilities = frozenset(capabilities)
         self._push_troubles = list(push_troubles)
         self.running: list[str] = []
         self.pushed: dict[str, bytes] = {}
@@ -94,7 +97,7 @@ class DummyEngine:
 
     async def info(self) -> EngineInfo:
         self._check()
-        return EngineInfo("dummy", "dummy 1", "linux/amd64")
+        return EngineInfo("dummy", "dummy 1", "linux/amd64", self._capabilities)
 
     async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
         self._check()
