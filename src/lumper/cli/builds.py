@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, duration, show_json, table
+from lumper.cli.output import ago, duration, show_json, table, tell
 
 _HERE = Target()
 
@@ -98,7 +98,4 @@ def restart(build: int, /, *, json: bool = False, target: Target = _HERE) -> Non
 def _change(build: int, verb: str, json: bool, target: Target) -> None:
     with connect(target) as client:
         changed = client.post(f"builds/{build}/{verb}")
-    if json:
-        show_json(changed)
-    else:
-        print(f"Build {build} is {changed['state']}.")
+    tell(changed, f"Build {build} is {changed['state']}.", json=json)

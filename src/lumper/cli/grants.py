@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, tell
 from lumper.errors import Invalid
 from lumper.model.rights import Action
 
@@ -35,10 +35,7 @@ def add(account: str, repository: str, /, *, allow: str = "pull", json: bool = F
     """
     with connect(target) as client:
         made = client.post("grants", {"account": account, "repository": repository, "allow": actions(allow)})
-    if json:
-        show_json(made)
-    else:
-        print(f"{account} may {', '.join(made['actions'])} in {repository}.")
+    tell(made, f"{account} may {', '.join(made['actions'])} in {repository}.", json=json)
 
 
 @app.command(name="list")
@@ -80,10 +77,7 @@ def remove(account: str, repository: str, /, *, json: bool = False, target: Targ
     """
     with connect(target) as client:
         removed = client.delete("grants", account=account, repository=repository)
-    if json:
-        show_json(removed)
-    else:
-        print(f"{account} has no grant for {repository} any more.")
+    tell(removed, f"{account} has no grant for {repository} any more.", json=json)
 
 
 def actions(text: str) -> list[str]:

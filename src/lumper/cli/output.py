@@ -20,6 +20,14 @@ def show_json(value: object) -> None:
     sys.stdout.write("\n")
 
 
+def tell(value: object, words: str, *, json: bool) -> None:
+    """Print a value as JSON for programs, or say it in words."""
+    if json:
+        show_json(value)
+    else:
+        sys.stdout.write(words + "\n")
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
     """Print rows under headings; `empty` is what to say when there are none. States are coloured on a terminal."""
     if not rows:

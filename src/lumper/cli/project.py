@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Client, Target, connect
-from lumper.cli.output import ago, show_json, table, warn
+from lumper.cli.output import ago, show_json, table, tell, warn
 from lumper.errors import Invalid
 
 app = App(name="project", help="The git repositories that are built.")
@@ -142,10 +142,7 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     """
     with connect(target) as client:
         project = client.delete(f"projects/{name}")
-    if json:
-        show_json(project)
-    else:
-        print(f"Removed {project['name']}. Its images in the registry stay.")
+    tell(project, f"Removed {project['name']}. Its images in the registry stay.", json=json)
 
 
 @app.command(name="connect")
@@ -199,10 +196,7 @@ def disconnect(name: str, /, *, json: bool = False, target: Target = _HERE) -> N
     """
     with connect(target) as client:
         project = client.delete(f"projects/{name}/forge")
-    if json:
-        show_json(project)
-    else:
-        print(f"The forge hears of builds of {project['name']} no more.")
+    tell(project, f"The forge hears of builds of {project['name']} no more.", json=json)
 
 
 def _connect(client: Client, name: str, forge: str, url: str, token_file: Path) -> dict[str, Any]:
@@ -327,10 +321,11 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
     secret = _read(secret_file) if secret_file else None
     with connect(target) as client:
         project = client.put(f"projects/{name}/secret", {"secret": secret})
-    if json:
-        show_json(project)
-    else:
-        print(f"{project['name']} has another secret: enter it at the forge, `lumper project show {name} --secret`.")
+    tell(
+        project,
+        f"{project['name']} has another secret: enter it at the forge, `lumper project show {name} --secret`.",
+        json=json,
+    )
 
 
 def _read(file: Path) -> str:

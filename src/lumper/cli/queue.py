@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, tell
 
 app = App(name="queue", help="Builds that wait, workers, and messages between the roles.")
 
@@ -57,7 +57,4 @@ def revive(topic: str, /, *, json: bool = False, target: Target = _HERE) -> None
     """
     with connect(target) as client:
         done = client.post(f"queue/{topic}/revive")
-    if json:
-        show_json(done)
-    else:
-        print(f"{done['revived']} messages of {topic} are tried again.")
+    tell(done, f"{done['revived']} messages of {topic} are tried again.", json=json)

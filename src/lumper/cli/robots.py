@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, tell
 
 app = App(name="robot", help="Programs with a token, which is nobody's, for `docker login` and the API.")
 
@@ -29,7 +29,7 @@ def add(name: str, /, *, days: int | None = None, json: bool = False, target: Ta
     """
     with connect(target) as client:
         made = client.post("robots", {"name": name, "days": days})
-    _show(made, json)
+    tell(made, made["token"], json=json)
 
 
 @app.command(name="list")
@@ -72,7 +72,7 @@ def rotate(name: str, /, *, days: int | None = None, json: bool = False, target:
     """
     with connect(target) as client:
         made = client.post(f"robots/{name}/token", {"days": days})
-    _show(made, json)
+    tell(made, made["token"], json=json)
 
 
 @app.command
@@ -89,7 +89,7 @@ def disable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None
         Print JSON.
     """
     with connect(target) as client:
-        _done(client.patch(f"robots/{name}", {"disabled": True}), f"{name} is kept out.", json)
+        tell(client.patch(f"robots/{name}", {"disabled": True}), f"{name} is kept out.", json=json)
 
 
 @app.command
@@ -106,7 +106,7 @@ def enable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
         Print JSON.
     """
     with connect(target) as client:
-        _done(client.patch(f"robots/{name}", {"disabled": False}), f"{name} may come in again.", json)
+        tell(client.patch(f"robots/{name}", {"disabled": False}), f"{name} may come in again.", json=json)
 
 
 @app.command
@@ -123,18 +123,4 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
         Print JSON.
     """
     with connect(target) as client:
-        _done(client.delete(f"robots/{name}"), f"There is no robot {name} any more.", json)
-
-
-def _show(made: dict[str, str], json: bool) -> None:
-    if json:
-        show_json(made)
-    else:
-        print(made["token"])
-
-
-def _done(answer: object, words: str, json: bool) -> None:
-    if json:
-        show_json(answer)
-    else:
-        print(words)
+        tell(client.delete(f"robots/{name}"), f"There is no robot {name} any more.", json=json)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import show_json, size, table
+from lumper.cli.output import show_json, size, table, tell
 from lumper.errors import Invalid
 
 app = App(name="rules", help="Immutable tags, retention and quotas.")
@@ -112,10 +112,7 @@ def remove(repositories: str, /, *, json: bool = False, target: Target = _HERE) 
     """
     with connect(target) as client:
         gone = client.delete(f"registry/rules/{repositories}")
-    if json:
-        show_json(gone)
-    else:
-        print(f"There is no rule for {gone['repositories']} any more.")
+    tell(gone, f"There is no rule for {gone['repositories']} any more.", json=json)
 
 
 def _bytes(text: str) -> int:

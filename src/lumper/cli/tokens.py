@@ -8,7 +8,7 @@ from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.grants import actions
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, tell
 from lumper.model.people import Role
 
 app = App(name="token", help="API tokens, which are also passwords for `docker login`.")
@@ -53,10 +53,7 @@ def create(
     body = {"name": name, "role": role, "repositories": repository, "allow": actions(allow) if allow else []}
     with connect(target) as client:
         made = client.post("tokens", {**body, "days": days})
-    if json:
-        show_json(made)
-    else:
-        print(made["token"])
+    tell(made, made["token"], json=json)
 
 
 @app.command(name="list")
@@ -103,7 +100,4 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     """
     with connect(target) as client:
         removed = client.delete(f"tokens/{name}")
-    if json:
-        show_json(removed)
-    else:
-        print(f"The token {removed['name']} lets nobody in any more.")
+    tell(removed, f"The token {removed['name']} lets nobody in any more.", json=json)

@@ -10,7 +10,7 @@ from typing import Literal
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, tell
 from lumper.errors import NotFound
 
 app = App(name="user", help="People with a password, for the web UI and `docker login`.")
@@ -45,10 +45,7 @@ def add(
     body = {"name": name, "password": _password(password_file), "role": role}
     with connect(target) as client:
         made = client.post("users", body)
-    if json:
-        show_json(made)
-    else:
-        print(f"{name} may sign in now, as {role}.")
+    tell(made, f"{name} may sign in now, as {role}.", json=json)
 
 
 @app.command(name="list")
@@ -90,10 +87,7 @@ def password(name: str, *, password_file: Path | None = None, json: bool = False
     body = {"password": _password(password_file)}
     with connect(target) as client:
         changed = client.put(f"users/{name}/password", body)
-    if json:
-        show_json(changed)
-    else:
-        print(f"{name} has another password now.")
+    tell(changed, f"{name} has another password now.", json=json)
 
 
 @app.command(name="role")
@@ -149,10 +143,7 @@ def enable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
 def _change(name: str, values: dict[str, object], words: str, json: bool, target: Target) -> None:
     with connect(target) as client:
         changed = client.patch(f"users/{name}", values)
-    if json:
-        show_json(changed)
-    else:
-        print(words)
+    tell(changed, words, json=json)
 
 
 @app.command
@@ -170,10 +161,7 @@ def remove(name: str, *, json: bool = False, target: Target = _HERE) -> None:
     """
     with connect(target) as client:
         removed = client.delete(f"users/{name}")
-    if json:
-        show_json(removed)
-    else:
-        print(f"{name} may no longer sign in.")
+    tell(removed, f"{name} may no longer sign in.", json=json)
 
 
 def _password(file: Path | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, tell
 from lumper.errors import Invalid
 
 app = App(name="webhooks", help="Other programs that are told what happens in the registry.")
@@ -133,10 +133,7 @@ def ping(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> None
     """
     with connect(target) as client:
         sent = client.post(f"registry/webhooks/{webhook}/ping")
-    if json:
-        show_json(sent)
-    else:
-        print(f"It is called now; what came of it: lumper registry webhooks calls {webhook}")
+    tell(sent, f"It is called now; what came of it: lumper registry webhooks calls {webhook}", json=json)
 
 
 @app.command
@@ -154,10 +151,7 @@ def revive(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> No
     """
     with connect(target) as client:
         done = client.post(f"registry/webhooks/{webhook}/revive")
-    if json:
-        show_json(done)
-    else:
-        print(f"{done['revived']} calls wait again.")
+    tell(done, f"{done['revived']} calls wait again.", json=json)
 
 
 @app.command
@@ -175,10 +169,7 @@ def remove(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> No
     """
     with connect(target) as client:
         gone = client.delete(f"registry/webhooks/{webhook}")
-    if json:
-        show_json(gone)
-    else:
-        print(f"Webhook {gone['id']} is removed.")
+    tell(gone, f"Webhook {gone['id']} is removed.", json=json)
 
 
 def _read(file: Path) -> str:
