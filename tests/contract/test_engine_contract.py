@@ -4,147 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from lumper.build.engines.buildkit import BuildKitEngine
-from lumper.build.engines.dummy import DummyEngine
-from lumper.build.port import BuildRequest, Engine, Login, Pushed
+from lumper.build.port import BuildRequest, Login, Pushed
 from lumper.errors import BuildFailed, DockerfileMissing, EngineUnavailable, PushFailed, SourceError
 from lumper.model.build import Output, Progress, Step, StepState
-from parts import docker_engine
 from parts.context import BASE, context_tar, stream
+from parts.engine_bench import BENCHES, Bench, engine_bench
 from parts.eventually import eventually
-from parts.push_sink import push_sink
 
 
-@dataclass
-class Bench:
-    """An engine and what a test must know of its surroundings.
-
-    Images of the test begin with `prefix`, whose registry takes pushes; the one of `refusing` has no space. `manifests`
-    are what was pushed, by digest. `runs` tells whether a RUN with this text is being executed.
-    """
-
-    engine: Engine
-    down: Engine
-    prefix: str
-    refusing: str
-    manifests: Mapping[str, bytes]
-    labels: Callable[[str], asyncio.Future[Mapping[str, str]]]
-    runs: Callable[[str], bool]
-    told: list[Progress] = field(default_factory=list)
-    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-
-    def image(self, tag: str = "1") -> str:
-        return f"{self.prefix}app:{tag}"
-
-    async def build(
-        self,
-        dockerfile: str | None,
-        *,
-        files: Mapping[str, str] | None = None,
-        image: str = "",
-        name: str = "Dockerfile",
-        target: str = "",
-        args: Mapping[str, str] | None = None,
-        labels: Mapping[str, str] | None = None,
-        no_cache: bool = False,
-    ) -> list[Progress]:
-        """Build from these files; what was reported, which is also in `told` as it comes."""
-        contents = dict(files or {}) | ({} if dockerfile is None else {name: dockerfile})
-        request = BuildRequest(
-            id=self.mark,
-            image=image or self.image(),
-            dockerfile=name,
-            target=target,
-            args=args or {},
-            labels=labels or {},
-            no_cache=no_cache,
-        )
-        self.told = []
-        await self.engine.build(request, stream(context_tar(contents)), self.told.append)
-        return self.told
-
-    def last_states(self) -> dict[str, StepState]:
-        """The instructions by their name, such as `[1/2] RUN make`, each with its last state."""
-        return {s.name: s.state for s in self.told if isinstance(s, Step) and s.name.startswith("[") and "/" in s.name}
-
-    def output(self) -> list[str]:
-        return [line.text for line in self.told if isinstance(line, Output)]
-
-
-@pytest.fixture(params=["buildkit", "dummy"])
+@pytest.fixture(params=BENCHES)
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    make = _buildkit if request.param == "buildkit" else _dummy
-    async with make(tmp_path) as bench:
+    async with engine_bench(request.param, tmp_path) as bench:
         yield bench
-
-
-@asynccontextmanager
-async def _dummy(_: Path) -> AsyncIterator[Bench]:
-    engine = DummyEngine(refusals={"full.test": "no space left on device"})
-
-    async def labels(image: str) -> Mapping[str, str]:
-        return engine.labels(image)
-
-    yield Bench(
-        engine=engine,
-        down=DummyEngine(down=True),
-        prefix="registry.test/lumper/",
-        refusing="full.test/lumper/",
-        manifests=engine.pushed,
-        labels=lambda image: asyncio.ensure_future(labels(image)),
-        runs=lambda text: any(text in command for command in engine.running),
-    )
-    await engine.close()
-
-
-@asynccontextmanager
-async def _buildkit(folder: Path) -> AsyncIterator[Bench]:
-    engine = BuildKitEngine(docker_engine.ADDRESS)
-    down = BuildKitEngine(f"unix://{folder}/docker.sock")
-    path = f"lumper-test-{uuid.uuid4().hex[:8]}/"
-    async with push_sink() as registry, push_sink(refusal="no space left on device") as full:
-        try:
-            yield Bench(
-                engine=engine,
-                down=down,
-                prefix=f"{registry.address}/{path}",
-                refusing=f"{full.address}/{path}",
-                manifests=registry.manifests,
-                labels=lambda image: asyncio.ensure_future(_labels(image)),
-                runs=_is_running,
-            )
-        finally:
-            for host in (registry.address, full.address):
-                for name in await engine.images(f"{host}/"):
-                    await engine.remove(name)
-            await engine.close()
-            await down.close()
-
-
-async def _labels(image: str) -> Mapping[str, str]:
-    async with docker_engine.engine() as docker:
-        config = (await docker.images.inspect(image))["Config"]
-    return dict(config["Labels"] or {})
-
-
-def _is_running(text: str) -> bool:
-    """Whether a process has this text in its command line."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if text.encode() in path.read_bytes().replace(b"\0", b" "):
-                return True
-        except OSError:  # it ended meanwhile
-            continue
-    return False
 
 
 async def test_the_engine_tells_what_it_is(bench: Bench) -> None:

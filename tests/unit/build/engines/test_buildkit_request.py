@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumper.build.engines.buildkit.address import Address, parse_address
-from lumper.build.engines.buildkit.control import solve_request
+from lumper.build.engines.buildkit.request import solve_request
+from lumper.build.engines.buildkit.services import services
 from lumper.build.engines.buildkit.session import messages
-from lumper.build.port import BuildRequest
+from lumper.build.port import BuildRequest, Cache, Login
 from lumper.errors import ConfigError
 
 
@@ -106,3 +108,57 @@ def test_a_socket_without_rights_says_how_to_get_them() -> None:
 
     assert error.message == "The build engine at unix:///run/docker.sock cannot be reached: Permission denied."
     assert "group `docker`" in error.hint
+
+
+def test_all_that_a_build_may_ask_for_is_handed_on() -> None:
+    request = BuildRequest(
+        "7",
+        "app:1",
+        platforms=("linux/amd64", "linux/arm64"),
+        cache_from=(Cache("registry", {"ref": "r.test/cache"}),),
+        cache_to=(Cache("registry", {"ref": "r.test/cache", "mode": "max"}), Cache("inline")),
+        network="none",
+        pull=True,
+        provenance="max",
+        sbom=True,
+        rewrite_timestamp=True,
+    )
+
+    message = solve_request(request, ref="r", session="s", context="c", exporter="oci")
+
+    attributes = dict(message.FrontendAttrs)
+    assert json.loads(attributes.pop("cache-imports")) == [{"Type": "registry", "Attrs": {"ref": "r.test/cache"}}]
+    assert attributes == {
+        "context": "c",
+        "filename": "Dockerfile",
+        "cmdline": "docker/dockerfile",
+        "platform": "linux/amd64,linux/arm64",
+        "force-network-mode": "none",
+        "image-resolve-mode": "pull",
+        "attest:provenance": "mode=max",
+        "attest:sbom": "",
+    }
+    assert [(e.Type, dict(e.Attrs)) for e in message.Cache.Exports] == [
+        ("registry", {"ref": "r.test/cache", "mode": "max"}),
+        ("inline", {}),
+    ]
+    assert [(e.Type, dict(e.Attrs)) for e in message.Cache.Imports] == [("registry", {"ref": "r.test/cache"})]
+    assert [(e.Type, dict(e.Attrs)) for e in message.Exporters] == [
+        ("oci", {"name": "app:1", "rewrite-timestamp": "true"})
+    ]
+
+
+def test_secrets_are_in_no_message() -> None:
+    request = BuildRequest("7", "app:1", secrets={"token": b"hunter2"}, logins={"r.test": Login("me", "hunter3")})
+    message = solve_request(request, ref="r", session="s", context="c")
+    assert b"hunter" not in message.SerializeToString()
+
+
+def test_only_what_the_request_has_is_offered() -> None:
+    def offered(request: BuildRequest) -> set[str]:
+        return {path.rpartition("/")[2] for service in services(request) for path in service.__mapping__()}
+
+    assert offered(BuildRequest("7", "app:1")) == set()
+    assert offered(BuildRequest("7", "app:1", secrets={"a": b"b"})) == {"GetSecret"}
+    assert offered(BuildRequest("7", "app:1", ssh={"default": "/s"})) == {"CheckAgent", "ForwardAgent"}
+    assert offered(BuildRequest("7", "app:1", logins={"r.test": Login("a", "b")})) == {"Credentials"}

@@ -3,8 +3,10 @@
 engine.py    the port's methods
 address.py   where the Engine listens
 upgrade.py   HTTP/1.1 to HTTP/2 on one connection
-control.py   the calls Solve and Status, and the request of a build
-session.py   the calls that the engine makes back, to fetch the context
+control.py   the calls Solve and Status
+request.py   the request of a build, in BuildKit's terms (pure)
+session.py   the connection for the calls that the engine makes back, to fetch the context
+services.py  what else it may ask for: secrets, ssh agents, credentials
 progress.py  status messages to steps and lines (pure)
 errors.py    BuildKit's error texts to ours (pure)
 api.py       the REST API for images; push.py reads what a push tells

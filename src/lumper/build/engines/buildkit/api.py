@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
+from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit.address import CONNECT_TIMEOUT, Address
 from lumper.build.engines.buildkit.errors import push_error
 from lumper.build.engines.buildkit.push import PushReader
@@ -35,8 +36,11 @@ class ImageApi:
         """What the Engine says of itself."""
         async with self._request("GET", "/version") as response:
             version = await self._json(response)
+        async with self._request("GET", "/info") as response:
+            kind = _kind(await self._json(response))
         name = f"Docker {version.get('Version', '?')}"
-        return EngineInfo("buildkit", name, f"{version.get('Os', '?')}/{version.get('Arch', '?')}")
+        platform = f"{version.get('Os', '?')}/{version.get('Arch', '?')}"
+        return EngineInfo("buildkit", name, platform, CAPABILITIES[kind])
 
     async def names(self) -> list[str]:
         """All names with tag, sorted."""
@@ -97,6 +101,16 @@ class ImageApi:
         if response.status >= 400:
             raise EngineError(f"The build engine at {self._address.text} refused: {await _message(response)}.")
         return json.loads(await response.read())
+
+
+def _kind(info: Mapping[str, Any]) -> str:
+    """Which row of the table an Engine is, from its own account of itself.
+
+    Source: moby, daemon/containerd: images in containerd's store have a driver of this type.
+    """
+    images = [name for key, name in info.get("DriverStatus") or () if key == "driver-type"]
+    with_containerd = "io.containerd.snapshotter.v1" in images
+    return "a Docker Engine with the containerd image store" if with_containerd else "a Docker Engine"
 
 
 def registry_auth(login: Login | None) -> str:

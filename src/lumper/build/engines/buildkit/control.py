@@ -11,18 +11,15 @@ from h2.settings import SettingCodes
 
 from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.proto.control_pb2 import (
-    Exporter,
     SolveRequest,
     SolveResponse,
     StatusRequest,
     StatusResponse,
 )
 from lumper.build.engines.buildkit.upgrade import upgrade
-from lumper.build.port import BuildRequest
 
 _SERVICE = "/moby.buildkit.v1.Control"
 _MAX_HEADERS = 16 * 1024 * 1024  # bytes; an error of BuildKit carries the whole Dockerfile in a header
-_EXPORTER = "moby"  # puts the result among the images of the Engine
 
 
 class _Protocol(H2Protocol):
@@ -64,32 +61,3 @@ class Control(Channel):
             await stream.send_message(StatusRequest(Ref=ref), end=True)
             async for response in stream:
                 receive(response)
-
-
-def solve_request(request: BuildRequest, *, ref: str, session: str, context: str) -> SolveRequest:
-    """The call that builds `request` from the context at the URL `context`.
-
-    Source of the attributes: moby/buildkit, frontend/dockerfile/docs and docs/reference of `dockerfile.v0`.
-    """
-    attributes = {"context": context, "filename": request.dockerfile}
-    if not request.frontend:  # as if a syntax image had been called by this line: then no other is looked for
-        attributes["cmdline"] = "docker/dockerfile"
-    if request.target:
-        attributes["target"] = request.target
-    if request.no_cache:
-        attributes["no-cache"] = ""
-    if request.pull:
-        attributes["image-resolve-mode"] = "pull"
-    attributes |= {f"build-arg:{name}": value for name, value in request.args.items()}
-    attributes |= {f"label:{name}": value for name, value in request.labels.items()}
-    result = {"name": request.image}
-    return SolveRequest(
-        Ref=ref,
-        Session=session,
-        Frontend="dockerfile.v0",
-        Entitlements=request.entitlements,
-        FrontendAttrs=attributes,
-        ExporterDeprecated=_EXPORTER,
-        ExporterAttrsDeprecated=result,
-        Exporters=[Exporter(Type=_EXPORTER, Attrs=result)],
-    )

@@ -15,11 +15,13 @@ from h2.exceptions import ProtocolError
 
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.api import ImageApi
-from lumper.build.engines.buildkit.control import Control, solve_request
+from lumper.build.engines.buildkit.control import Control
 from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
 from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.buildkit.request import solve_request
+from lumper.build.engines.buildkit.services import services
 from lumper.build.engines.buildkit.session import Upload, open_session
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
 from lumper.errors import EngineError, FrontendUnavailable, LumperError
@@ -63,7 +65,7 @@ class BuildKitEngine:
         try:
             async with control:
                 await control.connect()
-                session = await open_session(self._address, upload)
+                session = await open_session(self._address, [upload, *services(request)])
                 ref = uuid.uuid4().hex
                 following = asyncio.create_task(control.status(ref, progress.receive))
                 try:

@@ -1,4 +1,4 @@
-"""The session: over it the engine calls back, to fetch the build context.
+"""The session: over it the engine calls back, to fetch the build context and what else the build may ask for.
 
 The roles are turned round: the connection is ours, but on it we are the gRPC server. The engine checks the session's
 health about once a second and ends the build when the session is gone.
@@ -7,7 +7,7 @@ health about once a second and ends the build when the session is gone.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -19,12 +19,12 @@ from grpclib.server import Server, Stream
 
 from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.proto.upload_pb2 import BytesMessage
+from lumper.build.engines.buildkit.services import Absent, Service
 from lumper.build.engines.buildkit.upgrade import upgrade
 
 MESSAGE_SIZE = 1024 * 1024  # engines accept up to 4 MiB; larger ones than this gain nothing
 
 _PULL = "/moby.upload.v1.Upload/Pull"
-_METHODS = (_PULL, "/grpc.health.v1.Health/Check")
 
 
 class Upload:
@@ -99,14 +99,15 @@ class Session:
         await handler.wait_closed()
 
 
-async def open_session(address: Address, upload: Upload) -> Session:
-    """Offer the upload to the engine. Raises EngineUnavailable."""
+async def open_session(address: Address, offered: Sequence[Service]) -> Session:
+    """Offer these services to the engine. Raises EngineUnavailable."""
+    offered = [*offered, Health()]
     session_id = uuid.uuid4().hex
     headers = [
         ("X-Docker-Expose-Session-Uuid", session_id),
         ("X-Docker-Expose-Session-Name", "lumper"),
         ("X-Docker-Expose-Session-Sharedkey", ""),
-        *(("X-Docker-Expose-Session-Grpc-Method", method) for method in _METHODS),
+        *(("X-Docker-Expose-Session-Grpc-Method", path) for service in offered for path in service.__mapping__()),
     ]
-    protocol = await upgrade(address, "/session", headers, _SessionServer([upload, Health()]).protocol())
+    protocol = await upgrade(address, "/session", headers, _SessionServer([Absent(), *offered]).protocol())
     return Session(session_id, protocol)

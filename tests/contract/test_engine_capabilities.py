@@ -1,0 +1,142 @@
+"""What engines can beyond a Dockerfile, each by those that have it according to the table."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lumper.build.port import Cache, Capability, Login
+from lumper.errors import BuildFailed, BuildRefused
+from lumper.model.build import Step, StepState
+from lumper.model.people import Role
+from parts.context import BASE
+from parts.engine_bench import BENCHES, Bench, engine_bench, having
+from parts.live_registry import live_registry
+from parts.ssh_agent import program_with_libraries, ssh_agent
+
+SECRET = b"correct horse battery staple"
+
+
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with engine_bench(request.param, tmp_path) as bench:
+        yield bench
+
+
+def needing(*capabilities: Capability) -> pytest.MarkDecorator:
+    """Run the test by every engine that has all of these."""
+    return pytest.mark.parametrize("bench", having(*capabilities), indirect=True)
+
+
+def everything_pushed(bench: Bench) -> bytes:
+    layers = [gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in bench.blobs.values()]
+    return b"".join((*layers, *bench.manifests.values()))
+
+
+@pytest.mark.parametrize("name", BENCHES.keys() - {"dummy"})
+async def test_an_engine_says_of_itself_what_the_table_says(name: str, tmp_path: Path) -> None:
+    async with engine_bench(name, tmp_path) as bench:
+        assert (await bench.engine.info()).capabilities == BENCHES[name][1]
+
+
+@needing(Capability.SECRETS)
+async def test_a_secret_is_there_for_its_step_and_nowhere_else(bench: Bench) -> None:
+    mount = "--mount=type=secret,id=token"
+    dockerfile = f"{BASE}RUN {mount} sha256sum </run/secrets/token; echo {bench.mark}\nRUN ls -a /run/secrets\n"
+
+    await bench.build(dockerfile, secrets={"token": SECRET, "other": b"another"})
+    await bench.engine.push(bench.image(), None, bench.told.append)
+
+    assert bench.output()[:2] == [f"{hashlib.sha256(SECRET).hexdigest()}  -", bench.mark]
+    assert "token" not in bench.output()
+    assert bench.mark.encode() in everything_pushed(bench)
+    assert SECRET not in everything_pushed(bench)
+    assert SECRET.decode() not in repr(bench.told)
+
+
+@needing(Capability.SECRETS)
+async def test_a_secret_that_nobody_gave_is_named(bench: Bench) -> None:
+    mount = "--mount=type=secret,id=token,required"
+    for given in ({"other": SECRET}, {}):
+        with pytest.raises(BuildFailed, match=r"token.*not found"):
+            await bench.build(f"{BASE}RUN {mount} echo {bench.mark}\n", secrets=given)
+
+
+@needing(Capability.SSH)
+async def test_a_step_reaches_the_ssh_agent_that_was_forwarded(bench: Bench) -> None:
+    files = {f"root/{path}": data for path, data in program_with_libraries("ssh-add").items()}
+    run = f"chmod -R 755 /usr /lib /lib64; ssh-add -l; echo {bench.mark}"
+
+    async with ssh_agent() as agent:
+        await bench.build(
+            f"{BASE}COPY root /\nRUN --mount=type=ssh,id=deploy {run}\n", files=files, ssh={"deploy": agent.socket}
+        )
+        [line] = [line for line in bench.output() if "ED25519" in line]
+
+    assert agent.fingerprint in line
+
+
+@needing(Capability.SSH)
+async def test_an_agent_that_is_gone_is_named(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match="ssh agent 'default' does not answer"):
+        await bench.build(
+            f"{BASE}RUN --mount=type=ssh,required echo {bench.mark}\n", ssh={"default": f"{tmp_path}/none"}
+        )
+
+
+@needing(Capability.LOGINS)
+async def test_a_private_base_image_is_fetched_with_the_login_for_its_registry(bench: Bench, tmp_path: Path) -> None:
+    async with live_registry(tmp_path) as registry:
+        base = f"{registry.host}/base:{bench.mark}"
+        login = Login("token", registry.tokens[Role.ADMIN])
+        await bench.build(f"{BASE}RUN echo {bench.mark} >/mark\n", image=base)
+        await bench.engine.push(base, login, bench.told.append)
+        await bench.engine.remove(base)
+
+        await bench.build(f"FROM {base}\nRUN cat /mark; echo again\n", logins={registry.host: login})
+        assert bench.output() == [bench.mark, "again"]
+
+        with pytest.raises(BuildFailed, match="cannot be fetched"):
+            await bench.build(f"FROM {base}\nRUN cat /mark\n", logins={"elsewhere.test": login}, pull=True)
+
+
+@needing(Capability.NETWORK_NONE)
+async def test_without_a_network_there_is_only_loopback(bench: Bench) -> None:
+    await bench.build(f"{BASE}RUN ls /sys/class/net; echo {bench.mark}\n", network="none")
+
+    assert bench.output() == ["lo", bench.mark]
+
+
+@needing(Capability.NETWORK_HOST)
+async def test_the_network_of_the_host_is_there_for_those_who_may(bench: Bench) -> None:
+    interfaces = {name for _, name in socket.if_nameindex()}
+    dockerfile = f"{BASE}RUN ls /sys/class/net; echo {bench.mark}\n"
+
+    await bench.build(dockerfile, network="host", entitlements=("network.host",))
+    assert interfaces <= set(bench.output())
+
+    with pytest.raises(BuildRefused, match=r"network\.host"):
+        await bench.build(dockerfile, network="host")
+
+
+@needing(Capability.CACHE_INLINE, Capability.CACHE_IMPORT)
+async def test_a_cache_within_an_image_is_written_and_read(bench: Bench, tmp_path: Path) -> None:
+    async with live_registry(tmp_path) as registry:
+        image = f"{registry.host}/cached:{bench.mark}"
+        login = Login("token", registry.tokens[Role.ADMIN])
+        dockerfile = f"{BASE}RUN echo {bench.mark}\n"
+        await bench.build(dockerfile, image=image, cache_to=(Cache("inline"),))
+        await bench.engine.push(image, login, bench.told.append)
+        logins = {registry.host: login}
+
+        await bench.build(dockerfile, cache_from=(Cache("registry", {"ref": image}),), logins=logins)
+        importing = [step.state for step in bench.told if isinstance(step, Step) and "cache manifest" in step.name]
+        await bench.engine.remove(image)
+
+    assert importing[-1] in (StepState.DONE, StepState.CACHED)
+    assert StepState.CACHED in bench.last_states().values()
