@@ -9,21 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from lumper.build.remotes import Remotes
-from lumper.hooks.api.client import ForgeClient
-from lumper.metrics import Metrics
-from lumper.model.links import Links
-from lumper.queue.brokers.memory import MemoryBroker
-from lumper.registry.registry import Registry
-from lumper.registry.remote.lookup import Lookup
-from lumper.registry.remote.registry import RemoteRegistry
-from lumper.registry.storage.memory import MemoryStorage
 from lumper.roles import server
-from lumper.roles.bases import Bases
-from lumper.roles.forge import ForgeDesk
-from lumper.roles.triggers import Triggers
-from lumper.wiring.adapters import open_forge_api
-from parts.live_api import live_api
 from parts.running import running
 
 
@@ -35,19 +21,12 @@ async def test_a_head_that_does_not_end_ends_with_its_connection(
 ) -> None:
     monkeypatch.setattr(server, "_IDLE_SECONDS", 0.3)
     listener = socket.create_server(("127.0.0.1", 0))
-    async with live_api(tmp_path) as api:
-        registry = Registry(MemoryStorage(), api.history.images)
-        desk = ForgeDesk(api.history, Links("http://x", "x", "x"), open_forge_api, ForgeClient())
-        bases = Bases(api.history, Lookup(RemoteRegistry))
-        triggers = Triggers(api.history, Remotes(tmp_path / "git"))
-        role = server.Server(
-            web.Application(), listener, api.history, registry, MemoryBroker(), Metrics(), triggers, desk, bases
-        )
-        async with running(role.run()):
-            await role.ready.wait()
-            reader, writer = await asyncio.open_connection(*listener.getsockname())
-            writer.write(said)
-            async with asyncio.timeout(10):
-                came = await reader.read()
-            writer.close()
+    role = server.Server(web.Application(), server.Listeners(listener), {})
+    async with running(role.run()):
+        await role.ready.wait()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(said)
+        async with asyncio.timeout(10):
+            came = await reader.read()
+        writer.close()
     assert came.count(b"HTTP/1.1") == said.count(b"\r\n\r\n")

@@ -30,7 +30,7 @@ from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.forge import ForgeDesk
 from lumper.roles.receiver import HistoryReceiver
 from lumper.roles.triggers import Triggers
-from lumper.web.app import make_app
+from lumper.web.app import Behind, Doors, make_app
 from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
 from lumper.wiring.adapters import open_forge_api, open_forges
@@ -115,7 +115,7 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
     (tmp_path / "allowed").mkdir()
     receiver, forges = HistoryReceiver(history), open_forges()
     registry = Registry(FilesystemStorage(tmp_path / "registry"), history.images)
-    app = make_app(
+    behind = Behind(
         history=history,
         broker=MemoryBroker(),
         registry=registry,
@@ -129,9 +129,8 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
         links=links,
         metrics=Metrics(),
         attestations=assemble_attestations(DataFolder(tmp_path), registry, links),
-        data=tmp_path,
-        allow_local=(tmp_path / "allowed",),
     )
+    app = make_app(behind, Doors(data=tmp_path, allow_local=(tmp_path / "allowed",)))
     runner = web.AppRunner(app, shutdown_timeout=1)
     try:
         await history.database.migrate()

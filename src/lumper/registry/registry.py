@@ -69,8 +69,12 @@ class Registry:
         )
 
     async def close(self) -> None:
-        """End what is under way with other registries. The storage and the metadata are their owners' to close."""
+        """End what is under way with other registries, and write what was pulled. Raises StorageError.
+
+        The storage and the metadata are their owners' to close.
+        """
         await self.manifests.close()
         await self.blobs.close()
         if self.upstreams is not None:
             await self.upstreams.close()
+        await self.pulls.flush()

@@ -17,6 +17,9 @@ from lumper.queue.retry import RetryPolicy
 
 log = structlog.get_logger(__name__)
 
+Part = Callable[[], Awaitable[None]]
+"""Something that runs until it is cancelled."""
+
 Handler = Callable[[Payload], Awaitable[None]]
 _RECONNECT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
 
@@ -94,7 +97,7 @@ async def forever(name: str, period: float, action: Callable[[], Awaitable[objec
         await asyncio.sleep(period)
 
 
-async def supervise(name: str, part: Callable[[], Awaitable[None]]) -> None:
+async def supervise(name: str, part: Part) -> None:
     """Run a part for ever: an error that nobody foresaw is logged, and the part begins anew a moment later."""
     failures = 0
     while True:

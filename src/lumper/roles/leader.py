@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from lumper.history.database import Database
+from lumper.roles.base import Part
 
 _PAUSE_SECONDS = 1.0  # how long nothing is done after the one that did it is gone
 
 
-async def lead(database: Database, name: str, part: Callable[[], Awaitable[None]]) -> None:
+async def lead(database: Database, name: str, part: Part) -> None:
     """Run `part`, which does not end, as long as no other process does so; for ever.
 
     When the database was away, all try again: for a moment two may be at it. Raises StorageError.
@@ -25,7 +25,7 @@ async def lead(database: Database, name: str, part: Callable[[], Awaitable[None]
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _until(lost: asyncio.Event, part: Callable[[], Awaitable[None]]) -> None:
+async def _until(lost: asyncio.Event, part: Part) -> None:
     working, waiting = asyncio.ensure_future(part()), asyncio.ensure_future(lost.wait())
     try:
         done, _ = await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -42,46 +43,58 @@ from lumper.web.proxies import PROXIES, Proxies
 from lumper.web.tokens import Keys
 
 
-def make_app(
-    history: History,
-    broker: Broker,
-    registry: Registry,
-    keys: Keys,
-    receiver: hooks.Receiver,
-    forges: Sequence[Forge],
-    replayer: deliveries.Replayer,
-    starter: projects.Starter,
-    desk: projects.Desk,
-    mail: MailReader,
-    links: Links,
-    metrics: Metrics,
-    *,
-    attestations: Attestations,
-    data: Path,
-    allow_local: tuple[Path, ...],
-    public_url: str = "",
-    trusted_proxies: Sequence[str] = (),
-    anonymous: Rights = NOTHING,
-    limits: Limits | None = None,
-) -> web.Application:
-    """Webhooks, API, registry and pages.
+@dataclass(frozen=True)
+class Behind:
+    """Whom the doors lead to."""
 
-    `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for;
+    history: History
+    broker: Broker
+    registry: Registry
+    keys: Keys
+    receiver: hooks.Receiver
+    forges: Sequence[Forge]
+    replayer: deliveries.Replayer
+    starter: projects.Starter
+    desk: projects.Desk
+    mail: MailReader
+    links: Links
+    metrics: Metrics
+    attestations: Attestations
+
+
+@dataclass(frozen=True)
+class Doors:
+    """How far the doors open.
+
+    `data` is the data folder, whose disk is watched; repositories below the folders `allow_local` may be named by their
+    path. `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for;
     requests from `trusted_proxies`, networks, say themselves whom they came from. `anonymous` is what the registry
-    allows to who has no account. `data` is the data folder, whose disk is watched.
+    allows to who has no account.
     """
+
+    data: Path
+    allow_local: tuple[Path, ...]
+    public_url: str = ""
+    trusted_proxies: Sequence[str] = ()
+    anonymous: Rights = NOTHING
+    limits: Limits | None = None
+
+
+def make_app(behind: Behind, doors: Doors) -> web.Application:
+    """Webhooks, API, registry and pages."""
+    history, registry, links, metrics = behind.history, behind.registry, behind.links, behind.metrics
     app = web.Application(client_max_size=1 << 20)
-    app[PROXIES] = Proxies(trusted_proxies)
-    auth = Authenticator(history.accounts, keys, secure=links.public_url.startswith("https://"))
-    hooks.add_routes(app, receiver, forges)
+    app[PROXIES] = Proxies(doors.trusted_proxies)
+    auth = Authenticator(history.accounts, behind.keys, secure=links.public_url.startswith("https://"))
+    hooks.add_routes(app, behind.receiver, behind.forges)
     endpoints = api.Api(history, auth, links)
     api.add_routes(app, endpoints)
-    projects.add_routes(app, endpoints, history.projects, links, starter, desk, allow_local)
-    deliveries.add_routes(app, endpoints, history, replayer)
-    queues.add_routes(app, endpoints, broker, history.builds.dispatch)
+    projects.add_routes(app, endpoints, history.projects, links, behind.starter, behind.desk, doors.allow_local)
+    deliveries.add_routes(app, endpoints, history, behind.replayer)
+    queues.add_routes(app, endpoints, behind.broker, history.builds.dispatch)
     care.add_routes(app, endpoints, registry)
     tagging.add_routes(app, endpoints, registry.tagging)
-    origin.add_routes(app, endpoints, origin.Origins(history, registry, attestations))
+    origin.add_routes(app, endpoints, origin.Origins(history, registry, behind.attestations))
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)
     audit.add_routes(app, endpoints, history.activity)
     webhooks.add_routes(app, endpoints, history.webhooks)
@@ -89,8 +102,15 @@ def make_app(
     own.add_routes(app, endpoints, history.accounts, auth)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
     oci.add_routes(
-        app, registry, auth, public_url=public_url, anonymous=anonymous, requests=metrics.requests, limits=limits
+        app,
+        registry,
+        auth,
+        public_url=doors.public_url,
+        anonymous=doors.anonymous,
+        requests=metrics.requests,
+        limits=doors.limits,
     )
-    watch.add_routes(app, endpoints, watch.Watch(metrics, history.figures, history.webhooks, broker, registry, data))
-    pages.add_routes(app, history, registry, auth, mail, links, replayer, starter)
+    watched = watch.Watch(metrics, history.figures, history.webhooks, behind.broker, registry, doors.data)
+    watch.add_routes(app, endpoints, watched)
+    pages.add_routes(app, history, registry, auth, behind.mail, links, behind.replayer, behind.starter)
     return app

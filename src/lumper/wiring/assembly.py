@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -36,8 +37,10 @@ from lumper.registry.gc import Policy, Report
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.remote.lookup import Lookup
+from lumper.roles.attester import Attester
 from lumper.roles.bases import Bases
 from lumper.roles.deployer import Deployer
+from lumper.roles.duties import Duties
 from lumper.roles.forge import ForgeDesk
 from lumper.roles.log_keeper import LogKeeper
 from lumper.roles.mailer import Mailer, ReadLog
@@ -45,12 +48,14 @@ from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.worker import Worker
 from lumper.wiring.adapters import (
+    open_broker,
     open_channels,
     open_engine,
     open_forge_api,
     open_forges,
     open_host,
     open_remote,
+    open_storage,
     open_upstreams,
 )
 
@@ -95,41 +100,75 @@ def open_registry(config: Config, folder: DataFolder, storage: Storage, history:
     return Registry(storage, history.images, policy, collected, shared=shared, upstreams=open_upstreams(config, folder))
 
 
-def assemble_app(
-    config: Config,
-    folder: DataFolder,
-    history: History,
-    broker: Broker,
-    registry: Registry,
-    links: Links,
-    metrics: Metrics,
-    triggers: Triggers,
-    desk: ForgeDesk,
-    attestations: Attestations,
-) -> web.Application:
+@dataclass(frozen=True)
+class Instance:
+    """What a server consists of, however it is reached."""
+
+    config: Config
+    folder: DataFolder
+    links: Links
+    history: History
+    broker: Broker
+    registry: Registry
+    metrics: Metrics
+    triggers: Triggers
+    desk: ForgeDesk
+    attestations: Attestations
+
+
+@contextlib.asynccontextmanager
+async def open_instance(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[Instance]:
+    """All of a server but its port. The folder must be locked."""
+    async with contextlib.AsyncExitStack() as stack:
+        history = await stack.enter_async_context(open_own_history(config, folder, links))
+        broker = await open_broker(config, folder)
+        stack.push_async_callback(broker.close)
+        storage = open_storage(config, folder)
+        stack.push_async_callback(storage.close)
+        metrics = Metrics()
+        registry = open_registry(config, folder, storage, history, metrics)
+        stack.push_async_callback(registry.close)
+        yield Instance(
+            config,
+            folder,
+            links,
+            history,
+            broker,
+            registry,
+            metrics,
+            assemble_triggers(config, folder, history),
+            ForgeDesk(history, links, open_forge_api, ForgeClient()),
+            assemble_attestations(folder, registry, links),
+        )
+
+
+def assemble_app(instance: Instance) -> web.Application:
     """Everything on the one port."""
     from lumper.notify.channels.maildir import MaildirReader
     from lumper.roles.receiver import HistoryReceiver
-    from lumper.web.app import make_app
+    from lumper.web.app import Behind, Doors, make_app
     from lumper.web.deliveries import Replayer
     from lumper.web.limits import Limits
     from lumper.web.tokens import Keys
 
+    config, folder, history = instance.config, instance.folder, instance.history
     receiver, forges = HistoryReceiver(history), open_forges()
-    return make_app(
+    behind = Behind(
         history,
-        broker,
-        registry,
+        instance.broker,
+        instance.registry,
         Keys(_key_file(folder)),
         receiver,
         forges,
         Replayer(history, receiver, forges),
-        triggers,
-        desk,
+        instance.triggers,
+        instance.desk,
         MaildirReader(folder.folder("mail")),
-        links,
-        metrics,
-        attestations=attestations,
+        instance.links,
+        instance.metrics,
+        instance.attestations,
+    )
+    doors = Doors(
         data=folder.root,
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
@@ -141,6 +180,27 @@ def assemble_app(
             pulls=config.registry.pull_limit,
             window=config.registry.pull_window,
         ),
+    )
+    return make_app(behind, doors)
+
+
+def assemble_duties(instance: Instance) -> Duties:
+    """What the server does beside answering requests."""
+    from lumper.notify.channels.webhook import WebhookCaller
+
+    config, history, links, metrics = instance.config, instance.history, instance.links, instance.metrics
+    return Duties(
+        history,
+        instance.registry,
+        instance.broker,
+        metrics,
+        instance.triggers,
+        instance.desk,
+        Bases(history, Lookup(lambda url: open_remote(config, url))),
+        Teller(history.database, history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
+        Attester(history, instance.registry, instance.attestations, links),
+        LogKeeper(history, LogLimits(timedelta(days=config.log.keep_days), config.log.keep_bytes)),
+        config.registry.gc_interval,
     )
 
 
@@ -160,11 +220,6 @@ def _key_file(folder: DataFolder) -> Path:
     return folder.folder("keys") / "registry.pem"
 
 
-def assemble_desk(history: History, links: Links) -> ForgeDesk:
-    """What speaks with forges."""
-    return ForgeDesk(history, links, open_forge_api, ForgeClient())
-
-
 def assemble_triggers(config: Config, folder: DataFolder, history: History) -> Triggers:
     """What starts builds without a delivery."""
     ssh = folder.folder("ssh")
@@ -176,11 +231,6 @@ def assemble_triggers(config: Config, folder: DataFolder, history: History) -> T
         reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
     )
     return Triggers(history, remotes)
-
-
-def assemble_bases(config: Config, history: History) -> Bases:
-    """What looks after base images, with the credentials of the upstreams."""
-    return Bases(history, Lookup(lambda url: open_remote(config, url)))
 
 
 def assemble_worker(
@@ -218,23 +268,10 @@ def assemble_worker(
     )
 
 
-def assemble_log_keeper(config: Config, history: History) -> LogKeeper:
-    """What holds the logs of builds within their limits."""
-    return LogKeeper(history, LogLimits(timedelta(days=config.log.keep_days), config.log.keep_bytes))
-
-
 def assemble_mailer(config: Config, folder: DataFolder, broker: Broker, read_log: ReadLog) -> Mailer:
     """A mailer."""
     channel, fallback = open_channels(config, folder)
     return Mailer(broker, channel, fallback, read_log, people=config.mail.people, admin=config.mail.admin)
-
-
-def assemble_teller(history: History, links: Links, metrics: Metrics) -> Teller:
-    """What tells webhooks."""
-    from lumper.notify.channels.webhook import WebhookCaller
-
-    caller = WebhookCaller()
-    return Teller(history.database, history.webhooks, caller, links.public_url, metrics.webhook_called)
 
 
 def assemble_attestations(folder: DataFolder, registry: Registry, links: Links) -> Attestations:

@@ -15,28 +15,20 @@ from lumper.config import Config
 from lumper.errors import Invalid
 from lumper.history.store import History
 from lumper.layout import DataFolder
-from lumper.metrics import Metrics
 from lumper.model.people import Role
 from lumper.queue.port import Broker
-from lumper.roles.attester import Attester
 from lumper.roles.base import run_until_signal, supervise
 from lumper.roles.remote import RemoteServer
-from lumper.roles.server import Server
-from lumper.wiring.adapters import open_broker, open_certificate, open_storage
+from lumper.roles.server import Listeners, Server
+from lumper.wiring.adapters import open_broker, open_certificate
 from lumper.wiring.addresses import Addresses, addresses, bind
 from lumper.wiring.assembly import (
     assemble_app,
-    assemble_attestations,
-    assemble_bases,
     assemble_deployer,
-    assemble_desk,
-    assemble_log_keeper,
+    assemble_duties,
     assemble_mailer,
-    assemble_teller,
-    assemble_triggers,
     assemble_worker,
-    open_own_history,
-    open_registry,
+    open_instance,
     sign_in_builds,
     token_of,
 )
@@ -57,36 +49,9 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         tls = open_certificate(config)
         local = stack.enter_context(bind(config.server.local_listen, hint=_LOCAL_HINT)) if tls else None
         where = addresses(config, listener.getsockname()[1], local.getsockname()[1] if local else 0)
-        history = await stack.enter_async_context(open_own_history(config, folder, where.links))
-        broker = await open_broker(config, folder)
-        stack.push_async_callback(broker.close)
-        storage = open_storage(config, folder)
-        stack.push_async_callback(storage.close)
-        metrics = Metrics()
-        registry = open_registry(config, folder, storage, history, metrics)
-        stack.push_async_callback(registry.close)
-        triggers, desk = assemble_triggers(config, folder, history), assemble_desk(history, where.links)
-        attestations = assemble_attestations(folder, registry, where.links)
-        app = assemble_app(
-            config, folder, history, broker, registry, where.links, metrics, triggers, desk, attestations
-        )
-        server = Server(
-            app,
-            listener,
-            history,
-            registry,
-            broker,
-            metrics,
-            triggers,
-            desk,
-            assemble_bases(config, history),
-            gc_interval=config.registry.gc_interval,
-            tls=tls,
-            local=local,
-            teller=assemble_teller(history, where.links, metrics),
-            attester=Attester(history, registry, attestations, where.links),
-            keeper=assemble_log_keeper(config, history),
-        )
+        instance = await stack.enter_async_context(open_instance(config, folder, where.links))
+        history, broker = instance.history, instance.broker
+        server = Server(assemble_app(instance), Listeners(listener, tls, local), assemble_duties(instance).parts())
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
 
@@ -180,18 +145,8 @@ def serve_in_thread(config: Config) -> Iterator[str]:
             stack.enter_context(folder.lock())
             listener = stack.enter_context(bind("127.0.0.1:0"))
             links = addresses(config, config.listen[1]).links
-            history = await stack.enter_async_context(open_own_history(config, folder, links))
-            broker = await open_broker(config, folder)
-            stack.push_async_callback(broker.close)
-            storage = open_storage(config, folder)
-            stack.push_async_callback(storage.close)
-            metrics = Metrics()
-            registry = open_registry(config, folder, storage, history, metrics)
-            stack.push_async_callback(registry.close)
-            triggers, desk = assemble_triggers(config, folder, history), assemble_desk(history, links)
-            attestations = assemble_attestations(folder, registry, links)
-            app = assemble_app(config, folder, history, broker, registry, links, metrics, triggers, desk, attestations)
-            runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+            instance = await stack.enter_async_context(open_instance(config, folder, links))
+            runner = web.AppRunner(assemble_app(instance), access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, listener).start()

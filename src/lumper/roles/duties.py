@@ -1,0 +1,140 @@
+"""What the server does beside answering requests: the way of messages out of and into it, and all that is periodic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+
+from lumper.errors import Conflict
+from lumper.history.store import History
+from lumper.metrics import Metrics
+from lumper.model.events import EVENTS, NOTIFY, STATUSES, BuildReport, RolloutReport
+from lumper.model.lease import LEASE_SECONDS
+from lumper.queue.codec import decode
+from lumper.queue.port import Broker
+from lumper.queue.retry import RetryPolicy
+from lumper.registry.pulls import FLUSH_SECONDS
+from lumper.registry.registry import Registry
+from lumper.roles.acceptance import Acceptance
+from lumper.roles.attester import Attester
+from lumper.roles.base import Part, consume, forever
+from lumper.roles.bases import Bases
+from lumper.roles.forge import ForgeDesk
+from lumper.roles.leader import lead
+from lumper.roles.log_keeper import LOGS_SECONDS, LogKeeper
+from lumper.roles.relay import relay
+from lumper.roles.teller import Teller
+from lumper.roles.triggers import Triggers
+
+log = structlog.get_logger(__name__)
+
+_EXPIRE_SECONDS = 5.0
+_DISPATCH_SECONDS = 1.0
+_NAMES_SECONDS = 5.0
+_UPLOADS_SECONDS = 600.0
+_SCHEDULE_SECONDS = 15.0
+_RECONCILE_SECONDS = 30.0
+_BASES_SECONDS = 3600.0
+_SIGN_SECONDS = 1.0
+_UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
+# A chunk of a log may come before the one in front of it: look again soon, and for long when the disk is full.
+_EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
+# A forge that is away for a day hears of a build no more.
+_STATUSES = RetryPolicy(attempts=30, first=2.0, factor=3.0, longest=3600.0)
+
+
+@dataclass(frozen=True)
+class Duties:
+    """All duties and whom they are done with.
+
+    Every `gc_interval` seconds the registry gives up what nobody needs; 0 for never.
+    """
+
+    history: History
+    registry: Registry
+    broker: Broker
+    metrics: Metrics
+    triggers: Triggers
+    desk: ForgeDesk
+    bases: Bases
+    teller: Teller
+    attester: Attester
+    keeper: LogKeeper
+    gc_interval: float = 0.0
+
+    def parts(self) -> dict[str, Part]:
+        """What runs side by side until it is cancelled, by name."""
+        acceptance = Acceptance(self.history)
+        parts: dict[str, Part] = {
+            "relay": lambda: lead(self.history.database, "relay", self._relay),
+            "events": lambda: consume(self.broker, EVENTS, acceptance.handle, _EVENTS),
+            "statuses": lambda: consume(self.broker, STATUSES, self.desk.handle, _STATUSES),
+            "leases": lambda: self._expire_leases(acceptance),
+            "names": self._tell_names,
+            "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self.registry.pulls.flush),
+            "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
+            "webhooks": self.teller.run,
+        }
+        for name, period, action in self._of_one():
+            parts[name] = partial(lead, self.history.database, name, partial(forever, name, period, action))
+        if self.gc_interval:
+            parts["gc"] = self._collect_for_ever
+        return parts
+
+    def _of_one(self) -> list[tuple[str, float, Callable[[], Awaitable[object]]]]:
+        """What one of several servers does every so many seconds."""
+        return [
+            ("dispatch", _DISPATCH_SECONDS, self.history.builds.dispatch.tick),
+            ("schedule", _SCHEDULE_SECONDS, self.triggers.keep_schedules),
+            ("reconcile", _RECONCILE_SECONDS, self.triggers.reconcile),
+            ("bases", _BASES_SECONDS, self.bases.check),
+            ("sign", _SIGN_SECONDS, self.attester.sign),
+            ("describe", _SIGN_SECONDS, self.attester.describe),
+            ("logs", LOGS_SECONDS, self.keeper.tidy),
+        ]
+
+    def _published(self, topic: str, body: bytes) -> None:
+        """Count what people are told of: every end of a build or rollout."""
+        if topic != NOTIFY:
+            return
+        report = decode(body)
+        if isinstance(report, BuildReport):
+            self.metrics.build_ended(report.build.state.value, report.build.seconds)
+        elif isinstance(report, RolloutReport):
+            self.metrics.rollout_ended(report.state.value)
+
+    async def _relay(self) -> None:
+        await relay(self.history.outbox, self.broker, self._published)
+
+    async def _expire_leases(self, acceptance: Acceptance) -> None:
+        """Look for lost workers, once there was time to hear of those that live: the server may have been away."""
+        await asyncio.sleep(LEASE_SECONDS)
+        await forever("builds.expire", _EXPIRE_SECONDS, acceptance.expire)
+
+    async def _expire_uploads(self) -> None:
+        expired = await self.registry.blobs.expire_uploads(datetime.now(UTC) - _UPLOAD_AGE)
+        if expired:
+            log.info("abandoned uploads were removed", action="uploads.expire", count=expired)
+
+    async def _tell_names(self) -> None:
+        await self.registry.names.begin()
+        await forever("registry.names", _NAMES_SECONDS, self.registry.names.tell)
+
+    async def _collect_for_ever(self) -> None:
+        """Not at once: what clients were told before a restart is remembered no longer, and they may rely on it."""
+        await asyncio.sleep(self.gc_interval)
+        await forever("registry.gc", self.gc_interval, self._collect)
+
+    async def _collect(self) -> None:
+        try:
+            report = await self.registry.collector.run()
+        except Conflict:  # another server does it
+            return
+        if any(report.counts.values()):
+            counts = {str(kind): count for kind, count in report.counts.items()}
+            log.info("garbage was collected", action="registry.gc", freed=report.freed, **counts)
