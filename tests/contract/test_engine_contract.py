@@ -16,6 +16,7 @@ from lumper.model.build import Output, Progress, Step, StepState
 from parts.context import BASE, context_tar, stream
 from parts.engine_bench import BENCHES, Bench, engine_bench
 from parts.eventually import eventually
+from parts.records import line_by_line, printed
 
 
 @pytest.fixture(params=BENCHES)
@@ -42,13 +43,13 @@ async def test_steps_and_their_output_are_told_in_order(bench: Bench) -> None:
     assert first_seen == list(range(1, len(first_seen) + 1))
     assert names.index(run.name) > names.index("[1/3] COPY busybox /bin/sh")
     assert run.name.startswith("[2/3] RUN")
-    assert [r.state if isinstance(r, Step) else (r.stream, r.text) for r in of_run] == [
+    assert [r.state if isinstance(r, Step) else (r.stream, r.text) for r in line_by_line(of_run)] == [
         StepState.RUNNING,
         (1, f"one {bench.mark}"),
         (1, "two"),
         StepState.DONE,
     ]
-    assert {(r.stream, r.text) for r in told if isinstance(r, Output) and r.number > run.number} == {
+    assert {(r.stream, r.text) for r in line_by_line(told) if isinstance(r, Output) and r.number > run.number} == {
         (2, "three"),
         (1, "done"),
     }
@@ -235,7 +236,7 @@ async def test_many_builds_run_at_once(bench: Bench) -> None:
         context = context_tar({"Dockerfile": f"{BASE}RUN echo {bench.mark} {number}\n"})
         request = BuildRequest(f"{bench.mark}-{number}", bench.image(str(number)))
         await bench.engine.build(request, stream(context), lines.append)
-        return [line.text for line in lines if isinstance(line, Output)]
+        return printed(lines)
 
     outputs = await asyncio.gather(*(one(number) for number in range(20)))
 

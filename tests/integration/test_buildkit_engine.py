@@ -16,11 +16,12 @@ from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.progress import CLIPPED
 from lumper.build.port import BuildRequest, Login
 from lumper.errors import BuildFailed, BuildRefused, EngineUnavailable, FrontendUnavailable, PushFailed
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.build import Progress, Step, StepState
 from parts import docker_engine
 from parts.context import BASE, context_tar, stream
 from parts.eventually import eventually
 from parts.push_sink import push_sink
+from parts.records import printed
 from parts.weak_line import WeakLine, weak_line
 
 SOCKET = docker_engine.ADDRESS.removeprefix("unix://")
@@ -52,7 +53,7 @@ async def build(engine: BuildKitEngine, image: str, dockerfile: str, **more: Any
 
 
 def texts(told: list[Progress]) -> list[str]:
-    return [record.text for record in told if isinstance(record, Output)]
+    return printed(told)
 
 
 async def test_an_engine_that_dies_during_a_build_is_unavailable(image: str, line: WeakLine, tmp_path: Path) -> None:

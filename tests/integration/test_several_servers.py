@@ -15,7 +15,7 @@ import pytest
 
 from lumper.model import events
 from lumper.model.build import Outcome, Output, Progress, Result, Step, StepState
-from lumper.model.log import to_line
+from lumper.model.log import pack, to_line
 from lumper.queue.brokers.rabbitmq import RabbitBroker
 from lumper.queue.codec import encode
 from lumper.queue.port import Message
@@ -267,8 +267,8 @@ async def _built(broker: RabbitBroker, build: int) -> None:
     text, now = _lines(), datetime.now(UTC)
     half = len(text) // 2
     said: list[events.Payload] = [
-        events.LogChunk(build, 1, "claim", 0, text[:half]),
-        events.LogChunk(build, 1, "claim", half, text[half:]),
+        events.LogChunk(build, 1, "claim", 0, pack(text[:half].encode())),
+        events.LogChunk(build, 1, "claim", half, pack(text[half:].encode())),
         events.AttemptFinished(build, 1, "claim", now, len(text), Result(Outcome.FAILED, error="make: no rule")),
     ]
     await broker.publish([Message(f"{number + 1}", events.EVENTS, encode(event)) for number, event in enumerate(said)])

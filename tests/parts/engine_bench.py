@@ -14,10 +14,11 @@ from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import BuildRequest, Capability, Engine
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.build import Progress, Step, StepState
 from parts import docker_engine
 from parts.context import context_tar, stream
 from parts.push_sink import push_sink
+from parts.records import printed
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Bench:
         return {s.name: s.state for s in self.told if isinstance(s, Step) and s.name.startswith("[") and "/" in s.name}
 
     def output(self) -> list[str]:
-        return [line.text for line in self.told if isinstance(line, Output)]
+        return printed(self.told)
 
 
 @asynccontextmanager

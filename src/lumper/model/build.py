@@ -116,7 +116,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Output:
-    """A line, without its end, that a step printed. `stream`: 1 is stdout, 2 stderr, 0 what Lumper itself says."""
+    """What a step printed at once: a line without its end, or several with line feeds between them.
+
+    `stream`: 1 is stdout, 2 stderr, 0 what Lumper itself says.
+    """
 
     number: int
     stream: int

@@ -105,7 +105,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Bytes of an attempt's log from `offset` on: a piece of the lines that model/log.py writes."""
+    """Bytes of an attempt's log from `offset` on: a piece of the lines that model/log.py writes, as it packs them."""
 
     build_id: int
     attempt: int

@@ -3,29 +3,37 @@
     {"s": 3, "n": "[2/4] RUN make", "st": "running", "t": 1732440000.1}      a step began or changed (`e`: its error)
     {"s": 3, "o": 1, "x": "cc -c main.c", "t": 1732440000.2}                 a line that it printed
 
-Lines are never clipped here. A reader that finds a field it does not know passes over it.
+What is printed at once comes in one record; in the log, and in what is read back, each line is one. Lines are never
+clipped here. A reader that finds a field it does not know passes over it.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from lumper.errors import Invalid
 from lumper.model.build import Output, Progress, Step, StepState
+
+LARGEST_CHUNK = 1024 * 1024
+"""Bytes of a log that travel in one message."""
 
 _quoted = json.encoder.encode_basestring_ascii
 
 
 def to_line(record: Progress) -> str:
-    """One record as a line of JSON with its line end, in ASCII: characters and bytes are the same number."""
+    """One record as lines of JSON with their ends, in ASCII: characters and bytes are the same number."""
     if isinstance(record, Step):
         fields: dict[str, object] = {"s": record.number, "n": record.name, "st": record.state.value, "t": record.at}
         if record.error:
             fields["e"] = record.error
         return json.dumps(fields, separators=(",", ":")) + "\n"
-    # By hand, because there may be a million of them: three times as quick as json.dumps.
-    return f'{{"s":{record.number},"o":{record.stream},"x":{_quoted(record.text)},"t":{record.at!r}}}\n'
+    # By hand, because there may be a million of them: ten times as quick as json.dumps.
+    before, after = f'{{"s":{record.number},"o":{record.stream},"x":', f',"t":{record.at!r}}}\n'
+    return before + (after + before).join(map(_quoted, record.text.split("\n"))) + after
 
 
 def from_line(line: str | bytes) -> Progress:
@@ -39,6 +47,23 @@ def from_line(line: str | bytes) -> Progress:
         raise ValueError(f"not a line of a build log: {line!r:.80}") from exc
 
 
+def pack(chunk: bytes) -> str:
+    """A chunk of a log as it travels. JSON in JSON would be ten times as long, and no quicker to write and read."""
+    return base64.b64encode(zlib.compress(chunk, 1)).decode("ascii")
+
+
+def unpack(data: str) -> bytes:
+    """A chunk of at most LARGEST_CHUNK bytes. Raises Invalid for anything that `pack` has not made of one."""
+    try:
+        inflating = zlib.decompressobj()
+        chunk = inflating.decompress(base64.b64decode(data, validate=True), LARGEST_CHUNK)
+    except (ValueError, zlib.error) as exc:
+        raise Invalid(f"This is no chunk of a log: {exc}.") from exc
+    if not inflating.eof:
+        raise Invalid(f"This is no chunk of a log: it is cut off, or has more than {LARGEST_CHUNK:,} bytes.")
+    return chunk
+
+
 def render(records: Iterable[Progress], names: dict[int, str] | None = None) -> Iterator[str]:
     """The log as plain text lines, as a terminal, a mail and a download show it.
 
@@ -48,7 +73,8 @@ def render(records: Iterable[Progress], names: dict[int, str] | None = None) -> 
     for record in records:
         clock = datetime.fromtimestamp(record.at, UTC).strftime("%H:%M:%S")
         if isinstance(record, Output):
-            yield f"{clock}  #{record.number} {record.text}"
+            for line in record.text.split("\n"):
+                yield f"{clock}  #{record.number} {line}"
         elif record.number not in names or record.state is not StepState.RUNNING:
             names[record.number] = record.name
             state = "" if record.state is StepState.RUNNING else f" {record.state.value.upper()}"

@@ -11,10 +11,12 @@ import base64
 import html
 import json
 import re
-from collections import defaultdict
+from bisect import bisect_right
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
 from urllib.parse import quote, quote_plus
 
 from lumper.model.build import Output, Progress, Step
@@ -26,12 +28,14 @@ _GRAM = 4  # characters by which a form is found; of a form that a line's end cu
 _PIECE = 1024  # characters; a longer form is looked for in pieces
 _SHORTEST_LINE = 8  # characters of one line of a secret of several lines, which is a secret too
 _MOST_HELD = 256  # lines
-_MANY = 64  # first characters, from which on one expression is quicker than one search for each
 
 # What a terminal does not show as a character, and line ends, may stand within a secret (ECMA-48, section 5.4).
-_UNSEEN = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?|[\x00-\x08\n-\x1f\x7f]"
-)
+# Written so that every match begins with one of a set of characters: others are passed over quickly.
+_SEQUENCE = r"(?:(?<=\x1b)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~]?))?"
+_UNSEEN = re.compile(r"[\x00-\x08\n-\x1f\x7f]" + _SEQUENCE)
+_UNSEEN_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]" + _SEQUENCE)  # where line ends are dealt with apart
+_COMMON = "ABCDEFGHIJKLMNOPQRSTUVWXYZ987654321_:-0/.wvkygbpmfhudcxlsnraoite ="
+"""The characters of logs, roughly from the rare to the frequent."""
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 
 
@@ -60,8 +64,23 @@ class _Stream:
     """What is known of one stream of one step. Positions are in the text without what is not seen."""
 
     tail: str = ""  # the last characters that were passed on, fewer than a gram
-    held: list[Output] = field(default_factory=list)
+    held: list[tuple[float, str]] = field(default_factory=list)  # lines with their times
     covered: int = 0  # characters at the beginning of what is held that are hidden in any case
+
+
+class _Search:
+    """Expressions for many texts. `grams` finds the beginning of each, wherever it stands."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.grams = _any_of({text[:_GRAM] for text in texts})
+        self._rare = _any_of({_rarest(text) for text in texts})
+        self._longest = max(map(len, texts), default=0)
+
+    def may_hold(self, text: str) -> bool:
+        """False if none of the texts is in this one, and none begins at its end: several times as quick as `grams`."""
+        if self._rare.search(text):
+            return True
+        return self.grams.search(text, max(0, len(text) - self._longest)) is not None
 
 
 class Masker:
@@ -72,7 +91,7 @@ class Masker:
 
     def __init__(self, secrets: Iterable[str | bytes] = ()) -> None:
         self._forms: dict[str, dict[str, _Form]] = defaultdict(dict)
-        self._grams = re.compile(r"(?!)")
+        self._search: _Search | None = None  # made when it is needed: secrets come several at once
         self._streams: dict[tuple[int, int], _Stream] = defaultdict(_Stream)
         for secret in secrets:
             self.add(secret)
@@ -86,7 +105,7 @@ class Masker:
         for part in _parts(whole[:LONGEST]):
             for form in _forms(part):
                 self._forms[form.text[:_GRAM]].setdefault(form.text, form)
-        self._grams = re.compile(_any_of(sorted(self._forms)))
+        self._search = None
         long = f"Of {name} only the first {LONGEST:,} bytes are masked in the log."
         return long if len(whole) > LONGEST else ""
 
@@ -102,30 +121,31 @@ class Masker:
         return _hide(text, intervals, range(len(text))) if intervals else text
 
     def feed(self, records: Sequence[Progress]) -> list[Progress]:
-        """The records as they may be shown. The last ones of a stream may be held back."""
+        """The records as they may be shown. The last lines of a stream may be held back."""
         if not self._forms or self._clean(records):
             return list(records)
         return [passed for record in records for passed in self._one(record)]
 
     def finish(self) -> list[Progress]:
         """Nothing more comes: what was held back."""
-        return [record for stream in self._streams.values() for record in self._release(stream, True)]
+        return [passed for key in self._streams for passed in self._release(key, True)]
 
     def _clean(self, records: Sequence[Progress]) -> bool:
-        """Whether nothing in these records can be a form or its beginning; then the streams go on behind them."""
+        """Whether nothing in these records is a form or its beginning; then the streams go on behind them."""
         texts: dict[tuple[int, int], list[str]] = defaultdict(list)
         for record in records:
             if isinstance(record, Step):
                 return False
             texts[record.number, record.stream].append(record.text)
         ends = {}
-        for key, lines in texts.items():
+        for key, parts in texts.items():
             stream = self._streams[key]
-            seen = stream.tail + "".join(lines)
-            if stream.held or self._may_hold(seen):
+            text = "\n".join(parts)
+            seen = stream.tail + text.replace("\n", "")
+            if stream.held or stream.covered or self._may_hold(seen):
                 return False
-            if _UNSEEN.search(seen):
-                seen = stream.tail + "".join([_UNSEEN.sub("", line) for line in lines])
+            if _UNSEEN_IN_LINES.search(text):
+                seen = stream.tail + _UNSEEN_IN_LINES.sub("", text).replace("\n", "")
                 if self._may_hold(seen):
                     return False
             ends[key] = seen[1 - _GRAM :]
@@ -134,45 +154,56 @@ class Masker:
         return True
 
     def _may_hold(self, text: str) -> bool:
-        if len(self._forms) > _MANY:
-            return self._grams.search(text) is not None
-        return any(gram in text for gram in self._forms)
+        """Whether a form stands in the text or may begin at its end."""
+        if not self._patterns.may_hold(text):
+            return False
+        found, begun = self._find(text)
+        return bool(found) or begun is not None
+
+    @property
+    def _patterns(self) -> _Search:
+        if self._search is None:
+            self._search = _Search([form for forms in self._forms.values() for form in forms])
+        return self._search
 
     def _one(self, record: Progress) -> Iterator[Progress]:
         if isinstance(record, Step):
             for key in [key for key in self._streams if key[0] == record.number]:
-                yield from self._release(self._streams[key], True)
+                yield from self._release(key, True)
             yield replace(record, name=self.mask(record.name), error=self.mask(record.error))
-            return
-        if _UNSEEN.search(record.text):
-            record = replace(record, text=self._plain(record.text))
-        stream = self._streams[record.number, record.stream]
-        stream.held.append(record)
-        yield from self._release(stream, len(stream.held) >= _MOST_HELD)
+        elif self._clean([record]):
+            yield record
+        else:
+            key = (record.number, record.stream)
+            self._streams[key].held += [(record.at, self._plain(line)) for line in record.text.split("\n")]
+            yield from self._release(key, False)
 
-    def _release(self, stream: _Stream, everything: bool) -> Iterator[Output]:
-        """What is held, up to the line in which a form may have begun, with what was found hidden."""
-        texts = [_UNSEEN.sub("", held.text) for held in stream.held]
+    def _release(self, key: tuple[int, int], everything: bool) -> Iterator[Output]:
+        """The lines that are held, up to the one in which a form may have begun, with what was found hidden."""
+        stream = self._streams[key]
+        texts = [_UNSEEN.sub("", text) for _, text in stream.held]
         seen = stream.tail + "".join(texts)
         edges = list(accumulate(map(len, texts), initial=len(stream.tail)))
         found, begun = self._find(seen)
         count = len(texts)
         if begun is not None and not everything:
-            count = max((i for i in range(count) if edges[i] <= begun), default=0)
+            first = min(max(bisect_right(edges, begun) - 1, 0), count - 1)
+            count = first if count - first < _MOST_HELD else count
         if stream.covered:
             found = [(edges[0], edges[0] + stream.covered), *found]
-        for record, (start, end) in zip(stream.held, pairwise(edges[: count + 1]), strict=False):
-            inside = [(max(a, start) - start, min(b, end) - start) for a, b in found if a < end and b > start]
-            yield replace(record, text=_hide(record.text, inside, _positions(record.text))) if inside else record
+        shown = _hidden(stream.held[:count], edges, found)
         stream.covered = max([0, *(b - edges[count] for a, b in found if a < edges[count])])
         stream.tail = seen[: edges[count]][1 - _GRAM :]
         del stream.held[:count]
+        for at, lines in groupby(shown, key=itemgetter(0)):
+            yield Output(*key, at, "\n".join(text for _, text in lines))
 
     def _find(self, text: str) -> tuple[list[tuple[int, int]], int | None]:
         """Where forms stand, and where the first one begins that the end of the text cuts."""
         found: list[tuple[int, int]] = []
         begun = None
-        match = self._grams.search(text)
+        grams = self._patterns.grams
+        match = grams.search(text)
         while match:
             at = match.start()
             for form in self._forms[match[0]].values():
@@ -180,8 +211,24 @@ class Masker:
                     found.append(form.around(text, at))
                 elif begun is None and len(text) - at < len(form.text) and form.text.startswith(text[at:]):
                     begun = at
-            match = self._grams.search(text, at + 1)
+            match = grams.search(text, at + 1)
         return found, begun
+
+
+def _hidden(
+    lines: list[tuple[float, str]], edges: list[int], found: list[tuple[int, int]]
+) -> Iterator[tuple[float, str]]:
+    """The lines with what was found hidden. `edges` are where each begins, in what is seen of them all."""
+    intervals = deque(_joined(found))
+    for (at, text), (start, end) in zip(lines, pairwise(edges), strict=False):
+        while intervals and intervals[0][1] <= start:
+            intervals.popleft()
+        inside = []
+        for first, last in intervals:
+            if first >= end:
+                break
+            inside.append((max(first, start) - start, min(last, end) - start))
+        yield at, _hide(text, inside, _positions(text)) if inside and start < end else text
 
 
 def _hide(text: str, intervals: list[tuple[int, int]], where: Sequence[int]) -> str:
@@ -259,10 +306,22 @@ def _pieces(text: str) -> Iterator[str]:
         yield text
 
 
-def _any_of(grams: list[str]) -> str:
-    """An expression for one of these texts of equal length that looks at each character once."""
+def _rarest(text: str) -> str:
+    """That gram of the text whose first character stands in logs least often: most of a log is passed over by it."""
+    places = range(len(text) - _GRAM + 1)
+    at = min(places, key=lambda i: (_COMMON.find(text[i]), i))
+    return text[at : at + _GRAM]
+
+
+def _any_of(grams: Iterable[str]) -> re.Pattern[str]:
+    """An expression for one of these texts of equal length."""
+    return re.compile(_branches(sorted(grams)) or "(?!)")
+
+
+def _branches(texts: list[str]) -> str:
+    """So written that each character is looked at once."""
     after: dict[str, list[str]] = defaultdict(list)
-    for gram in grams:
-        after[gram[0]].append(gram[1:])
-    branches = (re.escape(first) + (_any_of(rest) if rest[0] else "") for first, rest in after.items())
-    return f"(?:{'|'.join(branches)})"
+    for text in texts:
+        after[text[0]].append(text[1:])
+    branches = [re.escape(first) + (_branches(rest) if rest[0] else "") for first, rest in after.items()]
+    return f"(?:{'|'.join(branches)})" if branches else ""

@@ -19,6 +19,7 @@ from lumper.model.build import BuildState, Outcome, Result
 from lumper.model.deployment import Service
 from lumper.model.image import moved_tags, private_tag
 from lumper.model.lease import TryAgain, after_temporary_failure
+from lumper.model.log import unpack
 from lumper.model.tag_moves import allowed_tags
 
 log = structlog.get_logger(__name__)
@@ -64,7 +65,7 @@ class Acceptance:
 
     async def _log_chunk(self, event: events.LogChunk) -> None:
         if await self._counts(event):
-            await self._history.logs.append(event.build_id, event.attempt, event.offset, event.data.encode("ascii"))
+            await self._history.logs.append(event.build_id, event.attempt, event.offset, unpack(event.data))
 
     async def _counts(self, event: events.LogChunk | events.AttemptFinished) -> bool:
         """Whether the event's claim holds the attempt. Raises OutOfTurn while its beginning is not known."""

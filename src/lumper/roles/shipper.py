@@ -19,7 +19,7 @@ import structlog
 from lumper.errors import StorageError, StorageFull
 from lumper.model.build import Output, Progress, Step
 from lumper.model.events import EVENTS, LogChunk
-from lumper.model.log import to_line
+from lumper.model.log import LARGEST_CHUNK, pack, to_line
 from lumper.model.masking import Masker
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker, Message
@@ -27,7 +27,6 @@ from lumper.roles.base import persist
 
 log = structlog.get_logger(__name__)
 
-_CHUNK = 192 * 1024
 _RECORD = 50  # characters of a record that are not its text
 _BUFFER = 64 * 1024  # characters that wait in memory for the spool
 _PAUSE = 0.1  # seconds in which lines are gathered: a person does not see the difference
@@ -158,8 +157,8 @@ class LogShipper:
 
     async def _publish(self) -> None:
         while self._sent < self.size:
-            data = os.pread(self._file.fileno(), min(_CHUNK, self.size - self._sent), self._sent)
-            chunk = LogChunk(*self._build, offset=self._sent, data=data.decode("ascii"))
+            data = os.pread(self._file.fileno(), min(LARGEST_CHUNK, self.size - self._sent), self._sent)
+            chunk = LogChunk(*self._build, offset=self._sent, data=pack(data))
             message = Message(uuid.uuid4().hex, EVENTS, encode(chunk))
             await persist(lambda message=message: self._broker.publish([message]), "log")  # type: ignore[misc]
             self._sent += len(data)

@@ -46,15 +46,15 @@ def forms(secret: str) -> list[str]:
 def shown(masker: Masker, lines: list[str], batch: int = 1) -> list[str]:
     records: list[Progress] = [Output(1, 1, 0.0, line) for line in lines]
     told = [one for at in range(0, len(records), batch) for one in masker.feed(records[at : at + batch])]
-    return [record.text for record in [*told, *masker.finish()] if isinstance(record, Output)]
+    outputs = [record for record in [*told, *masker.finish()] if isinstance(record, Output)]
+    return [line for output in outputs for line in output.text.split("\n")]
 
 
 @given(secrets, st.text(max_size=9), st.text(max_size=9))
 def test_no_form_survives(secret: str, before: str, after: str) -> None:
     masker = Masker([secret])
     for form in forms(secret):
-        (line,) = shown(masker, [f"{before} {form} {after}"])
-        assert form not in line
+        assert form not in "".join(shown(masker, [f"{before} {form} {after}"]))
         assert form not in masker.mask(f"{before}{form}{after}")
 
 
@@ -77,6 +77,13 @@ def test_batches_of_any_size_give_the_same_lines(lines: list[str], batch: int) -
     assert shown(Masker([SECRET, "3crt"]), lines, batch) == shown(Masker([SECRET, "3crt"]), lines, 1)
 
 
+@given(st.lists(st.lists(st.text("ab\x1bs3crt[1m]\x07", max_size=12), min_size=1, max_size=5), max_size=9))
+def test_lines_that_come_together_are_masked_as_lines_that_come_one_by_one(blocks: list[list[str]]) -> None:
+    blocks = [[*block, f"{SECRET}{block[0]}{SECRET[:9]}", SECRET[9:12], "", SECRET[12:]] for block in blocks]
+    together = shown(Masker([SECRET, "3crt"]), ["\n".join(block) for block in blocks])
+    assert together == shown(Masker([SECRET, "3crt"]), [line for block in blocks for line in block])
+
+
 def test_a_line_without_a_secret_is_passed_on_at_once() -> None:
     record = Output(1, 1, 0.0, "nothing \x1b[32mhere\x1b[0m")
     assert Masker([SECRET]).feed([record]) == [record]
@@ -92,6 +99,15 @@ def test_what_may_begin_a_secret_waits_for_the_next_line_or_the_end_of_its_step(
 
 def test_a_secret_over_three_lines_is_hidden_in_each() -> None:
     assert shown(Masker([SECRET]), [f"x {SECRET[:8]}", SECRET[8:12], f"{SECRET[12:]} y"]) == ["x ***", "***", "*** y"]
+
+
+def test_a_blank_line_within_a_secret_stays_blank() -> None:
+    assert shown(Masker([SECRET]), [SECRET[:8], "", "\x1b[m", SECRET[8:]]) == [MASK, "", "\x1b[m", MASK]
+
+
+def test_what_only_begins_as_a_secret_holds_up_no_line_but_the_last() -> None:
+    block = Output(1, 1, 0.0, "\n".join([f"{SECRET[:6]} and no more"] * 3))
+    assert Masker([SECRET]).feed([block]) == [block]
 
 
 def test_blank_lines_without_end_are_not_held_for_ever() -> None:

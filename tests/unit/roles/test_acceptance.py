@@ -37,7 +37,7 @@ from lumper.model.events import (
 from lumper.model.image import NewManifest, private_tag
 from lumper.model.lease import MOST_ATTEMPTS
 from lumper.model.links import Links
-from lumper.model.log import to_line
+from lumper.model.log import pack, to_line
 from lumper.model.rules import Rule
 from lumper.model.source import Person, Push, parse_git_url
 from lumper.model.trigger import Trigger
@@ -127,7 +127,9 @@ FAILURE = Result(Outcome.FAILED, error="Step 2 failed.", hint="Look at it.")
 
 def chunks(build_id: int, claim: str = "c1") -> list[LogChunk]:
     offsets = [0, len(LINES[0]), len(LINES[0]) + len(LINES[1])]
-    return [LogChunk(build_id, 1, claim, offset, line) for offset, line in zip(offsets, LINES, strict=True)]
+    return [
+        LogChunk(build_id, 1, claim, offset, pack(line.encode())) for offset, line in zip(offsets, LINES, strict=True)
+    ]
 
 
 async def test_a_success_moves_the_tags_and_tells_the_people(desk: Desk) -> None:

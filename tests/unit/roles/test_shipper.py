@@ -12,7 +12,7 @@ import pytest
 from lumper.errors import StorageError, StorageFull
 from lumper.model.build import Output
 from lumper.model.events import EVENTS, LogChunk
-from lumper.model.log import to_line
+from lumper.model.log import LARGEST_CHUNK, to_line, unpack
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.roles.shipper import LogShipper
 from parts.eventually import eventually
@@ -25,13 +25,17 @@ def line(number: int, text: str = "cc -c main.c -o main.o") -> Output:
     return Output(1, 1, 1732440000.0, f"{number} {text}")
 
 
+def text_of(chunk: LogChunk) -> str:
+    return unpack(chunk.data).decode()
+
+
 def whole(ear: Ear) -> str:
     """The log as the server puts it together, from chunks that must follow each other without a gap."""
     log = ""
     for chunk in ear.of(LogChunk):
         assert (chunk.build_id, chunk.attempt, chunk.claim) == CLAIM
         assert chunk.offset == len(log)
-        log += chunk.data
+        log += text_of(chunk)
     return log
 
 
@@ -41,7 +45,7 @@ async def test_lines_arrive_in_order_and_the_spool_is_empty_afterwards(tmp_path:
         async with LogShipper(broker, tmp_path, *CLAIM) as shipper:
             for number in range(10):
                 shipper.report(line(number, "äöü \x1b[2J\0 <b>"))
-        await ear.until_true(lambda: sum(len(chunk.data) for chunk in ear.of(LogChunk)) == shipper.size)
+        await ear.until_true(lambda: sum(len(text_of(chunk)) for chunk in ear.of(LogChunk)) == shipper.size)
     assert whole(ear) == "".join(to_line(line(number, "äöü \x1b[2J\0 <b>")) for number in range(10))
     assert list(tmp_path.iterdir()) == []
 
@@ -65,12 +69,12 @@ async def test_a_hundred_thousand_lines_arrive_in_chunks(tmp_path: Path) -> None
                 shipper.report(line(number))
                 if number % 1000 == 0:
                     await asyncio.sleep(0)
-        await ear.until_true(lambda: sum(len(chunk.data) for chunk in ear.of(LogChunk)) == shipper.size)
+        await ear.until_true(lambda: sum(len(text_of(chunk)) for chunk in ear.of(LogChunk)) == shipper.size)
     log = whole(ear)
     assert log.count("\n") == 100_000
     assert log.endswith(to_line(line(99_999)))
     assert len(ear.of(LogChunk)) < 200
-    assert max(len(chunk.data) for chunk in ear.of(LogChunk)) <= 192 * 1024
+    assert max(len(text_of(chunk)) for chunk in ear.of(LogChunk)) <= LARGEST_CHUNK
     assert time.monotonic() - began < 20
 
 
@@ -79,7 +83,7 @@ async def test_one_line_may_be_longer_than_a_chunk(tmp_path: Path) -> None:
     async with listening(broker, EVENTS) as ear:
         async with LogShipper(broker, tmp_path, *CLAIM) as shipper:
             shipper.report(line(1, "x" * 1_000_000))
-        await ear.until_true(lambda: sum(len(chunk.data) for chunk in ear.of(LogChunk)) == shipper.size)
+        await ear.until_true(lambda: sum(len(text_of(chunk)) for chunk in ear.of(LogChunk)) == shipper.size)
     assert whole(ear) == to_line(line(1, "x" * 1_000_000))
 
 
@@ -100,7 +104,7 @@ async def test_memory_stays_flat_while_the_queue_is_away_and_nothing_is_lost(tmp
     assert shipper.size > 10_000_000
     assert peak < 2_000_000
     async with listening(broker, EVENTS) as ear:
-        await ear.until_true(lambda: sum(len(chunk.data) for chunk in ear.of(LogChunk)) == shipper.size)
+        await ear.until_true(lambda: sum(len(text_of(chunk)) for chunk in ear.of(LogChunk)) == shipper.size)
     assert whole(ear).count("\n") == 50_000
 
 

@@ -29,7 +29,7 @@ from lumper.model.events import (
     jobs_topic,
     worker_topic,
 )
-from lumper.model.log import from_line, render
+from lumper.model.log import from_line, render, unpack
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.port import Message
 from lumper.roles.worker import Worker
@@ -111,7 +111,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def printed(ear: Ear, build: int) -> str:
     """The log of a build as people read it."""
-    log = "".join(chunk.data for chunk in ear.of(LogChunk) if chunk.build_id == build)
+    log = "".join(unpack(chunk.data).decode() for chunk in ear.of(LogChunk) if chunk.build_id == build)
     return "\n".join(render(map(from_line, log.splitlines())))
 
 
@@ -160,7 +160,7 @@ async def test_a_build_is_told_from_its_beginning_to_its_end(bench: Bench) -> No
     assert result.service is not None
     assert set(result.stages) == {"checkout", "build", "push"}
     assert "#1 hello\n" in printed(ear, 1)
-    assert finished.log_size == sum(len(chunk.data) for chunk in ear.of(LogChunk))
+    assert finished.log_size == sum(len(unpack(chunk.data)) for chunk in ear.of(LogChunk))
     assert await bench.broker.depth(JOBS) == 0
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lumper.build.engines.buildkit.progress import CLIPPED, LINE_LIMIT, ProgressReader, collect
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog, VertexWarning
 from lumper.model.build import Output, Progress, Step, StepState
+from parts.records import printed
 
 
 def moment(at: float | None) -> Timestamp | None:
@@ -35,7 +36,7 @@ def log(name: str, msg: bytes, at: float = 1.5, stream: int = 1) -> VertexLog:
 
 def lines(*logs: VertexLog) -> list[str]:
     told = collect([StatusResponse(vertexes=[vertex("run", 1)]), *(StatusResponse(logs=[entry]) for entry in logs)])
-    return [record.text for record in told if isinstance(record, Output)]
+    return printed(told)
 
 
 def test_a_step_is_told_when_it_starts_and_when_it_ends() -> None:

@@ -21,7 +21,7 @@ _CANCELLED = re.compile(r"context cancell?ed$")
 
 
 # BuildKit util/progress/logs: how it ends what it tells of a step that prints much or fast.
-_CLIPPED = re.compile(r"\[output clipped, log (?:limit|speed) [^]]{1,40} reached\]$")
+_CLIPPED = re.compile(r"\[output clipped, log (?:limit|speed) [^]\n]{1,40} reached\]$", re.MULTILINE)
 CLIPPED = (
     "The engine itself has left out lines of this step. Start it with BUILDKIT_STEP_LOG_MAX_SIZE=-1 and"
     " BUILDKIT_STEP_LOG_MAX_SPEED=-1 in its environment, and it tells all of them."
@@ -110,7 +110,7 @@ class ProgressReader:
         known = self._known.get(warning.vertex)
         if known is not None and known.number:
             text = _text(warning.short)
-            self._line(known, STDERR, known.at, f"{text} ({warning.url})" if warning.url else text)
+            self._lines(known, STDERR, known.at, f"{text} ({warning.url})" if warning.url else text)
 
     def _print(self, log: VertexLog) -> None:
         at = seconds(log.timestamp)
@@ -120,28 +120,33 @@ class ProgressReader:
         known.at = at
         held = known.partial.setdefault(log.stream, bytearray())
         held += log.msg
-        *lines, rest = held.split(b"\n")
-        for line in lines:
-            self._line(known, log.stream, at, _text(line.removesuffix(b"\r")))
-        known.partial[log.stream] = self._pieces(known, log.stream, at, rest)
+        if (end := held.rfind(b"\n")) >= 0:
+            self._lines(known, log.stream, at, _text(held[:end].replace(b"\r\n", b"\n").removesuffix(b"\r")))
+            del held[: end + 1]
+        known.partial[log.stream] = self._pieces(known, log.stream, at, held)
 
     def _pieces(self, known: _Known, stream: int, at: float, rest: bytearray) -> bytearray:
         while len(rest) > LINE_LIMIT:
             end = next((i for i in range(LINE_LIMIT, LINE_LIMIT - 4, -1) if rest[i] & 0xC0 != 0x80), LINE_LIMIT)
-            self._line(known, stream, at, _text(rest[:end]))
+            self._lines(known, stream, at, _text(rest[:end]))
             rest = rest[end:]
         return rest
 
     def _flush(self, known: _Known) -> None:
         for stream, held in sorted(known.partial.items()):
             if held:
-                self._line(known, stream, known.at, _text(held))
+                self._lines(known, stream, known.at, _text(held))
         known.partial.clear()
 
-    def _line(self, known: _Known, stream: int, at: float, text: str) -> None:
-        self._report(Output(known.number, stream, at, text))
-        if text.endswith("reached]") and _CLIPPED.search(text):
+    def _lines(self, known: _Known, stream: int, at: float, text: str) -> None:
+        """Lines in one record, but for one behind which something is to be said."""
+        begun = 0
+        for clipped in _CLIPPED.finditer(text):
+            self._report(Output(known.number, stream, at, text[begun : clipped.end()]))
             self._report(Output(known.number, 0, at, CLIPPED))
+            begun = clipped.end() + 1
+        if begun <= len(text):
+            self._report(Output(known.number, stream, at, text[begun:]))
 
 
 def seconds(timestamp: Timestamp) -> float:
