@@ -28,19 +28,8 @@ from pydantic import (
 
 from lumper.errors import ConfigError, Problem
 from lumper.layout import CONFIG_FILE, default_data
+from lumper.sizes import size
 from lumper.toml_lines import locate
-
-_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def _size(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    digits = value.strip().lower().removesuffix("b").removesuffix("i")
-    number, unit = (digits[:-1], digits[-1]) if digits and digits[-1] in "kmgt" else (digits, "")
-    if not number.strip().isdigit():
-        raise ValueError("give a number of bytes, or one with KiB, MiB, GiB or TiB")
-    return int(number) * _SIZES[unit]
 
 
 def _address(value: str) -> str:
@@ -78,8 +67,8 @@ def _parts(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-SizeOrNone = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
+SizeOrNone = Annotated[int, BeforeValidator(size), Field(ge=0)]
 Address = Annotated[str, AfterValidator(_address)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
 Pattern = Annotated[str, Field(pattern=r"^(\*\*|[a-z0-9._*-]{1,255})(/[a-z0-9._*-]{1,255})*$")]
@@ -200,6 +189,8 @@ class WorkerConfig(Section):
     log_size: SizeOrNone = 1 << 30
     frontends: Annotated[tuple[Frontend, ...], BeforeValidator(_parts)] = ("docker/dockerfile",)
     entitlements: Annotated[tuple[Entitlement, ...], BeforeValidator(_parts)] = ()
+    memory: SizeOrNone = 0
+    cpus: float = Field(default=0.0, ge=0, le=4096)
 
 
 class GitConfig(Section):

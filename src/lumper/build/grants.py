@@ -12,12 +12,15 @@ import fnmatch
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from lumper.build.port import BuildRequest
+from lumper.build.port import BuildRequest, Limits
 from lumper.errors import BuildRefused
 
 OFFICIAL = "docker/dockerfile"
+_HOST_NETWORK = "network.host"
+_Number = TypeVar("_Number", int, float)
 _ARGUMENT = "BUILDKIT_SYNTAX"  # takes the place of the line: BuildKit's docs, "Custom Dockerfile syntax"
 _DIRECTIVE = re.compile(rb"[ \t\f\v]*(?:#|//)[ \t\f\v]*([a-zA-Z][a-zA-Z0-9]*)[ \t\f\v]*=[ \t\f\v]*(\S+).*")
 
@@ -27,15 +30,21 @@ class Grants:
     """What the operator grants to all builds of this worker.
 
     `frontends` are repositories of syntax images, with or without `:TAG` (with `*`). `entitlements` are BuildKit's
-    names of rights: `network.host`, `security.insecure`, `device`.
+    names of rights: `network.host`, `security.insecure`, `device`. `limits` are what each step may use at most.
     """
 
     frontends: Sequence[str] = (OFFICIAL,)
     entitlements: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
 
     def granted(self, request: BuildRequest, dockerfile: bytes) -> BuildRequest:
-        """The request with what it is granted. Raises BuildRefused for a syntax image that nobody trusts."""
-        request = replace(request, entitlements=tuple(self.entitlements))
+        """The request with what it is granted. Raises BuildRefused for what is more than that."""
+        self._check_network(request.network)
+        limits = Limits(
+            _within(request.limits.memory, self.limits.memory, "bytes of memory"),
+            _within(request.limits.cpus, self.limits.cpus, "CPUs"),
+        )
+        request = replace(request, entitlements=tuple(self.entitlements), limits=limits)
         image = syntax_image(dockerfile, request.args)
         if not image:
             return request
@@ -47,6 +56,23 @@ class Grants:
             f"The Dockerfile asks for the syntax image {image[:200]!r}, which this worker does not trust.",
             hint="Remove the `# syntax=` line, or have the operator add the image to [worker] frontends.",
         )
+
+    def _check_network(self, network: str) -> None:
+        if network == "host" and _HOST_NETWORK not in self.entitlements:
+            raise BuildRefused(
+                'lumper.toml asks for the network "host", which this worker does not grant.',
+                hint="Remove `network`, or have the operator add network.host to [worker] entitlements.",
+            )
+
+
+def _within(asked: _Number, most: _Number, what: str) -> _Number:
+    """What a step may use; 0: any number. Raises BuildRefused if more is asked for."""
+    if most and asked > most:
+        raise BuildRefused(
+            f"lumper.toml asks for {asked:g} {what}, and this worker gives a build at most {most:g}.",
+            hint="Ask for less, or have the operator raise [worker] memory or cpus.",
+        )
+    return asked or most
 
 
 def syntax_image(dockerfile: bytes, args: Mapping[str, str]) -> str:

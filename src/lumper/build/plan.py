@@ -47,15 +47,17 @@ def build_request(
     job: BuildJob, recipe: Recipe, commit: str, committed_at: datetime, registry_host: str
 ) -> BuildRequest:
     """The request. Nothing in it depends on the clock, so the same commit gives the same image. Pure."""
-    return BuildRequest(
+    own = f"{registry_host}/{job.image}"
+    request = BuildRequest(
         id=f"{job.build_id}-{job.attempt}",
-        image=f"{registry_host}/{job.image}:{job.push_tag}",
+        image=f"{own}:{job.push_tag}",
         dockerfile=recipe.dockerfile,
         target=recipe.target,
         args={EPOCH: str(int(committed_at.timestamp())), **recipe.args},
         labels={**labels(job, commit, committed_at), **recipe.labels},
         pull=job.trigger == Trigger.BASE,
     )
+    return recipe.asked.put_into(request, own)
 
 
 def labels(job: BuildJob, commit: str, committed_at: datetime) -> dict[str, str]:
@@ -72,7 +74,7 @@ def labels(job: BuildJob, commit: str, committed_at: datetime) -> dict[str, str]
 def parameters(recipe: Recipe) -> dict[str, Any]:
     """What the recipe asks for, as the provenance of the image tells it: nothing secret is in a recipe."""
     asked = {"context": recipe.context, "dockerfile": recipe.dockerfile, "target": recipe.target}
-    return {**asked, "args": dict(recipe.args), "labels": dict(recipe.labels)}
+    return {**asked, "args": dict(recipe.args), "labels": dict(recipe.labels), **recipe.asked.told()}
 
 
 def base_of(step: str) -> Base | None:

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from lumper.build.asked import Asked
 from lumper.build.objects import printable_path
+from lumper.build.recipe_asked import CacheTable
 from lumper.build.recipe_file import (
     BuildTable,
     DeployTable,
@@ -77,6 +79,7 @@ class Recipe:
     conditions: Conditions = field(default_factory=Conditions)
     name: str = ""
     image: str = ""
+    asked: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def _recipe(build: BuildTable, conditions: Conditions, service: Service | None) 
         flavor=Flavor(**dict(build.flavor)),
         service=service,
         conditions=conditions,
+        asked=build.asked(),
     )
 
 
@@ -252,13 +256,17 @@ def _tables() -> dict[str, Mapping[str, object]]:
         "source": SourceTable,
         "build": BuildTable,
         "build.flavor": FlavorTable,
+        "build.cache": CacheTable,
         "build.tags.*": TagTable,
         "image.NAME": ImageTable,
         "image.NAME.flavor": FlavorTable,
+        "image.NAME.cache": CacheTable,
         "image.NAME.tags.*": TagTable,
         "image.NAME.on": OnTable,
         "on": OnTable,
         "deploy": DeployTable,
         "deploy.health": HealthTable,
     }
-    return {name: model.model_fields for name, model in models.items()}
+    return {
+        name: {field.alias or key: field for key, field in model.model_fields.items()} for name, model in models.items()
+    }

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from lumper.build.capabilities import check
+from lumper.build.asked import shorter, without_spare_caches
+from lumper.build.capabilities import needs, refuse
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.grants import Grants, is_official
@@ -62,7 +63,8 @@ class Builder:
             async with asyncio.timeout(self.timeout):
                 await attempt.run()
         except TimeoutError:
-            attempt.fail(BuildTimeout(f"The build did not end within {self.timeout / 60:g} minutes."))
+            hint = "Its worker's [worker] build_timeout says so; `timeout` in lumper.toml cannot be more."
+            attempt.fail(BuildTimeout(f"The build did not end within {self.timeout / 60:g} minutes.", hint=hint))
         except LumperError as exc:
             attempt.fail(exc)
         result = attempt.result
@@ -188,8 +190,14 @@ class _Attempt:
         request = await plan_build(self._job, recipe, checkout, self._builder.registry)
         dockerfile = await checkout.dockerfile_text(recipe.context, recipe.dockerfile)
         granted = self._builder.grants.granted(request, dockerfile)
-        await check(granted, self._builder.engine)
-        return granted
+        if not needs(granted):
+            return granted
+        engine = await self._builder.engine.info()
+        fitting = without_spare_caches(granted, engine.capabilities) if recipe.asked.cache.spare else granted
+        if fitting != granted:
+            self._say("This engine cannot keep its cache in a registry: only the cache of its own is used.")
+        refuse(fitting, engine)
+        return fitting
 
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
         engine = self._builder.engine
@@ -218,7 +226,16 @@ class _Attempt:
     async def _attend(self, request: BuildRequest, recipe: Recipe, checkout: Checkout, report: Report) -> None:
         listener = Listener(report)
         archive = checkout.archive(recipe.context, request.dockerfile)
-        await listener.attend(self._builder.engine.build(request, archive, listener.report), self._builder.silence)
+        silence = shorter(recipe.asked.silence, self._builder.silence)
+        limit = asyncio.timeout(recipe.asked.timeout or None)
+        try:
+            async with limit:
+                await listener.attend(self._builder.engine.build(request, archive, listener.report), silence)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            words = f"The build did not end within {recipe.asked.timeout / 60:g} minutes."
+            raise BuildTimeout(words, hint="`timeout` in lumper.toml says so.") from exc
 
     def _report_again(self, record: Progress) -> None:
         self._report(replace(record, number=record.number + SECOND_BUILD))

@@ -13,6 +13,7 @@ from datetime import datetime
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
 LATEST = "latest"
+CACHE_TAG = "buildcache"
 PRIVATE_PREFIX = "_build-"  # tags of builds that are not accepted yet: never listed, never moved by people
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -35,6 +36,11 @@ def is_repository(name: str) -> bool:
 def is_tag(name: str) -> bool:
     """Whether `name` is a legal image tag."""
     return _TAG.fullmatch(name) is not None
+
+
+def is_cache_tag(name: str) -> bool:
+    """Whether this is a tag for the caches of builds: `buildcache`, or one that begins with `buildcache-`."""
+    return is_tag(name) and (name == CACHE_TAG or name.startswith(f"{CACHE_TAG}-"))
 
 
 def is_digest(text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from lumper.errors import Invalid
-from lumper.model.image import PRIVATE_PREFIX
+from lumper.model.image import PRIVATE_PREFIX, is_cache_tag
 from lumper.model.people import GRANTED, PEOPLE, Identity, Role
 from lumper.model.rights import EVERY, Action, Rights, grant
 
@@ -41,12 +41,12 @@ def may_list(identity: Identity | None) -> bool:
 
 
 def may_write_tag(identity: Identity | None, tag: str) -> bool:
-    """Whether they (None: anyone) may move this tag; a build has one of its own until it is accepted.
+    """Whether they (None: anyone) may move this tag; a build has one of its own until it is accepted, and its caches.
 
     Whether they may push or delete at all is another question, which `Rights` answers.
     """
     if identity is not None and identity.role is Role.BUILD:
-        return tag == identity.name
+        return tag == identity.name or is_cache_tag(tag)
     if tag.startswith(PRIVATE_PREFIX):
         return identity is not None and identity.role is Role.ADMIN
     return True

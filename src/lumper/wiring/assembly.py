@@ -12,6 +12,7 @@ from aiohttp import web
 
 from lumper.build.checkout import Limits, Mirrors
 from lumper.build.grants import Grants
+from lumper.build.port import Limits as BuildLimits
 from lumper.build.port import Login as EngineLogin
 from lumper.build.reach import Reach
 from lumper.build.remotes import Remotes
@@ -255,7 +256,11 @@ def assemble_worker(
         config.worker.build_timeout,
         config.worker.push_timeout,
         config.worker.silence_timeout,
-        Grants(config.worker.frontends, config.worker.entitlements),
+        Grants(
+            config.worker.frontends,
+            config.worker.entitlements,
+            BuildLimits(config.worker.memory, config.worker.cpus),
+        ),
     )
     return Worker(
         broker,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.build.grants import Grants, is_official, syntax_image
-from lumper.build.port import BuildRequest
+from lumper.build.port import BuildRequest, Limits
 from lumper.errors import BuildRefused
 
 REQUEST = BuildRequest("1", "app:1")
@@ -75,3 +75,26 @@ def test_the_operator_names_images_with_or_without_tags() -> None:
     for wrong in (b"# syntax=other/frontend:v2", b"# syntax=other/frontend", b"# syntax=ghcr.io/them/syntax"):
         with pytest.raises(BuildRefused):
             grants.granted(REQUEST, wrong)
+
+
+def test_the_hosts_network_needs_a_grant_and_no_network_does_not() -> None:
+    for_host = BuildRequest("1", "app:1", network="host")
+    with pytest.raises(BuildRefused, match='network "host"'):
+        Grants().granted(for_host, b"FROM scratch")
+    assert Grants(entitlements=("network.host",)).granted(for_host, b"FROM scratch").network == "host"
+    assert Grants().granted(BuildRequest("1", "app:1", network="none"), b"FROM scratch").network == "none"
+
+
+def test_a_build_has_the_limits_of_the_worker_or_lower_ones_of_its_own() -> None:
+    grants = Grants(limits=Limits(1000, 2.0))
+
+    def given(limits: Limits) -> Limits:
+        return grants.granted(BuildRequest("1", "app:1", limits=limits), b"FROM scratch").limits
+
+    assert given(Limits()) == Limits(1000, 2.0)
+    assert given(Limits(500, 0.5)) == Limits(500, 0.5)
+    assert Grants().granted(BuildRequest("1", "a", limits=Limits(7, 1)), b"").limits == Limits(7, 1)
+    with pytest.raises(BuildRefused, match="2000 bytes of memory, and this worker gives a build at most 1000"):
+        given(Limits(2000, 0.5))
+    with pytest.raises(BuildRefused, match=r"2\.5 CPUs"):
+        given(Limits(0, 2.5))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from lumper.build.asked import OWN_CACHE, Asked, Caching
+from lumper.build.port import Limits
 from lumper.build.recipe import RECIPE_LIMIT, Conditions, Recipe, parse_recipes, read_recipes, service_name
 from lumper.errors import MirrorDamaged, RecipeError, SourceError
 from lumper.model.deployment import Health, Port, Service
@@ -261,3 +263,93 @@ def test_a_file_may_have_several_images() -> None:
 )
 def test_images_that_cannot_be_meant_are_refused(text: str, words: str) -> None:
     assert words in "\n".join(problems_of(text))
+
+
+ASKED = """
+[build]
+platforms = ["linux/amd64", "linux/arm/v7"]
+cache = { from = [":buildcache", "r.example.com/app:cache", "localhost:5000/x"], to = ["inline"], mode = "min" }
+network = "none"
+memory = "1GiB"
+cpus = 1.5
+timeout = 60
+silence_timeout = 5
+provenance = "max"
+sbom = true
+reproducible = true
+"""
+
+
+def test_a_recipe_says_how_to_build() -> None:
+    assert parse_recipe(ASKED.encode(), "a/b").asked == Asked(
+        platforms=("linux/amd64", "linux/arm/v7"),
+        cache=Caching((":buildcache", "r.example.com/app:cache", "localhost:5000/x"), ("inline",), whole=False),
+        network="none",
+        limits=Limits(1 << 30, 1.5),
+        timeout=60,
+        silence=5,
+        provenance="max",
+        sbom=True,
+        reproducible=True,
+    )
+
+
+def test_each_of_several_images_is_built_in_its_own_way() -> None:
+    first, second = parse_recipes(b"[image.a]\ncache = true\n[image.b]\ncpus = 1\n[image.b.cache]\n", "a/b").recipes
+    assert first.asked == Asked(cache=OWN_CACHE)
+    assert second.asked == Asked(limits=Limits(0, 1.0))
+    assert parse_recipe(b"[build]\ncache = false", "a/b").asked == Asked()
+
+
+def test_all_that_is_wrong_with_how_to_build_is_told_at_once() -> None:
+    text = """\
+[build]
+platforms = ["linux", "Linux/AMD64", "--push/x"]
+network = "bridge"
+memory = "1Mi B"
+cpus = 0
+timeout = -1
+silence_timeout = "5m"
+provenance = true
+reproducible = "yes"
+sbom = 1
+[build.cache]
+from = ["team/app:cache", ":latest", "inline"]
+to = ["r.example.com/A:b"]
+form = []
+mode = "all"
+"""
+    assert problems_of(text) == [
+        "line 2: build.platforms.0: 'linux' is not a platform, such as linux/arm64 or linux/arm/v7",
+        "line 2: build.platforms.1: 'Linux/AMD64' is not a platform, such as linux/arm64 or linux/arm/v7",
+        "line 2: build.platforms.2: '--push/x' is not a platform, such as linux/arm64 or linux/arm/v7",
+        'line 3: build.network: give "none" or "host"; without the key it is the engine\'s own network',
+        "line 4: build.memory: give a number of bytes, or one with KiB, MiB, GiB or TiB",
+        "line 5: build.cpus: input should be greater than or equal to 0.01",
+        "line 6: build.timeout: input should be greater than 0",
+        "line 7: build.silence_timeout: give a number",
+        'line 8: build.provenance: give "min" or "max"',
+        "line 9: build.reproducible: give true or false",
+        "line 10: build.sbom: give true or false",
+        "line 12: build.cache.from.0: 'team/app:cache': name the registry too, such as registry.example.com/team/app",
+        "line 12: build.cache.from.1: ':latest': tags for caches are :buildcache and :buildcache-NAME",
+        "line 12: build.cache.from.2: 'inline': name the registry too, such as registry.example.com/team/app",
+        "line 13: build.cache.to.0: 'r.example.com/A:b' is not the name of an image",
+        "line 14: build.cache.form: there is no such key; did you mean `from`?",
+        'line 15: build.cache.mode: give "min" or "max"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("cache = 'yes'", 'give true, or a table { from = ["…"], to = ["…"] }'),
+        ("platforms = ['a/b', 'a/b']", "'a/b' is there twice"),
+        ("memory = true", "give a whole number"),
+        ("memory = '1MiB'", "input should be greater than or equal to 6291456"),
+        ("cpus = inf", "give a finite number"),
+    ],
+)
+def test_what_a_way_to_build_may_be(text: str, problem: str) -> None:
+    (told,) = problems_of(f"[build]\n{text}")
+    assert told.endswith(problem)

@@ -13,7 +13,8 @@ import pytest
 
 from lumper.build.checkout import Mirrors
 from lumper.build.engines.dummy import DummyEngine
-from lumper.build.port import Login
+from lumper.build.grants import Grants
+from lumper.build.port import Limits, Login
 from lumper.build.run import Builder
 from lumper.model.build import Outcome
 from lumper.model.events import (
@@ -341,3 +342,55 @@ async def test_a_spool_that_is_gone_fails_the_build_and_not_the_worker(bench: Be
     assert (finished.result.outcome, finished.log_size) == (Outcome.FAILED, 0)
     assert "No such file or directory" in finished.result.error
     assert second.result.outcome is Outcome.SUCCEEDED
+
+
+async def test_the_engine_gets_what_the_recipe_asks_for_within_what_the_worker_grants(bench: Bench) -> None:
+    toml = '[build]\nplatforms = ["linux/arm64"]\nmemory = "1GiB"\ncache = true\nreproducible = true\n'
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n", toml))
+    builder = replace(bench.builder, grants=Grants(limits=Limits(2 << 30, 1.0)))
+    async with bench.at_work(builder) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
+    [request] = bench.engine.requests
+    assert (request.platforms, request.limits) == (("linux/arm64",), Limits(1 << 30, 1.0))
+    assert request.cache_from[0].attributes == {"ref": "registry.test/owner/app:buildcache"}
+    assert request.rewrite_timestamp
+    assert finished.result.parameters["platforms"] == ["linux/arm64"]
+
+
+async def test_a_cache_that_the_engine_cannot_keep_is_left_out_and_the_log_says_so(bench: Bench) -> None:
+    bench.engine = DummyEngine(capabilities=())
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n", "[build]\ncache = true\n"))
+    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
+    assert bench.engine.requests[0].cache_to == ()
+    assert "only the cache of its own is used" in printed(ear, 1)
+
+
+async def test_what_the_engine_lacks_or_the_worker_does_not_grant_fails_before_the_engine_builds(bench: Bench) -> None:
+    bench.engine = DummyEngine(capabilities=())
+    await bench.give(
+        bench.tag("v1.0.1", "FROM scratch\n", "[build]\nsbom = true\n"),
+        bench.tag("v1.0.2", "FROM scratch\n", '[build]\nnetwork = "host"\n'),
+        bench.tag("v1.0.3", "FROM scratch\n", '[build]\ncache = { to = ["inline"] }\n'),
+    )
+    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
+        finished = await ear.until(AttemptFinished, 3)
+    assert bench.engine.requests == []
+    assert "attestations" in finished[0].result.error
+    assert "does not grant" in finished[1].result.error
+    assert "caches within images" in finished[2].result.error
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [("timeout = 0.1", "did not end within 0.00166667 minutes"), ("silence_timeout = 0.1", "printed nothing for")],
+)
+async def test_a_recipe_can_end_its_own_build(bench: Bench, toml: str, words: str) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n", f"[build]\n{toml}\n"))
+    async with bench.at_work() as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.FAILED
+    assert words in finished.result.error
+    assert bench.engine.running == []

@@ -74,7 +74,8 @@ class DummyEngine:
     `push_troubles` are what the first pushes fail with, one each; `capabilities` are what it says that it can, though
     it does none of it.
 
-    `running` are the commands under way, `pushed` the manifests that were pushed, by digest.
+    `running` are the commands under way, `pushed` the manifests that were pushed, by digest; `requests` are those for
+    builds, in order.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class DummyEngine:
         self._capabilities = frozenset(capabilities)
         self._push_troubles = list(push_troubles)
         self.running: list[str] = []
+        self.requests: list[BuildRequest] = []
         self.pushed: dict[str, bytes] = {}
         self._down = down
         self._refusals = dict(refusals or {})
@@ -101,6 +103,7 @@ class DummyEngine:
 
     async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
         self._check()
+        self.requests.append(request)
         files = _read_tar(b"".join([chunk async for chunk in context]))
         if request.dockerfile not in files:
             raise DockerfileMissing(f"There is no {request.dockerfile} at this commit.")

@@ -1,0 +1,126 @@
+"""The keys of `[build]` that tell how to build: for which platforms, with which caches, within which limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from lumper.build.asked import OWN_CACHE, Asked, Caching, cache_problem, platform_problem, twice
+from lumper.build.port import Limits
+from lumper.build.recipe_values import Seconds, Table, as_tuple
+from lumper.sizes import size
+
+_FEWEST_BYTES, _MOST_BYTES = 6 << 20, 1 << 50  # the kernel starts no container with less than 6 MiB
+
+
+def _platform(value: str) -> str:
+    return _right(value, platform_problem(value))
+
+
+def _source(value: str) -> str:
+    return _right(value, cache_problem(value, export=False))
+
+
+def _target(value: str) -> str:
+    return _right(value, cache_problem(value, export=True))
+
+
+def _right(value: str, problem: str) -> str:
+    if problem:
+        raise ValueError(problem)
+    return value
+
+
+def _once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if again := twice(values):
+        raise ValueError(f"{again!r} is there twice")
+    return values
+
+
+def _choice(value: object) -> object:
+    if value not in ("none", "host"):
+        raise ValueError('give "none" or "host"; without the key it is the engine\'s own network')
+    return value
+
+
+def _detail(value: object) -> object:
+    if value not in ("min", "max"):
+        raise ValueError('give "min" or "max"')
+    return value
+
+
+Platforms = Annotated[
+    tuple[Annotated[str, AfterValidator(_platform)], ...],
+    Field(max_length=20),
+    BeforeValidator(as_tuple),
+    AfterValidator(_once),
+]
+Sources = Annotated[
+    tuple[Annotated[str, AfterValidator(_source)], ...], Field(max_length=10), BeforeValidator(as_tuple)
+]
+Targets = Annotated[
+    tuple[Annotated[str, AfterValidator(_target)], ...], Field(max_length=10), BeforeValidator(as_tuple)
+]
+Bytes = Annotated[int, Field(ge=_FEWEST_BYTES, le=_MOST_BYTES), BeforeValidator(size, json_schema_input_type=int | str)]
+Cpus = Annotated[float, Field(ge=0.01, le=4096, allow_inf_nan=False)]
+Network = Annotated[Literal["none", "host"], BeforeValidator(_choice)]
+Detail = Annotated[Literal["min", "max"], BeforeValidator(_detail)]
+
+
+class CacheTable(Table):
+    """`cache`: where the cache comes from, and where it goes to."""
+
+    sources: Annotated[Sources, Field(alias="from")] = ()
+    targets: Annotated[Targets, Field(alias="to")] = ()
+    mode: Detail = "max"
+
+
+class OwnCache(CacheTable):
+    """`cache = true`: the project's own repository, where the engine can."""
+
+    sources: Sources = OWN_CACHE.sources
+    targets: Targets = OWN_CACHE.targets
+
+
+def _cache(value: object) -> object:
+    if isinstance(value, bool):
+        return OwnCache() if value else None
+    if not isinstance(value, dict):
+        raise ValueError('give true, or a table { from = ["…"], to = ["…"] }')
+    return value
+
+
+class AskedTable(Table):
+    """How to build."""
+
+    platforms: Platforms = ()
+    cache: Annotated[CacheTable | None, BeforeValidator(_cache, json_schema_input_type=bool | CacheTable)] = None
+    network: Network | None = None
+    memory: Bytes | None = None
+    cpus: Cpus | None = None
+    timeout: Seconds | None = None
+    silence_timeout: Seconds | None = None
+    provenance: Detail | None = None
+    sbom: bool = False
+    reproducible: bool = False
+
+    def asked(self) -> Asked:
+        """All of it as values."""
+        return Asked(
+            platforms=self.platforms,
+            cache=_caching(self.cache),
+            network=self.network or "",
+            limits=Limits(self.memory or 0, self.cpus or 0.0),
+            timeout=self.timeout or 0.0,
+            silence=self.silence_timeout or 0.0,
+            provenance=self.provenance or "",
+            sbom=self.sbom,
+            reproducible=self.reproducible,
+        )
+
+
+def _caching(cache: CacheTable | None) -> Caching:
+    if cache is None:
+        return Caching()
+    return Caching(cache.sources, cache.targets, cache.mode == "max", isinstance(cache, OwnCache))
