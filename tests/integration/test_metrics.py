@@ -128,7 +128,11 @@ async def test_a_collection_of_garbage_is_counted(asked: Asked, server: LumperSe
 
 async def test_what_there_is_and_how_the_process_does_is_told(asked: Asked) -> None:
     assert await asked.value("lumper_queue_up") == 1
-    assert await asked.value("lumper_queue_messages", topic="events") == 0
+
+    async def heard() -> bool:  # what the worker has just said
+        return await asked.value("lumper_queue_messages", topic="events") == 0
+
+    await eventually(heard)
     assert await asked.value("lumper_data_free_bytes") > 0
     assert await asked.value("process_resident_memory_bytes") > 1e6
     status, text = await asked.get(asked.tokens["monitor"], Accept="application/openmetrics-text; version=1.0.0")
