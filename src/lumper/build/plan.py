@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,7 +15,9 @@ from lumper.model.image import version_key
 from lumper.model.source import parse_git_url
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
-_FROM = re.compile(r"\[[^\]]*\] FROM (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})")
+_FROM = re.compile(
+    r"\[(?:context [^\]]*\]|[^\]]*\] FROM) (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})"
+)
 EPOCH = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/; BuildKit 0.11 and newer heed it
 _LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
 
@@ -57,7 +60,13 @@ def build_request(
         labels={**labels(job, commit, committed_at), **recipe.labels},
         pull=job.trigger == Trigger.BASE,
     )
-    return recipe.asked.put_into(request, own)
+    asked = recipe.asked.put_into(request, own)
+    return built_again(asked, job.bases) if job.verifies else asked
+
+
+def built_again(request: BuildRequest, bases: tuple[Base, ...]) -> BuildRequest:
+    """The same from these bases, with nothing out of a cache and nothing into one."""
+    return replace(request, bases=bases, no_cache=True, cache_from=(), cache_to=())
 
 
 def labels(job: BuildJob, commit: str, committed_at: datetime) -> dict[str, str]:

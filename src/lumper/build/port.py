@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from lumper.model.build import Progress
+from lumper.model.build import Base, Progress
 
 
 class Capability(StrEnum):
@@ -71,7 +71,8 @@ class BuildRequest:
 
     `dockerfile` is relative to the root of the context. `pull`: ask for base images anew, also for those that the
     engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for it; without
-    one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights.
+    one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights. `bases`
+    are digests that base images are to have, where the engine can pin them.
 
     `platforms` are OS/ARCH[/VARIANT]; none: the engine's own. `secrets` are by their id in `RUN --mount=type=secret`;
     `ssh` maps the id in `RUN --mount=type=ssh` to the socket of an agent on the worker. `logins` are by registry host,
@@ -91,6 +92,7 @@ class BuildRequest:
     pull: bool = False
     frontend: str = ""
     entitlements: tuple[str, ...] = ()
+    bases: tuple[Base, ...] = ()
     platforms: tuple[str, ...] = ()
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     ssh: Mapping[str, str] = field(default_factory=dict)

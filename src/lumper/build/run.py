@@ -157,7 +157,7 @@ class _Attempt:
 
     def _untagged(self, recipe: Recipe) -> str:
         """Note the image tags that the recipe wants; why there are none, or ""."""
-        if recipe.tags is None:
+        if recipe.tags is None or self._job.verifies:
             return ""
         scheduled = self._job.trigger == Trigger.SCHEDULE
         moment = Moment(self._job.ref, self.result.commit, datetime.now(UTC), scheduled)

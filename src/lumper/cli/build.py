@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from cyclopts import App
+
 from lumper.build.checkout import Mirrors
 from lumper.build.local import Here, build_here
 from lumper.cli.output import plain, show_json, warn
@@ -16,7 +18,11 @@ from lumper.errors import Invalid
 from lumper.model.build import Progress
 from lumper.model.log import render
 
+app = App(name="build", help="Build the commit that is checked out here, without a server; verify builds.")
+app.command("lumper.cli.verify:verify", name="verify", help="See whether a build gives the same image once more.")
 
+
+@app.default
 def build(folder: Path = Path(), /, *names: str, json: bool = False, config: Path | None = None) -> None:
     """Build the commit that is checked out here by its lumper.toml, without a server; the engine keeps the image.
 

@@ -24,7 +24,9 @@ app.command("lumper.cli.serve:mailer", name="mailer", help="Run a mailer.")
 app.command("lumper.cli.serve:deployer", name="deployer", help="Run a deployer.")
 app.command("lumper.cli.registry:app", name="registry", help="Run a registry alone; look after what it keeps.")
 app.command("lumper.cli.project:app", name="project", help="The git repositories that are built.")
-app.command("lumper.cli.build:build", name="build", help="Build the commit that is checked out here, without a server.")
+app.command(
+    "lumper.cli.build:app", name="build", help="Build what is checked out here, without a server; verify builds."
+)
 app.command("lumper.cli.recipe:app", name="recipe", help="What to build from a repository: its lumper.toml.")
 app.command("lumper.cli.builds:builds", name="builds", help="List the newest builds.")
 app.command("lumper.cli.log:log", name="log", help="Print a build's log.")

@@ -6,6 +6,7 @@ from typing import Any
 
 from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, show_json, size, table
+from lumper.cli.verify import differences
 
 _HERE = Target()
 _KINDS = {
@@ -40,6 +41,9 @@ def inspect(reference: str, /, *, json: bool = False, target: Target = _HERE) ->
         print(f"\n{platform['platform']}  {platform['digest']}  {size(platform['size'])}")
         rows = [(layer["digest"], size(layer["size"])) for layer in platform["layers"]]
         table(("layer", "size"), rows, empty="No layers.")
+    if found["verification"]:
+        for line in differences(found["verification"]):
+            print(line)
     print()
     rows = [(_KINDS.get(b["kind"], b["kind"]), "by this Lumper" if b["ours"] else "by others") for b in found["beside"]]
     table(("beside it", "signed"), rows, empty="Nothing is told of it beside it: not signed, no provenance.")
@@ -64,7 +68,14 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("pushed by", _person(build["pusher"])),
         ("built by", build["worker"]),
         *(("built from", f"{base['name']} {base['digest']}") for base in build["bases"]),
+        ("built again", _verified(found["verification"])),
     ]
+
+
+def _verified(told: dict[str, Any] | None) -> str:
+    if told is None:
+        return ""
+    return f"{told['state']} (build {told['by']}, {ago(told['started_at'])}) {told['summary']}".strip()
 
 
 def _person(person: dict[str, Any]) -> str:

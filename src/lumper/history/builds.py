@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,15 +15,13 @@ from lumper.history.dispatch import Dispatch
 from lumper.history.outbox import Outbox
 from lumper.history.splitting import add_beside, repositories, siblings
 from lumper.history.tables import builds, projects
+from lumper.history.verifying import gave_nothing
 from lumper.model import events
 from lumper.model.build import Attested, Base, Build, BuildState, Part
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
-from lumper.model.log_keeping import KeptLog
 from lumper.model.source import Person, Project, Push
 from lumper.model.trigger import TAG_PREFIX, Trigger
-
-_AT_ONCE = 500  # ids in one query
 
 
 def build_from_row(row: Row[Any]) -> Build:
@@ -55,6 +53,7 @@ def build_from_row(row: Row[Any]) -> Build:
         parameters=dict(row.parameters),
         attested=Attested(row.attested),
         recipe=row.recipe,
+        verifies=row.verifies,
     )
 
 
@@ -81,19 +80,6 @@ class BuildHistory:
         async with self._database.read() as connection:
             return [build_from_row(row) for row in await connection.execute(query)]
 
-    async def ended(self, sizes: Mapping[int, int]) -> list[KeptLog]:
-        """Those of the builds with logs of these sizes that have ended."""
-        found, ids = [], sorted(sizes)
-        for first in range(0, len(ids), _AT_ONCE):
-            some = ids[first : first + _AT_ONCE]
-            async with self._database.read() as connection:
-                rows = await connection.execute(select(builds).where(builds.c.id.in_(some)))
-                for build in map(build_from_row, rows):
-                    if build.state.final:
-                        at = build.finished_at or build.created_at
-                        found.append(KeptLog(build.id, build.attempt, sizes[build.id], at))
-        return found
-
     async def get(self, build_id: int) -> Build:
         """One build. Raises NotFound."""
         async with self._database.read() as connection:
@@ -117,7 +103,10 @@ class BuildHistory:
         `cause` says in words what made the build start, where `trigger` does not say it all.
         """
         same = select(builds.c.id).where(
-            builds.c.project_id == project.id, builds.c.ref == push.ref, builds.c.told_commit == push.commit
+            builds.c.project_id == project.id,
+            builds.c.ref == push.ref,
+            builds.c.told_commit == push.commit,
+            builds.c.verifies == 0,
         )
         known = (await connection.execute(same.order_by(builds.c.id))).scalar()
         if known is not None:
@@ -152,6 +141,7 @@ class BuildHistory:
             builds.c.project_id == project_id,
             builds.c.ref == ref,
             builds.c.id != build_id,
+            builds.c.verifies == 0,
             builds.c.state.in_([BuildState.QUEUED.value, BuildState.RUNNING.value]),
         )
         for row in (await connection.execute(query)).all():
@@ -159,7 +149,7 @@ class BuildHistory:
 
     async def _tell_forge(self, connection: AsyncConnection, build_id: int) -> None:
         """Let the forge hear of the build's state, if the project has a token for that."""
-        query = select(projects.c.forge_token).join(builds).where(builds.c.id == build_id)
+        query = select(projects.c.forge_token).join(builds).where(builds.c.id == build_id, builds.c.verifies == 0)
         if (await connection.execute(query)).scalar():
             await self._outbox.add(connection, events.STATUSES, events.StatusDue(build_id))
 
@@ -298,13 +288,15 @@ class BuildHistory:
         return added
 
     async def end(self, connection: AsyncConnection, build_id: int, state: BuildState, **values: object) -> None:
-        """Write the end of a build, and queue the report of it for those whom it concerns."""
+        """Write the end of a build, and queue the report of it for those whom it concerns: nobody, if it verifies."""
         values = {"state": state.value, "finished_at": datetime.now(UTC), "lease_until": None, **values}
         await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
         await self._tell_forge(connection, build_id)
-        if state in (BuildState.SUCCEEDED, BuildState.FAILED):
-            build = build_from_row((await connection.execute(select(builds).where(builds.c.id == build_id))).one())
-            report = events.BuildReport(build, self._links.registry, self._links.build(build_id))
+        row = (await connection.execute(select(builds).where(builds.c.id == build_id))).one()
+        if row.verifies and state is not BuildState.SUCCEEDED:
+            await gave_nothing(connection, row)
+        elif not row.verifies and state in (BuildState.SUCCEEDED, BuildState.FAILED):
+            report = events.BuildReport(build_from_row(row), self._links.registry, self._links.build(build_id))
             await self._outbox.add(connection, events.NOTIFY, report)
         await self.dispatch.give(connection)
 
@@ -329,7 +321,9 @@ class BuildHistory:
 
     async def restart(self, build_id: int, trigger: Trigger = Trigger.MANUAL, cause: str = "") -> Build:
         """Build the same commit again as a new attempt. Raises NotFound, Conflict (it has not ended)."""
-        await self.get(build_id)
+        if (build := await self.get(build_id)).verifies:
+            hint = f"`lumper build verify {build.verifies}` builds it once more."
+            raise Conflict(f"Build {build_id} only verifies build {build.verifies}.", hint=hint)
         async with self._database.write() as connection:
             if not await self.restarted(connection, build_id, trigger, cause):
                 raise Conflict(f"Build {build_id} has not ended.", hint=f"`lumper cancel {build_id}` ends it.")
@@ -376,6 +370,7 @@ class BuildHistory:
         """The git tags of all succeeded builds of a registry repository, and the image tags that each moved."""
         query = select(builds.c.ref, builds.c.tags).where(
             builds.c.image == image,
+            builds.c.verifies == 0,
             builds.c.state == BuildState.SUCCEEDED.value,
             builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
         )

@@ -18,7 +18,7 @@ from lumper.history.database import Database, upsert
 from lumper.history.outbox import Outbox
 from lumper.history.tables import builds, projects, workers
 from lumper.model import events
-from lumper.model.build import BuildState
+from lumper.model.build import Base, BuildState
 from lumper.model.image import private_tag
 from lumper.model.lease import LEASE_SECONDS
 from lumper.model.scheduling import LEAST_COST, Capacity, Given, Plan, Share, Wait, Waiting, plan
@@ -28,6 +28,7 @@ _LATELY = timedelta(hours=1)  # whose use of workers counts
 _MOST_RECENT = 500
 _QUEUED, _RUNNING = BuildState.QUEUED.value, BuildState.RUNNING.value
 _BUSY = ((builds.c.state == _QUEUED) & (builds.c.worker != "")) | (builds.c.state == _RUNNING)
+_VERIFIED = builds.alias("verified")
 _UNGIVEN = (builds.c.state == _QUEUED) & (builds.c.worker == "")
 
 
@@ -148,6 +149,8 @@ def job_from_row(row: Row[Any]) -> events.BuildJob:
         trigger=row.trigger,
         before=row.before,
         recipe=row.recipe,
+        verifies=row.verifies,
+        bases=tuple(Base(**base) for base in row.bases) if row.verifies else (),
     )
 
 
@@ -169,8 +172,10 @@ async def _capacities(connection: AsyncConnection) -> list[Capacity]:
 
 async def _plan(connection: AsyncConnection, capacities: Sequence[Capacity]) -> Plan:
     now = datetime.now(UTC)
-    query = select(builds.c.id, builds.c.project_id, builds.c.due_at, builds.c.trigger).where(_UNGIVEN)
-    waiting = [Waiting(row[0], row[1], row[2], Trigger(row[3])) for row in await connection.execute(query)]
+    columns = (builds.c.id, builds.c.project_id, builds.c.due_at, builds.c.trigger, _VERIFIED.c.worker)
+    query = select(*columns).outerjoin(_VERIFIED, builds.c.verifies == _VERIFIED.c.id).where(_UNGIVEN)
+    rows = await connection.execute(query)
+    waiting = [Waiting(row[0], row[1], row[2], Trigger(row[3]), row[4] or "") for row in rows]
     recent = await _recent(connection, now) if len(waiting) > 1 else []
     oldest = min((build.due for build in waiting), default=now)
     overtaken = sum(1 for _ in takewhile(lambda row: row.due_at > oldest, recent))
@@ -211,5 +216,7 @@ async def _shares(
 
 
 async def _last_worker(connection: AsyncConnection, project_id: str) -> str:
-    query = select(builds.c.worker).where(builds.c.project_id == project_id, builds.c.worker != "")
+    query = select(builds.c.worker).where(
+        builds.c.project_id == project_id, builds.c.worker != "", builds.c.verifies == 0
+    )
     return (await connection.execute(query.order_by(builds.c.id.desc()).limit(1))).scalar() or ""

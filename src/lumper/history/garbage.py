@@ -22,9 +22,11 @@ from lumper.history.tables import (
     repository_blobs,
     rollouts,
     tags,
+    verifications,
 )
 from lumper.model.build import BuildState
 from lumper.model.image import PRIVATE_PREFIX, build_of
+from lumper.model.verification import Verified
 
 _T = TypeVar("_T")
 _TOGETHER = 500  # SQLite takes 999 parameters, in its older builds
@@ -63,7 +65,11 @@ async def stale_tags(
         going_on = select(builds.c.id).where(
             builds.c.id.in_(some), builds.c.state.not_in([state.value for state in BuildState if state.final])
         )
-        live.update((await connection.execute(going_on)).scalars())
+        compared = select(verifications.c.by_id).where(
+            verifications.c.by_id.in_(some), verifications.c.state == Verified.COMPARING.value
+        )
+        for query in (going_on, compared):
+            live.update((await connection.execute(query)).scalars())
     return [name for name, number in found.items() if number is not None and number not in live][:limit]
 
 
@@ -131,12 +137,13 @@ async def needless_links(
 
 
 async def drop_stale_tags(connection: AsyncConnection, identity: int, names: Sequence[str]) -> None:
-    """Remove private tags; what they point at has no other use from now on, unless it is tagged again."""
+    """Remove private tags; what they point at and no build has given has no other use, unless it is tagged again."""
     for some in parts(names):
         mine = and_(tags.c.repository_id == identity, tags.c.name.in_(some))
         held = list((await connection.execute(select(tags.c.digest).where(mine).distinct())).scalars())
         await connection.execute(delete(tags).where(mine))
-        await _abandon(connection, identity, manifests.c.digest.in_(held))
+        given = exists().where(builds.c.digest == manifests.c.digest)
+        await _abandon(connection, identity, and_(manifests.c.digest.in_(held), ~given))
 
 
 async def drop_manifests(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ _ENDED = [RolloutState.SUCCEEDED.value, RolloutState.FAILED.value]
 async def needed(connection: AsyncConnection) -> dict[str, str]:
     """Their digests, and why."""
     found: dict[str, str] = {}
-    newest = select(func.max(builds.c.id)).where(builds.c.state == BuildState.SUCCEEDED.value)
+    newest = select(func.max(builds.c.id)).where(builds.c.state == BuildState.SUCCEEDED.value, builds.c.verifies == 0)
     built = select(builds.c.digest, builds.c.project).where(
         builds.c.id.in_(newest.group_by(builds.c.project_id, builds.c.image))
     )

@@ -22,7 +22,11 @@ class Origins:
         query = (
             select(builds, projects.c.url)
             .join(projects)
-            .where(builds.c.attested == attested.value, builds.c.state == BuildState.SUCCEEDED.value)
+            .where(
+                builds.c.attested == attested.value,
+                builds.c.state == BuildState.SUCCEEDED.value,
+                builds.c.verifies == 0,
+            )
             .order_by(builds.c.id)
             .limit(limit)
         )
@@ -37,7 +41,7 @@ class Origins:
 
     async def build_of(self, image: str, digest: str) -> Build | None:
         """The newest build that made this image."""
-        query = select(builds).where(builds.c.image == image, builds.c.digest == digest)
+        query = select(builds).where(builds.c.image == image, builds.c.digest == digest, builds.c.verifies == 0)
         async with self._database.read() as connection:
             row = (await connection.execute(query.order_by(builds.c.id.desc()).limit(1))).first()
         return build_from_row(row) if row else None

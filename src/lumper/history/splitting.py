@@ -46,7 +46,8 @@ async def repositories(connection: AsyncConnection, row: Row[Any], parts: Sequen
 async def add_beside(connection: AsyncConnection, row: Row[Any], part: Part, image: str) -> int | None:
     """Add a queued build of another image of the same commit: its id; None if it is there already."""
     own = builds.c.project_id == row.project_id, builds.c.ref == row.ref, builds.c.told_commit == row.told_commit
-    if (await connection.execute(select(builds.c.id).where(*own, builds.c.recipe == part.name))).first():
+    same = (*own, builds.c.recipe == part.name, builds.c.verifies == 0)
+    if (await connection.execute(select(builds.c.id).where(*same))).first():
         return None
     values = {
         **{name: row._mapping[name] for name in _SHARED},
@@ -68,5 +69,6 @@ async def siblings(connection: AsyncConnection, build_id: int) -> Sequence[Row[A
         (builds.c.project_id == one.c.project_id)
         & (builds.c.ref == one.c.ref)
         & (builds.c.told_commit == one.c.told_commit)
+        & (builds.c.verifies == 0)
     )
     return (await connection.execute(select(builds).join(one, same).order_by(builds.c.id))).all()

@@ -21,6 +21,7 @@ from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
 from lumper.history.shown import Shown
 from lumper.history.triggers import TriggerHistory
+from lumper.history.verifications import Verifications
 from lumper.history.webhooks import Webhooks
 from lumper.model.events import Payload
 from lumper.model.links import Links
@@ -45,6 +46,7 @@ class History:
     triggers: TriggerHistory
     webhooks: Webhooks
     origins: Origins
+    verifications: Verifications
 
 
 def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes]) -> History:
@@ -52,12 +54,13 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
     database = Database(url)
     outbox = Outbox(database, encode)
     images = ImageHistory(database)
+    builds = BuildHistory(database, outbox, links)
     return History(
         database=database,
         outbox=outbox,
         projects=ProjectHistory(database),
         deliveries=DeliveryHistory(database),
-        builds=BuildHistory(database, outbox, links),
+        builds=builds,
         rollouts=RolloutHistory(database, outbox, links),
         images=images,
         shown=Shown(database),
@@ -68,4 +71,5 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         triggers=TriggerHistory(database),
         webhooks=Webhooks(database, images),
         origins=Origins(database),
+        verifications=Verifications(database, builds),
     )

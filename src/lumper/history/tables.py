@@ -112,8 +112,23 @@ builds = Table(
     Column("bases", JSON, nullable=False, default=list),  # the images that it was built from: name and digest
     Column("parameters", JSON, nullable=False, default=dict),  # what the recipe asked for
     Column("attested", String(16), nullable=False, default=""),
-    UniqueConstraint("project_id", "ref", "told_commit", "recipe"),
+    Column("verifies", Integer, nullable=False, default=0),  # the build whose image it is to give once more
+    UniqueConstraint("project_id", "ref", "told_commit", "recipe", "verifies"),
     Index("builds_attested", "attested", "state"),
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("build_id", ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
+    Column("by_id", Integer, nullable=False),  # the build that builds it again
+    Column("digest", String(160), nullable=False),
+    Column("other", String(160), nullable=False, default=""),
+    Column("state", String(16), nullable=False, index=True),
+    Column("summary", Text, nullable=False, default=""),
+    Column("differences", JSON, nullable=False, default=list),
+    Column("started_at", Time, nullable=False),
+    Column("decided_at", Time),
 )
 
 workers = Table(  # as they told of themselves

@@ -80,6 +80,7 @@ class TriggerHistory:
             .where(
                 builds.c.project_id == project_id,
                 builds.c.state == BuildState.SUCCEEDED.value,
+                builds.c.verifies == 0,
                 builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
             )
             .order_by(builds.c.id.desc())

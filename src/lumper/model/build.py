@@ -52,7 +52,8 @@ class Build:
     `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
     token: only its result is accepted. `tags` are the image tags that the build moved; `stages` the milliseconds that
     each stage took; `cause` says in words what made it start, where `trigger` does not say it all; `parameters` are
-    what the recipe asked for. `recipe` is the name of the image in `lumper.toml`, where that has several.
+    what the recipe asked for. `recipe` is the name of the image in `lumper.toml`, where that has several. `verifies` is
+    the build whose image this one is to give once more, 0 for a build of its own.
     """
 
     id: int
@@ -81,6 +82,7 @@ class Build:
     parameters: dict[str, Any] = field(default_factory=dict)
     attested: Attested = Attested.NOTHING
     recipe: str = ""
+    verifies: int = 0
 
     @property
     def tag(self) -> str:

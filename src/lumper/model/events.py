@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from lumper.model.build import Build, Result
+from lumper.model.build import Base, Build, Result
 from lumper.model.deployment import Container, Release, RolloutState
 
 EVENTS = "events"
@@ -39,7 +39,8 @@ class BuildJob:
     """Build this commit and push it as `image`:`push_tag`. `image` has no registry host: the worker adds its own.
 
     `before` is what the ref pointed at before the push, "" where that is not known. `recipe` names one of several
-    images of the commit; "" while it is not known whether it has several.
+    images of the commit; "" while it is not known whether it has several. `verifies` is the build whose image is to
+    come out once more, from these `bases` and from no cache; 0 for a build of its own.
     """
 
     build_id: int
@@ -55,6 +56,8 @@ class BuildJob:
     trigger: str = "push"
     before: str = ""
     recipe: str = ""
+    verifies: int = 0
+    bases: tuple[Base, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,16 @@ _URGENCY = {Trigger.MANUAL: 2, Trigger.PUSH: 1, Trigger.MISSED: 1}
 
 @dataclass(frozen=True)
 class Waiting:
-    """A build that waits; `due` is from when on it may begin, and since when it has waited."""
+    """A build that waits; `due` is from when on it may begin, and since when it has waited.
+
+    It is not for the worker `avoid`, if there is another one: that has built what is to be built once more.
+    """
 
     id: int
     project: str
     due: datetime
     trigger: Trigger
+    avoid: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,8 +163,9 @@ class _Planner:
         """The worker for this build, or "" and why there is none now."""
         share = self._shares[build.project]
         fitting = [worker for worker in self._workers.values() if share.labels <= worker.labels]
+        fitting = [worker for worker in fitting if worker.name != build.avoid] or fitting
         free = [worker for worker in fitting if worker.free > 0]
-        own = next((worker for worker in fitting if worker.name == share.last_worker), None)
+        own = next((one for one in fitting if one.name == share.last_worker and not build.avoid), None)
         if self._waited(build) < 0:
             return "", f"tried again at {build.due:%H:%M:%S} UTC"
         if not self._workers:

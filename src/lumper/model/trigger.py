@@ -23,6 +23,7 @@ class Trigger(StrEnum):
     schedule  the time had come
     manual    somebody asked for it
     base      a base image has another digest than the last time
+    verify    another build is to be verified
     """
 
     PUSH = "push"
@@ -30,6 +31,7 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     MANUAL = "manual"
     BASE = "base"
+    VERIFY = "verify"
 
 
 @dataclass(frozen=True)

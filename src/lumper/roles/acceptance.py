@@ -13,6 +13,7 @@ from lumper.errors import Conflict, Invalid, LogGap, OutOfTurn, RuleForbids
 from lumper.history.builds import build_from_row
 from lumper.history.store import History
 from lumper.history.tagging import drop_private_tag, move_tags
+from lumper.history.verifying import forget_images, gave_image
 from lumper.model import events
 from lumper.model.activity import Actor
 from lumper.model.build import BuildState, Outcome, Result
@@ -88,10 +89,29 @@ class Acceptance:
                     # It may have pushed after the attempt that counts had cleared up.
                     await drop_private_tag(connection, row.image, private_tag(row.id, event.attempt))
                 return
-            await self._store(connection, row, event)
-            for attempt in range(1, row.attempt + 1):  # what earlier attempts pushed before they were lost
-                await drop_private_tag(connection, row.image, private_tag(row.id, attempt))
+            if row.verifies and event.result.outcome is Outcome.SUCCEEDED:
+                await self._built_again(connection, row, event)
+            else:
+                await self._store(connection, row, event)
+                await self._clear(connection, row)
         self._history.logs.wake()
+
+    async def _clear(self, connection: AsyncConnection, row: Row[Any], *, kept: int = 0) -> None:
+        """Remove the private tags of all attempts but `kept`: earlier ones may have pushed before they were lost."""
+        names = [private_tag(row.id, attempt) for attempt in range(1, row.attempt + 1) if attempt != kept]
+        if row.verifies:
+            await forget_images(connection, row.image, names)
+            return
+        for name in names:
+            await drop_private_tag(connection, row.image, name)
+
+    async def _built_again(self, connection: AsyncConnection, row: Row[Any], event: events.AttemptFinished) -> None:
+        """A build whose image is only compared: it moves no tag, and its own tag stays until that is done."""
+        result = event.result
+        told = {"finished_at": event.at, "log_size": event.log_size, "stages": result.stages, "commit": result.commit}
+        await self._history.builds.end(connection, row.id, BuildState.SUCCEEDED, **told, error="", hint="")
+        compared = await gave_image(connection, row, result.digest, result.bases)
+        await self._clear(connection, row, kept=row.attempt if compared else 0)
 
     async def _store(self, connection: AsyncConnection, row: Row[Any], event: events.AttemptFinished) -> None:
         result = event.result
@@ -110,6 +130,9 @@ class Acceptance:
                 await builds.end(connection, row.id, BuildState.CANCELLED, **common, error=result.error)
             case Outcome.CANCELLED:  # nobody asked for that
                 await builds.lost(connection, row)
+            case Outcome.SPLIT if row.verifies:
+                error = "The commit has several images by now; its recipe is read in another way than then."
+                await builds.end(connection, row.id, BuildState.FAILED, **common, error=error)
             case Outcome.SPLIT:
                 await self._split(connection, row, result, common)
             case Outcome.SKIPPED:

@@ -30,6 +30,7 @@ from lumper.roles.log_keeper import LOGS_SECONDS, LogKeeper
 from lumper.roles.relay import relay
 from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
+from lumper.roles.verifier import Verifier
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ _SCHEDULE_SECONDS = 15.0
 _RECONCILE_SECONDS = 30.0
 _BASES_SECONDS = 3600.0
 _SIGN_SECONDS = 1.0
+_VERIFY_SECONDS = 1.0
 _UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 # A chunk of a log may come before the one in front of it: look again soon, and for long when the disk is full.
 _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
@@ -64,6 +66,7 @@ class Duties:
     bases: Bases
     teller: Teller
     attester: Attester
+    verifier: Verifier
     keeper: LogKeeper
     gc_interval: float = 0.0
 
@@ -95,6 +98,7 @@ class Duties:
             ("bases", _BASES_SECONDS, self.bases.check),
             ("sign", _SIGN_SECONDS, self.attester.sign),
             ("describe", _SIGN_SECONDS, self.attester.describe),
+            ("verify", _VERIFY_SECONDS, self.verifier.compare),
             ("logs", LOGS_SECONDS, self.keeper.tidy),
         ]
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from lumper.history.kept_logs import ended
 from lumper.history.store import History
 from lumper.model.log_keeping import LogLimits, surplus
 
@@ -26,8 +27,8 @@ class LogKeeper:
         if not self._limits.age and not self._limits.size:
             return 0
         sizes = await self._history.logs.sizes()
-        ended = await self._history.builds.ended(sizes)
-        gone = surplus(ended, sum(sizes.values()), datetime.now(UTC), self._limits)
+        had = await ended(self._history.database, sizes)
+        gone = surplus(had, sum(sizes.values()), datetime.now(UTC), self._limits)
         for one in gone:
             await self._history.logs.delete(one.build_id, one.attempt)
         if gone:

@@ -171,12 +171,13 @@ class Api:
 
     @describe(BuildWithRollout)
     async def show_build(self, request: web.Request) -> web.Response:
-        """One build; for administrators with its rollout."""
+        """One build, and what came of verifying it; for administrators with its rollout."""
         build = await self._build(request)
         whole = identity_of(request).role in PEOPLE
         rollout = await self._history.rollouts.of_build(build.id) if whole else None
         waits = await self._waits([build])
-        return answer({**shown_build(build, waits.get(build.id)), "rollout": rollout})
+        verification = await self._history.verifications.of(build)
+        return answer({**shown_build(build, waits.get(build.id)), "rollout": rollout, "verification": verification})
 
     @describe(ShownBuild)
     async def cancel_build(self, request: web.Request) -> web.Response:

@@ -32,6 +32,7 @@ from lumper.web import (
     queues,
     rules,
     tagging,
+    verifying,
     watch,
     webhooks,
 )
@@ -92,6 +93,7 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     projects.add_routes(app, endpoints, history.projects, links, behind.starter, behind.desk, doors.allow_local)
     deliveries.add_routes(app, endpoints, history, behind.replayer)
     queues.add_routes(app, endpoints, behind.broker, history.builds.dispatch)
+    verifying.add_routes(app, endpoints, history)
     care.add_routes(app, endpoints, registry)
     tagging.add_routes(app, endpoints, registry.tagging)
     origin.add_routes(app, endpoints, origin.Origins(history, registry, behind.attestations))

@@ -13,6 +13,7 @@ from lumper.history.store import History
 from lumper.model.build import Build
 from lumper.model.people import GRANTED, PEOPLE, Role
 from lumper.model.rights import Action
+from lumper.model.verification import Verification
 from lumper.registry.attest.look import Platform, platforms_of
 from lumper.registry.attest.store import Attestations, Beside
 from lumper.registry.registry import Registry
@@ -24,7 +25,10 @@ from lumper.web.shapes import ShownBuild
 
 @dataclass(frozen=True)
 class Origin:
-    """All that is known of an image. `build` is None for one that no build here has made; `size` with all layers."""
+    """All that is known of an image. `build` is None for one that no build here has made; `size` with all layers.
+
+    `verification` tells whether it came out once more when it was built again, None if nobody asked for that.
+    """
 
     repository: str
     digest: str
@@ -35,6 +39,7 @@ class Origin:
     platforms: list[Platform] = field(default_factory=list)
     build: Build | None = None
     beside: list[Beside] = field(default_factory=list)
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Origins:
         if manifest is None:
             hint = f"`lumper images {repository}` shows what is there."
             raise NotFound(f"There is no image {reference}.", hint=hint)
+        build = await self._history.origins.build_of(repository, digest)
         return Origin(
             repository,
             digest,
@@ -74,8 +80,9 @@ class Origins:
             manifest.created_at,
             await self._history.origins.tags_of(repository, digest),
             await platforms_of(self._registry, repository, manifest),
-            await self._history.origins.build_of(repository, digest),
+            build,
             await self._attestations.beside(repository, manifest),
+            await self._history.verifications.of(build) if build else None,
         )
 
     @describe(_ORIGIN)

@@ -15,6 +15,7 @@ from lumper.model.image import Tag
 from lumper.model.people import Role
 from lumper.model.rights import Action
 from lumper.model.source import Project, Verdict
+from lumper.model.verification import Verification
 from lumper.web.openapi import like
 
 MOST = 1000  # entries of a listing in one answer
@@ -29,7 +30,9 @@ PrivateProject: Any = like(
 )
 _SHOWN: Any = {"tag": str, "seconds": float | None, "position": int | None, "waits": str}
 ShownBuild: Any = like(Build, "Build", **_SHOWN)
-BuildWithRollout: Any = like(Build, "BuildWithRollout", **_SHOWN, rollout=Rollout | None)
+BuildWithRollout: Any = like(
+    Build, "BuildWithRollout", **_SHOWN, rollout=Rollout | None, verification=Verification | None
+)
 ShownTag: Any = like(Tag, "Tag", size=int)
 
 

@@ -47,6 +47,7 @@ from lumper.roles.log_keeper import LogKeeper
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
+from lumper.roles.verifier import Verifier
 from lumper.roles.worker import Worker
 from lumper.wiring.adapters import (
     open_broker,
@@ -200,6 +201,7 @@ def assemble_duties(instance: Instance) -> Duties:
         Bases(history, Lookup(lambda url: open_remote(config, url))),
         Teller(history.database, history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
         Attester(history, instance.registry, instance.attestations, links),
+        Verifier(history, instance.registry),
         LogKeeper(history, LogLimits(timedelta(days=config.log.keep_days), config.log.keep_bytes)),
         config.registry.gc_interval,
     )

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from lumper.build.plan import build_request, plan_build, version
-from lumper.build.port import BuildRequest
+from lumper.build.pinning import pins
+from lumper.build.plan import base_of, build_request, built_again, plan_build, version
+from lumper.build.port import BuildRequest, Cache
 from lumper.build.recipe import Recipe
 from lumper.errors import DockerfileMissing
+from lumper.model.build import Base
 from lumper.model.events import BuildJob
 
 JOB = BuildJob(
@@ -57,6 +59,15 @@ def test_two_attempts_at_one_commit_ask_for_the_same_image() -> None:
     assert (first.labels, first.args) == (second.labels, second.args)
 
 
+def test_what_is_built_once_more_comes_from_the_same_bases_and_no_cache() -> None:
+    base = Base("docker.io/library/alpine:3.20", "sha256:" + "ab" * 32)
+    first = build_request(JOB, RECIPE, "c" * 40, MOMENT, "r")
+    again = build_request(replace(JOB, verifies=6, bases=(base,)), RECIPE, "c" * 40, MOMENT, "r")
+    assert again == replace(first, no_cache=True, bases=(base,))
+    cached = replace(first, cache_from=(Cache("registry"),), cache_to=(Cache("inline"),))
+    assert built_again(cached, (base,)) == again
+
+
 @pytest.mark.parametrize(
     ("ref", "expected"),
     [
@@ -90,3 +101,27 @@ async def test_the_dockerfile_is_looked_for_before_the_engine_is_asked() -> None
     assert (await plan_build(JOB, RECIPE, Commit(), "r")).dockerfile == "app.Dockerfile"
     with pytest.raises(DockerfileMissing):
         await plan_build(JOB, Recipe(), Commit(), "r")
+
+
+def test_a_base_image_is_known_also_where_its_digest_was_pinned() -> None:
+    digest = "sha256:" + "ab" * 32
+    for step in ("[build 1/3] FROM {}", "[1/2] FROM docker-image://{}", "[context alpine:3.20] {}"):
+        assert base_of(step.format(f"docker.io/library/alpine:3.20@{digest}")) == Base(
+            "docker.io/library/alpine:3.20", digest
+        )
+    assert base_of(f"[context alpine] load metadata for docker.io/library/alpine@{digest}") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("docker.io/library/debian:12", "debian:12"),
+        ("docker.io/owner/app:latest", "owner/app"),
+        ("registry.test:5000/a/b:1", "registry.test:5000/a/b:1"),
+        ("docker.io/library/debian:latest", ""),
+        ("docker.io/library/debian", ""),
+    ],
+)
+def test_a_base_is_pinned_under_the_name_by_which_parsers_look_for_it(name: str, context: str) -> None:
+    wanted = {context: f"docker-image://{name}@sha256:ab"} if context else {}
+    assert pins([Base(name, "sha256:ab")]) == wanted

@@ -163,3 +163,17 @@ def test_each_build_is_given_or_waits_and_no_limit_is_passed(
         left = sum(free) - len(found.given)
         unlimited = [wait for wait in found.waits if not shares[projects[wait.build]].most]
         assert not left or not unlimited
+
+
+def test_what_is_built_once_more_goes_to_another_worker_if_there_is_one() -> None:
+    again = replace(build(1, trigger=Trigger.VERIFY), avoid="w1")
+    share = {"a": Share(last_worker="w1")}
+    two = [Capacity("w1", 5), Capacity("w2", 1)]
+    assert plan(NOW, [again], share, two).given == (Given(1, "w2"),)
+    assert plan(NOW, [again], share, [Capacity("w1", 5), Capacity("w2", 0)]).given == ()
+    assert plan(NOW, [again], share, [Capacity("w1", 1)]).given == (Given(1, "w1"),)
+
+
+def test_what_only_verifies_lets_pushes_go_first() -> None:
+    waiting = [build(1, waited=9, trigger=Trigger.VERIFY), build(2)]
+    assert order(waiting, {"a": Share()}) == [2, 1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from lumper.errors import QueueError
 from lumper.model import events
-from lumper.model.build import Build, BuildState, Outcome, Result
+from lumper.model.build import Base, Build, BuildState, Outcome, Result
 from lumper.model.deployment import Container, ContainerState, Health, Port, Release, RolloutState, Service
 from lumper.model.source import Person
 from lumper.queue.codec import decode, encode
@@ -81,8 +82,10 @@ JOB = events.BuildJob(
     image="owner/name",
     push_tag="build-7-1",
 )
+AGAIN = replace(JOB, trigger="verify", verifies=6, bases=(Base("docker.io/library/alpine:3.20", DIGEST),))
 PAYLOADS: tuple[events.Payload, ...] = (
     JOB,
+    AGAIN,
     events.CancelBuild(7, 1),
     events.CancelBuild(7, 1, "claim"),
     events.WorkerOnline("local", "boot"),

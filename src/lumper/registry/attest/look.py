@@ -49,6 +49,14 @@ async def platforms_of(registry: Registry, repository: str, manifest: Manifest) 
     return platforms
 
 
+async def config_of(registry: Registry, repository: str, digest: str) -> dict[str, Any]:
+    """The configuration of one platform's manifest; {} if there is none that can be read. Raises StorageError."""
+    manifest = await registry.metadata.manifest(repository, digest)
+    if manifest is None:
+        return {}
+    return await _config(registry, repository, (await _document(registry, manifest)).get("config"))
+
+
 async def _platform(
     registry: Registry, repository: str, manifest: Manifest, document: dict[str, Any]
 ) -> Platform | None:

@@ -23,7 +23,7 @@ async def contents_of(registry: Registry, repository: str, platform: Platform) -
     reader = Reader()
     for layer in platform.layers:
         blob = await registry.blobs.stat(repository, layer.digest)
-        source = _Bridge(registry.blobs.read(blob, 0, blob.size))
+        source = Bridge(registry.blobs.read(blob, 0, blob.size))
         try:
             await asyncio.to_thread(reader.add, source, layer.media_type)
         finally:
@@ -47,7 +47,7 @@ async def bill_of(registry: Registry, repository: str, manifest: Manifest, space
     return spdx(repository, manifest.digest, space, at, sorted(packages), distribution, sorted(unread))
 
 
-class _Bridge:
+class Bridge:
     """Lets a thread read what the event loop brings."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:

@@ -15,7 +15,7 @@ from lumper.registry.contents.packages import OS_RELEASE, Package, interesting, 
 from lumper.registry.contents.rpm import RPM_DATABASES, RPM_UNREAD, rpm_packages
 from lumper.registry.contents.tar import Source, TarStream
 
-_MOST_UNPACKED = 64 << 30  # bytes of one layer
+MOST_UNPACKED = 64 << 30  # bytes of one layer
 _MOST_FILE = 16 << 20  # bytes of a file that tells of packages
 _MOST_DATABASE = 256 << 20  # of rpm's
 _MOST_PACKAGES = 100_000
@@ -53,7 +53,7 @@ class Reader:
 
     def add(self, source: Source, media_type: str) -> None:
         """Lay the next layer over what was read. Raises ArchiveError."""
-        tar = TarStream(_unpacked(source, media_type), _MOST_UNPACKED)
+        tar = TarStream(unpacked(source, media_type), MOST_UNPACKED)
         fresh, below = Contents(), _ancestors([*self.contents.files, *self.contents.releases, *self.contents.unread])
         gone: set[str] = set()
         for member in tar.members():
@@ -115,7 +115,8 @@ def _within(path: str, gone: set[str]) -> bool:
     return False
 
 
-def _unpacked(source: Source, media_type: str) -> Source:
+def unpacked(source: Source, media_type: str) -> Source:
+    """The tar stream of a layer. Raises ArchiveError, also while it is read."""
     if media_type.endswith(("gzip", "docker.image.rootfs.diff.tar.gzip")):
         return _Gunzip(source)
     if media_type.endswith(".tar"):

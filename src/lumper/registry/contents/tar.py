@@ -6,8 +6,9 @@ Python's own module reads headers of any size into memory. Source: POSIX.1-2017,
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,9 @@ _MOST_MEMBERS = 4_000_000
 _MOST_HEADER = 1 << 20  # bytes of a header that goes before a member
 _REGULAR = (b"0", b"\0", b"7")
 _DIRECTORY = b"5"
+_LINKS = b"12"
+_ATTRIBUTE = b"SCHILY.xattr."
+_BEFORE = b"xgLK"  # headers that tell of the member after them
 
 
 class Source(Protocol):
@@ -30,12 +34,22 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Member:
-    """An entry: its path without `./` and `/` in front; `file` and `directory` say what it is."""
+    """An entry: its path without `./` and `/` in front; `file` and `directory` say what it is.
+
+    `kind` is the type of the header, and the rest as the header has it: `mtime` in seconds as it is written there;
+    `attributes` is a digest of the extended ones.
+    """
 
     path: str
     size: int
     file: bool
     directory: bool
+    kind: str = ""
+    mode: int = 0
+    owner: tuple[int, int] = (0, 0)
+    mtime: str = ""
+    link: str = ""
+    attributes: str = ""
 
 
 class TarStream:
@@ -49,7 +63,7 @@ class TarStream:
 
     def members(self) -> Iterator[Member]:
         """All entries; the content of one can be had by `read` until the next one is asked for."""
-        path, size = "", -1
+        told: dict[str, str] = {}
         for _ in range(_MOST_MEMBERS):
             self._skip(self._rest)
             block = self._take(_BLOCK)
@@ -58,15 +72,16 @@ class TarStream:
             if len(block) < _BLOCK:
                 raise ArchiveError("The layer is no tar file, or cut off.")
             kind = _checked(block)
-            self._size = size if size >= 0 and kind not in b"xgLK" else _number(block[124:136])
+            given = "size" in told and kind not in _BEFORE
+            self._size = int(told["size"]) if given else _number(block[124:136])
             self._rest = -(-self._size // _BLOCK) * _BLOCK
-            if kind in b"xgLK":
-                path, size = _given(kind, self._header(), path, size)
+            if kind in _BEFORE:
+                told |= _told(kind, self._header())
                 continue
             if kind not in _REGULAR:
                 self._size, self._rest = 0, self._rest if kind not in b"123456" else 0
-            yield Member(_path(path or _name(block)), self._size, kind in _REGULAR, kind == _DIRECTORY)
-            path, size = "", -1
+            yield _member(block, kind, self._size, told)
+            told = {}
         raise ArchiveError(f"The layer has more than {_MOST_MEMBERS} members.")
 
     def read(self, most: int) -> bytes | None:
@@ -78,6 +93,17 @@ class TarStream:
             raise ArchiveError("The layer is cut off.")
         self._rest -= self._size
         return content
+
+    def pieces(self) -> Iterator[bytes]:
+        """The content of the present member, of any size, in pieces. Not after `read`."""
+        left = self._size
+        while left > 0:
+            piece = self._take(min(left, _STEP))
+            if not piece:
+                raise ArchiveError("The layer is cut off.")
+            left -= len(piece)
+            self._rest -= len(piece)
+            yield piece
 
     def _header(self) -> bytes:
         content = self.read(_MOST_HEADER)
@@ -134,12 +160,45 @@ def _path(name: str) -> str:
     return posixpath.normpath("/" + name).lstrip("/")
 
 
-def _given(kind: bytes, content: bytes, path: str, size: int) -> tuple[str, int]:
-    """The path and size that a header gives to the member after it."""
-    if kind == b"L":
-        return content.split(b"\0", 1)[0].decode("utf-8", "replace"), size
+def _member(block: bytes, kind: bytes, size: int, told: Mapping[str, str]) -> Member:
+    link = told.get("linkpath") or _text(block[157:257]) if kind in _LINKS else ""
+    return Member(
+        _path(told.get("path") or _name(block)),
+        size,
+        kind in _REGULAR,
+        kind == _DIRECTORY,
+        "0" if kind in _REGULAR else kind.decode("latin-1"),
+        _loose(block[100:108]) & 0o7777,
+        (_whole(told, "uid", block[108:116]), _whole(told, "gid", block[116:124])),
+        told.get("mtime") or str(_loose(block[136:148])),
+        link,
+        told.get("attributes", ""),
+    )
+
+
+def _whole(told: Mapping[str, str], key: str, field: bytes) -> int:
+    return int(told[key]) if key in told else _loose(field)
+
+
+def _loose(field: bytes) -> int:
+    """The number; for what is none, one that stands for it: times before 1970 are written in several ways."""
+    try:
+        return _number(field)
+    except ArchiveError:
+        return int.from_bytes(field, "big")
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _told(kind: bytes, content: bytes) -> dict[str, str]:
+    """What a header tells of the member after it, by pax's keywords."""
+    if kind in b"LK":
+        return {"path" if kind == b"L" else "linkpath": _text(content)}
     if kind != b"x":
-        return path, size
+        return {}
+    found: dict[str, str] = {}
     place = 0
     while place < len(content):
         length, space, _ = content[place : place + 24].partition(b" ")
@@ -147,9 +206,10 @@ def _given(kind: bytes, content: bytes, path: str, size: int) -> tuple[str, int]
             raise ArchiveError("The layer has a pax header that cannot be read.")
         record = content[place + len(length) + 1 : place + int(length) - 1]
         key, _, value = record.partition(b"=")
-        if key == b"path":
-            path = value.decode("utf-8", "replace")
-        elif key == b"size" and value.isdigit() and len(value) < 19:
-            size = int(value)
+        number = value.isdigit() and len(value) < 19
+        if key in (b"path", b"linkpath", b"mtime") or (key in (b"size", b"uid", b"gid") and number):
+            found[key.decode()] = value.decode("utf-8", "replace")
+        elif key.startswith(_ATTRIBUTE):
+            found["attributes"] = hashlib.sha256(found.get("attributes", "").encode() + record).hexdigest()
         place += int(length)
-    return path, size
+    return found

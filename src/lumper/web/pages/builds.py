@@ -37,6 +37,7 @@ class BuildPages:
         router.add_post("/builds/start", page(self.start))
         router.add_post(one + "/cancel", page(self.cancel))
         router.add_post(one + "/restart", page(self.restart))
+        router.add_post(one + "/verify", page(self.verify))
         router.add_get(one + "/log.txt", page(self.text, VIEWERS))
         router.add_get(one + "/log/stream", page(self.stream, VIEWERS), allow_head=False)
 
@@ -73,6 +74,7 @@ class BuildPages:
             "build.html",
             build=build,
             rollout=rollout,
+            verification=await self._history.verifications.of(build),
             manifest=await self._history.images.manifest(build.image, build.digest) if build.digest else None,
             line=stations(build, rollout),
             wait=(await self._history.builds.dispatch.waits()).get(build.id),
@@ -98,6 +100,11 @@ class BuildPages:
         """Build the same commit again and show it."""
         build = await self._history.builds.restart(_id(request))
         raise web.HTTPSeeOther(f"/builds/{build.id}")
+
+    async def verify(self, request: web.Request) -> web.StreamResponse:
+        """Build it once more to compare the images, and show that build."""
+        begun = await self._history.verifications.begin(_id(request))
+        raise web.HTTPSeeOther(f"/builds/{begun.by}")
 
     async def text(self, request: web.Request) -> web.StreamResponse:
         """The log as plain text."""

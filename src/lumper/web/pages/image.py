@@ -37,6 +37,7 @@ class ImagePage:
         if manifest is None:
             return await self._gone(request, reference)
         contents, trouble = await self._contents(repository, manifest)
+        build = await self._build(request, manifest)
         referrers, more = await self._history.images.referrers(repository, manifest.digest, limit=_REFERRERS)
         return self._site.render(
             request,
@@ -52,7 +53,8 @@ class ImagePage:
             referrers=[(one, shown(one.artifact_type), shown_texts(one.annotations)) for one in referrers],
             more_referrers=more,
             notes=await self._notes(repository, manifest.digest, referrers),
-            build=await self._build(request, manifest),
+            build=build,
+            verification=await self._history.verifications.of(build) if build else None,
             containers=await self._containers(request, manifest),
             moves=await self._moves(reference),
             may_push=allowed(request, repository, Action.PUSH),

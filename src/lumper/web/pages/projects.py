@@ -36,7 +36,8 @@ class ProjectPages:
         projects = await self._history.projects.all()
         newest = {}
         for build in reversed(await self._history.builds.newest(limit=500)):
-            newest[build.project] = build
+            if not build.verifies:
+                newest[build.project] = build
         return self._site.render(
             request,
             "projects.html",

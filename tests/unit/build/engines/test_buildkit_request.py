@@ -13,6 +13,7 @@ from lumper.build.engines.buildkit.services import services
 from lumper.build.engines.buildkit.session import messages
 from lumper.build.port import BuildRequest, Cache, Login
 from lumper.errors import ConfigError
+from lumper.model.build import Base
 
 
 def test_a_request_names_the_result_in_the_old_and_the_new_way() -> None:
@@ -44,6 +45,12 @@ def test_a_plain_request_asks_for_nothing_more() -> None:
 
     assert set(message.FrontendAttrs) == {"context", "filename", "cmdline"}
     assert list(message.Entitlements) == []
+
+
+def test_bases_are_pinned_by_contexts_of_their_names() -> None:
+    request = BuildRequest("7", "app:1", bases=(Base("docker.io/library/alpine:3.20", "sha256:ab"),))
+    message = solve_request(request, ref="r", session="s", context="c")
+    assert message.FrontendAttrs["context:alpine:3.20"] == "docker-image://docker.io/library/alpine:3.20@sha256:ab"
 
 
 def test_a_syntax_image_is_looked_for_only_where_one_was_granted() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from lumper.build.engines.buildkit.proto.control_pb2 import CacheOptions, CacheOptionsEntry, Exporter, SolveRequest
+from lumper.build.pinning import pins
 from lumper.build.port import BuildRequest, Cache
 
 MOBY = "moby"  # puts the result among the images of a Docker Engine
@@ -49,6 +50,7 @@ def _attributes(request: BuildRequest, context: str) -> dict[str, str]:
     attributes |= {name: value for name, value in optional.items() if value}
     if request.sbom:
         attributes["attest:sbom"] = ""
+    attributes |= {f"context:{name}": image for name, image in pins(request.bases).items()}
     attributes |= {f"build-arg:{name}": value for name, value in request.args.items()}
     return attributes | {f"label:{name}": value for name, value in request.labels.items()}
 

@@ -1,0 +1,82 @@
+"""Two layers file by file: what one has that the other has not, or has otherwise. For a thread; in bounded memory.
+
+Contents are not kept, only a digest of each file: some 200 bytes a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lumper.errors import ArchiveError
+from lumper.model.verification import TIME, FileDifference
+from lumper.registry.contents.layers import MOST_UNPACKED, unpacked
+from lumper.registry.contents.tar import Member, Source, TarStream
+
+MOST_FILES = 250_000  # of a layer, to be compared
+MOST_LISTED = 20  # differences of a layer
+_MOST_PATH = 400  # characters that are shown of a path
+_ASPECTS = ("kind", "content", "mode", "owner", TIME, "link", "attributes")
+
+_Facts = tuple[object, ...]  # in the order of _ASPECTS
+
+
+@dataclass
+class TreeDifference:
+    """The first files that differ, and how many there are."""
+
+    files: list[FileDifference] = field(default_factory=list)
+    count: int = 0
+    times_only: bool = True
+
+    def add(self, path: str, what: Sequence[str]) -> None:
+        """One more."""
+        self.count += 1
+        self.times_only = self.times_only and tuple(what) == (TIME,)
+        if len(self.files) < MOST_LISTED:
+            shown = "".join(c if c.isprintable() else "\ufffd" for c in path[:_MOST_PATH])
+            self.files.append(FileDifference(shown, tuple(what)))
+
+
+class TreeComparison:
+    """Reads the first layer, then the second one. Raises ArchiveError for more than MOST_FILES of them."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, _Facts] = {}
+
+    def first(self, source: Source, media_type: str) -> None:
+        """Take in the first layer."""
+        for path, facts in _files(source, media_type):
+            self._first[path] = facts
+            if len(self._first) > MOST_FILES:
+                raise ArchiveError(f"more than {MOST_FILES} files")
+
+    def second(self, source: Source, media_type: str) -> TreeDifference:
+        """What differs in the second layer."""
+        found = TreeDifference()
+        for path, facts in _files(source, media_type):
+            known = self._first.pop(path, None)
+            if known is None:
+                found.add(path, ["only in the second image"])
+            elif known != facts:
+                pairs = zip(_ASPECTS, known, facts, strict=True)
+                found.add(path, [aspect for aspect, one, other in pairs if one != other])
+        for path in self._first:
+            found.add(path, ["only in the first image"])
+        return found
+
+
+def _files(source: Source, media_type: str) -> Iterator[tuple[str, _Facts]]:
+    tar = TarStream(unpacked(source, media_type), MOST_UNPACKED)
+    for member in tar.members():
+        yield member.path, _facts(member, tar)
+
+
+def _facts(member: Member, tar: TarStream) -> _Facts:
+    content = hashlib.blake2b(digest_size=16)
+    if member.file:
+        for piece in tar.pieces():
+            content.update(piece)
+    digest = content.digest() if member.file else b""
+    return (member.kind, digest, member.mode, member.owner, member.mtime, member.link, member.attributes)

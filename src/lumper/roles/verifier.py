@@ -1,0 +1,75 @@
+"""The verifier, a part of the server: compares the image of a build with what came out when it was built again.
+
+Where both have the same digest there is nothing to compare, and it is not asked. What fails because the storage or the
+database is away is tried again, later and later, also after a restart: the table says what is not decided.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from lumper.errors import LumperError, StorageError
+from lumper.history.store import History
+from lumper.model.build import Build
+from lumper.model.verification import Verification, Verified, summary_of
+from lumper.queue.retry import RetryPolicy
+from lumper.registry.contents.compare import compare
+from lumper.registry.registry import Registry
+
+log = structlog.get_logger(__name__)
+
+_TRIES = RetryPolicy(attempts=40, first=2.0, factor=2.0, longest=1800.0)  # for most of a day
+_ATTESTED = "Every platform came out with the same digest; only the engine's own attestations beside them differ."
+
+
+class Verifier:
+    """Looks for pairs of images that wait to be compared."""
+
+    def __init__(self, history: History, registry: Registry) -> None:
+        self._history = history
+        self._registry = registry
+        self._tries: dict[tuple[int, int], tuple[int, float]] = {}  # how often it failed, and when to try again
+
+    async def compare(self) -> None:
+        """Compare what waits for that."""
+        for verification, second in await self._history.verifications.comparing():
+            if time.monotonic() >= self._tries.get((second.id, second.attempt), (0, 0.0))[1]:
+                await self._try(verification, second)
+
+    async def _try(self, verification: Verification, second: Build) -> None:
+        key = (second.id, second.attempt)
+        try:
+            await self._compare(verification, second)
+        except Exception as exc:  # one pair may not hold up the others
+            known = exc.sentence if isinstance(exc, LumperError) else ""
+            log.warning(
+                "images were not compared",
+                action="verify",
+                build=verification.build,
+                error=known or repr(exc),
+                exc_info=None if known else exc,
+            )
+            tries = self._tries.get(key, (0, 0.0))[0] + 1
+            delay = _TRIES.delay(tries) if isinstance(exc, StorageError) else None
+            if delay is not None:
+                self._tries[key] = (tries, time.monotonic() + delay)
+                return
+            words = f"It could not be verified: the images were not compared: {known or repr(exc)}"
+            await self._history.verifications.decided(second, Verified.UNKNOWN, words)
+        self._tries.pop(key, None)
+        self._history.logs.wake()
+
+    async def _compare(self, verification: Verification, second: Build) -> None:
+        images, decided = self._history.images, self._history.verifications.decided
+        first = await images.manifest(second.image, verification.digest)
+        other = await images.manifest(second.image, verification.other)
+        if first is None or other is None:
+            which = verification.digest if first is None else verification.other
+            words = f"It could not be verified: the image {which} is not in the registry any more."
+            await decided(second, Verified.UNKNOWN, words)
+            return
+        differences = await compare(self._registry, second.image, first, other)
+        state = Verified.DIFFERS if differences else Verified.REPRODUCIBLE
+        await decided(second, state, summary_of(differences) if differences else _ATTESTED, differences)

@@ -1,0 +1,94 @@
+"""A build is built once more by the real engine, and its image compared with the first, file by file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parts.command_line import lumper as run
+from parts.context import BASE
+from parts.forge import Forge, serve_forge
+from parts.gate import Gate
+from parts.line import Line, line_of
+from parts.lumper_process import LumperServer
+from parts.waiting import wait_for
+
+CHANGING = f"{BASE}COPY hello /hello\nRUN /bin/sh -c 'head -c 8 /dev/urandom > /made; echo the same > /same'\n"
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
+        yield running
+
+
+@pytest.fixture
+def line(tmp_path: Path, forge: Forge) -> Iterator[Line]:
+    settings = {"registry.gc_grace": "60", "registry.untagged": "keep"}
+    with LumperServer(tmp_path / "data", settings) as lumper, line_of(lumper, forge) as made:
+        yield made
+
+
+def verify(line: Line, build_id: int) -> tuple[int, dict[str, Any], str]:
+    """The status of `lumper build verify`, what it printed as JSON, and what it said besides."""
+    done = run("build", "verify", build_id, "--json", "--data", line.lumper.data, seconds=120)
+    return done.status, json.loads(done.out), done.err
+
+
+def manifests(line: Line) -> set[str]:
+    """All manifests of the repository that are not given up."""
+    query = "SELECT digest FROM manifests WHERE NOT abandoned AND subject = '' AND artifact_type = ''"
+    with closing(line.database()) as connection:
+        return {digest for (digest,) in connection.execute(query)}
+
+
+def test_a_file_that_is_made_anew_each_time_is_found_and_nothing_is_left(line: Line) -> None:
+    first = line.project.release("v1.0.0", {"Dockerfile": CHANGING, "hello": "world"})
+    build = line.succeeded(first)
+    tags, mails, before = line.tags(), len(line.mails("")), manifests(line)
+
+    status, found, said = verify(line, first)
+
+    assert (status, found["state"], found["build"]) == (1, "differs", first), found
+    last = [one for one in found["differences"] if one["part"] == "layer 3"]
+    assert {"path": "made", "what": ["content", "time"]} in last[0]["files"], found
+    assert "layer 1" not in found["summary"]  # busybox, and its time is that of the commit
+    assert "DONE [3/3] RUN /bin/sh -c 'head" in said
+    second = line.succeeded(found["by"])
+    assert (second["verifies"], second["trigger"], second["tags"], second["digest"]) == (first, "verify", [], "")
+    assert line.tags() == tags
+    assert manifests(line) == before
+    assert len(line.mails("")) == mails
+    wait_for(lambda: not line.names_in_engine(), "removal of the names that the worker gave")
+
+    shown = line.lumper.client.get(f"inspect/{line.project.image}@{build['digest']}")
+    assert shown["verification"] == found
+    assert shown["build"]["id"] == first
+    text = run("image", "inspect", f"{line.project.image}:1.0.0", "--data", line.lumper.data).out
+    assert f"differs (build {found['by']}" in text
+
+
+def test_a_server_that_is_killed_in_the_middle_goes_on_with_it(line: Line) -> None:
+    gate = Gate()
+    first = line.project.release("v1.1.0", {"Dockerfile": gate.dockerfile, "index.html": "world"})
+    gate.let_through()
+    line.succeeded(first)
+    begun = line.lumper.client.post(f"builds/{first}/verify")
+    wait_for(lambda: gate.somebody_waits, "the second build at the gate")
+    line.lumper.kill()
+    line.lumper.restart()
+    gate.let_through()
+    second = line.succeeded(begun["by"])
+    assert second["attempt"] == 2
+
+    def decided() -> dict[str, Any] | None:
+        found: dict[str, Any] = line.lumper.client.get(f"builds/{first}/verification", follow=1)
+        return found if found["decided_at"] else None
+
+    assert wait_for(decided, "the comparison")["state"] in ("differs", "reproducible")
+    assert not [name for name in line.tags() if name.startswith("_build-")]
