@@ -187,6 +187,7 @@ class WorkerConfig(Section):
     push_timeout: Seconds = 3600.0
     silence_timeout: float = Field(default=0.0, ge=0)
     log_size: SizeOrNone = 1 << 30
+    engine_disk: SizeOrNone = 50 << 30
     frontends: Annotated[tuple[Frontend, ...], BeforeValidator(_parts)] = ("docker/dockerfile",)
     entitlements: Annotated[tuple[Entitlement, ...], BeforeValidator(_parts)] = ()
     memory: SizeOrNone = 0
@@ -199,6 +200,8 @@ class GitConfig(Section):
     allow_local: Paths = ()
     timeout: Seconds = 600.0
     max_size: Size = 10 << 30
+    mirror_days: float = Field(default=90, ge=0, le=36_600)
+    mirror_total: SizeOrNone = 50 << 30
     ssh_key: Path | None = None
     ssh_known_hosts: Path | None = None
     allow_private: bool = True

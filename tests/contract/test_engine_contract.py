@@ -225,6 +225,8 @@ async def test_an_engine_that_is_not_there_is_unavailable(bench: Bench) -> None:
         bench.down.push(bench.image(), None, bench.told.append),
         bench.down.remove(bench.image()),
         bench.down.images(""),
+        bench.down.cache_size(),
+        bench.down.prune(1 << 60),
     ):
         with pytest.raises(EngineUnavailable, match=r"The build engine at .+ cannot be reached"):
             await attempt
@@ -295,6 +297,14 @@ async def test_removing_a_name_leaves_the_others_and_may_be_repeated(bench: Benc
     await bench.engine.remove(f"{bench.prefix}app:1")
 
     assert await bench.engine.images(bench.prefix) == [f"{bench.prefix}app:2"]
+
+
+async def test_a_build_leaves_something_in_the_cache_that_goes_only_beyond_a_limit(bench: Bench) -> None:
+    await bench.build(f"{BASE}RUN echo {bench.mark} > /new\n")
+    assert await bench.engine.cache_size() > 0
+    assert await bench.engine.prune(1 << 60) == 0
+    await bench.build(f"{BASE}RUN echo {bench.mark} > /new\n")
+    assert bench.last_states()[f"[2/2] RUN echo {bench.mark} > /new"] is StepState.CACHED
 
 
 async def test_closing_twice_is_fine(bench: Bench) -> None:

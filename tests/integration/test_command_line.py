@@ -375,6 +375,17 @@ def test_the_doctor_finds_the_running_server(up: Running) -> None:
     assert checks["server"]["found"] == f"runs at {up.server.url}"
 
 
+def test_the_doctor_tells_what_the_worker_keeps(tmp_path: Path) -> None:
+    for name in ("p1.git", "p1.abcd.git", "p2.git"):
+        (tmp_path / "mirrors" / name / "objects").mkdir(parents=True)
+    (tmp_path / "mirrors/p1.git/objects/pack").write_bytes(bytes(5 << 20))
+    settings = {"LUMPER_GIT_MIRROR_TOTAL": "2GiB", "LUMPER_WORKER_ENGINE_DISK": "0"}
+    ran = lumper("doctor", "--data", tmp_path, "--json", settings=settings)
+    found = {check["name"]: check["found"] for check in json.loads(ran.out)}
+    assert found["git mirrors"] == "of 2 projects, 5 MiB of the 2,048 MiB of [git] mirror_total"
+    assert "MiB without a limit ([worker] engine_disk is 0)" in found["engine's cache"]
+
+
 # Starting
 
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,9 @@ import structlog
 
 from lumper.build.contents import Checkout
 from lumper.build.git import Access, Git
-from lumper.build.lock import hold
+from lumper.build.lock import hold, in_use
 from lumper.build.mirror import Mirror
+from lumper.build.mirror_keeping import MirrorLimits, prune_mirrors, use_file
 from lumper.build.objects import Commit, Objects, printable_path
 from lumper.build.reach import Reach
 from lumper.build.whole import Completer, Wanted, Whole
@@ -87,19 +88,29 @@ class Mirrors:
         Raises SourceError (every kind of it), StorageError.
         """
         access = _access(request)
-        with _disk_errors():
-            if not self._prepared:
-                await asyncio.to_thread(self._git.prepare)
-                self._prepared = True
-            mirror = self._mirror(request.project_id, access, self._limits.max_bytes)
-            commit = await self._known(mirror, request) or await self._fetched(mirror, request, access)
-        async with Objects(self._git, mirror.path) as objects:
+        async with AsyncExitStack() as stack:
+            with _disk_errors():
+                if not self._prepared:
+                    await asyncio.to_thread(self._git.prepare)
+                    self._prepared = True
+                await stack.enter_async_context(in_use(use_file(self._folder, request.project_id)))
+                mirror = self._mirror(request.project_id, access, self._limits.max_bytes)
+                commit = await self._known(mirror, request) or await self._fetched(mirror, request, access)
+            objects = await stack.enter_async_context(Objects(self._git, mirror.path))
             complete = partial(self._complete, mirror, request.project_id, access)
             checkout = Checkout(self._git, mirror, objects, commit, partial(self._have, mirror, access), complete)
             try:
                 yield checkout
             finally:
                 await checkout.close()
+
+    async def prune(self, limits: MirrorLimits) -> int:
+        """Remove mirrors that are not wanted any more and that nobody uses; the bytes that became free.
+
+        Raises StorageError.
+        """
+        with _disk_errors():
+            return await prune_mirrors(self._folder, limits)
 
     def _mirror(self, name: str, access: Access, max_bytes: int) -> Mirror:
         path = self._folder / f"{name}.git"

@@ -2,6 +2,8 @@
 
 The lock is flock(2) on a file that git inherits. So a git process that outlives a killed Lumper keeps holding it, and
 nobody cleans up under its hands; the next one who comes ends that orphan first.
+
+A second lock, on another file, is shared by all who use a mirror. Whoever gets it alone knows that nobody does.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from lumper.errors import GitUnreachable
@@ -39,7 +41,7 @@ async def hold(path: Path, timeout: float) -> AsyncIterator[HeldLock]:
     try:
         try:
             async with asyncio.timeout(timeout):
-                while not _try(fd):
+                while not _try(fd, fcntl.LOCK_EX):
                     _end_orphan(fd)
                     await asyncio.sleep(_POLL)
         except TimeoutError as exc:
@@ -50,9 +52,33 @@ async def hold(path: Path, timeout: float) -> AsyncIterator[HeldLock]:
         os.close(fd)
 
 
-def _try(fd: int) -> bool:
+@asynccontextmanager
+async def in_use(path: Path) -> AsyncIterator[None]:
+    """Keep a mirror from being removed; the time of the file tells when it was used last."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while not _try(fd, fcntl.LOCK_SH):  # noqa: ASYNC110 - other processes set no event
+            await asyncio.sleep(_POLL)
+        os.utime(fd)
+        yield
+        os.utime(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def unless_in_use(path: Path) -> Iterator[bool]:
+    """Keep others from using a mirror, and tell whether that is so; if not, somebody uses it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield _try(fd, fcntl.LOCK_EX)
+    finally:
+        os.close(fd)
+
+
+def _try(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

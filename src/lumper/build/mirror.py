@@ -3,6 +3,7 @@
     <folder>/
       home/                     settings of git, noted ssh host keys
       <project id>.lock         held while somebody fetches
+      <project id>.used         held, with others, while somebody uses the mirror; its time is that of the last use
       <project id>.git/         the mirror
         info/attributes         no file of a commit is left out of an archive, or changed
         refs/lumper/<id>        what was fetched when a delivery told of the object <id>
@@ -147,16 +148,25 @@ class Mirror:
 
     def wipe(self) -> None:
         """Remove the mirror. Blocking. A reader that is under way fails and is tried again."""
-        if not self.path.exists():
-            return
-        aside = self.path.with_name(f"{self.path.name}.old")
-        shutil.rmtree(aside, ignore_errors=True)
-        self.path.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_mirror(self.path)
 
     def size(self) -> int:
         """The bytes of all packs and loose objects."""
-        return sum(_sizes(self.path / "objects"))
+        return size_of_mirror(self.path)
+
+
+def remove_mirror(path: Path) -> None:
+    """Remove a mirror, or what a killed process left of it. Blocking."""
+    aside = path.with_name(f"{path.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.exists():
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def size_of_mirror(path: Path) -> int:
+    """The bytes of all packs and loose objects, and of files of Git LFS on their way. Blocking."""
+    return sum(_sizes(path / "objects")) + sum(_sizes(path / "lfs"))
 
 
 def _sizes(folder: Path) -> list[int]:

@@ -141,5 +141,14 @@ class Engine(Protocol):
     async def images(self, prefix: str) -> list[str]:
         """All names with tag that the engine keeps and that begin with `prefix`. Raises EngineUnavailable."""
 
+    async def cache_size(self) -> int:
+        """The bytes that the engine keeps only so that builds are quicker. Raises EngineUnavailable."""
+
+    async def prune(self, keep: int) -> int:
+        """Let go of what was used longest ago, until the cache holds `keep` bytes; the bytes that became free.
+
+        What a running build uses stays. Raises EngineUnavailable.
+        """
+
     async def close(self) -> None:
         """Close connections. Idempotent."""

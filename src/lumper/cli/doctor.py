@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumper.build.port import EngineInfo
 from lumper.cli.output import show_json, table
 from lumper.config import Config, load
 from lumper.errors import LumperError
@@ -63,6 +64,7 @@ def _checks(config: Config) -> Iterator[Check]:
     yield _queue(config)
     yield _storage(config)
     yield from _engine(config)
+    yield _mirrors(config)
     yield _mail(config)
 
 
@@ -162,22 +164,39 @@ async def _upload(config: Config) -> None:
 
 def _engine(config: Config) -> Iterator[Check]:
     try:
-        version, platform = asyncio.run(_engine_version(config))
+        info, cache = asyncio.run(_about_engine(config))
     except LumperError as exc:
         yield Check("engine", False, exc.message, exc.hint)
         return
-    yield Check("engine", True, f"{version} on {platform} at {config.worker.engine}")
+    yield Check("engine", True, f"{info.version} on {info.platform} at {config.worker.engine}")
+    yield Check("engine's cache", True, _of(cache, config.worker.engine_disk, "[worker] engine_disk"))
 
 
-async def _engine_version(config: Config) -> tuple[str, str]:
+async def _about_engine(config: Config) -> tuple[EngineInfo, int]:
     from lumper.wiring.adapters import open_engine
 
     engine = open_engine(config)
     try:
-        info = await engine.info()
+        return await engine.info(), await engine.cache_size()
     finally:
         await engine.close()
-    return info.version, info.platform
+
+
+def _mirrors(config: Config) -> Check:
+    from lumper.build.mirror_keeping import kept_mirrors
+
+    try:
+        kept = kept_mirrors(DataFolder(config.data).folder("mirrors"))
+    except OSError as exc:
+        return Check("git mirrors", False, str(exc), "The worker must be able to write there.")
+    size = _of(sum(each.size for each in kept), config.git.mirror_total, "[git] mirror_total")
+    return Check("git mirrors", True, f"of {len(kept)} projects, {size}")
+
+
+def _of(size: int, limit: int, setting: str) -> str:
+    """A size beside its limit."""
+    allowed = f"of the {limit >> 20:,} MiB of {setting}" if limit else f"without a limit ({setting} is 0)"
+    return f"{size >> 20:,} MiB {allowed}"
 
 
 def _mail(config: Config) -> Check:

@@ -17,10 +17,11 @@ from pathlib import Path
 import structlog
 
 from lumper.build.run import Builder
-from lumper.errors import EngineError, LumperError, QueueError, QueueUnavailable
+from lumper.build.upkeep import Upkeep, UpkeepLimits
+from lumper.errors import LumperError, QueueError, QueueUnavailable
 from lumper.model import events
 from lumper.model.build import Outcome, Result
-from lumper.model.image import PRIVATE_PREFIX, private_tag
+from lumper.model.image import private_tag
 from lumper.model.lease import HEARTBEAT_SECONDS
 from lumper.model.masking import Masker
 from lumper.queue.codec import decode, encode
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 Key = tuple[int, int, str]  # build id, attempt, claim
 
+_UPKEEP_SECONDS = 120.0
 _IDLE_BEATS = 3  # one of so many heartbeats is told by a worker that holds nothing
 _HEARD = RetryPolicy(attempts=3, first=0.5)
 _WAIT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
@@ -51,6 +53,7 @@ class Worker:
         spool: Path,
         labels: tuple[str, ...] = (),
         log_limit: int = 0,
+        upkeep: UpkeepLimits | None = None,
     ) -> None:
         self._broker = broker
         self._builder = builder
@@ -59,6 +62,7 @@ class Worker:
         self._spool = spool
         self._labels = labels
         self._log_limit = log_limit
+        self._upkeep = upkeep or UpkeepLimits()
         self._begin()
 
     def _begin(self) -> None:
@@ -80,7 +84,8 @@ class Worker:
                 group.create_task(self._take_jobs(group))
                 group.create_task(consume(self._broker, events.worker_topic(self._name), self._hear, _HEARD))
                 group.create_task(forever("worker.heartbeat", HEARTBEAT_SECONDS, self._beat))
-                group.create_task(self._sweep())
+                for name, chore in Upkeep(self._builder, self._upkeep, self._tags).chores().items():
+                    group.create_task(forever(name, _UPKEEP_SECONDS, chore))
         finally:
             await self._farewell()
             await self._builder.engine.close()
@@ -188,14 +193,9 @@ class Worker:
         beat = events.Heartbeat(self._name, tuple(self._held), self._boot, self._concurrency, self._labels)
         await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, encode(beat))])
 
-    async def _sweep(self) -> None:
-        """Forget names of images that an earlier life left in the engine."""
-        with contextlib.suppress(EngineError):
-            for image in await self._builder.engine.images(f"{self._builder.registry}/"):
-                tag = image.rpartition(":")[2]
-                held = {private_tag(build_id, attempt) for build_id, attempt, _ in self._held}
-                if tag.startswith(PRIVATE_PREFIX) and tag not in held:
-                    await self._builder.engine.remove(image)
+    def _tags(self) -> set[str]:
+        """The private tags of the attempts that are under way."""
+        return {private_tag(build_id, attempt) for build_id, attempt, _ in self._held}
 
 
 def _job(body: bytes) -> events.BuildJob:

@@ -12,11 +12,13 @@ from aiohttp import web
 
 from lumper.build.checkout import Limits, Mirrors
 from lumper.build.grants import Grants
+from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Limits as BuildLimits
 from lumper.build.port import Login as EngineLogin
 from lumper.build.reach import Reach
 from lumper.build.remotes import Remotes
 from lumper.build.run import Builder, GitCredentials, RegistryLogin
+from lumper.build.upkeep import UpkeepLimits
 from lumper.config import Config
 from lumper.deploy.port import Login as HostLogin
 from lumper.errors import StorageError
@@ -272,7 +274,13 @@ def assemble_worker(
         labels=config.worker.labels,
         spool=folder.folder("spool"),
         log_limit=config.worker.log_size,
+        upkeep=UpkeepLimits(mirror_limits(config), config.worker.engine_disk),
     )
+
+
+def mirror_limits(config: Config) -> MirrorLimits:
+    """What mirrors may take."""
+    return MirrorLimits(config.git.mirror_days, config.git.mirror_total)
 
 
 def assemble_mailer(config: Config, folder: DataFolder, broker: Broker, read_log: ReadLog) -> Mailer:

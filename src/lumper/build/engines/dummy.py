@@ -10,7 +10,7 @@ It knows enough of a Dockerfile to show every way in which a build goes:
     RUN anything else                       succeeds
     several commands in one RUN             `;` or `&&` between them
 
-A step whose text, arguments, parents and copied files were seen before is cached.
+A step whose text, arguments, parents and copied files were seen before is cached, and counts as STEP_SIZE bytes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUna
 from lumper.model.build import Output, Step, StepState
 
 FIRST_PUSH = 1001
+STEP_SIZE = 1 << 20
 
 _STEPS = ("COPY", "ADD", "RUN", "WORKDIR")
 _SILENT = (
@@ -93,7 +94,7 @@ class DummyEngine:
         self.pushed: dict[str, bytes] = {}
         self._down = down
         self._refusals = dict(refusals or {})
-        self._cache: set[str] = set()
+        self._cache: dict[str, None] = {}  # what was used last stands last
         self._images: dict[str, _Image] = {}
         self._push_numbers = itertools.count(FIRST_PUSH)
 
@@ -138,6 +139,17 @@ class DummyEngine:
         self._check()
         return sorted(name for name in self._images if name.startswith(prefix))
 
+    async def cache_size(self) -> int:
+        self._check()
+        return len(self._cache) * STEP_SIZE
+
+    async def prune(self, keep: int) -> int:
+        self._check()
+        gone = list(self._cache)[: max(0, len(self._cache) - keep // STEP_SIZE)]
+        for key in gone:
+            del self._cache[key]
+        return len(gone) * STEP_SIZE
+
     async def close(self) -> None:
         pass
 
@@ -156,7 +168,7 @@ class _Build:
     def __init__(
         self,
         engine: DummyEngine,
-        cache: set[str],
+        cache: dict[str, None],
         request: BuildRequest,
         files: Mapping[str, bytes],
         stages: list[_Stage],
@@ -223,13 +235,14 @@ class _Build:
             self._tell(number, title, StepState.RUNNING, StepState.FAILED, error=f"{missing} not found")
             raise BuildFailed(f"Step `{title}` failed: {missing} not found.", step=title)
         if key in self._cache and not self._request.no_cache:
+            self._cache[key] = self._cache.pop(key)
             self._tell(number, title, StepState.CACHED)
             return key
         self._tell(number, title, StepState.RUNNING)
         if line.keyword == "RUN":
             await self._run(number, title, line.text, args)
         self._tell(number, title, StepState.DONE)
-        self._cache.add(key)
+        self._cache[key] = None
         return key
 
     def _copied(self, sources: list[str]) -> tuple[bytes, str]:

@@ -1,4 +1,4 @@
-"""BuildKit's control service: start a build, follow its progress."""
+"""BuildKit's control service: start a build, follow its progress, tell and prune the cache."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from h2.settings import SettingCodes
 
 from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.proto.control_pb2 import (
+    DiskUsageRequest,
+    DiskUsageResponse,
+    PruneRequest,
     SolveRequest,
     SolveResponse,
     StatusRequest,
     StatusResponse,
+    UsageRecord,
 )
 from lumper.build.engines.buildkit.upgrade import upgrade
 
@@ -40,6 +44,8 @@ class Control(Channel):
         self._address = address
         self._solve = UnaryUnaryMethod(self, f"{_SERVICE}/Solve", SolveRequest, SolveResponse)
         self._status = UnaryStreamMethod(self, f"{_SERVICE}/Status", StatusRequest, StatusResponse)
+        self._usage = UnaryUnaryMethod(self, f"{_SERVICE}/DiskUsage", DiskUsageRequest, DiskUsageResponse)
+        self._prune = UnaryStreamMethod(self, f"{_SERVICE}/Prune", PruneRequest, UsageRecord)
 
     def _protocol_factory(self) -> H2Protocol:
         return _Protocol(Handler(), self._config, self._h2_config)
@@ -61,3 +67,14 @@ class Control(Channel):
             await stream.send_message(StatusRequest(Ref=ref), end=True)
             async for response in stream:
                 receive(response)
+
+    async def usage(self) -> list[UsageRecord]:
+        """All that the cache holds."""
+        return list((await self._usage(DiskUsageRequest())).record)
+
+    async def prune(self, keep: int, *, everything: bool) -> list[UsageRecord]:
+        """Let records go, those used longest ago first, until `keep` bytes are left; what went.
+
+        What a build uses stays. `everything`: also what images share with the cache, and syntax images.
+        """
+        return list(await self._prune(PruneRequest(all=everything, keepBytes=keep)))

@@ -15,6 +15,7 @@ from h2.exceptions import ProtocolError
 
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.api import ImageApi
+from lumper.build.engines.buildkit.cache import cache_size, prune_cache
 from lumper.build.engines.buildkit.control import Control
 from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.progress import ProgressReader
@@ -107,6 +108,12 @@ class BuildKitEngine:
 
     async def images(self, prefix: str) -> list[str]:
         return [name for name in await self._api.names() if name.startswith(prefix)]
+
+    async def cache_size(self) -> int:
+        return await cache_size(self._address)
+
+    async def prune(self, keep: int) -> int:
+        return await prune_cache(self._address, keep)
 
     async def close(self) -> None:
         await self._api.close()

@@ -149,3 +149,35 @@ class VertexWarning(_message.Message):
     short: bytes
     url: str
     def __init__(self, vertex: _Optional[str] = ..., short: _Optional[bytes] = ..., url: _Optional[str] = ...) -> None: ...
+
+class DiskUsageRequest(_message.Message):
+    __slots__ = ("filter",)
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    filter: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, filter: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DiskUsageResponse(_message.Message):
+    __slots__ = ("record",)
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    record: _containers.RepeatedCompositeFieldContainer[UsageRecord]
+    def __init__(self, record: _Optional[_Iterable[_Union[UsageRecord, _Mapping]]] = ...) -> None: ...
+
+class UsageRecord(_message.Message):
+    __slots__ = ("ID", "InUse", "Size", "Shared")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    INUSE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    ID: str
+    InUse: bool
+    Size: int
+    Shared: bool
+    def __init__(self, ID: _Optional[str] = ..., InUse: bool = ..., Size: _Optional[int] = ..., Shared: bool = ...) -> None: ...
+
+class PruneRequest(_message.Message):
+    __slots__ = ("all", "keepBytes")
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    KEEPBYTES_FIELD_NUMBER: _ClassVar[int]
+    all: bool
+    keepBytes: int
+    def __init__(self, all: bool = ..., keepBytes: _Optional[int] = ...) -> None: ...
