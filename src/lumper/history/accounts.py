@@ -12,9 +12,9 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, Invalid, NotFound
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.grants import PROJECT, grants_of, told
 from lumper.history.tables import builds, grants, tokens, users

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, NotFound
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.dispatch import Dispatch
 from lumper.history.outbox import Outbox
@@ -129,8 +129,8 @@ class BuildHistory:
             "cause": cause,
             "before": push.before,
         }
-        result = await connection.execute(builds.insert().values(**values))
-        build_id = int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
+        result = await connection.execute(builds.insert().values(**values).returning(builds.c.id))
+        build_id = int(result.scalar_one())
         await self._tell_forge(connection, build_id)
         await self._supersede(connection, project.id, push.ref, build_id)
         await self.dispatch.give(connection)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, ScalarSelect, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history import garbage as tables
 from lumper.history import needs
 from lumper.history.activity import record
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, insert_missing
 from lumper.history.tables import manifests, repositories
 from lumper.model.activity import RETENTION, Action, Activity

@@ -16,11 +16,11 @@ from sqlalchemy import URL, Connection, Float, Table, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, DataError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from lumper.errors import Invalid, StorageError, StorageFull
+from lumper.history.connection import AsyncConnection
 
 HEAD = "0001"  # the newest revision in migrations/: a test holds the two together
 _CHANGES = "lumper_changes"

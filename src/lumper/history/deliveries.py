@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import NotFound
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.tables import deliveries, projects
 from lumper.model.source import Verdict

@@ -12,8 +12,8 @@ from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Row, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, upsert
 from lumper.history.outbox import Outbox
 from lumper.history.tables import builds, projects, workers

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.needed import needed
 from lumper.history.needs import unneeded
 from lumper.history.renames import rename

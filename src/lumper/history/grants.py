@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Invalid, NotFound
 from lumper.history.activity import record
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.tables import grants, projects, users
 from lumper.model.activity import SERVER, Activity, Actor

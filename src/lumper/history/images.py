@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.activity import ActivityLog, record, record_pointing
 from lumper.history.collection import TOPIC, Collection, repository_id, repository_made
 from lumper.history.collection import id_of as _id_of
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.grouping import Grouped

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.tables import builds, hosts, rollouts
 from lumper.model.build import BuildState
 from lumper.model.deployment import RolloutState

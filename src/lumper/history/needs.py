@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import epoch, insert_or
 from lumper.history.tables import needs
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ScalarSelect, Table, and_, func, not_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.tables import manifests, repositories, repository_blobs, tags
 from lumper.model.image import PRIVATE_PREFIX, Image
 

@@ -18,17 +18,19 @@ import contextlib
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import structlog
-from sqlalchemy import URL, Connection, create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from lumper.errors import Invalid, StorageError
+from lumper.history.connection import AsyncConnection, Connections
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,8 @@ _MOST_BYTES = 7_000  # of a notification; PostgreSQL takes less than 8,000
 _ALIVE_SECONDS = 5.0  # between two looks whether the connection still is one
 _PAUSE_SECONDS = 0.5
 _TRIES = 5
+_CONNECTIONS = 16
+_TRUSTED_SECONDS = 1.0  # since it was used last, a connection is believed to be one without asking
 _AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
 # A server that lost its power must not hold the lock for ever, nor anyone wait for it without an end.
 _OPTIONS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s -c client_encoding=UTF8"
@@ -58,37 +62,45 @@ class PostgreSQL:
             "application_name": "lumper",
             **_KEEP_ALIVE,
         }
-        self._engine = create_async_engine(
-            self._url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=self._arguments
+        engine = create_engine(
+            self._url,
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",  # BEGIN goes along with the lock, and not before it
+            connect_args=self._arguments,
         )
-        self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
-        self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        event.listen(engine, "checkin", _used)
+        event.listen(engine, "checkout", _look)
+        self._connections = Connections(engine, _CONNECTIONS)
+        lock = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {function}({key})"
+        self._writer = _beginning(engine, lock.format(function="pg_advisory_xact_lock", key=_key("write")))
+        self._hot = _beginning(engine, lock.format(function="pg_advisory_xact_lock_shared", key=_key("write")))
+        self._reader = _beginning(engine, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._name = secrets.token_hex(8)
         self._locks = _Locks(self._connect)
         self._listening: asyncio.Task[None] | None = None
         self.hears = False
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that is alone in writing."""
-        async with self._writer.begin() as connection:
-            await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_key('write')})")
-            yield connection
+        return self._connections.connect(self._writer, commit=True)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot."""
-        return self._reader.connect()
+        return self._connections.connect(self._reader)
 
     async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T:
         """A write transaction beside others of its kind; it is repeated when it and another one wait for each other."""
+
+        def whole(connection: Connection) -> _T:
+            done = work(connection)
+            if changes:
+                self._notify(connection, changes, hot=True)
+            return done
+
         for left in reversed(range(_TRIES)):
             try:
-                async with self._writer.begin() as connection:
-                    await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_key('write')})")
-                    done = await connection.run_sync(work)
-                    if changes:
-                        await self._notify(connection, changes, hot=True)
-                return done
+                return await self._connections.transaction(whole, self._hot)
             except DBAPIError as exc:
                 if not left or getattr(exc.orig, "sqlstate", None) not in _AGAIN:
                     raise
@@ -96,12 +108,12 @@ class PostgreSQL:
 
     async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
         """Let the other processes know, once this transaction is committed, what it changed."""
-        await self._notify(connection, changes, hot=False)
+        await connection.run_sync(self._notify, changes, hot=False)
 
-    async def _notify(self, connection: AsyncConnection, changes: Set[tuple[str, str]], *, hot: bool) -> None:
+    def _notify(self, connection: Connection, changes: Set[tuple[str, str]], *, hot: bool) -> None:
         for some in _packed(changes):
             message = json.dumps({"from": self._name, "changes": some, "hot": hot})
-            await connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (_CHANNEL, message))
+            connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (_CHANNEL, message))
 
     async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None:
         """Call `heard` with what each transaction of another process changed, `lost` when some may have been missed.
@@ -134,7 +146,7 @@ class PostgreSQL:
                 self.hears = False
                 lost()
                 ready.set()
-            await self._engine.dispose()  # the other connections are likely gone too
+            await self._connections.drop()  # the other connections are likely gone too
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]], bool], None]) -> None:
@@ -188,7 +200,7 @@ class PostgreSQL:
             await asyncio.gather(self._listening, return_exceptions=True)
             self._listening = None
         await self._locks.close()
-        await self._engine.dispose()
+        await self._connections.close()
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -245,6 +257,27 @@ class _Locks:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+def _beginning(engine: Engine, words: str) -> Engine:
+    """The engine, with transactions that begin with these words."""
+    mine = engine.execution_options()
+    event.listen(mine, "begin", lambda connection: connection.exec_driver_sql(words))
+    return mine
+
+
+def _used(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _look(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Ask a connection that was left alone for a while whether it still is one. Raises DisconnectionError."""
+    if time.monotonic() - record.info.get("used", float("inf")) < _TRUSTED_SECONDS:
+        return
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error as exc:
+        raise DisconnectionError from exc
 
 
 def _key(name: str) -> int:

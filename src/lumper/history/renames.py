@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.tables import renames
 from lumper.model.image import PRIVATE_PREFIX
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import bindparam, delete, exists, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.activity import record
 from lumper.history.collection import TOPIC, id_of
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.needed import needed
 from lumper.history.overview import public

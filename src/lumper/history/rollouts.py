@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import NotFound
 from lumper.history.builds import build_from_row
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.outbox import Outbox
 from lumper.history.tables import builds, hosts, rollouts, services
@@ -78,7 +78,8 @@ class RolloutHistory:
         image = f"{self._links.deploy_registry}/{build.image}"
         release = Release(service, image, build.digest, generation, build.tag, build.id)
         result = await connection.execute(
-            rollouts.insert().values(
+            rollouts.insert()
+            .values(
                 service=service.name,
                 build_id=build.id,
                 release=_RELEASE.dump_python(release, mode="json"),
@@ -88,8 +89,9 @@ class RolloutHistory:
                 state=RolloutState.QUEUED.value,
                 created_at=datetime.now(UTC),
             )
+            .returning(rollouts.c.id)
         )
-        rollout_id = int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
+        rollout_id = int(result.scalar_one())
         await self._outbox.add(connection, events.DEPLOY, events.RolloutJob(rollout_id, release))
         return rollout_id
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, literal, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import NotFound, RuleForbids
 from lumper.history.activity import record
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
 from lumper.history.tables import manifest_links, rules, tags
 from lumper.model.activity import Action, Activity, Actor

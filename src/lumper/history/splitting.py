@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Invalid
+from lumper.history.connection import AsyncConnection
 from lumper.history.tables import builds, projects
 from lumper.model.build import BuildState, Part
 from lumper.model.image import is_repository
@@ -58,8 +58,8 @@ async def add_beside(connection: AsyncConnection, row: Row[Any], part: Part, ima
         "created_at": datetime.now(UTC),
         "due_at": datetime.now(UTC),
     }
-    result = await connection.execute(builds.insert().values(**values))
-    return int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
+    result = await connection.execute(builds.insert().values(**values).returning(builds.c.id))
+    return int(result.scalar_one())
 
 
 async def siblings(connection: AsyncConnection, build_id: int) -> Sequence[Row[Any]]:

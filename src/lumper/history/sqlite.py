@@ -6,16 +6,16 @@ IMMEDIATE, because a deferred one may fail when it turns from reading to writing
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from lumper.history.connection import AsyncConnection, Connections
 
 _BUSY_TIMEOUT_MS = 30_000
+_READERS = 8
 
 _T = TypeVar("_T")
 
@@ -27,23 +27,22 @@ class Sqlite:
     hears = True  # nobody else changes anything
 
     def __init__(self, url: URL) -> None:
-        self._engine = create_async_engine(url, pool_size=8, max_overflow=8)
-        _prepare(self._engine)
-        self._writer = self._engine.execution_options(lumper_write=True)
-        self._hot = _Hot(url)
+        self._url = url.set(drivername="sqlite")
+        self._readers = Connections(_engine(self._url, _READERS, "BEGIN"), _READERS)
+        self._writer = Connections(_engine(self._url, 1, "BEGIN IMMEDIATE"), 1)
         self._held: set[str] = set()
 
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that is alone in writing."""
-        return self._writer.begin()
+        return self._writer.connect(commit=True)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot."""
-        return self._engine.connect()
+        return self._readers.connect()
 
     async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T:
         """A write transaction in one thread."""
-        return await self._hot.run(work)
+        return await self._writer.transaction(work)
 
     async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
         """Nobody else is there."""
@@ -70,7 +69,7 @@ class Sqlite:
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """A connection that makes the schema."""
-        engine = create_engine(_plain(self._engine.url))
+        engine = create_engine(self._url)
         try:
             with engine.connect() as connection:
                 yield connection
@@ -79,60 +78,26 @@ class Sqlite:
 
     async def close(self) -> None:
         """Close all connections. Idempotent; without it the process does not end."""
-        await self._hot.close()
-        await self._engine.dispose()
+        await self._writer.close()
+        await self._readers.close()
 
 
-class _Hot:
-    """A second way into the file: one connection, one thread."""
-
-    def __init__(self, url: URL) -> None:
-        self._engine = create_engine(_plain(url), pool_size=1, max_overflow=0)
-        event.listen(self._engine, "connect", _set_up)
-        event.listen(self._engine, "begin", _begin)
-        self._writer = self._engine.execution_options(lumper_write=True)
-        self._thread = ThreadPoolExecutor(1, "database")
-        self._closed = False
-
-    async def run(self, work: Callable[[Connection], _T]) -> _T:
-        """Do it in a transaction. Raises DatabaseError."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
-
-    def _run(self, work: Callable[[Connection], _T]) -> _T:
-        with self._writer.begin() as connection:
-            return work(connection)
-
-    async def close(self) -> None:
-        """End the connection and the thread, once what was begun is done. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
-            self._thread.shutdown(wait=False)
-
-
-def _plain(url: URL) -> URL:
-    return url.set(drivername="sqlite")
-
-
-def _prepare(engine: AsyncEngine) -> None:
-    event.listen(engine.sync_engine, "connect", _set_up)
-    event.listen(engine.sync_engine, "begin", _begin)
+def _engine(url: URL, most: int, begin: str) -> Engine:
+    engine = create_engine(url, pool_size=most, max_overflow=0, connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
 
 
 def _set_up(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin alone
+    connection.isolation_level = None  # transactions are begun by the event alone
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout={_BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cache_size=-4000",
+        "cache_size=-2000",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begin(connection: Any) -> None:
-    writes = connection.get_execution_options().get("lumper_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

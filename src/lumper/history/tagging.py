@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, NotFound
 from lumper.history.activity import record, record_pointing
 from lumper.history.collection import TOPIC, id_of, repository_made
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
 from lumper.history.renames import rename
 from lumper.history.rules import check_moves, rules_in

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, Invalid, NotFound, StorageError
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.grants import TOPIC, Grants, grants_of, tell, told
 from lumper.history.tables import tokens, users

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.builds import build_from_row
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.projects import project_from_row
 from lumper.history.schedule import next_time

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import func, select, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.tables import manifests, repositories, repository_blobs
 from lumper.model.globs import fits

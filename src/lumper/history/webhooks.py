@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import NotFound
 from lumper.history.activity import activity_from_row
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.images import ImageHistory
 from lumper.history.tables import activity, webhook_calls, webhooks

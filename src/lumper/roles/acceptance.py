@@ -7,10 +7,10 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, Invalid, LogGap, OutOfTurn, RuleForbids
 from lumper.history.builds import build_from_row
+from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
 from lumper.history.tagging import drop_private_tag, move_tags
 from lumper.history.verifying import forget_images, gave_image

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
 from lumper.hooks.port import Parsed, Request
 from lumper.hooks.rules import Decision

@@ -1,0 +1,153 @@
+"""Connections to a database for an event loop: a statement and the fetching of its rows are one visit to a thread.
+
+SQLAlchemy's own way for event loops changes threads several times for a statement, and brings its whole ORM along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, cast, overload
+
+from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.sql.selectable import TypedReturnsRows
+
+_PATIENCE_SECONDS = 30.0  # for a connection to become free
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+_Rows = CursorResult[*tuple[Any, ...]]
+
+
+class AsyncConnection:
+    """A connection while a block has it: it begins with its first statement, in a transaction. One task at a time."""
+
+    def __init__(self, engine: Engine, threads: ThreadPoolExecutor) -> None:
+        self.info: dict[str, Any] = {}
+        self._engine = engine
+        self._threads = threads
+        self._opened: Connection | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL it speaks."""
+        return self._engine.dialect
+
+    @overload
+    async def execute(self, statement: TypedReturnsRows[*_Ts], parameters: Any = None) -> CursorResult[*_Ts]: ...
+    @overload
+    async def execute(self, statement: Executable, parameters: Any = None) -> _Rows: ...
+    async def execute(self, statement: Executable, parameters: Any = None) -> Any:
+        """What the statement returns, all of it read. Raises what SQLAlchemy raises."""
+        return await self.run_sync(lambda connection: _whole(connection.execute(statement, parameters)))
+
+    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> _Rows:
+        """Like `execute`, in the driver's own words."""
+        return await self.run_sync(lambda connection: _whole(connection.exec_driver_sql(statement, parameters)))
+
+    async def scalar(self, statement: Executable) -> Any:
+        """The first value of the first row, None without one."""
+        return await self.run_sync(lambda connection: connection.execute(statement).scalar())
+
+    async def run_sync(
+        self, work: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Do several statements in one visit to a thread."""
+        return await _settled(self._threads, lambda: work(self._open(), *args, **kwargs))
+
+    def _open(self) -> Connection:
+        if self._opened is None:
+            self._opened = self._engine.connect()
+        return self._opened
+
+    async def end(self, *, commit: bool) -> None:
+        """Give the connection back; without `commit` nothing was written."""
+        if self._opened is not None:
+            await _settled(self._threads, partial(self._end, self._opened, commit=commit))
+
+    def _end(self, connection: Connection, *, commit: bool) -> None:
+        with connection:
+            if commit:
+                connection.commit()
+
+
+class Connections:
+    """At most `most` connections of an engine at a time; a thread of its own for each that is at work.
+
+    So nobody who waits in a thread for a lock can be in the way of who holds it.
+    """
+
+    def __init__(self, engine: Engine, most: int) -> None:
+        """`engine` has room for `most` connections in its pool."""
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(most, "database")
+        self._free = asyncio.Semaphore(most)
+        self._closed = False
+
+    @asynccontextmanager
+    async def connect(self, engine: Engine | None = None, *, commit: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One of them, perhaps with other options; with `commit` what a block that ends well has written stays."""
+        async with self._place():
+            connection = AsyncConnection(engine or self._engine, self._threads)
+            try:
+                yield connection
+            except BaseException:
+                await connection.end(commit=False)
+                raise
+            await connection.end(commit=commit)
+
+    async def transaction(self, work: Callable[[Connection], _T], engine: Engine | None = None) -> _T:
+        """A whole transaction in one visit to a thread."""
+        async with self._place():
+            return await _settled(self._threads, partial(_transaction, engine or self._engine, work))
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._free.acquire()
+        except TimeoutError as exc:
+            raise PoolTimeout from exc
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def drop(self) -> None:
+        """Close the connections that nobody has at the moment."""
+        await _settled(self._threads, self._engine.dispose)
+
+    async def close(self) -> None:
+        """End connections and threads, once what was begun is done. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await self.drop()
+            self._threads.shutdown(wait=False)
+
+
+def _whole(result: _Rows) -> _Rows:
+    """The result with its rows, which were on the connection: rows are asked of it in another thread."""
+    return cast("_Rows", result.freeze()()) if result.returns_rows else result
+
+
+def _transaction(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+    with engine.begin() as connection:
+        return work(connection)
+
+
+async def _settled(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+    """Do it in a thread. When cancelled, that ends first: a connection is nobody else's meanwhile."""
+    doing = asyncio.get_running_loop().run_in_executor(threads, work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        while not doing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([doing])
+        doing.exception()
+        raise
