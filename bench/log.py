@@ -82,7 +82,7 @@ class Way:
     def __init__(self, folder: Path) -> None:
         self.broker = SqliteBroker(folder / "queue.db")
         links = Links("http://lumper.example.org", "lumper.example.org", "lumper.example.org")
-        self.history: History = open_history(f"sqlite+aiosqlite:///{folder}/lumper.db", folder / "logs", links, encode)
+        self.history: History = open_history(f"sqlite:///{folder}/lumper.db", folder / "logs", links, encode)
         self.spool = folder / "spool"
         self.spool.mkdir()
 

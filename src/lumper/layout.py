@@ -83,7 +83,7 @@ class DataFolder:
     @property
     def database_url(self) -> str:
         """The SQLite database of the history, as a SQLAlchemy URL."""
-        return f"sqlite+aiosqlite:///{self.root.absolute() / 'lumper.db'}"
+        return f"sqlite:///{self.root.absolute() / 'lumper.db'}"
 
     @property
     def queue(self) -> Path:

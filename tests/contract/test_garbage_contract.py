@@ -78,7 +78,7 @@ async def memory(_folder: Path, _request: pytest.FixtureRequest) -> AsyncIterato
 
 @asynccontextmanager
 async def sqlite(folder: Path, _request: pytest.FixtureRequest) -> AsyncIterator[Known]:
-    async with _database(f"sqlite+aiosqlite:///{folder}/lumper.db", folder) as known:
+    async with _database(f"sqlite:///{folder}/lumper.db", folder) as known:
         yield known
 
 

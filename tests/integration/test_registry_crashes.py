@@ -34,7 +34,7 @@ def crashed(folder: Path, change: int) -> bool:
 
 async def swept(folder: Path) -> tuple[Registry, ImageHistory, FilesystemStorage, Database]:
     """The registry after a restart, when all that nobody needs has been given up."""
-    database = Database(f"sqlite+aiosqlite:///{folder}/lumper.db")
+    database = Database(f"sqlite:///{folder}/lumper.db")
     metadata, storage = ImageHistory(database), FilesystemStorage(folder / "registry")
     registry = Registry(storage, metadata, Policy(timedelta(0)))
     await registry.blobs.expire_uploads(datetime.now(UTC) + timedelta(minutes=1))

@@ -45,7 +45,7 @@ async def _pieces(*parts: bytes) -> AsyncIterator[bytes]:
 
 async def push(folder: Path, version: str) -> None:
     """Push an image under its version and `latest`, each blob in two chunks."""
-    database = Database(f"sqlite+aiosqlite:///{folder}/lumper.db")
+    database = Database(f"sqlite:///{folder}/lumper.db")
     await database.migrate()
     storage = FilesystemStorage(folder / "registry")
     registry = Registry(storage, ImageHistory(database))

@@ -35,7 +35,7 @@ async def memory(_folder: Path, _request: pytest.FixtureRequest) -> AsyncIterato
 
 @asynccontextmanager
 async def sqlite(folder: Path, _request: pytest.FixtureRequest) -> AsyncIterator[Known]:
-    async with _database(f"sqlite+aiosqlite:///{folder}/lumper.db") as known:
+    async with _database(f"sqlite:///{folder}/lumper.db") as known:
         yield known
 
 

@@ -110,7 +110,7 @@ class Api:
 async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]:
     """Serve the API while the block runs. Repositories under `allowed` in the folder may be named by their path."""
     links = Links("http://lumper.example.org", "lumper.example.org", "127.0.0.1:5080")
-    url = database_url or f"sqlite+aiosqlite:///{tmp_path}/lumper.db"
+    url = database_url or f"sqlite:///{tmp_path}/lumper.db"
     history = open_history(url, tmp_path / "logs", links, encode)
     (tmp_path / "allowed").mkdir()
     receiver, forges = HistoryReceiver(history), open_forges()

@@ -125,7 +125,7 @@ async def _prepare(data: Path, links: Links) -> str:
 
 
 def _url(data: Path) -> str:
-    return f"sqlite+aiosqlite:///{data}/lumper.db"
+    return f"sqlite:///{data}/lumper.db"
 
 
 @asynccontextmanager

@@ -80,7 +80,7 @@ async def live_registry(
     upstreams: Sequence[Upstream] = (),
 ) -> AsyncIterator[LiveRegistry]:
     """Serve the data folder, with blobs in `storage` if it is given, until the block ends."""
-    database = Database(database_url or f"sqlite+aiosqlite:///{data}/lumper.db")
+    database = Database(database_url or f"sqlite:///{data}/lumper.db")
     await database.migrate()
     accounts, keys = Accounts(database), Keys(data / "token.key")
     storage = storage or FilesystemStorage(registry_folder or data / "registry")

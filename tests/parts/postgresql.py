@@ -166,6 +166,6 @@ def postgres() -> Iterator[PostgresServer]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database with Lumper's tables, of each kind: a test that asks for it runs on both."""
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/lumper.db"
+        return f"sqlite:///{tmp_path}/lumper.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.ready()

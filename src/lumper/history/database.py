@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Float, Table, inspect, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, DataError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
@@ -206,8 +205,7 @@ def upsert(connection: AsyncConnection | Connection, table: Table, *keys: str, k
 
 @functools.cache  # building one takes longer than executing it
 def _upsert_of(dialect_name: str, table: Table, keys: tuple[str, ...], keep: tuple[str, ...]) -> Any:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+    statement = _dialect(dialect_name).insert(table)
     changing = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in (*keys, *keep)}
     return statement.on_conflict_do_update(index_elements=keys, set_=changing)
 
@@ -219,8 +217,17 @@ def insert_missing(connection: AsyncConnection | Connection, table: Table) -> An
 
 def insert_or(connection: AsyncConnection | Connection, table: Table) -> Any:
     """An INSERT to which `on_conflict_do_update` can be said."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+    return _dialect(connection.dialect.name).insert(table)
+
+
+def _dialect(name: str) -> Any:
+    if name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # two megabytes, and the engine for it has loaded it
+
+        return postgresql
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite
 
 
 def _kind(url: str) -> _Kind:

@@ -24,6 +24,25 @@ from lumper.history.columns import Time, in_order_of_bytes
 
 metadata = MetaData()
 
+
+def _partial(name: str, *columns: str, sqlite: str, postgresql: str) -> Index:
+    """An index of some rows only."""
+    return Index(name, *columns, sqlite_where=text(sqlite), info={"postgresql": postgresql})
+
+
+def made_for(dialect: str) -> MetaData:
+    """All tables, to be made in a database of this kind.
+
+    What PostgreSQL is to be told is said here only: naming it above would load its dialect, two megabytes, everywhere.
+    """
+    if dialect == "postgresql":
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                if where := index.info.get("postgresql"):
+                    index.dialect_kwargs["postgresql_where"] = text(where)
+    return metadata
+
+
 projects = Table(
     "projects",
     metadata,
@@ -232,7 +251,7 @@ manifests = Table(
     Column("build_id", Integer),
     Index("manifests_subject", "repository_id", "subject", "digest"),
     Index("manifests_digest", "digest"),
-    Index("manifests_retired", "repository_id", sqlite_where=text("retired = 1"), postgresql_where=text("retired")),
+    _partial("manifests_retired", "repository_id", sqlite="retired = 1", postgresql="retired"),
 )
 
 manifest_links = Table(
@@ -306,13 +325,7 @@ activity = Table(  # who did what; nothing in it refers to other tables, so that
     Index("activity_repository", "repository", "id"),
     Index("activity_tag", "repository", "tag", "id"),
     Index("activity_actor", "actor", "id"),
-    Index(
-        "activity_before",
-        "repository",
-        "before",
-        sqlite_where=text("before != ''"),
-        postgresql_where=text("before != ''"),
-    ),
+    _partial("activity_before", "repository", "before", sqlite="before != ''", postgresql="before != ''"),
     sqlite_autoincrement=True,  # who reads on from an id may not meet it again after all rows were forgotten
 )
 

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.errors import Conflict, NotFound
 from lumper.history.builds import BuildHistory, build_from_row
 from lumper.history.collection import id_of
+from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, upsert
 from lumper.history.tables import builds, manifests, verifications
 from lumper.history.verifying import decide, forget_images, verification_from_row
@@ -75,9 +75,11 @@ class Verifications:
         now = datetime.now(UTC)
         fresh = {"state": BuildState.QUEUED.value, "attempt": 1, "created_at": now, "due_at": now}
         told = {"trigger": Trigger.VERIFY.value, "cause": cause, "verifies": row.id}
-        result = await connection.execute(builds.insert().values(**same, **bases, **fresh, **told))
+        result = await connection.execute(
+            builds.insert().values(**same, **bases, **fresh, **told).returning(builds.c.id)
+        )
         await self._builds.dispatch.give(connection)
-        return int(result.inserted_primary_key[0])  # type: ignore[index]  # a table with a primary key has one
+        return int(result.scalar_one())
 
     async def of(self, build: Build) -> Verification | None:
         """What is known of the image that this build has given last; for a second build, what came of it."""

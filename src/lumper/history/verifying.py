@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumper.history.collection import id_of
+from lumper.history.connection import AsyncConnection
 from lumper.history.garbage import drop_stale_tags
 from lumper.history.tables import verifications
 from lumper.model.build import Base, BuildState

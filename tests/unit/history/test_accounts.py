@@ -18,7 +18,7 @@ from lumper.model.people import Role
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+    opened = Database(f"sqlite:///{tmp_path}/lumper.db")
     await opened.migrate()
     yield opened
     await opened.close()

@@ -22,7 +22,7 @@ def test_head_is_the_newest_migration() -> None:
 
 
 async def test_the_migrations_make_the_tables(tmp_path: Path) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'x.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
     await database.migrate()
     await database.migrate()
     await database.close()

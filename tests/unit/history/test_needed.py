@@ -28,7 +28,7 @@ def digest(number: int) -> str:
 @pytest.fixture
 async def history(tmp_path: Path) -> AsyncIterator[History]:
     links = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
-    opened = open_history(f"sqlite+aiosqlite:///{tmp_path / 'lumper.db'}", tmp_path / "logs", links, encode)
+    opened = open_history(f"sqlite:///{tmp_path / 'lumper.db'}", tmp_path / "logs", links, encode)
     await opened.database.migrate()
     yield opened
     await opened.database.close()

@@ -72,7 +72,7 @@ class Pair:
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+    database = Database(f"sqlite:///{tmp_path}/lumper.db")
     await database.migrate()
     storage = MemoryStorage()
     registry = Registry(storage, ImageHistory(database))

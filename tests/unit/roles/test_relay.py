@@ -34,7 +34,7 @@ class ForgetfulOutbox(Outbox):
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'lumper.db'}")
+    opened = Database(f"sqlite:///{tmp_path / 'lumper.db'}")
     await opened.migrate()
     yield opened
     await opened.close()

@@ -59,7 +59,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     links = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
-    history = open_history(f"sqlite+aiosqlite:///{tmp_path}/lumper.db", tmp_path / "logs", links, encode)
+    history = open_history(f"sqlite:///{tmp_path}/lumper.db", tmp_path / "logs", links, encode)
     await history.database.migrate()
     await history.builds.online(WorkerOnline("w", "boot", 100))
     storage = WeakStorage()

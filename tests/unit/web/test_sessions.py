@@ -48,7 +48,7 @@ class Site:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path}/lumper.db")
+    database = Database(f"sqlite:///{tmp_path}/lumper.db")
     await database.migrate()
     accounts = Accounts(database)
     await accounts.create_user("admin", PASSWORD, Role.OPERATOR)

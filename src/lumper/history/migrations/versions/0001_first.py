@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from lumper.history.tables import metadata
+from lumper.history.tables import made_for, metadata
 
 revision = "0001"
 down_revision = None
@@ -14,7 +14,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Make all tables."""
-    metadata.create_all(op.get_bind())
+    connection = op.get_bind()
+    made_for(connection.dialect.name).create_all(connection)
 
 
 def downgrade() -> None:
