@@ -188,6 +188,32 @@ async def test_referrers_stay_with_their_subject(known: Known) -> None:
     assert await known.collect(untagged=True) == [("manifest", B), ("manifest", D), ("link", C)]
 
 
+async def test_signatures_and_attestations_go_with_their_image(known: Known) -> None:
+    name = A.replace(":", "-")
+    await push(known, A, tags=["x"])
+    await push(known, B, tags=[f"{name}.sig"], subject=A)
+    await push(known, C, tags=[f"{name}.att"])
+    await push(known, D, tags=["other", name])  # somebody has another use for it
+    statement = NewManifest(E, OCI, 10, (), A, "application/vnd.in-toto+json")
+    await known.metadata.put_manifest("one", statement, [])
+    assert await known.found() == []
+
+    assert await known.metadata.delete_manifest("one", A)
+
+    assert [tag.name for tag in await known.metadata.tags("one") or []] == ["other"]
+    assert sorted(await known.collect()) == sorted([("manifest", B), ("manifest", C), ("manifest", E)])
+    renamed = {one.reference for one in await known.metadata.renames()}
+    assert renamed >= {A, "x", name, f"{name}.sig", f"{name}.att"}
+
+
+async def test_what_is_beside_an_image_goes_when_that_is_collected(known: Known) -> None:
+    name = A.replace(":", "-")
+    await push(known, A)
+    await push(known, B, tags=[f"{name}.sig"], subject=A)
+    assert await known.collect(untagged=True) == [("manifest", A), ("manifest", B)]
+    assert await known.metadata.tags("one") in ([], None)
+
+
 async def test_what_loses_its_last_reason_is_young_again(known: Known) -> None:
     await push(known, A, Link(C, 1))
     await push(known, B, Link(A, 10, manifest=True), tags=["x"])

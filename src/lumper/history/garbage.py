@@ -25,7 +25,7 @@ from lumper.history.tables import (
     verifications,
 )
 from lumper.model.build import BuildState
-from lumper.model.image import PRIVATE_PREFIX, build_of
+from lumper.model.image import PRIVATE_PREFIX, STATEMENTS, build_of, tags_beside
 from lumper.model.verification import Verified
 
 _T = TypeVar("_T")
@@ -147,7 +147,11 @@ async def drop_stale_tags(connection: AsyncConnection, identity: int, names: Seq
 
 
 async def drop_manifests(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> int:
-    """Remove manifests with their tags; how many. What only they kept is young again, for who still reads it."""
+    """Remove manifests with their tags; how many. What only they kept is young again, for who still reads it.
+
+    The tags that say something of them go too, and from now on nobody has a use for what these pointed at, nor for
+    signatures and attestations of them.
+    """
     count = 0
     now = datetime.now(UTC)
     for some in parts(digests):
@@ -182,6 +186,7 @@ async def drop_manifests(connection: AsyncConnection, identity: int, digests: Se
             await _abandon(
                 connection, identity, or_(manifests.c.digest.in_(of_abandoned), manifests.c.subject.in_(abandoned))
             )
+        await _drop_statements(connection, identity, some)
         pointing = select(tags.c.name).where(tags.c.repository_id == identity, tags.c.digest.in_(some))
         await rename(connection, identity, [*some, *(await connection.execute(pointing)).scalars()])
         for table, column in ((tags, tags.c.digest), (manifest_links, manifest_links.c.parent)):
@@ -189,6 +194,16 @@ async def drop_manifests(connection: AsyncConnection, identity: int, digests: Se
         count += (await connection.execute(delete(manifests).where(mine))).rowcount
         await _given_up(connection, some, now)
     return count
+
+
+async def _drop_statements(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> None:
+    for names in parts([name for digest in digests for name in tags_beside(digest)]):
+        mine = tags.c.repository_id == identity, tags.c.name.in_(names)
+        gone = (await connection.execute(delete(tags).where(*mine).returning(tags.c.name, tags.c.digest))).all()
+        await rename(connection, identity, [row.name for row in gone])
+        await _abandon(connection, identity, manifests.c.digest.in_({row.digest for row in gone}))
+    theirs = and_(manifests.c.subject.in_(digests), manifests.c.artifact_type.in_(STATEMENTS))
+    await _abandon(connection, identity, theirs)
 
 
 async def drop_links(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> int:

@@ -16,6 +16,11 @@ LATEST = "latest"
 CACHE_TAG = "buildcache"
 PRIVATE_PREFIX = "_build-"  # tags of builds that are not accepted yet: never listed, never moved by people
 
+SIGNATURE_TYPE = "application/vnd.dev.cosign.artifact.sig.v1+json"
+IN_TOTO = "application/vnd.in-toto+json"
+STATEMENTS = (SIGNATURE_TYPE, IN_TOTO)
+"""Types of artifacts that are of no use without the image that they tell of."""
+
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
@@ -154,6 +159,16 @@ def build_of(tag: str) -> int | None:
     """
     match = _PRIVATE_TAG.fullmatch(tag)
     return int(match[1]) if match else None
+
+
+def tags_beside(digest: str) -> list[str]:
+    """The tags that say something of an image, as cosign and clients without the referrers API name them.
+
+    >>> tags_beside("sha256:ab")
+    ['sha256-ab', 'sha256-ab.sig', 'sha256-ab.att', 'sha256-ab.sbom']
+    """
+    name = digest.replace(":", "-")
+    return [name, *(f"{name}.{kind}" for kind in ("sig", "att", "sbom"))]
 
 
 def beside(tag: str) -> str:

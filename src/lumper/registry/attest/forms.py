@@ -13,12 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lumper.model.image import Manifest
+from lumper.model.image import IN_TOTO, Manifest
 from lumper.registry.attest.signer import Signer
 from lumper.registry.documents import OCI_MANIFEST
 
-SIGNATURE_TYPE = "application/vnd.dev.cosign.artifact.sig.v1+json"
-IN_TOTO = "application/vnd.in-toto+json"
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "in-toto.io/predicate-type"  # the annotation of a referrer that says what it tells

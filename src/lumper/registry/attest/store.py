@@ -8,12 +8,10 @@ from json import loads
 from typing import Any
 
 from lumper.model.activity import SERVER
-from lumper.model.image import Manifest, Referrer
+from lumper.model.image import IN_TOTO, SIGNATURE_TYPE, Manifest, Referrer
 from lumper.registry.attest.forms import (
     EMPTY_CONFIG,
-    IN_TOTO,
     PREDICATE,
-    SIGNATURE_TYPE,
     Blob,
     artifact,
     envelope,

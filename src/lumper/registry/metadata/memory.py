@@ -22,6 +22,7 @@ from lumper.model.image import (
     beside,
     build_of,
     fitting,
+    tags_beside,
 )
 from lumper.registry.metadata.memory_log import MemoryLog
 from lumper.registry.metadata.memory_names import MemoryNames
@@ -235,7 +236,9 @@ class MemoryMetadata(MemoryLog, MemoryNames):
 
     def _forget_manifest(self, repository: str, digest: str) -> bool:
         known = self._known(repository)
-        self._rename(repository, [digest, *(name for name, tag in known.tags.items() if tag.digest == digest)])
+        told = [name for name in tags_beside(digest) if name in known.tags]
+        own = [name for name, tag in known.tags.items() if tag.digest == digest and name not in told]
+        self._rename(repository, [digest, *own, *told])
         self._give_up(digest)
         return known.forget_manifest(digest)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from lumper.model.image import PRIVATE_PREFIX, Link, Manifest, NewManifest, Tag
+from lumper.model.image import PRIVATE_PREFIX, STATEMENTS, Link, Manifest, NewManifest, Tag, tags_beside
 
 
 @dataclass
@@ -47,7 +47,13 @@ class Repository:
         yield from (other for other, pushed in self.pushed.items() if pushed.subject == digest)
 
     def forget_manifest(self, digest: str) -> bool:
-        """Remove a manifest and its tags; what only it kept is young again. Whether it was there."""
+        """Remove a manifest, its tags and those beside it; what only it kept is young again. Whether it was there."""
+        gone = {name: tag for name in tags_beside(digest) if (tag := self.tags.pop(name, None)) is not None}
+        self.abandoned |= {tag.digest for tag in gone.values()} | {
+            one
+            for one, pushed in self.pushed.items()
+            if pushed.subject == digest and pushed.artifact_type in STATEMENTS
+        }
         self.tags = {name: tag for name, tag in self.tags.items() if tag.digest != digest}
         if digest not in self.manifests:
             return False
