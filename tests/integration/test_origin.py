@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sqlalchemy import update
 
+from lumper.errors import StorageError
 from lumper.history.tables import builds
 from lumper.model.build import Attested
 from lumper.model.image import Manifest
@@ -223,3 +224,55 @@ async def test_an_image_whose_layers_cannot_be_read_has_its_provenance_all_the_s
     await built.attester.describe()  # its only layer is no tar file
     assert len((await built.manifest(f"{built.beside}.att"))["layers"]) == 1
     assert (await built.api.history.builds.get(built.build_id)).attested is Attested.WHOLE
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class WeakStorage(FilesystemStorage):
+    """Is away while a test says so."""
+
+    away = False
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """Stores it, unless it is away."""
+        if self.away:
+            raise StorageError("The storage is away.")
+        await super().put(digest, data)
+
+
+async def test_a_storage_that_is_away_for_hours_is_waited_for(built: Built, tmp_path: Path) -> None:
+    clock, storage = Clock(), WeakStorage(tmp_path / "registry")
+    registry = Registry(storage, built.api.history.images)
+    told = Attestations(registry, read_signer(tmp_path / "keys/signing.pem"), built.api.links.registry)
+    attester = Attester(built.api.history, registry, told, built.api.links, clock)
+    storage.away = True
+    for _ in range(500):
+        await attester.sign()
+        clock.now += 60.0
+    build = await built.api.history.builds.get(built.build_id)
+    assert build.attested is Attested.NOTHING
+
+    storage.away = False
+    clock.now += 900.0
+    await attester.sign()
+    assert (await built.api.history.builds.get(built.build_id)).attested is Attested.SIGNED
+    await registry.close()
+
+
+async def test_after_a_restart_an_image_is_tried_at_once(built: Built, tmp_path: Path) -> None:
+    storage = WeakStorage(tmp_path / "registry")
+    registry = Registry(storage, built.api.history.images)
+    told = Attestations(registry, read_signer(tmp_path / "keys/signing.pem"), built.api.links.registry)
+    storage.away = True
+    await Attester(built.api.history, registry, told, built.api.links).sign()
+    storage.away = False
+    await Attester(built.api.history, registry, told, built.api.links).sign()
+    assert (await built.api.history.builds.get(built.build_id)).attested is Attested.SIGNED
+    await registry.close()

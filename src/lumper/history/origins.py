@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select, update
 
 from lumper.history.builds import build_from_row
@@ -17,8 +19,8 @@ class Origins:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def waiting(self, attested: Attested, limit: int = 20) -> list[tuple[Build, str]]:
-        """The oldest builds with an image of which so much is told, and the URL of their git repositories."""
+    async def waiting(self, attested: Attested, limit: int = 20, *, but: Sequence[int] = ()) -> list[tuple[Build, str]]:
+        """The oldest builds with an image of which so much is told, `but` for these; and their git URLs."""
         query = (
             select(builds, projects.c.url)
             .join(projects)
@@ -26,6 +28,7 @@ class Origins:
                 builds.c.attested == attested.value,
                 builds.c.state == BuildState.SUCCEEDED.value,
                 builds.c.verifies == 0,
+                builds.c.id.not_in(but),
             )
             .order_by(builds.c.id)
             .limit(limit)

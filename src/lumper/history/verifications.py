@@ -89,12 +89,12 @@ class Verifications:
             return None
         return found
 
-    async def comparing(self, limit: int = 10) -> list[tuple[Verification, Build]]:
-        """Those of which both images are there, with the second builds; the oldest first."""
+    async def comparing(self, limit: int = 10, *, but: Sequence[int] = ()) -> list[tuple[Verification, Build]]:
+        """Those of which both images are there, with the second builds, `but` for these; the oldest first."""
         query = (
             select(verifications, builds.c.id)
             .join(builds, builds.c.id == verifications.c.by_id)
-            .where(verifications.c.state == Verified.COMPARING.value)
+            .where(verifications.c.state == Verified.COMPARING.value, verifications.c.by_id.not_in(but))
             .order_by(verifications.c.started_at)
             .limit(limit)
         )

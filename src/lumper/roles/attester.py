@@ -2,17 +2,19 @@
 
 First the signature and the provenance, which take milliseconds; then, build by build, the list of what is in the
 image, which takes reading all of it. Every step looks first whether it was done, so each may be repeated. What fails
-is tried again a few times and then left: the build has succeeded in any case.
+because the storage is away is tried again for a day, and from the beginning after a restart, because the table of
+builds says what is not done; other failures a few times. Then it is left: the build has succeeded in any case.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from lumper.errors import ArchiveError, LumperError
+from lumper.errors import ArchiveError, LumperError, StorageError
 from lumper.history.store import History
 from lumper.model.build import Attested, Build
 from lumper.model.links import Links
@@ -21,27 +23,39 @@ from lumper.registry.attest.store import Attestations
 from lumper.registry.contents.image import bill_of
 from lumper.registry.contents.spdx import SPDX
 from lumper.registry.registry import Registry
+from lumper.roles.patience import A_FEW_TIMES, FOR_A_DAY, Patience
 
 log = structlog.get_logger(__name__)
 
-_MOST_TRIES = 8
+_MOST_WAITING = 200  # for their next try; then nothing new is begun
 _MOST_SECONDS = 1800.0  # of reading one image
 
 
 class Attester:
-    """Looks for accepted builds, and tells of their images."""
+    """Looks for accepted builds, and tells of their images. `now` is a clock in seconds."""
 
-    def __init__(self, history: History, registry: Registry, attestations: Attestations, links: Links) -> None:
+    def __init__(
+        self,
+        history: History,
+        registry: Registry,
+        attestations: Attestations,
+        links: Links,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._history = history
         self._registry = registry
         self._attestations = attestations
         self._links = links
-        self._tries: dict[tuple[int, int], int] = {}
+        self._patience: Patience[int] = Patience(now)
 
     async def sign(self) -> None:
         """Sign what was accepted, and tell its provenance."""
-        for build, url in await self._history.origins.waiting(Attested.NOTHING):
+        for build, url in await self._waiting(Attested.NOTHING):
             await self._try(build, Attested.SIGNED, self._sign(build, url))
+
+    async def _waiting(self, attested: Attested) -> list[tuple[Build, str]]:
+        later = self._patience.waiting
+        return await self._history.origins.waiting(attested, but=later) if len(later) < _MOST_WAITING else []
 
     async def _sign(self, build: Build, url: str) -> None:
         manifest = await self._history.images.manifest(build.image, build.digest)
@@ -53,7 +67,7 @@ class Attester:
 
     async def describe(self) -> None:
         """Tell what is in the images that are signed, and let cosign find all that is told."""
-        for build, _ in await self._history.origins.waiting(Attested.SIGNED):
+        for build, _ in await self._waiting(Attested.SIGNED):
             await self._try(build, Attested.WHOLE, self._describe(build))
 
     async def _describe(self, build: Build) -> None:
@@ -71,11 +85,9 @@ class Attester:
         await self._attestations.gather(build.image, manifest)
 
     async def _try(self, build: Build, done: Attested, work: Awaitable[None]) -> None:
-        key = (build.id, build.attempt)
         try:
             await work
         except Exception as exc:  # one image may not hold up all others
-            self._tries[key] = self._tries.get(key, 0) + 1
             known = exc.sentence if isinstance(exc, LumperError) else ""
             log.warning(
                 "an image was not attested",
@@ -84,8 +96,8 @@ class Attester:
                 error=known or repr(exc),
                 exc_info=None if known else exc,
             )
-            if self._tries[key] < _MOST_TRIES:
+            if self._patience.failed(build.id, FOR_A_DAY if isinstance(exc, StorageError) else A_FEW_TIMES):
                 return
             done = Attested.FAILED
-        self._tries.pop(key, None)
+        self._patience.forget(build.id)
         await self._history.origins.told(build, done)

@@ -6,21 +6,18 @@ database is away is tried again, later and later, also after a restart: the tabl
 
 from __future__ import annotations
 
-import time
-
 import structlog
 
 from lumper.errors import LumperError, StorageError
 from lumper.history.store import History
 from lumper.model.build import Build
 from lumper.model.verification import Verification, Verified, summary_of
-from lumper.queue.retry import RetryPolicy
 from lumper.registry.contents.compare import compare
 from lumper.registry.registry import Registry
+from lumper.roles.patience import FOR_A_DAY, Patience
 
 log = structlog.get_logger(__name__)
 
-_TRIES = RetryPolicy(attempts=40, first=2.0, factor=2.0, longest=1800.0)  # for most of a day
 _ATTESTED = "Every platform came out with the same digest; only the engine's own attestations beside them differ."
 
 
@@ -30,16 +27,14 @@ class Verifier:
     def __init__(self, history: History, registry: Registry) -> None:
         self._history = history
         self._registry = registry
-        self._tries: dict[tuple[int, int], tuple[int, float]] = {}  # how often it failed, and when to try again
+        self._patience: Patience[int] = Patience()
 
     async def compare(self) -> None:
         """Compare what waits for that."""
-        for verification, second in await self._history.verifications.comparing():
-            if time.monotonic() >= self._tries.get((second.id, second.attempt), (0, 0.0))[1]:
-                await self._try(verification, second)
+        for verification, second in await self._history.verifications.comparing(but=self._patience.waiting):
+            await self._try(verification, second)
 
     async def _try(self, verification: Verification, second: Build) -> None:
-        key = (second.id, second.attempt)
         try:
             await self._compare(verification, second)
         except Exception as exc:  # one pair may not hold up the others
@@ -51,14 +46,11 @@ class Verifier:
                 error=known or repr(exc),
                 exc_info=None if known else exc,
             )
-            tries = self._tries.get(key, (0, 0.0))[0] + 1
-            delay = _TRIES.delay(tries) if isinstance(exc, StorageError) else None
-            if delay is not None:
-                self._tries[key] = (tries, time.monotonic() + delay)
+            if isinstance(exc, StorageError) and self._patience.failed(second.id, FOR_A_DAY):
                 return
             words = f"It could not be verified: the images were not compared: {known or repr(exc)}"
             await self._history.verifications.decided(second, Verified.UNKNOWN, words)
-        self._tries.pop(key, None)
+        self._patience.forget(second.id)
         self._history.logs.wake()
 
     async def _compare(self, verification: Verification, second: Build) -> None:
