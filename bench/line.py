@@ -1,228 +1,218 @@
 """From webhook to pullable tag: Lumper against the same work done by plain shell, in one run, alternating.
 
-    .venv/bin/python bench/line.py [--rounds 10]
+    sudo .venv/bin/python bench/line.py [--only small,large] [--rounds 5] [--concurrent 20] [--json FILE]
 
-Both sides get the same small repository from the same git server, build it on the same Docker Engine and push to the
-same registry (Lumper's, with its rights and its durability). The shell side is what one would write without Lumper:
-`git clone --depth 1`, a build by the Engine's API with BuildKit, a push by the Engine's API. Cached: the commit changes
-nothing that the Dockerfile copies. Uncached: it changes the file of the first layer. Prints medians and their ratio.
+Both sides get the same repository from the same git server, build it on the same Docker Engine and push to the same
+registry (Lumper's, with its rights and its durability). The shell is `git clone --depth 1` (or a fetch into the clone
+that it has), a build by the Engine's API with BuildKit, a push by the Engine's API.
+
+Cases: small; multi-stage; large, an image of 500 MB (`--data` random, text or mixed); history, a repository of 10,000
+commits. Each of them
+    cold     a repository that was never seen, and nothing of it in the cache;
+    changed  the repository is known, and the file of the last layer has changed;
+    warm     the repository is known, and nothing that is built has changed.
+Besides, `overhead`: what Lumper takes for a warm build beyond the engine's own time for its build and push; and with
+`--concurrent N`, N builds at once against the same N builds and pushes by the engine alone.
+
+Medians; the ratio is the median of each round's own, with the least and the most. A row begins no round after its share
+of `--seconds`.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import hashlib
-import hmac
-import http.client
 import json
-import os
-import shutil
+import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
 
-from lumper.cli.client import Client
-from lumper.cli.demo.repository import static_busybox
-from lumper.layout import DataFolder
+from repositories import Case, Repository, cases
+from sides import Lumper, Run, Shell, warm_up
 
-Found = TypeVar("Found")
+_ROWS = {
+    "small": ("cold", "changed", "warm"),
+    "multi-stage": ("cold", "changed", "warm"),
+    "history": ("cold", "changed", "warm"),
+    "large": ("cold", "changed", "warm"),
+}
+_GOALS = {"cold": 1.05, "changed": 1.0, "warm": 1.0}
+_OVERHEAD = 0.150
+_CONCURRENT = 1.1
 
-DOCKERFILE = """\
-FROM scratch
-COPY busybox /bin/busybox
-COPY input /input
-RUN ["/bin/busybox", "sh", "-c", "/bin/busybox cat /input /input > /output"]
-CMD ["/bin/busybox", "cat", "/output"]
-"""
-SHELL = """\
-set -e
-rm -rf "$WORK"
-git clone -q --depth 1 --branch "$TAG" "$URL" "$WORK" 2>/dev/null
-tar -C "$WORK" --exclude .git -c . | curl -sf --unix-socket /var/run/docker.sock -H 'Content-Type: application/x-tar' \
-  --data-binary @- "http://engine/build?version=2&t=$IMAGE:$TAG&buildid=$TAG" > "$WORK.log"
-curl -sf -X POST --unix-socket /var/run/docker.sock -H "X-Registry-Auth: $AUTH" \
-  "http://engine/images/$IMAGE/push?tag=$TAG" >> "$WORK.log"
-"""
+
+@dataclass
+class Row:
+    """One line of the table, with all rounds. `goal` is for the ratio, or for the seconds where there is no peer."""
+
+    name: str
+    goal: float
+    ours: list[Run] = field(default_factory=list)
+    theirs: list[Run] = field(default_factory=list)
+    overhead: list[float] = field(default_factory=list)
+
+    @property
+    def ratios(self) -> list[float]:
+        return [a.seconds / b.seconds for a, b in zip(self.ours, self.theirs, strict=True)]
+
+    @property
+    def reached(self) -> float:
+        return statistics.median(self.overhead or self.ratios)
+
+    def text(self) -> str:
+        ours, theirs = (statistics.median(run.seconds for run in runs) for runs in (self.ours, self.theirs))
+        values = self.overhead or self.ratios
+        unit = " s" if self.overhead else ""
+        verdict = "yes" if self.reached <= self.goal else "NO"
+        spread = f"{self.reached:.2f}{unit} ({min(values):.2f}-{max(values):.2f})"
+        return (
+            f"| {self.name:20} | {ours:7.3f} s | {theirs:7.3f} s | {spread:22} | {self.goal:.2f}{unit} {verdict:3} | "
+            f"{_parts(self.ours)} | {_parts(self.theirs)} |"
+        )
+
+    def json(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "goal": self.goal,
+            "reached": self.reached,
+            "lumper": [vars(run) for run in self.ours],
+            "shell": [vars(run) for run in self.theirs],
+            "overhead": self.overhead,
+        }
+
+
+def _parts(runs: list[Run]) -> str:
+    names = list(dict.fromkeys(name for run in runs for name in run.parts))
+    return ", ".join(f"{name} {statistics.median(run.parts.get(name, 0) for run in runs):.3f}" for name in names)
 
 
 class Bench:
-    """One Lumper, one git server, one repository."""
+    """Both sides, and how long and how often they are compared."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rounds: int, concurrency: int) -> None:
         self.folder = folder
-        self.work = folder / "work"
-        self.bare = folder / "repositories" / "bench" / "line.git"
-        self.bare.parent.mkdir(parents=True)
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.rounds = rounds
+        self.lumper = Lumper(folder, concurrency)
+        self.shell = Shell(folder, self.lumper)
+        self._known: dict[str, str] = {}
+        self._repositories: dict[str, Repository] = {}
+        self._number = 0
 
-    def start(self) -> None:
-        """Start everything and make the first commit."""
-        python = sys.executable
-        self._spawn(python, "-m", "lumper.cli.demo.forge", str(self.folder / "repositories"))
-        port = _await(lambda: (self.folder / "repositories" / "port").read_text())
-        data = DataFolder(self.folder / "data")
+    def repository(self, case: Case) -> Repository:
+        """The repository of a case, which both sides have built once."""
+        if case.name not in self._repositories:
+            self._repositories[case.name] = Repository(case, self.folder, self.lumper.forge)
+            self._known[case.name] = warm_up(self._repositories[case.name], self.lumper, self.shell)
+        return self._repositories[case.name]
+
+    def compare(self, case: Case, state: str, seconds: float) -> Row:
+        """Both sides in turn."""
+        row, begun = Row(f"{case.name}, {state}", _GOALS[state]), time.monotonic()
+        repository = self.repository(case)
+        while len(row.ours) < self.rounds and (not row.ours or time.monotonic() - begun < seconds):
+            ours, theirs = self._tag(), self._tag()
+            path = self._known[case.name] if state != "cold" else repository.named(f"{case.name}-{ours[1:]}")
+            self.lumper.project(path)
+            row.ours.append(self.lumper.run(path, ours, repository.commit(ours, state)))
+            repository.commit(theirs, state)
+            row.theirs.append(self.shell.run(path, theirs, clone=state == "cold"))
+        return row
+
+    def overhead(self, case: Case, seconds: float) -> Row:
+        """What a warm build takes beyond the engine's own time."""
+        row = self.compare(case, "warm", seconds)
+        pairs = zip(row.ours, row.theirs, strict=True)
+        overhead = [ours.seconds - theirs.parts["build"] - theirs.parts["push"] for ours, theirs in pairs]
+        return Row(f"{case.name}, overhead", _OVERHEAD, row.ours, row.theirs, overhead)
+
+    def together(self, case: Case, count: int, seconds: float) -> Row:
+        """Builds at once, nothing of them in the cache, against the engine's builds and pushes alone."""
+        row, begun = Row(f"{count} at once", _CONCURRENT), time.monotonic()
+        repository = self.repository(case)
+        while len(row.ours) < self.rounds and (not row.ours or time.monotonic() - begun < seconds):
+            row.ours.append(self._ours_together(repository, count))
+            row.theirs.append(self._theirs_together(repository, count))
+        return row
+
+    def _ours_together(self, repository: Repository, count: int) -> Run:
+        path, tags = self._known[repository.case.name], [self._tag() for _ in range(count)]
+        commits = [repository.commit(tag, "cold") for tag in tags]
         begun = time.monotonic()
-        self._spawn(python, "-m", "lumper", "up", "--listen", "127.0.0.1:0", "--data", str(data.root))
-        self.url = _await(data.server_url)
-        self.host = urlsplit(self.url).netloc
-        _await(lambda: _status(self.host, "GET", "/healthz") == 200 or None)
-        print(f"start of `lumper up` to the first answer (an empty data folder): {time.monotonic() - begun:.2f} s")
-        self.token = data.token("operator").read_text().strip()
-        git(self.folder, "init", "-q", "--bare", str(self.bare))
-        git(self.folder, "init", "-q", "--initial-branch=main", str(self.work))
-        shutil.copy(static_busybox(), self.work / "busybox")
-        (self.work / "Dockerfile").write_text(DOCKERFILE)
-        self.clone_url = f"http://127.0.0.1:{port}/bench/line.git"
-        self.project = Client(self.url, self.token).post("projects", {"url": self.clone_url})
+        for tag, commit in zip(tags, commits, strict=True):
+            self.lumper.push(path, tag, commit)
+        for tag in tags:
+            self.lumper.pullable(f"/v2/{path}/manifests/{tag.removeprefix('v')}")
+        return Run(time.monotonic() - begun)
 
-    def commit(self, tag: str, *, cached: bool) -> str:
-        """A new commit with a tag; its id."""
-        if not cached or not (self.work / "input").exists():
-            (self.work / "input").write_text(uuid.uuid4().hex * 4096)
-        (self.work / "note").write_text(tag)
-        (self.work / ".dockerignore").write_text("note\n")
-        git(self.work, "add", "-A")
-        git(self.work, "commit", "-q", "-m", tag)
-        git(self.work, "tag", tag)
-        git(self.work, "push", "-q", str(self.bare), tag)
-        return git(self.work, "rev-parse", "HEAD")
-
-    def lumper(self, tag: str, commit: str) -> float:
-        """Seconds from the webhook to the pullable tag."""
-        payload = {
-            "ref": f"refs/tags/{tag}",
-            "before": "0" * 40,
-            "after": commit,
-            "repository": {"full_name": "bench/line", "clone_url": self.clone_url},
-            "pusher": {"login": "bench", "email": "bench@example.org"},
-        }
-        body = json.dumps(payload).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "X-Gitea-Event": "push",
-            "X-Gitea-Delivery": str(uuid.uuid4()),
-            "X-Gitea-Signature": hmac.new(self.project["secret"].encode(), body, hashlib.sha256).hexdigest(),
-        }
+    def _theirs_together(self, repository: Repository, count: int) -> Run:
+        path, tags, folders = self._known[repository.case.name], [self._tag() for _ in range(count)], []
+        for tag in tags:
+            repository.commit(tag, "cold")
+            folders.append(repository.export(self.folder / f"export-{tag}"))
         begun = time.monotonic()
-        assert _status(self.host, "POST", "/hooks/gitea", body, headers) == 202
-        self._pullable(f"/v2/bench/line/manifests/{tag.removeprefix('v')}")
-        return time.monotonic() - begun
+        running = [self.shell.begin(path, tag, work=folder) for tag, folder in zip(tags, folders, strict=True)]
+        for process in running:
+            self.shell.end(process)
+        seconds = time.monotonic() - begun
+        for tag in tags:
+            self.shell.forget(path, tag)
+        return Run(seconds)
 
-    def shell(self, tag: str) -> float:
-        """Seconds of the plain shell, to the pullable tag."""
-        login = {"username": "operator", "password": self.token, "serveraddress": self.host}
-        environment = {
-            **os.environ,
-            "WORK": str(self.folder / "clone"),
-            "TAG": tag,
-            "URL": self.clone_url,
-            "IMAGE": f"{self.host}/plain/line",
-            "AUTH": base64.urlsafe_b64encode(json.dumps(login).encode()).decode(),
-        }
-        begun = time.monotonic()
-        subprocess.run(["bash", "-c", SHELL], env=environment, check=True)
-        self._pullable(f"/v2/plain/line/manifests/{tag}")
-        return time.monotonic() - begun
-
-    def _pullable(self, path: str) -> None:
-        login = base64.b64encode(f"operator:{self.token}".encode()).decode()
-        deadline = time.monotonic() + 60
-        while _status(self.host, "HEAD", path, headers={"Authorization": f"Basic {login}"}) != 200:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{path} was not pullable within a minute; see {self.folder}")
-            time.sleep(0.002)
-
-    def memory(self) -> float:
-        """The resident memory of `lumper up`, in MB."""
-        status = Path(f"/proc/{self.processes[1].pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1000
-
-    def _spawn(self, *command: str) -> None:
-        with (self.folder / "log").open("ab") as log:
-            self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
-
-    def stop(self) -> None:
-        """End what was started."""
-        for process in reversed(self.processes):
-            process.terminate()
-            process.wait(10)
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git as the bench's own person."""
-    who = ["-c", "user.name=bench", "-c", "user.email=bench@example.org"]
-    return subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-def _status(host: str, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> int:
-    connection = http.client.HTTPConnection(host, timeout=30)
-    try:
-        connection.request(method, path, body, headers or {})
-        return connection.getresponse().status
-    except ConnectionError:
-        return 0
-    finally:
-        connection.close()
-
-
-def _await(look: Callable[[], Found | None]) -> Found:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            found = look()
-        except FileNotFoundError:
-            found = None
-        if found:
-            return found
-        time.sleep(0.005)
-    raise SystemExit("a part did not start")
+    def _tag(self) -> str:
+        self._number += 1
+        return f"v1.{self._number}.0"
 
 
 def main() -> None:
     """Run it."""
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--rounds", type=int, default=10)
-    rounds = arguments.parse_args().rounds
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ",".join([*_ROWS, "overhead"])
+    arguments.add_argument("--only", default=names, help=f"cases, with commas: {names}")
+    arguments.add_argument("--state", default="cold,changed,warm", help="states, with commas")
+    arguments.add_argument("--rounds", type=int, default=5, help="pairs of each row, at most")
+    arguments.add_argument("--seconds", type=float, default=300, help="for all rows together, about")
+    arguments.add_argument("--concurrent", type=int, default=0, metavar="N", help="also N builds at once")
+    arguments.add_argument("--data", choices=("random", "text", "mixed"), default="mixed", help="in the large image")
+    arguments.add_argument("--size", type=int, default=500, help="MB of the large image")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends too
+    run(arguments.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print what was asked for."""
+    known, wanted = cases(options.data, options.size), options.only.split(",")
+    states = options.state.split(",")
+    plan = [(name, state) for name in wanted for state in _ROWS.get(name, ()) if state in states]
+    share = options.seconds / max(1, len(plan) + ("overhead" in wanted) + bool(options.concurrent))
     with tempfile.TemporaryDirectory(prefix="lumper-bench-") as name:
-        bench = Bench(Path(name))
+        bench = Bench(Path(name), options.rounds, max(2, options.concurrent))
         try:
-            bench.start()
-            time.sleep(5)  # idle is what is left after the start
-            print(f"idle memory of `lumper up`, all roles: {bench.memory():.0f} MB")
-            for number, cached in ((1, True), (2, False)):
-                compare(bench, number, rounds, cached=cached)
-            print(f"memory of `lumper up` after {rounds * 2 + 2} builds: {bench.memory():.0f} MB")
+            rows = []
+            print(f"start of `lumper up` to the first answer, an empty data folder: {bench.lumper.start:.2f} s")
+            print(
+                "| row | Lumper | shell | ratio | goal | stages of Lumper, s | of the engine, s |\n"
+                "|---|---|---|---|---|---|---|"
+            )
+            for case, state in plan:
+                rows.append(_told(bench.compare(known[case], state, share)))
+            if "overhead" in wanted:
+                rows.append(_told(bench.overhead(known["small"], share)))
+            if options.concurrent:
+                rows.append(_told(bench.together(known["busy"], options.concurrent, share)))
+            print(f"memory of `lumper up` afterwards: {bench.lumper.memory():.0f} MB")
         finally:
-            bench.stop()
+            bench.lumper.stop()
+    if options.json:
+        options.json.write_text(json.dumps([row.json() for row in rows], indent=1) + "\n")
 
 
-def compare(bench: Bench, number: int, rounds: int, *, cached: bool) -> None:
-    """Both sides in turn, one warm-up each, then `rounds` that count."""
-    ours: list[float] = []
-    theirs: list[float] = []
-    for turn in range(rounds + 1):
-        tag = f"v{number}.{turn}.0"
-        ours.append(bench.lumper(tag, bench.commit(tag, cached=cached)))
-        tag = f"v{number}.{turn}.1"
-        bench.commit(tag, cached=cached)
-        theirs.append(bench.shell(tag))
-    a, b = ours[1:], theirs[1:]
-    ratio = statistics.median(x / y for x, y in zip(a, b, strict=True))
-    print(
-        f"{'cached  ' if cached else 'uncached'}  lumper {statistics.median(a) * 1000:.0f} ms  "
-        f"shell {statistics.median(b) * 1000:.0f} ms  median ratio {ratio:.2f}  "
-        f"({min(x / y for x, y in zip(a, b, strict=True)):.2f}-{max(x / y for x, y in zip(a, b, strict=True)):.2f})"
-    )
+def _told(row: Row) -> Row:
+    print(row.text(), flush=True)
+    return row
 
 
 if __name__ == "__main__":
