@@ -186,6 +186,7 @@ class WorkerConfig(Section):
     build_timeout: Seconds = 3600.0
     push_timeout: Seconds = 3600.0
     silence_timeout: float = Field(default=0.0, ge=0)
+    direct_push: bool = True
     log_size: SizeOrNone = 1 << 30
     engine_disk: SizeOrNone = 50 << 30
     frontends: Annotated[tuple[Frontend, ...], BeforeValidator(_parts)] = ("docker/dockerfile",)

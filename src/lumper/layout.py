@@ -8,6 +8,7 @@
   mirrors/<project>.git      bare mirrors of git repositories
   arrivals/                  blobs on their way from an upstream registry; a file here has no name
   spool/                     logs on their way from a worker to the server
+  layers.json                how a worker's layers came out compressed, and which repositories have them
   mail/                      a maildir: mails that no SMTP server took
   keys/                      the keys that sign: registry.pem tokens and sessions, signing.pem images
   tokens/<role>              API tokens for the roles and for the command line on this machine
@@ -89,6 +90,11 @@ class DataFolder:
     def queue(self) -> Path:
         """The SQLite database of the queue."""
         return self.root / "queue.db"
+
+    @property
+    def layers(self) -> Path:
+        """What a worker knows of the layers that it has pushed."""
+        return self.root / "layers.json"
 
     def folder(self, name: str) -> Path:
         """One of the folders that the tree above shows."""

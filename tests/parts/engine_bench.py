@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import BuildRequest, Capability, Engine
+from lumper.build.target import OpenTarget
 from lumper.model.build import Progress, Step, StepState
+from lumper.wiring.adapters import open_target
 from parts import docker_engine
 from parts.context import context_tar, stream
 from parts.push_sink import push_sink
@@ -87,9 +90,9 @@ async def _dummy(_: Path) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def _buildkit(folder: Path) -> AsyncIterator[Bench]:
-    engine = BuildKitEngine(docker_engine.ADDRESS)
-    down = BuildKitEngine(f"unix://{folder}/docker.sock")
+async def _buildkit(folder: Path, open_target: OpenTarget | None = None) -> AsyncIterator[Bench]:
+    engine = BuildKitEngine(docker_engine.ADDRESS, open_target=open_target)
+    down = BuildKitEngine(f"unix://{folder}/docker.sock", open_target=open_target)
     path = f"lumper-test-{uuid.uuid4().hex[:8]}/"
     async with push_sink() as registry, push_sink(refusal="no space left on device") as full:
         try:
@@ -128,11 +131,13 @@ def _is_running(text: str) -> bool:
     return False
 
 
-BENCHES = {
+BENCHES: dict[str, tuple[Callable[[Path], AbstractAsyncContextManager[Bench]], frozenset[Capability]]] = {
     "buildkit": (_buildkit, CAPABILITIES["a Docker Engine"]),
+    "direct": (partial(_buildkit, open_target=open_target), CAPABILITIES["a Docker Engine"]),
     "dummy": (_dummy, frozenset[Capability]()),
 }
-"""Each engine, and what it can according to the table; the dummy can nothing beyond what it shows."""
+"""Each engine, and what it can according to the table; the dummy can nothing beyond what it shows. `direct` is left out
+of its pushes."""
 
 
 def having(*capabilities: Capability) -> list[str]:

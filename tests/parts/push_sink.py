@@ -16,7 +16,9 @@ from aiohttp import web
 class PushSink:
     """What came. `refusal` is the reason with which blobs are refused; `login` the Authorization that it wants.
 
-    While `open` is not set, requests for blobs wait; `asked` tells that one has come.
+    While `open` is not set, requests for blobs wait; `asked` tells that one has come. While `flowing` is not set, the
+    bytes of uploads wait, and `held` counts them. `uploads` counts those that were
+    begun, `pending` holds those that have not ended. A repository has the blobs that it was sent or that were mounted.
     """
 
     address: str = ""
@@ -26,7 +28,11 @@ class PushSink:
     blobs: dict[str, bytes] = field(default_factory=dict)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    _uploads: dict[str, bytearray] = field(default_factory=dict)
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    held: int = 0
+    uploads: int = 0
+    pending: dict[str, bytearray] = field(default_factory=dict)
+    _has: set[tuple[str, str]] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Any request below /v2/."""
@@ -52,28 +58,49 @@ class PushSink:
 
     async def _blob(self, request: web.Request) -> web.Response:
         name = request.path.rsplit("/", 1)[-1]
+        repository = request.path.partition("/blobs/")[0]
         match request.method:
             case "HEAD":
-                size = str(len(self.blobs.get(name, b"")))
-                return web.Response(status=200 if name in self.blobs else 404, headers={"Content-Length": size})
+                there = (repository, name) in self._has
+                size = str(len(self.blobs[name])) if there else "0"
+                return web.Response(status=200 if there else 404, headers={"Content-Length": size})
             case "POST":
+                mount, source = request.query.get("mount", ""), request.query.get("from", "")
+                if (f"/v2/{source}", mount) in self._has:
+                    self._has.add((repository, mount))
+                    return web.Response(status=201, headers={"Docker-Content-Digest": mount, "Location": "/"})
+                self.uploads += 1
                 upload = secrets.token_hex()
-                self._uploads[upload] = bytearray()
+                self.pending[upload] = bytearray()
                 location = f"{request.path.rstrip('/')}/{upload}"
                 return web.Response(status=202, headers={"Location": location, "Docker-Upload-UUID": upload})
-            case "PATCH" | "PUT" if name in self._uploads:
-                self._uploads[name] += await request.read()
-                end = f"0-{len(self._uploads[name]) - 1}"
+            case "PATCH" | "PUT" if name in self.pending:
+                if not self.flowing.is_set():
+                    self.held += 1
+                    await self.flowing.wait()
+                body = await request.read()
+                if name not in self.pending:
+                    return _error(404, "BLOB_UPLOAD_UNKNOWN", "unknown")
+                self.pending[name] += body
+                end = f"0-{len(self.pending[name]) - 1}"
                 if request.method == "PATCH":
                     return web.Response(status=202, headers={"Location": request.path, "Range": end})
-                return self._commit(name, request.query["digest"])
+                return self._commit(repository, name, request.query["digest"])
+            case "DELETE" if name in self.pending:
+                del self.pending[name]
+                return web.Response(status=204)
         return _error(404, "BLOB_UNKNOWN", "unknown")
 
-    def _commit(self, upload: str, digest: str) -> web.Response:
-        data = bytes(self._uploads.pop(upload))
+    def forget(self) -> None:
+        """Have no blobs any more."""
+        self._has.clear()
+
+    def _commit(self, repository: str, upload: str, digest: str) -> web.Response:
+        data = bytes(self.pending.pop(upload))
         if _digest(data) != digest:
             return _error(400, "DIGEST_INVALID", "the bytes have another digest")
         self.blobs[digest] = data
+        self._has.add((repository, digest))
         return web.Response(status=201, headers={"Docker-Content-Digest": digest, "Location": "/"})
 
 
@@ -83,6 +110,7 @@ async def push_sink(*, refusal: str = "", login: str = "", shut: bool = False) -
     sink = PushSink(refusal=refusal, login=login)
     if not shut:
         sink.open.set()
+    sink.flowing.set()
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", sink.answer)
     runner = web.AppRunner(app, access_log=None)
@@ -93,6 +121,7 @@ async def push_sink(*, refusal: str = "", login: str = "", shut: bool = False) -
         yield sink
     finally:
         sink.open.set()
+        sink.flowing.set()
         await runner.cleanup()
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
-from lumper.build.port import Engine
+from lumper.build.known_layers import KnownLayers
+from lumper.build.port import Engine, Login
+from lumper.build.target import Target
 from lumper.config import Config, UpstreamConfig
 from lumper.deploy.port import Host
 from lumper.errors import Invalid, NotFound
@@ -21,6 +24,7 @@ from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web.tls import Certificate
 
+_PUSHING = Patience(attempts=2, longest=2.0)  # the whole push is tried again, by its own rules
 _IMPATIENT = Patience(attempts=2, longest=2.0, connect=5.0, idle=30.0)
 
 
@@ -96,11 +100,18 @@ def open_certificate(config: Config) -> Certificate | None:
     return Certificate(certificate, key) if certificate and key else None
 
 
-def open_engine(config: Config) -> Engine:
-    """The engine that builds."""
+def open_engine(config: Config, layers: Path | None = None) -> Engine:
+    """The engine that builds. `layers` is the file in which what is known of pushed layers is kept."""
     from lumper.build.engines.buildkit.engine import BuildKitEngine
 
-    return BuildKitEngine(config.worker.engine)
+    direct = config.worker.direct_push and layers is not None
+    return BuildKitEngine(config.worker.engine, open_target=open_target if direct else None, known=KnownLayers(layers))
+
+
+def open_target(url: str, login: Login | None) -> Target:
+    """The registry that a worker pushes to."""
+    credentials = Credentials(login.username, login.password) if login else None
+    return RemoteRegistry(url, credentials, patience=_PUSHING)
 
 
 def open_host(config: Config) -> Host:

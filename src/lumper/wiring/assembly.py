@@ -252,7 +252,7 @@ def assemble_worker(
         reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
     )
     builder = Builder(
-        open_engine(config),
+        open_engine(config, folder.layers),
         mirrors,
         config.worker.registry or registry,
         login,

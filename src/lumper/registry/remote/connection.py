@@ -264,8 +264,9 @@ async def _told(response: aiohttp.ClientResponse) -> str:
         error = read_json(await read_at_most(response, _MOST_TEXT))["errors"][0]
         words = f"{error['code']}: {error.get('message', '')}"
     except (RemoteInvalid, LookupError, TypeError, AttributeError, aiohttp.ClientError):
-        return "."
-    return ": " + "".join(one if one.isprintable() else " " for one in words)[:300].rstrip(". ") + "."
+        words = response.reason or ""
+    clean = "".join(one if one.isprintable() else " " for one in words)[:300].rstrip(". ")
+    return f": {clean}." if clean else "."
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:

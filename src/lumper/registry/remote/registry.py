@@ -5,6 +5,7 @@ Everything that comes is checked against its digest. Source: OCI distribution-sp
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -199,12 +200,16 @@ class RemoteRegistry:
 
     async def has_blob(self, repository: str, digest: str, *, to_push: bool = False) -> bool:
         """Whether the repository has the blob; `to_push` as for `digest`."""
+        return await self.blob_size(repository, digest, to_push=to_push) is not None
+
+    async def blob_size(self, repository: str, digest: str, *, to_push: bool = False) -> int | None:
+        """The bytes of a blob, 0 if the registry does not tell; None if the repository does not have it."""
         scope = pushing(repository) if to_push else pulling(repository)
         try:
-            async with self._http.request("HEAD", f"/v2/{repository}/blobs/{digest}", scope):
-                return True
+            async with self._http.request("HEAD", f"/v2/{repository}/blobs/{digest}", scope) as response:
+                return response.content_length or 0
         except RemoteNotFound:
-            return False
+            return None
 
     async def mount(self, repository: str, digest: str, source: str) -> bool:
         """Let the repository have a blob of another one at the same registry; whether that was done."""
@@ -235,6 +240,23 @@ class RemoteRegistry:
             await self._cancel(repository, upload)
             raise
 
+    async def push_stream(self, repository: str, content: AsyncIterator[bytes], digest: Callable[[], str]) -> None:
+        """Send a blob whose digest is known when all its bytes are. It is not tried again: `content` comes once."""
+        async with self._http.request("POST", f"/v2/{repository}/blobs/uploads/", pushing(repository)) as response:
+            upload = self._http.location(response, response.url)
+        headers: dict[str, str] = {hdrs.CONTENT_TYPE: "application/octet-stream"}
+        try:
+            async with self._http.request(
+                "PATCH", upload, pushing(repository), headers=headers, body=lambda: content, tries=1
+            ) as response:
+                upload = self._http.location(response, response.url)
+            finish = upload.update_query(digest=digest())
+            async with self._http.request("PUT", finish, pushing(repository), body=b""):
+                return
+        except (RemoteError, asyncio.CancelledError):
+            await self._cancel(repository, upload)
+            raise
+
     async def _cancel(self, repository: str, upload: URL) -> None:
         try:
             async with self._http.request("DELETE", upload, pushing(repository), tries=1):
@@ -244,14 +266,21 @@ class RemoteRegistry:
 
     async def push_manifest(self, repository: str, reference: str, document: Document) -> None:
         """Send a manifest. Raises RemoteInvalid if the registry has kept another one."""
-        headers: dict[str, str] = {hdrs.CONTENT_TYPE: document.manifest.media_type}
+        manifest = document.manifest
+        await self.put_manifest(repository, reference, document.body, manifest.media_type, manifest.digest)
+
+    async def put_manifest(
+        self, repository: str, reference: str, body: bytes, media_type: str, digest: str = ""
+    ) -> str:
+        """Send a manifest; its digest, SHA-256 unless given. Raises RemoteInvalid if it was kept with another one."""
+        digest = digest or f"sha256:{hashlib.sha256(body).hexdigest()}"
+        headers: dict[str, str] = {hdrs.CONTENT_TYPE: media_type}
         target = f"/v2/{repository}/manifests/{reference}"
-        async with self._http.request(
-            "PUT", target, pushing(repository), headers=headers, body=document.body
-        ) as response:
-            kept = response.headers.get(_DIGEST, document.manifest.digest)
-        if kept != document.manifest.digest:
+        async with self._http.request("PUT", target, pushing(repository), headers=headers, body=body) as response:
+            kept = response.headers.get(_DIGEST, digest)
+        if kept != digest:
             raise RemoteInvalid(f"{self.url} has kept the manifest with another digest.")
+        return digest
 
 
 def pulling(repository: str) -> str:

@@ -42,6 +42,16 @@ class ImageApi:
         platform = f"{version.get('Os', '?')}/{version.get('Arch', '?')}"
         return EngineInfo("buildkit", name, platform, CAPABILITIES[kind])
 
+    async def system(self) -> dict[str, Any]:
+        """What the Engine says of its settings."""
+        async with self._request("GET", "/info") as response:
+            return dict(await self._json(response))
+
+    async def inspect(self, image: str) -> dict[str, Any]:
+        """What the Engine says of one image. Raises EngineError if there is none."""
+        async with self._request("GET", f"/images/{quote(image)}/json") as response:
+            return dict(await self._json(response))
+
     async def names(self) -> list[str]:
         """All names with tag, sorted."""
         async with self._request("GET", "/images/json") as response:

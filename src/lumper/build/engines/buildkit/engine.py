@@ -17,6 +17,7 @@ from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.api import ImageApi
 from lumper.build.engines.buildkit.cache import cache_size, prune_cache
 from lumper.build.engines.buildkit.control import Control
+from lumper.build.engines.buildkit.direct_push import DirectPush
 from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
@@ -24,7 +25,9 @@ from lumper.build.engines.buildkit.push import PushReader
 from lumper.build.engines.buildkit.request import solve_request
 from lumper.build.engines.buildkit.services import services
 from lumper.build.engines.buildkit.session import Upload, open_session
+from lumper.build.known_layers import KnownLayers
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
+from lumper.build.target import OpenTarget
 from lumper.errors import EngineError, FrontendUnavailable, LumperError
 from lumper.model.build import Progress, Step, StepState
 
@@ -46,13 +49,22 @@ class BuildKitEngine:
     """Builds over the Engine's `/grpc` and `/session`, two connections for each build; pushes over its REST API.
 
     `address` is `unix:///path` or `tcp://host:port`; `frontend_time` is how long, in seconds, the engine may look for a
-    syntax image: a firewall that swallows all must not hold it. Raises ConfigError.
+    syntax image: a firewall that swallows all must not hold it. With `open_target` images are pushed without the Engine
+    where that is possible (`direct_push.py`); `known` is what is known of their layers. Raises ConfigError.
     """
 
-    def __init__(self, address: str, *, frontend_time: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        frontend_time: float = 60.0,
+        open_target: OpenTarget | None = None,
+        known: KnownLayers | None = None,
+    ) -> None:
         self._frontend_time = frontend_time
         self._address = parse_address(address)
         self._api = ImageApi(self._address)
+        self._direct = DirectPush(self._api, open_target, known or KnownLayers()) if open_target else None
         self._push_numbers = itertools.count(FIRST_PUSH)
 
     async def info(self) -> EngineInfo:
@@ -95,6 +107,8 @@ class BuildKitEngine:
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
         reader = PushReader(image, next(self._push_numbers), report, time.time)
         try:
+            if self._direct is not None and await self._direct.push(image, login, reader):
+                return reader.result()
             return await self._api.push(image, login, reader)
         except LumperError as exc:
             reader.fail(StepState.FAILED, exc.message)
@@ -116,6 +130,8 @@ class BuildKitEngine:
         return await prune_cache(self._address, keep)
 
     async def close(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
         await self._api.close()
 
 

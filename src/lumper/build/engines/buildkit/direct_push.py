@@ -1,0 +1,163 @@
+"""A push without the Engine: its layers, compressed in threads, go straight to the registry.
+
+An Engine compresses each layer in one thread, at a sixth of the speed. Where this way is not open (the Engine is on
+another machine, or its folder is not ours to read), the Engine pushes by itself as ever. What is pushed is the same but
+for the compression: the config bit for bit, a manifest of the kind that the Engine makes, and layers whose bytes were
+compared with the digests in the config. Source: distribution, "Image Manifest Version 2, Schema 2"; OCI
+distribution-spec 1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import structlog
+
+from lumper.build.engines.buildkit.api import ImageApi
+from lumper.build.engines.buildkit.errors import push_error
+from lumper.build.engines.buildkit.folder import DRIVER, EngineFolder, NotThere
+from lumper.build.engines.buildkit.layer_push import Descriptor, LayerPush, first_of
+from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.known_layers import KnownLayers
+from lumper.build.packing import Pool
+from lumper.build.port import Login
+from lumper.build.target import OpenTarget, Target
+from lumper.errors import EngineError, RemoteError
+from lumper.model.image import is_digest
+
+log = structlog.get_logger(__name__)
+
+_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_CONFIG = "application/vnd.docker.container.image.v1+json"
+
+
+class DirectPush:
+    """Pushes of one Engine's images. `known` and the threads are shared by all of them."""
+
+    def __init__(self, api: ImageApi, open_target: OpenTarget, known: KnownLayers) -> None:
+        self._api = api
+        self._open_target = open_target
+        self._known = known
+        self._pool = Pool()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._system: Mapping[str, Any] | None = None
+
+    async def push(self, image: str, login: Login | None, reader: PushReader) -> bool:
+        """Push; `reader` is told how it goes on, as by the Engine. False if the Engine has to do it.
+
+        Raises PushFailed, EngineUnavailable.
+        """
+        try:
+            return await self._push(image, login, reader)
+        except RemoteError as exc:
+            raise push_error(image, exc.message) from exc
+        except NotThere as exc:
+            log.debug("the engine pushes by itself", action="push.engine", image=image, reason=str(exc))
+            return False
+
+    async def _push(self, image: str, login: Login | None, reader: PushReader) -> bool:
+        folder, plain = await self._folder(image)
+        image_id, diff_ids = await self._inspected(image)
+        config = await self._pool.run(folder.config, image_id)
+        if _diff_ids(config) != diff_ids:
+            raise NotThere(f"the config of {image_id} names other layers")
+        repository, _, tag = image.partition("/")[2].rpartition(":")
+        target = self._open_target(f"{'http' if plain else 'https'}://{image.partition('/')[0]}", login)
+        try:
+            has_config = await _reached(target, repository, image_id)
+            layers = LayerPush(folder, target, image.rpartition(":")[0], self._known, self._pool, self._locks, reader)
+            descriptors = await _all(layers, diff_ids)
+            if not has_config:
+                await target.push_blob(repository, image_id, len(config), lambda: _once(config))
+            body = manifest(image_id, len(config), descriptors)
+            digest = await target.put_manifest(repository, tag, body, _MANIFEST)
+        finally:
+            await target.close()
+            await self._known.save()
+        reader.receive({"aux": {"Digest": digest, "Size": len(body)}})
+        return True
+
+    async def _folder(self, image: str) -> tuple[EngineFolder, bool]:
+        """The Engine's folder, and whether the Engine would speak to the registry without TLS. Raises NotThere."""
+        system = self._system = self._system or await self._api.system()
+        if system.get("Driver") != DRIVER or not system.get("DockerRootDir"):
+            raise NotThere(f"the engine keeps images by {system.get('Driver')}")
+        insecure = is_insecure(image.partition("/")[0], system.get("RegistryConfig") or {})
+        return EngineFolder(Path(str(system["DockerRootDir"]))), insecure
+
+    async def _inspected(self, image: str) -> tuple[str, list[str]]:
+        try:
+            found = await self._api.inspect(image)
+            image_id, diff_ids = str(found["Id"]), list(map(str, found["RootFS"]["Layers"]))
+        except EngineError as exc:
+            if exc.temporary:
+                raise
+            raise NotThere(exc.message) from exc
+        except (LookupError, TypeError) as exc:
+            raise NotThere(f"the engine tells nothing of {image}") from exc
+        if not diff_ids or not all(map(is_digest, (image_id, *diff_ids))):
+            raise NotThere(f"{image} has no layers")
+        return image_id, diff_ids
+
+    def close(self) -> None:
+        """End the threads. Idempotent."""
+        self._pool.close()
+
+
+async def _reached(target: Target, repository: str, image_id: str) -> bool:
+    """Whether the registry has the config. Raises NotThere if we do not get to it as the Engine perhaps does."""
+    try:
+        return await target.blob_size(repository, image_id, to_push=True) is not None
+    except RemoteError as exc:
+        raise NotThere(exc.message) from exc
+
+
+async def _all(layers: LayerPush, diff_ids: Sequence[str]) -> list[Descriptor]:
+    """The layers, now in the registry, in their order. A layer that an image has twice is sent once."""
+    chains = {diff_ids[number - 1]: diff_ids[:number] for number in range(len(diff_ids), 0, -1)}
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {diff_id: group.create_task(layers.push(chain)) for diff_id, chain in reversed(chains.items())}
+    except ExceptionGroup as several:
+        raise first_of(several) from several
+    return [tasks[diff_id].result() for diff_id in diff_ids]
+
+
+def manifest(image_id: str, size: int, layers: Sequence[Descriptor]) -> bytes:
+    """The manifest of an image, as an Engine would make it."""
+    config = {"mediaType": _CONFIG, "size": size, "digest": image_id}
+    document = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": list(layers)}
+    return json.dumps(document, indent=3).encode()
+
+
+def is_insecure(host: str, registries: Mapping[str, Any]) -> bool:
+    """Whether an Engine with this RegistryConfig speaks to a registry (HOST[:PORT]) without TLS, if need be."""
+    index = (registries.get("IndexConfigs") or {}).get(host)
+    if index is not None:
+        return not index.get("Secure", True)
+    name = host.rpartition(":")[0].strip("[]") if not host.endswith("]") and ":" in host else host.strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+        networks = [ipaddress.ip_network(one) for one in registries.get("InsecureRegistryCIDRs") or ()]
+    except ValueError:
+        return False
+    return address.is_loopback or any(address in network for network in networks)
+
+
+def _diff_ids(config: bytes) -> list[str]:
+    try:
+        return list(json.loads(config)["rootfs"]["diff_ids"])
+    except (ValueError, LookupError, TypeError) as exc:
+        raise NotThere("the image's config cannot be read") from exc
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
