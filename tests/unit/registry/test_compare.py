@@ -164,7 +164,12 @@ async def test_what_cannot_be_read_is_not_compared_and_says_why(pair: Pair, monk
     monkeypatch.setattr(trees, "MOST_FILES", 2)
     many = [tar(*((f"{number}", content) for number in range(3))) for content in (b"1", b"2")]
     [found] = await pair.compare(await pair.image(many[0]), await pair.image(many[1]))
-    assert found.what == ("not compared: more than 2 files",)
+    assert found.what == ("not compared: more than 2 files, or too long names",)
+    monkeypatch.undo()
+    monkeypatch.setattr(trees, "MOST_NAMES", 100_000)
+    long = [tar((f"{'x' * 60_000}1", content), (f"{'x' * 60_000}2", b"")) for content in (b"1", b"2")]
+    [found] = await pair.compare(await pair.image(long[0]), await pair.image(long[1]))
+    assert "too long names" in found.what[0]
 
 
 async def test_of_many_files_the_first_are_listed_and_the_others_counted(pair: Pair) -> None:

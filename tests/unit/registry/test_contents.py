@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import sqlite3
 import struct
 import tarfile
+import tracemalloc
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lumper.errors import ArchiveError
 from lumper.registry.contents import layers
@@ -20,6 +24,7 @@ from lumper.registry.contents.packages import Package
 from lumper.registry.contents.rpm import rpm_packages
 from lumper.registry.contents.spdx import spdx
 from lumper.registry.contents.tar import TarStream
+from lumper.registry.contents.trees import TreeComparison
 
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
@@ -197,8 +202,74 @@ def test_junk_is_no_layer(junk: bytes, kind: str) -> None:
 
 
 def test_another_packing_is_refused_in_words() -> None:
-    with pytest.raises(ArchiveError, match=r"tar\+zstd"):
-        Reader().add(io.BytesIO(b""), "application/vnd.oci.image.layer.v1.tar+zstd")
+    with pytest.raises(ArchiveError, match=r"tar\+lzma"):
+        Reader().add(io.BytesIO(b""), "application/vnd.oci.image.layer.v1.tar+lzma")
+
+
+def test_several_members_of_gzip_and_zeros_after_them_are_one_layer() -> None:
+    plain = gzip.decompress(layer({"lib/apk/db/installed": APK}).getvalue())
+    packed = b"".join(gzip.compress(plain[place : place + 700]) for place in range(0, len(plain), 700))
+    reader = Reader()
+    reader.add(io.BytesIO(packed + b"\0" * 200_000), GZIP)
+    assert names(reader.contents) == ["musl", "zlib"]
+
+
+def test_files_that_tell_of_nothing_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MOST_PACKAGES", 50)
+    with pytest.raises(ArchiveError, match="more than 50 packages"):
+        contents({f"{number}/node_modules/a/package.json": "" for number in range(51)})
+
+
+def test_paths_too_long_for_any_system_are_passed_over() -> None:
+    deep = "a/" * 100_000
+    found = contents(
+        {f"{deep}node_modules/a/package.json": '{"name": "a", "version": "1"}', "lib/apk/db/installed": APK}
+    )
+    assert names(found) == ["musl", "zlib"]
+
+
+def test_folders_without_end_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MOST_NAMES", 10_000)
+    reader = Reader()
+    reader.add(layer({f"{number}/{'d/' * 200}node_modules/a/package.json": NPM for number in range(9)}), GZIP)
+    with pytest.raises(ArchiveError, match="characters"):
+        reader.add(layer({"x": ""}), GZIP)
+
+
+def test_of_a_million_removals_only_those_are_kept_that_remove_something() -> None:
+    removals = io.BytesIO()
+    with tarfile.open(fileobj=removals, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(2000):
+            tar.addfile(tarfile.TarInfo(f"{number}{'x' * 20_000}/.wh.y"))
+        tar.addfile(tarfile.TarInfo("lib/apk/db/.wh.installed"))
+    reader = Reader()
+    reader.add(layer({"lib/apk/db/installed": APK, "node_modules/a/package.json": NPM}), GZIP)
+    tracemalloc.start()
+    reader.add(io.BytesIO(removals.getvalue()), PLAIN)
+    assert tracemalloc.get_traced_memory()[1] - len(removals.getvalue()) < 8 << 20
+    tracemalloc.stop()
+    assert names(reader.contents) == ["@scope/left-pad"]
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_layer_is_an_error_or_another_layer_but_nothing_else(data: st.DataObject) -> None:
+    files = {"lib/apk/db/installed": APK, "a/" * 80 + "node_modules/b/package.json": NPM}
+    plain = bytearray(gzip.decompress(layer(files).getvalue()))
+    for place in data.draw(st.lists(st.integers(0, len(plain) - 1), max_size=8)):
+        plain[place] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):  # with sums that fit
+        for start in range(0, len(plain), 512):
+            block = plain[start : start + 512]
+            if block[257:262] == b"ustar":
+                total = sum(block) - sum(block[148:156]) + 8 * 0x20
+                plain[start + 148 : start + 156] = b"%06o\0 " % total
+    with contextlib.suppress(ArchiveError):
+        Reader().add(io.BytesIO(bytes(plain)), PLAIN)
+    with contextlib.suppress(ArchiveError):
+        comparison = TreeComparison()
+        comparison.first(io.BytesIO(bytes(plain)), PLAIN)
+        comparison.second(io.BytesIO(bytes(plain)), PLAIN)
 
 
 @pytest.mark.parametrize(

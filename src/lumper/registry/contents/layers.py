@@ -6,23 +6,24 @@ Source: OCI image-spec 1.1, layer.md, "Whiteouts". For a thread: everything here
 from __future__ import annotations
 
 import posixpath
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lumper.errors import ArchiveError
 from lumper.registry.contents.packages import OS_RELEASE, Package, interesting, os_release, packages_in
 from lumper.registry.contents.rpm import RPM_DATABASES, RPM_UNREAD, rpm_packages
-from lumper.registry.contents.tar import Source, TarStream
+from lumper.registry.contents.tar import Member, Source, TarStream
+from lumper.registry.contents.unpacking import unpacked
 
 MOST_UNPACKED = 64 << 30  # bytes of one layer
 _MOST_FILE = 16 << 20  # bytes of a file that tells of packages
 _MOST_DATABASE = 256 << 20  # of rpm's
 _MOST_PACKAGES = 100_000
-_STEP = 64 << 10
-_MOST_READY = 512 << 10
+_MOST_PATH = 1024  # characters of a path that may tell of packages
+_MOST_NAMES = 64 << 20  # characters of all such paths, with the folders that they are in
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+_NOTHING = "\0"  # no path
 
 
 @dataclass
@@ -55,15 +56,13 @@ class Reader:
         """Lay the next layer over what was read. Raises ArchiveError."""
         tar = TarStream(unpacked(source, media_type), MOST_UNPACKED)
         fresh, below = Contents(), _ancestors([*self.contents.files, *self.contents.releases, *self.contents.unread])
-        gone: set[str] = set()
+        gone: set[str] = set()  # of what is below, and nothing else: a layer may remove millions of paths
         for member in tar.members():
-            folder, name = posixpath.split(member.path)
-            if name == _OPAQUE:
-                gone.add(folder)
-            elif name.startswith(_WHITEOUT):
-                gone.add(posixpath.join(folder, name.removeprefix(_WHITEOUT)))
-            elif not member.directory and member.path in below:
-                gone.add(member.path)
+            if len(member.path) > _MOST_PATH:
+                continue
+            removed = _removed(member)
+            if removed in below:
+                gone.add(removed)
             if member.file and (interesting(member.path) or member.path in RPM_DATABASES | RPM_UNREAD):
                 self._read(tar, member.path, fresh)
         self._lay(fresh, gone)
@@ -78,13 +77,13 @@ class Reader:
             found = rpm_packages(content, path)
         elif path not in RPM_UNREAD and content is not None:
             found = tuple(packages_in(path, content))
+        self._count += max(1, len(found or ()))
+        if self._count > _MOST_PACKAGES:
+            raise ArchiveError(f"The image has more than {_MOST_PACKAGES} packages, or files that should tell of some.")
         if found is None:
             fresh.unread.add(path)
-            return
-        self._count += len(found)
-        if self._count > _MOST_PACKAGES:
-            raise ArchiveError(f"The image has more than {_MOST_PACKAGES} packages.")
-        fresh.files[path] = found
+        else:
+            fresh.files[path] = found
 
     def _lay(self, fresh: Contents, gone: set[str]) -> None:
         under = self.contents
@@ -95,12 +94,25 @@ class Reader:
         )
 
 
+def _removed(member: Member) -> str:
+    """The path of what this member hides or replaces in the layers below; a folder replaces nothing."""
+    folder, name = posixpath.split(member.path)
+    if name == _OPAQUE:
+        return folder
+    if name.startswith(_WHITEOUT):
+        return posixpath.join(folder, name.removeprefix(_WHITEOUT))
+    return _NOTHING if member.directory else member.path
+
+
 def _ancestors(paths: Iterable[str]) -> set[str]:
-    """The paths and all folders that they are in."""
-    found: set[str] = set()
+    """The paths and all folders that they are in, also the root, "". Raises ArchiveError."""
+    found, size = {""}, 0
     for path in paths:
-        while path and path not in found:
+        while path not in found:
             found.add(path)
+            size += len(path)
+            if size > _MOST_NAMES:
+                raise ArchiveError(f"The paths that tell of packages have more than {_MOST_NAMES} characters.")
             path = posixpath.dirname(path)
     return found
 
@@ -113,44 +125,3 @@ def _within(path: str, gone: set[str]) -> bool:
             return True
         path = posixpath.dirname(path)
     return False
-
-
-def unpacked(source: Source, media_type: str) -> Source:
-    """The tar stream of a layer. Raises ArchiveError, also while it is read."""
-    if media_type.endswith(("gzip", "docker.image.rootfs.diff.tar.gzip")):
-        return _Gunzip(source)
-    if media_type.endswith(".tar"):
-        return source
-    raise ArchiveError(f"Layers of the type {media_type[:80]!a} are not read.")
-
-
-class _Gunzip:
-    """The bytes of a gzip stream, of several members too (RFC 1952), little of it in memory at a time."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._inflate = zlib.decompressobj(wbits=31)
-        self._packed = b""
-        self._ready = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end. Raises ArchiveError."""
-        while not self._ready:
-            if self._inflate.eof:
-                self._packed = self._inflate.unused_data or self._source.read(_STEP)
-                if not self._packed.strip(b"\0"):
-                    return b""
-                self._inflate = zlib.decompressobj(wbits=31)
-            self._packed = self._packed or self._source.read(_STEP)
-            if not self._packed:
-                return b""
-            self._more()
-        found, self._ready = bytes(self._ready[:size]), self._ready[size:]
-        return found
-
-    def _more(self) -> None:
-        try:
-            self._ready = memoryview(self._inflate.decompress(self._packed, _MOST_READY))
-        except zlib.error as exc:
-            raise ArchiveError(f"The layer cannot be unpacked: {exc}.") from exc
-        self._packed = self._inflate.unconsumed_tail

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 
 from lumper.errors import ArchiveError
 from lumper.model.verification import TIME, FileDifference
-from lumper.registry.contents.layers import MOST_UNPACKED, unpacked
+from lumper.registry.contents.layers import MOST_UNPACKED
 from lumper.registry.contents.tar import Member, Source, TarStream
+from lumper.registry.contents.unpacking import unpacked
 
 MOST_FILES = 250_000  # of a layer, to be compared
 MOST_LISTED = 20  # differences of a layer
+MOST_NAMES = 64 << 20  # characters of all paths of a layer
 _MOST_PATH = 400  # characters that are shown of a path
+_MOST_TEXT = 64  # characters of other texts that are kept as they are
 _ASPECTS = ("kind", "content", "mode", "owner", TIME, "link", "attributes")
 
 _Facts = tuple[object, ...]  # in the order of _ASPECTS
@@ -47,10 +50,12 @@ class TreeComparison:
 
     def first(self, source: Source, media_type: str) -> None:
         """Take in the first layer."""
+        names = 0
         for path, facts in _files(source, media_type):
             self._first[path] = facts
-            if len(self._first) > MOST_FILES:
-                raise ArchiveError(f"more than {MOST_FILES} files")
+            names += len(path)
+            if len(self._first) > MOST_FILES or names > MOST_NAMES:
+                raise ArchiveError(f"more than {MOST_FILES} files, or too long names")
 
     def second(self, source: Source, media_type: str) -> TreeDifference:
         """What differs in the second layer."""
@@ -79,4 +84,10 @@ def _facts(member: Member, tar: TarStream) -> _Facts:
         for piece in tar.pieces():
             content.update(piece)
     digest = content.digest() if member.file else b""
-    return (member.kind, digest, member.mode, member.owner, member.mtime, member.link, member.attributes)
+    return (
+        member.kind, digest, member.mode, member.owner, _short(member.mtime), _short(member.link), member.attributes,
+    )  # fmt: skip
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
