@@ -1,4 +1,4 @@
-"""Adapters and configuration to the application and to each role."""
+"""Adapters and configuration to the application and what the server does beside it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from lumper.build.checkout import Limits, Mirrors
-from lumper.build.grants import Grants
-from lumper.build.mirror_keeping import MirrorLimits
-from lumper.build.port import Limits as BuildLimits
-from lumper.build.port import Login as EngineLogin
 from lumper.build.reach import Reach
 from lumper.build.remotes import Remotes
-from lumper.build.run import Builder, GitCredentials, RegistryLogin
-from lumper.build.upkeep import UpkeepLimits
 from lumper.config import Config
-from lumper.deploy.port import Login as HostLogin
 from lumper.errors import StorageError
 from lumper.history.shared_files import share
 from lumper.history.store import History, open_history
@@ -28,7 +20,6 @@ from lumper.hooks.api.client import ForgeClient
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
 from lumper.model.addresses import Network
-from lumper.model.image import private_tag
 from lumper.model.links import Links
 from lumper.model.log_keeping import LogLimits
 from lumper.model.people import Role
@@ -42,22 +33,16 @@ from lumper.registry.registry import Registry
 from lumper.registry.remote.lookup import Lookup
 from lumper.roles.attester import Attester
 from lumper.roles.bases import Bases
-from lumper.roles.deployer import Deployer
 from lumper.roles.duties import Duties
 from lumper.roles.forge import ForgeDesk
 from lumper.roles.log_keeper import LogKeeper
-from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.verifier import Verifier
-from lumper.roles.worker import Worker
 from lumper.wiring.adapters import (
     open_broker,
-    open_channels,
-    open_engine,
     open_forge_api,
     open_forges,
-    open_host,
     open_remote,
     open_storage,
     open_upstreams,
@@ -161,7 +146,7 @@ def assemble_app(instance: Instance) -> web.Application:
         history,
         instance.broker,
         instance.registry,
-        Keys(_key_file(folder)),
+        Keys(key_file(folder)),
         receiver,
         forges,
         Replayer(history, receiver, forges),
@@ -209,19 +194,8 @@ def assemble_duties(instance: Instance) -> Duties:
     )
 
 
-def sign_in_builds(folder: DataFolder) -> RegistryLogin:
-    """How builds sign in to the registry that is served by this process."""
-    from lumper.web.tokens import Keys, build_token
-
-    keys = Keys(_key_file(folder))
-
-    async def login(build_id: int, attempt: int) -> EngineLogin:
-        return EngineLogin(private_tag(build_id, attempt), build_token(keys, build_id, attempt))
-
-    return login
-
-
-def _key_file(folder: DataFolder) -> Path:
+def key_file(folder: DataFolder) -> Path:
+    """Where the key lies that tokens are signed with."""
     return folder.folder("keys") / "registry.pem"
 
 
@@ -238,57 +212,6 @@ def assemble_triggers(config: Config, folder: DataFolder, history: History) -> T
     return Triggers(history, remotes)
 
 
-def assemble_worker(
-    config: Config, folder: DataFolder, broker: Broker, registry: str, login: RegistryLogin, git: GitCredentials
-) -> Worker:
-    """A worker; `registry` is HOST:PORT as its engine reaches it, unless the configuration says another."""
-    ssh = folder.folder("ssh")
-    mirrors = Mirrors(
-        folder.folder("mirrors"),
-        limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
-        ssh_key=config.git.ssh_key or ssh / "id_ed25519",
-        known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
-        strict_host_keys=config.git.ssh_known_hosts is not None,
-        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
-    )
-    builder = Builder(
-        open_engine(config, folder.layers),
-        mirrors,
-        config.worker.registry or registry,
-        login,
-        git,
-        config.worker.build_timeout,
-        config.worker.push_timeout,
-        config.worker.silence_timeout,
-        Grants(
-            config.worker.frontends,
-            config.worker.entitlements,
-            BuildLimits(config.worker.memory, config.worker.cpus),
-        ),
-    )
-    return Worker(
-        broker,
-        builder,
-        name=config.worker.name,
-        concurrency=config.worker.concurrency,
-        labels=config.worker.labels,
-        spool=folder.folder("spool"),
-        log_limit=config.worker.log_size,
-        upkeep=UpkeepLimits(mirror_limits(config), config.worker.engine_disk),
-    )
-
-
-def mirror_limits(config: Config) -> MirrorLimits:
-    """What mirrors may take."""
-    return MirrorLimits(config.git.mirror_days, config.git.mirror_total)
-
-
-def assemble_mailer(config: Config, folder: DataFolder, broker: Broker, read_log: ReadLog) -> Mailer:
-    """A mailer."""
-    channel, fallback = open_channels(config, folder)
-    return Mailer(broker, channel, fallback, read_log, people=config.mail.people, admin=config.mail.admin)
-
-
 def assemble_attestations(folder: DataFolder, registry: Registry, links: Links) -> Attestations:
     """What signs images, and tells of them; the key is made if there is none."""
     from lumper.registry.attest.signer import read_signer
@@ -297,15 +220,6 @@ def assemble_attestations(folder: DataFolder, registry: Registry, links: Links) 
     file = folder.folder("keys") / SIGNING_KEY
     make_key(file)
     return Attestations(registry, read_signer(file), links.registry)
-
-
-def assemble_deployer(config: Config, broker: Broker, token: str) -> Deployer:
-    """A deployer."""
-
-    async def credentials(_image: str) -> HostLogin:
-        return HostLogin("deployer", token)
-
-    return Deployer(broker, open_host(config), credentials)
 
 
 def token_of(folder: DataFolder, role: Role, file: Path | None = None) -> str:

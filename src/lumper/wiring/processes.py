@@ -24,12 +24,8 @@ from lumper.wiring.adapters import open_broker, open_certificate
 from lumper.wiring.addresses import Addresses, addresses, bind
 from lumper.wiring.assembly import (
     assemble_app,
-    assemble_deployer,
     assemble_duties,
-    assemble_mailer,
-    assemble_worker,
     open_instance,
-    sign_in_builds,
     token_of,
 )
 
@@ -54,6 +50,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         server = Server(assemble_app(instance), Listeners(listener, tls, local), assemble_duties(instance).parts())
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
+            from lumper.wiring.roles import assemble_worker, sign_in_builds
 
             async def git(project_id: str) -> tuple[str, str] | None:
                 project = await history.projects.get(project_id)
@@ -62,12 +59,15 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
             worker = assemble_worker(config, folder, broker, where.local, sign_in_builds(folder), git)
             parts.append(supervise("worker", worker.run))
         if Role.MAILER in roles:
+            from lumper.wiring.roles import assemble_mailer
 
             async def read_log(build_id: int, attempt: int) -> bytes:
                 return b"".join([chunk async for chunk in history.logs.read(build_id, attempt)])
 
             parts.append(supervise("mailer", assemble_mailer(config, folder, broker, read_log).run))
         if Role.DEPLOYER in roles:
+            from lumper.wiring.roles import assemble_deployer
+
             deployer = assemble_deployer(config, broker, token_of(folder, Role.DEPLOYER))
             parts.append(supervise("deployer", deployer.run))
         await run_until_signal(*parts)
@@ -111,6 +111,8 @@ def _server_url(config: Config, folder: DataFolder) -> str:
 
 async def run_worker(config: Config) -> None:
     """`lumper worker`, until a signal comes."""
+    from lumper.wiring.roles import assemble_worker
+
     async with _remote_role(config, Role.WORKER) as (folder, broker, server, _):
         registry = _server_url(config, folder).partition("://")[2]
         worker = assemble_worker(config, folder, broker, registry, server.registry_login, server.git_credentials)
@@ -119,12 +121,16 @@ async def run_worker(config: Config) -> None:
 
 async def run_mailer(config: Config) -> None:
     """`lumper mailer`, until a signal comes."""
+    from lumper.wiring.roles import assemble_mailer
+
     async with _remote_role(config, Role.MAILER) as (folder, broker, server, _):
         await run_until_signal(assemble_mailer(config, folder, broker, server.read_log).run())
 
 
 async def run_deployer(config: Config) -> None:
     """`lumper deployer`, until a signal comes."""
+    from lumper.wiring.roles import assemble_deployer
+
     async with _remote_role(config, Role.DEPLOYER) as (_, broker, _server, token):
         await run_until_signal(assemble_deployer(config, broker, token).run())
 

@@ -1,0 +1,95 @@
+"""Adapters and configuration to the roles beside the server: loaded only where one of them runs."""
+
+from __future__ import annotations
+
+from lumper.build.checkout import Limits, Mirrors
+from lumper.build.grants import Grants
+from lumper.build.mirror_keeping import MirrorLimits
+from lumper.build.port import Limits as BuildLimits
+from lumper.build.port import Login as EngineLogin
+from lumper.build.reach import Reach
+from lumper.build.run import Builder, GitCredentials, RegistryLogin
+from lumper.build.upkeep import UpkeepLimits
+from lumper.config import Config
+from lumper.deploy.port import Login as HostLogin
+from lumper.layout import DataFolder
+from lumper.model.addresses import Network
+from lumper.model.image import private_tag
+from lumper.queue.port import Broker
+from lumper.roles.deployer import Deployer
+from lumper.roles.mailer import Mailer, ReadLog
+from lumper.roles.worker import Worker
+from lumper.wiring.adapters import open_channels, open_engine, open_host
+from lumper.wiring.assembly import key_file
+
+
+def sign_in_builds(folder: DataFolder) -> RegistryLogin:
+    """How builds sign in to the registry that is served by this process."""
+    from lumper.web.tokens import Keys, build_token
+
+    keys = Keys(key_file(folder))
+
+    async def login(build_id: int, attempt: int) -> EngineLogin:
+        return EngineLogin(private_tag(build_id, attempt), build_token(keys, build_id, attempt))
+
+    return login
+
+
+def assemble_worker(
+    config: Config, folder: DataFolder, broker: Broker, registry: str, login: RegistryLogin, git: GitCredentials
+) -> Worker:
+    """A worker; `registry` is HOST:PORT as its engine reaches it, unless the configuration says another."""
+    ssh = folder.folder("ssh")
+    mirrors = Mirrors(
+        folder.folder("mirrors"),
+        limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
+        ssh_key=config.git.ssh_key or ssh / "id_ed25519",
+        known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
+        strict_host_keys=config.git.ssh_known_hosts is not None,
+        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
+    )
+    builder = Builder(
+        open_engine(config, folder.layers),
+        mirrors,
+        config.worker.registry or registry,
+        login,
+        git,
+        config.worker.build_timeout,
+        config.worker.push_timeout,
+        config.worker.silence_timeout,
+        Grants(
+            config.worker.frontends,
+            config.worker.entitlements,
+            BuildLimits(config.worker.memory, config.worker.cpus),
+        ),
+    )
+    return Worker(
+        broker,
+        builder,
+        name=config.worker.name,
+        concurrency=config.worker.concurrency,
+        labels=config.worker.labels,
+        spool=folder.folder("spool"),
+        log_limit=config.worker.log_size,
+        upkeep=UpkeepLimits(mirror_limits(config), config.worker.engine_disk),
+    )
+
+
+def mirror_limits(config: Config) -> MirrorLimits:
+    """What mirrors may take."""
+    return MirrorLimits(config.git.mirror_days, config.git.mirror_total)
+
+
+def assemble_mailer(config: Config, folder: DataFolder, broker: Broker, read_log: ReadLog) -> Mailer:
+    """A mailer."""
+    channel, fallback = open_channels(config, folder)
+    return Mailer(broker, channel, fallback, read_log, people=config.mail.people, admin=config.mail.admin)
+
+
+def assemble_deployer(config: Config, broker: Broker, token: str) -> Deployer:
+    """A deployer."""
+
+    async def credentials(_image: str) -> HostLogin:
+        return HostLogin("deployer", token)
+
+    return Deployer(broker, open_host(config), credentials)
