@@ -181,7 +181,7 @@ class WorkerConfig(Section):
     name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$")
     concurrency: int = Field(default=2, ge=1, le=64)
     labels: Labels = ()
-    engine: str = Field(default="unix:///var/run/docker.sock", pattern=r"^(unix:///|tcp://).+$")
+    engine: str = Field(default="unix:///var/run/docker.sock", pattern=r"^((unix:///|tcp://|buildah:/).+|buildah)$")
     registry: str = ""
     build_timeout: Seconds = 3600.0
     push_timeout: Seconds = 3600.0

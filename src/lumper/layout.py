@@ -6,6 +6,7 @@
   registry/                  blobs of images (drawn in registry/paths.py)
   logs/<build>/<n>.jsonl     logs of builds, one file an attempt
   mirrors/<project>.git      bare mirrors of git repositories
+  buildah/                   images and caches, where buildah builds (drawn in build/engines/buildah/place.py)
   arrivals/                  blobs on their way from an upstream registry; a file here has no name
   spool/                     logs on their way from a worker to the server
   layers.json                how a worker's layers came out compressed, and which repositories have them

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import shutil
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from lumper.build.capabilities import CAPABILITIES
+from lumper.build.engines.buildah import BuildahEngine
+from lumper.build.engines.buildah.place import Place
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.dummy import DummyEngine
-from lumper.build.port import BuildRequest, Capability, Engine
+from lumper.build.port import BuildRequest, Capability, Engine, Login
 from lumper.build.target import OpenTarget
 from lumper.model.build import Progress, Step, StepState
 from lumper.wiring.adapters import open_target
@@ -22,6 +28,9 @@ from parts import docker_engine
 from parts.context import context_tar, stream
 from parts.push_sink import push_sink
 from parts.records import printed
+
+PLACE = re.compile(r"\[(?:[^\]]+ )?\d+/\d+\] ")
+"""What stands before an instruction in the name of its step: the stage, if there are several, and the place in it."""
 
 
 @dataclass
@@ -63,8 +72,9 @@ class Bench:
         return self.told
 
     def last_states(self) -> dict[str, StepState]:
-        """The instructions by their name, such as `[1/2] RUN make`, each with its last state."""
-        return {s.name: s.state for s in self.told if isinstance(s, Step) and s.name.startswith("[") and "/" in s.name}
+        """The instructions, such as `RUN make`, each with its last state. How they are counted is the engine's own."""
+        steps = [each for each in self.told if isinstance(each, Step) and PLACE.match(each.name)]
+        return {PLACE.sub("", step.name): step.state for step in steps}
 
     def output(self) -> list[str]:
         return printed(self.told)
@@ -114,6 +124,53 @@ async def _buildkit(folder: Path, open_target: OpenTarget | None = None) -> Asyn
             await down.close()
 
 
+@asynccontextmanager
+async def _buildah(folder: Path) -> AsyncIterator[Bench]:
+    async with push_sink() as registry, push_sink(refusal="no space left on device") as full:
+
+        async def size(image: str, digest: str, login: Login | None) -> int:
+            return len(registry.manifests.get(digest, b""))
+
+        async def labels(image: str) -> Mapping[str, str]:
+            told = json.loads(await _output("buildah", *place.arguments, "inspect", "--type=image", image))
+            return dict(told["Docker"]["config"]["Labels"] or {})
+
+        place = Place(folder / "buildah")
+        engine = BuildahEngine(folder / "buildah", size)
+        try:
+            yield Bench(
+                engine=engine,
+                down=BuildahEngine(folder / "down", size, program=f"{folder}/buildah"),
+                prefix=f"{registry.address}/lumper/",
+                refusing=f"{full.address}/lumper/",
+                manifests=registry.manifests,
+                labels=lambda image: asyncio.ensure_future(labels(image)),
+                runs=_is_running,
+                blobs=registry.blobs,
+            )
+            assert await _output("buildah", *place.arguments, "containers", "--quiet") == b""
+            left = [*place.volatile.glob("*"), *place.base.glob("work/*")]
+            assert {path.name for path in left} <= {"run", "tmp"}
+        finally:
+            await engine.close()
+            for each in (place, Place(folder / "down")):
+                remove_storage(each)
+
+
+def remove_storage(place: Place) -> None:
+    """Remove all that buildah keeps there: its storage is a mount, and nothing may be built any more."""
+    subprocess.run(["umount", "--recursive", "--quiet", place.base / "storage/overlay"], check=False)
+    for folder in (place.base, place.volatile):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _output(*command: str) -> bytes:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, command
+    return output
+
+
 async def _labels(image: str) -> Mapping[str, str]:
     async with docker_engine.engine() as docker:
         config = (await docker.images.inspect(image))["Config"]
@@ -134,6 +191,7 @@ def _is_running(text: str) -> bool:
 BENCHES: dict[str, tuple[Callable[[Path], AbstractAsyncContextManager[Bench]], frozenset[Capability]]] = {
     "buildkit": (_buildkit, CAPABILITIES["a Docker Engine"]),
     "direct": (partial(_buildkit, open_target=open_target), CAPABILITIES["a Docker Engine"]),
+    "buildah": (_buildah, CAPABILITIES["buildah"]),
     "dummy": (_dummy, frozenset[Capability]()),
 }
 """Each engine, and what it can according to the table; the dummy can nothing beyond what it shows. `direct` is left out

@@ -102,6 +102,12 @@ def open_certificate(config: Config) -> Certificate | None:
 
 def open_engine(config: Config, layers: Path | None = None) -> Engine:
     """The engine that builds. `layers` is the file in which what is known of pushed layers is kept."""
+    kind, _, place = config.worker.engine.partition(":")
+    if kind == "buildah":
+        from lumper.build.engines.buildah.engine import BuildahEngine
+        from lumper.wiring.pushed import manifest_size
+
+        return BuildahEngine(Path(place) if place else config.data / "buildah", manifest_size)
     from lumper.build.engines.buildkit.engine import BuildKitEngine
 
     direct = config.worker.direct_push and layers is not None

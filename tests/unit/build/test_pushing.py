@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from lumper.build.engines.buildkit.errors import push_error
 from lumper.build.engines.dummy import DummyEngine
+from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Login, Pushed, Report
 from lumper.build.pushing import push_image
 from lumper.build.silence import Listener

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.engines.buildkit.errors import build_error, is_lost, push_error, reason
+from lumper.build.engines.buildkit.errors import build_error, is_lost, reason
+from lumper.build.engines.registry_words import push_error
 from lumper.errors import BuildFailed, BuildRefused, DockerfileMissing, EngineError, PushFailed
 from lumper.model.build import Step, StepState
 

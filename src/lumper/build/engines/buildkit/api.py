@@ -16,8 +16,8 @@ import aiohttp
 
 from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit.address import CONNECT_TIMEOUT, Address
-from lumper.build.engines.buildkit.errors import push_error
 from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.registry_words import push_error
 from lumper.build.port import EngineInfo, Login, Pushed
 from lumper.errors import EngineError
 

@@ -20,10 +20,10 @@ from weakref import WeakValueDictionary
 import structlog
 
 from lumper.build.engines.buildkit.api import ImageApi
-from lumper.build.engines.buildkit.errors import push_error
 from lumper.build.engines.buildkit.folder import DRIVER, EngineFolder, NotThere
 from lumper.build.engines.buildkit.layer_push import Descriptor, LayerPush, first_of
 from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.registry_words import push_error
 from lumper.build.known_layers import KnownLayers
 from lumper.build.packing import Pool
 from lumper.build.port import Login

@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from lumper.build.engines.registry_words import FULL, image_hint, sentence
 from lumper.errors import (
     BuildFailed,
     BuildRefused,
     DockerfileMissing,
     EngineError,
     FrontendUnavailable,
-    PushFailed,
-    PushRefused,
-    RegistryFull,
 )
 from lumper.model.build import Step
 
@@ -35,18 +33,6 @@ _SYNTAX_STEP = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 _IMAGE_STEP = re.compile(r"(?:\[internal\] load metadata for|(?:\[[^\]]*\] )?FROM) (?:docker-image://)?(\S+)")
 _NOT_GRANTED = re.compile(r"\b(?P<right>network\.host|security\.insecure|device)\b[^\n]{0,300}? is not allowed")
 _LOST = re.compile(r"context cancell?ed$|no active sessions?\b|transport is closing|error reading from server: EOF")
-_FULL = re.compile(r"no space|insufficient storage|\b507\b", re.IGNORECASE)
-_UNREACHABLE = re.compile(
-    r"no such host|server misbehaving|connection refused|i/o timeout|unreachable|deadline exceeded|"
-    r"Client\.Timeout|certificate|server gave HTTP response"
-)
-_DENIED = re.compile(r"denied|unauthorized|authorization|authentication|\b401\b|\b403\b", re.IGNORECASE)
-
-_UNAUTHORIZED = re.compile(r"unauthorized|authentication required|\b401\b", re.IGNORECASE)
-_REFUSED = re.compile(
-    r"\bdenied\b|\b403\b|forbidden|quota|immutable|does not exist locally|no such image", re.IGNORECASE
-)
-
 _EXIT_HINTS = {
     126: "A program that it calls cannot be executed: look at its mode and its platform.",
     127: "A program that it calls is not in the image at this point.",
@@ -78,7 +64,7 @@ def build_error(text: str, failures: Sequence[Step], dockerfile: str) -> EngineE
         return BuildFailed(
             f"{dockerfile}, line {match[1]}: {sentence(match[2])}", hint="Mend the Dockerfile and push a new tag."
         )
-    return BuildFailed(f"The build failed: {sentence(reason(text))}", hint=_FULL_HINT if _FULL.search(text) else "")
+    return BuildFailed(f"The build failed: {sentence(reason(text))}", hint=_FULL_HINT if FULL.search(text) else "")
 
 
 def _step_error(step: Step) -> BuildFailed:
@@ -87,42 +73,14 @@ def _step_error(step: Step) -> BuildFailed:
         return FrontendUnavailable(text, step=step.name)
     if match := _IMAGE_STEP.match(step.name):
         text = f"The base image {match[1]} cannot be fetched: {sentence(reason(step.error))}"
-        return BuildFailed(text, hint=_image_hint(step.error), step=step.name)
+        hint = _FULL_HINT if FULL.search(step.error) else image_hint(step.error, "daemon.json")
+        return BuildFailed(text, hint=hint, step=step.name)
     if match := _EXIT.search(step.error):
         code = int(match[1])
         text = f"Step `{step.name}` ended with exit code {code}."
         return BuildFailed(text, hint=_EXIT_HINTS.get(code, ""), step=step.name, exit_code=code)
     text = f"Step `{step.name}` failed: {sentence(reason(step.error))}"
-    return BuildFailed(text, hint=_FULL_HINT if _FULL.search(step.error) else "", step=step.name)
-
-
-def _image_hint(text: str) -> str:
-    if _UNREACHABLE.search(text):
-        return (
-            "The build engine cannot reach that image's registry: check its network, or name a mirror in daemon.json."
-        )
-    if _FULL.search(text):
-        return _FULL_HINT
-    return "Check its name and tag; if it is private, log the build engine in, or copy it to a registry it can read."
-
-
-def push_error(image: str, text: str) -> PushFailed:
-    """The error for a push that the engine gave up with `text`."""
-    if _FULL.search(text):
-        return RegistryFull(f"{image} was not pushed: {sentence(text)}")
-    if _UNREACHABLE.search(text):
-        hint = "The build engine's machine must reach the registry, by HTTPS or as one of its insecure registries."
-    elif _DENIED.search(text):
-        hint = "The registry does not let this worker push: check its token."
-    else:
-        hint = ""
-    kind = PushFailed if _may_pass(text) else PushRefused
-    return kind(f"{image} was not pushed: {sentence(text)}", hint=hint)
-
-
-def _may_pass(text: str) -> bool:
-    """Whether another try may help: not against a refusal, but with a new token against one that has expired."""
-    return bool(_UNAUTHORIZED.search(text)) or not _REFUSED.search(text)
+    return BuildFailed(text, hint=_FULL_HINT if FULL.search(step.error) else "", step=step.name)
 
 
 def reason(text: str) -> str:
@@ -130,9 +88,3 @@ def reason(text: str) -> str:
     while (shorter := _ROOMS.sub("", text, count=1)) != text and shorter:
         text = shorter
     return text.removesuffix(": not found") if text.endswith("not found: not found") else text
-
-
-def sentence(text: str) -> str:
-    """The text with a full stop at its end."""
-    text = text.strip()
-    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lumper.build.engines.buildkit.errors import push_error
+from lumper.build.engines.registry_words import push_error
 from lumper.build.port import Pushed
 from lumper.model.build import Output, Progress, Step, StepState
 

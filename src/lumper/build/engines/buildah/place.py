@@ -1,0 +1,193 @@
+"""Where a buildah of ours keeps its things, and who tidies up there.
+
+<base>/                        mode 0700
+  storage/                     images and layers, also those that are the cache
+  tmp/                         buildah's temporary files, and buildah-cache-<uid>/ of `RUN --mount=type=cache`
+  work/<build>/context/        the unpacked context of a build under way
+  .config/containers/          settings, beside the machine's: buildah's HOME is <base>
+  lock                         shared by the builds under way; held alone to tidy up
+<volatile>/                    in memory, mode 0700
+  run/                         buildah's state, which must not outlive the machine's
+  tmp                          a link to <base>/tmp: paths of sockets must be short
+  <build>/                     credentials and secrets of a build under way
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lumper.build.engines.buildah.storage import Stored, read_storage
+from lumper.errors import EngineUnavailable
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there is checked to be ours)
+_REGISTRIES = """\
+# Written by Lumper at every start: changes are lost. The machine's own registries.conf counts too.
+# What Docker does: names without a host are of Docker Hub, and registries on this machine need no TLS.
+unqualified-search-registries = ["docker.io"]
+short-name-mode = "disabled"
+"""
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_POLICY = Path("/etc/containers/policy.json")
+_ELSEWHERE = ("dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "ostree", "sif", "tarball")
+"""What else than a registry a FROM could name: files of this machine, and images of its other engines."""
+
+_REFUSED, _TAKEN = [{"type": "reject"}], [{"type": "insecureAcceptAnything"}]
+
+_FROM_OPERATOR = (
+    *("PATH", "XDG_RUNTIME_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("STORAGE_DRIVER", "STORAGE_OPTS", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"),
+    *("BUILDAH_ISOLATION", "BUILDAH_RUNTIME"),
+)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of one build: on disk, and in memory."""
+
+    work: Path
+    secret: Path
+
+    def keep(self, name: str, content: bytes) -> Path:
+        """Write a file that nobody else may read, and that never comes to a disk."""
+        path = self.secret / name
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_bytes(content)
+        return path
+
+
+class Place:
+    """The folders of one engine below `base`."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base.absolute()
+        mark = hashlib.sha256(str(self.base).encode()).hexdigest()[:16]
+        memory = _MEMORY if os.access(_MEMORY, os.W_OK) else self.base
+        self.volatile = memory / f"lumper-buildah-{os.getuid()}-{mark}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """What tells buildah where its images are."""
+        return [f"--root={self.base / 'storage'}", f"--runroot={self.volatile / 'run'}"]
+
+    def environment(self, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """Everything that buildah may know."""
+        return {
+            "PATH": os.defpath,
+            **{name: outer[name] for name in _FROM_OPERATOR if name in outer},
+            "HOME": str(self.base),
+            "TMPDIR": str(self.volatile / "tmp"),
+            "LC_ALL": "C",
+        }
+
+    def prepare(self) -> None:
+        """Make the folders and write the settings. Blocking. Raises EngineUnavailable."""
+        settings = self.base / ".config" / "containers"
+        try:
+            for folder in (self.base, self.base / "tmp", self.base / "work", settings / "registries.conf.d"):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.volatile.mkdir(exist_ok=True, mode=0o700)
+            _check_owner(self.volatile)
+            if not (link := self.volatile / "tmp").is_symlink():
+                link.symlink_to(self.base / "tmp")
+            _write(settings / "registries.conf.d" / "zz-lumper.conf", _REGISTRIES + "".join(map(_plain, _LOOPBACK)))
+            _write(settings / "policy.json", json.dumps(_policy(self.base / "storage"), indent=2))
+        except (OSError, ValueError) as exc:
+            raise EngineUnavailable(
+                f"The build engine at buildah cannot be reached: {self.base}: {exc}.",
+                hint="The user that runs the worker must be able to write there.",
+            ) from exc
+
+    @asynccontextmanager
+    async def folders(self) -> AsyncIterator[Folders]:
+        """Folders for one build, which are gone afterwards."""
+        name = uuid.uuid4().hex
+        folders = Folders(self.base / "work" / name, self.volatile / name)
+        try:
+            for folder in (folders.work, folders.secret):
+                folder.mkdir(mode=0o700)
+            yield folders
+        finally:
+            await asyncio.to_thread(_remove, folders.secret)
+            await asyncio.to_thread(_remove, folders.work)
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """Nobody tidies up meanwhile."""
+        fd = os.open(self.base / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            await asyncio.to_thread(fcntl.flock, fd, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody is building, of this process or another; then nobody begins to, either."""
+        fd = os.open(self.base / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+        finally:
+            os.close(fd)
+
+    def stored(self) -> Stored:
+        """What the storage holds. Blocking."""
+        return read_storage(self.base / "storage")
+
+    def sweep(self) -> None:
+        """Remove what builds that were killed have left. Blocking; nobody may be building."""
+        for folder in (self.base / "work", self.base / "tmp", self.volatile):
+            for path in folder.iterdir():
+                if path.name not in ("run", "tmp") and not path.name.startswith("buildah-cache-"):
+                    _remove(path)
+
+
+def _check_owner(folder: Path) -> None:
+    """Anybody may make folders in memory. Raises EngineUnavailable unless this one is ours alone."""
+    told = folder.lstat()
+    if told.st_uid != os.getuid() or not stat.S_ISDIR(told.st_mode) or told.st_mode & 0o077:
+        raise EngineUnavailable(
+            f"The build engine at buildah cannot be reached: {folder} belongs to somebody else.",
+            hint=f"Find out who made it, and remove it: rm -r {folder}",
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _plain(host: str) -> str:
+    return f'[[registry]]\nprefix = "{host}"\nlocation = "{host}"\ninsecure = true\n'
+
+
+def _policy(storage: Path) -> dict[str, Any]:
+    """What the machine asks of images, and none but from registries and this storage: containers-policy.json(5)."""
+    policy: dict[str, Any] = json.loads(_POLICY.read_text()) if _POLICY.exists() else {"default": _TAKEN}
+    local: dict[str, Any] = {name: {"": _REFUSED} for name in _ELSEWHERE}
+    local["containers-storage"] = {"": _REFUSED, f"[{storage}]": _TAKEN}
+    return {**policy, "transports": {**policy.get("transports", {}), **local}}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

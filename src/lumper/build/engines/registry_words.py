@@ -1,0 +1,54 @@
+"""What registries, and the programs that push to them, say of a failure: whatever engine passes it on. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from lumper.errors import PushFailed, PushRefused, RegistryFull
+
+FULL = re.compile(r"no space|insufficient storage|\b507\b", re.IGNORECASE)
+"""Somewhere there is no space left."""
+
+_UNREACHABLE = re.compile(
+    r"no such host|server misbehaving|connection refused|i/o timeout|unreachable|deadline exceeded|"
+    r"Client\.Timeout|certificate|server gave HTTP response"
+)
+_DENIED = re.compile(r"denied|unauthorized|authorization|authentication|\b401\b|\b403\b", re.IGNORECASE)
+_UNAUTHORIZED = re.compile(r"unauthorized|authentication required|\b401\b", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"\bdenied\b|\b403\b|forbidden|quota|immutable|does not exist locally|no such image|image not known", re.IGNORECASE
+)
+
+
+def image_hint(text: str, settings: str) -> str:
+    """What to do about a base image that cannot be fetched; `settings` is where the engine's mirrors are named."""
+    if _UNREACHABLE.search(text):
+        return (
+            f"The build engine cannot reach that image's registry: check its network, or name a mirror in {settings}."
+        )
+    return "Check its name and tag; if it is private, log the build engine in, or copy it to a registry it can read."
+
+
+def push_error(image: str, text: str) -> PushFailed:
+    """The error for a push that the engine gave up with `text`."""
+    if FULL.search(text):
+        return RegistryFull(f"{image} was not pushed: {sentence(text)}")
+    if _UNREACHABLE.search(text):
+        hint = "The build engine's machine must reach the registry, by HTTPS or as one of its insecure registries."
+    elif _DENIED.search(text):
+        hint = "The registry does not let this worker push: check its token."
+    else:
+        hint = ""
+    kind = PushFailed if _may_pass(text) else PushRefused
+    return kind(f"{image} was not pushed: {sentence(text)}", hint=hint)
+
+
+def _may_pass(text: str) -> bool:
+    """Whether another try may help: not against a refusal, but with a new token against one that has expired."""
+    return bool(_UNAUTHORIZED.search(text)) or not _REFUSED.search(text)
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,39 @@
+"""What engines that are programs do not do themselves at the registry that they push to."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from lumper.build.port import Login
+from lumper.errors import RemoteError
+from lumper.registry.remote.auth import Credentials
+from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.registry import RemoteRegistry
+
+_PATIENCE = Patience(attempts=3, longest=5.0, connect=10.0, idle=60.0)
+
+
+async def manifest_size(image: str, digest: str, login: Login | None) -> int:
+    """How large the manifest is, in bytes, that was pushed in this image's name; 0 where it cannot be asked."""
+    host, _, name = image.partition("/")
+    registry = RemoteRegistry(registry_url(host), _credentials(login), patience=_PATIENCE)
+    try:
+        return len((await registry.manifest(name.rpartition(":")[0], digest)).body)
+    except RemoteError:
+        return 0
+    finally:
+        await registry.close()
+
+
+def registry_url(host: str) -> str:
+    """Where the registry of HOST[:PORT] answers: on this machine without TLS, as a Docker Engine takes it. Pure."""
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    try:
+        loopback = ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        loopback = name == "localhost"
+    return f"{'http' if loopback else 'https'}://{host}"
+
+
+def _credentials(login: Login | None) -> Credentials:
+    return Credentials(login.username, login.password) if login else Credentials()

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import shutil
+import tarfile
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from lumper.build.engines.buildah.place import Place
+from lumper.build.engines.buildah.process import Program, end
+from lumper.build.engines.buildah.unpack import find_dockerfile, unpack
+from lumper.errors import DockerfileMissing, EngineError, EngineUnavailable
+from parts.context import context_tar, stream
+from parts.eventually import eventually
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path / "buildah")
+    made.prepare()
+    yield made
+    shutil.rmtree(made.volatile, ignore_errors=True)
+
+
+def test_images_come_from_registries_and_from_no_file_or_engine_of_the_machine(place: Place) -> None:
+    policy = json.loads((place.base / ".config/containers/policy.json").read_text())
+    refused = [{"type": "reject"}]
+
+    assert policy["default"] != refused
+    for transport in ("dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage"):
+        assert policy["transports"][transport][""] == refused
+    registries = tomllib.loads((place.base / ".config/containers/registries.conf.d/zz-lumper.conf").read_text())
+    assert registries["unqualified-search-registries"] == ["docker.io"]
+    assert {one["prefix"] for one in registries["registry"] if one["insecure"]} == {"127.0.0.1", "localhost", "[::1]"}
+
+
+def test_the_worker_s_own_environment_does_not_reach_buildah(place: Place) -> None:
+    outer = {"PATH": "/bin", "HOME": "/root", "LUMPER_SECRET": "x", "REGISTRY_AUTH_FILE": "/y", "HTTPS_PROXY": "p"}
+
+    environment = place.environment(outer)
+    assert environment.keys() == {"PATH", "HOME", "TMPDIR", "LC_ALL", "HTTPS_PROXY"}
+    assert environment["HOME"] == str(place.base)
+
+
+async def test_the_folders_of_a_build_are_its_own_and_gone_afterwards(place: Place) -> None:
+    async with place.folders() as folders:
+        secret = folders.keep("secret", b"geheim")
+        assert secret.read_bytes() == b"geheim"
+        assert (secret.stat().st_mode & 0o777, folders.secret.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert folders.work.stat().st_mode & 0o777 == 0o700
+    assert not folders.secret.exists()
+    assert not folders.work.exists()
+
+
+async def test_who_tidies_up_is_alone(place: Place) -> None:
+    async with place.shared():
+        with place.alone() as alone:
+            assert not alone
+        async with place.shared():
+            pass
+    with place.alone() as alone:
+        assert alone
+
+
+def test_what_killed_builds_left_is_swept_and_caches_of_mounts_are_not(place: Place) -> None:
+    for left in ("tmp/buildah123", "tmp/buildah-cache-0", "work/abc/context"):
+        (place.base / left).mkdir(parents=True)
+    (place.volatile / "abc").mkdir()
+
+    place.sweep()
+
+    assert [path.name for path in (place.base / "tmp").iterdir()] == ["buildah-cache-0"]
+    assert list((place.base / "work").iterdir()) == []
+    assert [path.name for path in place.volatile.iterdir()] == ["tmp"]
+
+
+def test_a_folder_in_memory_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
+    place = Place(tmp_path / "buildah")
+    place.volatile.mkdir()
+    place.volatile.chmod(0o755)
+    try:
+        with pytest.raises(EngineUnavailable, match="belongs to somebody else"):
+            place.prepare()
+    finally:
+        place.volatile.rmdir()
+
+
+async def test_a_context_is_unpacked_with_its_modes_and_links(tmp_path: Path) -> None:
+    await unpack(stream(context_tar({"a/b": "text"}, links={"link": "a/b"})), tmp_path / "context")
+
+    assert (tmp_path / "context/link").read_text() == "text"
+    assert (tmp_path / "context/busybox").stat().st_mode & 0o777 == 0o755
+
+
+async def test_a_context_cannot_leave_its_folder(tmp_path: Path) -> None:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        link = tarfile.TarInfo("out")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        archive.addfile(link)
+        for name in ("../escaped", "out/escaped"):
+            file = tarfile.TarInfo(name)
+            file.size = 1
+            archive.addfile(file, io.BytesIO(b"x"))
+
+    with pytest.raises(EngineError, match="cannot be unpacked"):
+        await unpack(stream(tar.getvalue()), tmp_path / "context")
+    assert not (tmp_path / "escaped").exists()
+
+
+async def test_a_context_that_breaks_off_is_an_error_of_the_engine(tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield context_tar({"Dockerfile": "FROM scratch\n"})[:700]
+
+    with pytest.raises(EngineError, match="cannot be unpacked: Unexpected EOF"):
+        await unpack(broken(), tmp_path / "context")
+
+
+def test_a_dockerfile_is_one_of_the_context(tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    (context / "docker").mkdir(parents=True)
+    (context / "docker/app").write_text("FROM scratch\n")
+    (context / "Dockerfile").symlink_to("docker/app")
+    (tmp_path / "secret").write_text("geheim")
+    (context / "out").symlink_to(tmp_path / "secret")
+
+    assert find_dockerfile(context, "Dockerfile") == context / "docker/app"
+    for name in ("out", "../secret", "docker", "none"):
+        with pytest.raises(DockerfileMissing):
+            find_dockerfile(context, name)
+
+
+async def test_lines_come_in_the_order_in_which_they_were_said_and_with_who_said_them() -> None:
+    heard: list[tuple[bool, int, bytes]] = []
+    child = 'sh -c "echo three; echo four >&2"'
+    script = f"echo one; echo two >&2; {child}; echo five >&2; echo six; exit 7"
+
+    code = await Program(["sh", "-c"], {"PATH": "/usr/bin:/bin"}, "sh").attend(
+        [script], lambda *said: heard.append(said)
+    )
+
+    assert code == 7
+    assert [(stream, data.strip()) for _, stream, data in heard] == [
+        *((1, b"one"), (2, b"two"), (1, b"three"), (2, b"four"), (2, b"five"), (1, b"six"))
+    ]
+    assert [own for own, _, _ in heard] == [True, True, False, False, True, True]
+
+
+async def test_a_program_ends_with_all_that_it_started_even_in_other_sessions(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script = f"trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >{pid}; sleep 600' & wait"
+    process = await asyncio.create_subprocess_exec("sh", "-c", script, start_new_session=True)
+
+    async def begun() -> bool:
+        return pid.exists() and bool(pid.read_text().strip())
+
+    await eventually(begun, 10)
+    child = Path(f"/proc/{pid.read_text().strip()}")
+    assert child.exists()
+
+    await end(process, grace=0.2)
+
+    assert not child.exists() or (child / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
