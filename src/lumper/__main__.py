@@ -1,6 +1,6 @@
 """`python -m lumper` is `lumper`."""
 
-from lumper.cli.main import main
+from lumper.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -34,6 +34,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/builds", VIEWERS),
     ("GET", "/builds/{id}", VIEWERS),
     ("GET", "/builds/{id}/log", {*VIEWERS, Role.MAILER}),
+    ("GET", "/builds/{id}/log/search", VIEWERS),
     ("GET", "/builds/{id}/login", {Role.WORKER}),
     ("POST", "/builds/{id}/cancel", OPERATORS),
     ("POST", "/builds/{id}/restart", OPERATORS),
@@ -196,6 +197,7 @@ async def test_what_is_not_there_is_told_with_a_hint(api: Api) -> None:
     for method, path in (
         ("GET", "/builds/99"),
         ("GET", "/builds/99/log"),
+        ("GET", "/builds/99/log/search?q=x"),
         ("POST", "/builds/99/cancel"),
         ("POST", "/builds/99/restart"),
         ("POST", "/builds/99/verify"),
@@ -440,6 +442,42 @@ async def test_a_log_is_read_from_an_offset_and_followed_to_its_end(api: Api) ->
         assert (await response.content.read()).decode() == lines[2]
     rest = await api.ask("GET", f"/builds/{build_id}/log", params={"offset": str(len(lines[0]))}, role=Role.MAILER)
     assert (rest.body, rest.headers["Content-Type"]) == (lines[1] + lines[2], "application/jsonl")
+
+
+async def test_a_text_is_found_in_a_log(api: Api) -> None:
+    await api.project()
+    build_id = await api.build()
+    await api.start(build_id)
+    lines = [to_line(Output(1 + n % 2, 1, 1732440000.0, f"Line \x1b[1m{n}\x1b[0m")) for n in range(3000)]
+    await api.history.logs.append(build_id, 1, 0, "".join(lines).encode())
+    path = f"/builds/{build_id}/log/search"
+    found = await api.ask("GET", path, params={"q": "LINE 299", "limit": "2"})
+    assert found.body["lines"] == [
+        {"step": 2, "line": 150, "stream": 1, "at": 1732440000.0, "text": "Line \x1b[1m299\x1b[0m"},
+        {"step": 1, "line": 1496, "stream": 1, "at": 1732440000.0, "text": "Line \x1b[1m2990\x1b[0m"},
+    ]
+    assert (found.body["count"], found.body["whole"]) == (11, True)
+    assert (await api.ask("GET", path, params={"q": "LINE", "exact": "1"})).body["count"] == 0
+    for query in (
+        {},
+        {"q": ""},
+        {"q": "x" * 501},
+        {"q": "a\nb"},
+        {"q": "x", "limit": "0"},
+        {"q": "x", "limit": "10001"},
+    ):
+        assert (await api.ask("GET", path, params=query)).status == 400, query
+    assert (await api.ask("GET", path, params={"q": "x", "attempt": "2"})).status == 404
+
+
+async def test_of_long_lines_only_the_beginning_is_told_to_who_searches(api: Api) -> None:
+    await api.project()
+    build_id = await api.build()
+    await api.start(build_id)
+    await api.history.logs.append(build_id, 1, 0, to_line(Output(1, 1, 1.0, "y" * 900_000 + "needle")).encode())
+    found = await api.ask("GET", f"/builds/{build_id}/log/search", params={"q": "needle"})
+    assert found.body["count"] == 1
+    assert len(found.body["lines"][0]["text"]) < 3000
 
 
 async def test_what_runs_and_what_is_kept_is_listed(api: Api) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 
 from lumper.model.build import BuildState, Output, Progress, Result, Step, StepState
 from lumper.model.build import Outcome as How
@@ -20,6 +23,7 @@ from lumper.model.log import to_line
 from lumper.model.people import Role
 from lumper.roles.acceptance import Acceptance
 from parts.command_line import environment
+from parts.late_waiting import late_waiting
 from parts.live_api import Api, live_api
 
 
@@ -31,9 +35,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 
 
 @asynccontextmanager
-async def followed(api: Api, build: int, *arguments: str) -> AsyncIterator[Process]:
+async def followed(
+    api: Api, build: int, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Process]:
     """`lumper log BUILD --follow` at work."""
-    settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR]}
+    settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
     command = (sys.executable, "-m", "lumper", "log", str(build), "--follow", *arguments)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment(settings))
     try:
@@ -133,6 +139,22 @@ async def test_a_hundred_thousand_lines_pass(api: Api) -> None:
     assert lines[-2].endswith("line 99999 of a long log")
 
 
+async def test_lines_with_a_text_are_printed(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, *(f"line {number}" for number in range(100)))
+    settings = environment({"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR]})
+
+    async def grep(text: str) -> tuple[int | None, str]:
+        command = (sys.executable, "-m", "lumper", "log", str(build), "--grep", text)
+        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, env=settings)
+        out, _ = await process.communicate()
+        return process.returncode, out.decode()
+
+    assert await grep("LINE 9") == (0, "".join(f"#1:{n + 1} line {n}\n" for n in [9, *range(90, 100)]))
+    assert await grep("not there") == (1, "")
+
+
 async def test_what_a_terminal_would_obey_is_not_printed(api: Api) -> None:
     build = await api.build()
     await api.start(build)
@@ -154,6 +176,50 @@ async def test_ctrl_c_ends_it_quietly(api: Api) -> None:
         assert (process.returncode, err) == (130, b"")
 
 
+async def test_ctrl_c_between_the_decision_to_wait_and_the_wait_ends_it(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    async with followed(api, build, settings=late_waiting(api.folder)) as process:
+        await say(api, build, 1, "one")
+        assert [await said(process), await said(process)] == ["#1 RUN make", "#1 one"]
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        assert (process.returncode, err) == (130, b"")
+
+
+async def test_ctrl_c_ends_it_at_whatever_moment(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, "one")
+    for number in range(10):
+        async with followed(api, build) as process:
+            with suppress(TimeoutError):  # the moments are spread over the start of the program and the time behind it
+                await asyncio.wait_for(process.wait(), number * 0.06)
+            process.send_signal(signal.SIGINT)
+            await process.communicate()
+            assert process.returncode in (130, -signal.SIGINT)
+
+
+async def test_a_log_goes_on_where_it_was_when_the_server_is_back(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, "one")
+    async with followed(api, build) as process:
+        assert [await said(process), await said(process)] == ["#1 RUN make", "#1 one"]
+        (site,) = api.runner.sites
+        await site.stop()
+        assert api.runner.server is not None
+        await api.runner.server.shutdown(0.1)
+        assert process.stderr is not None
+        assert (await process.stderr.readline()).endswith(b"Waiting for it.\n")
+        await say(api, build, 1, "two")
+        await web.TCPSite(api.runner, "127.0.0.1", urlsplit(api.url).port).start()
+        assert await said(process) == "#1 two"
+        await end(api, build, 1, FAILED)
+        out, err = await process.communicate()
+        assert (out.decode(), err) == (f"Build {build} failed: Step 1 failed. Look at it.\n", b"")
+
+
 async def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
     async with live_api(tmp_path) as served:
         await served.project()
@@ -163,6 +229,8 @@ async def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
         async with followed(served, build) as process:
             assert await said(process) == "#1 RUN make"
             await served.runner.cleanup()
+            assert process.stderr is not None
+            assert b"No Lumper server answers" in await process.stderr.readline()
+            process.send_signal(signal.SIGINT)
             _, err = await process.communicate()
-            assert (process.returncode, b"Traceback" in err) == (1, False)
-            assert b"No Lumper server answers" in err
+            assert (process.returncode, err) == (130, b"")

@@ -4,62 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import expect
 
 from lumper.model.build import BuildState, Output, Step, StepState
 from lumper.model.events import WorkerOnline
-from parts.live_pages import PASSWORD, LivePages, live_pages, step_lines
+from parts.live_pages import step_lines
 from parts.page_images import program
+from parts.sight import Sight, sighted
 
 HOSTILE = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
 
 
-@dataclass
-class Sight:
-    """A page and everything that the browser complained of."""
-
-    live: LivePages
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-
-    async def go(self, path: str) -> None:
-        await self.page.goto(self.live.url + path)
-
-    def step(self, number: int) -> Any:
-        return self.page.locator(f"#s{number}")
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sight(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sight]:
-    async with live_pages(tmp_path_factory.mktemp("pages")) as live:
-        context = await chromium.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
-        await context.add_init_script(
-            "addEventListener('securitypolicyviolation', (e) => console.error('refused: ' + e.violatedDirective))"
-        )
-        sight = Sight(live, await context.new_page())
-        sight.page.on("console", lambda m: sight.complaints.append(m.text) if m.type in ("error", "warning") else None)
-        sight.page.on("pageerror", lambda error: sight.complaints.append(str(error)))
-        await sight.go("/login")
-        await sight.page.fill("#name", "admin")
-        await sight.page.fill("#password", PASSWORD)
-        await sight.page.click("text=Sign in >> nth=-1")
-        await expect(sight.page.locator("h1")).to_have_text("Builds")
+async def sight(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sight]:
+    async with sighted(tmp_path_factory.mktemp("pages")) as sight:
         yield sight
-        await context.close()
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -124,63 +87,6 @@ async def test_a_build_is_watched_from_the_queue_to_its_end(sight: Sight, projec
     await expect(make.locator(".error")).to_be_in_viewport()
     assert "failed" in await page.title()
     assert await page.evaluate("window.owned") is None
-
-
-async def test_steps_open_and_close_by_mouse_and_keys_and_lines_have_addresses(sight: Sight, project: Any) -> None:
-    live, page = sight.live, sight.page
-    build_id = await live.running(project, "v3.1.0")
-    await live.say(build_id, step_lines(1, "RUN long", [f"line {i} of many" for i in range(1000)]))
-    await live.say(build_id, step_lines(2, "RUN short", ["hay", "needle", "hay"]))
-    await live.ended(build_id, BuildState.SUCCEEDED)
-    await sight.go(f"/builds/{build_id}")
-    await expect(page.locator("[data-count]")).to_have_text("1,003 lines")
-    await expect(page.locator(".body")).to_have_count(0)
-    await sight.step(1).locator("button").click()
-    await expect(sight.step(1).locator(".l").first).to_have_text("line 0 of many")
-    await sight.step(1).locator("button").click()
-    await expect(page.locator(".body")).to_have_count(0)
-
-    await page.keyboard.press("/")
-    await page.keyboard.type("NEEDLE")
-    await expect(page.locator("[data-hits]")).to_have_text("1 of 1")
-    await expect(page.locator(".hit mark")).to_have_text("needle")
-    await page.keyboard.press("Control+a")
-    await page.keyboard.type("line 99")
-    await expect(page.locator("[data-hits]")).to_have_text("1 of 11")
-    await page.keyboard.press("Shift+Enter")
-    await expect(page.locator(".hit")).to_have_text("line 999 of many")
-    await expect(page.locator(".hit")).to_be_in_viewport()
-    await page.keyboard.press("Escape")
-    await expect(page.locator("mark")).to_have_count(0)
-    await page.keyboard.press("e")
-    await expect(page.locator(".body")).to_have_count(0)
-
-    await sight.go(f"/builds/{build_id}#s1-l777")
-    await expect(page.locator(".aim")).to_have_text("line 776 of many")
-    await expect(page.locator(".aim")).to_be_in_viewport()
-
-
-async def test_a_hundred_thousand_lines_do_not_freeze_the_page(sight: Sight, project: Any) -> None:
-    live, page = sight.live, sight.page
-    build_id = await live.running(project, "v3.2.0")
-    lines = [f"\x1b[32mok\x1b[0m compiled object number {i} of a very large program" for i in range(100_000)]
-    await live.say(build_id, step_lines(1, "RUN huge", lines))
-    await live.ended(build_id, BuildState.SUCCEEDED)
-    await page.add_init_script("""
-        window.longest = 0;
-        const take = (list) => list.getEntries().forEach((task) => longest = Math.max(longest, task.duration));
-        new PerformanceObserver(take).observe({ type: "longtask" });
-    """)
-    await sight.go(f"/builds/{build_id}")
-    await expect(page.locator("[data-count]")).to_have_text("100,000 lines", timeout=20_000)
-    await sight.step(1).locator("button").click()
-    await expect(sight.step(1).locator(".l").first).to_be_visible()
-    await page.keyboard.press("End")
-    await expect(sight.step(1).locator(".l").last).to_have_text(
-        "ok compiled object number 99999 of a very large program"
-    )
-    assert await page.locator(".l").count() < 5_000
-    assert await page.evaluate("window.longest") < 1_000
 
 
 async def test_control_sequences_never_become_anything_but_text_and_classes(sight: Sight) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +42,10 @@ REGISTRY = "registry.example.org"
 
 @dataclass
 class LivePages:
-    """A running set of pages. `admin` is a user with `PASSWORD`; `worker_token` is for a program."""
+    """A running set of pages. `admin` is a user with `PASSWORD`; `worker_token` is for a program.
+
+    `restart` ends the server and starts another one at the same address.
+    """
 
     url: str
     history: History
@@ -50,6 +53,7 @@ class LivePages:
     storage: Storage
     mail: MaildirChannel
     worker_token: str
+    restart: Callable[[], Awaitable[int]]
 
     async def project(self, url: str = "https://git.example.org/acme/shop.git", **names: str) -> Project:
         return await self.history.projects.add(parse_git_url(url), **names)
@@ -130,25 +134,34 @@ def _url(data: Path) -> str:
 
 @asynccontextmanager
 async def live_pages(data: Path) -> AsyncIterator[LivePages]:
-    app = web.Application()
-    runner = web.AppRunner(app, shutdown_timeout=2)
     links = Links("http://lumper.example.org", REGISTRY, REGISTRY)
     token = await _prepare(data, links)
     history = open_history(_url(data), data / "logs", links, encode)
-    try:
+    storage = FilesystemStorage(data / "registry")
+    registry = Registry(storage, history.images)
+    runners: list[web.AppRunner] = []
+
+    async def serve(port: int) -> int:
+        """Serve them anew; the port."""
+        while runners:
+            await runners.pop().cleanup()
+        app = web.Application()
         replayer = Replayer(history, HistoryReceiver(history), open_forges())
         starter = Triggers(history, Remotes(data / "git"))
-        storage = FilesystemStorage(data / "registry")
-        registry = Registry(storage, history.images)
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
         pages.add_routes(app, history, registry, auth, MaildirReader(data / "mail"), links, replayer, starter)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        runners.append(web.AppRunner(app, shutdown_timeout=2))
+        await runners[0].setup()
+        await web.TCPSite(runners[0], "127.0.0.1", port, reuse_address=True).start()
+        return int(runners[0].addresses[0][1])
+
+    try:
+        port = await serve(0)
+        mail = MaildirChannel(data / "mail", sender="lumper@example.org")
         yield LivePages(
-            url, history, registry, storage, MaildirChannel(data / "mail", sender="lumper@example.org"), token
+            f"http://127.0.0.1:{port}", history, registry, storage, mail, token, restart=lambda: serve(port)
         )
     finally:
-        await runner.cleanup()
+        for runner in runners:
+            await runner.cleanup()
         await history.database.close()

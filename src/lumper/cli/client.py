@@ -6,15 +6,18 @@ import contextlib
 import http.client
 import json
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from cyclopts import Parameter
 
+from lumper.cli.interrupt import Response, woken_by_signals
 from lumper.errors import (
     Conflict,
     Forbidden,
@@ -41,7 +44,9 @@ _KINDS: dict[int, type[LumperError]] = {
     507: StorageFull,
 }
 _ANSWER_SECONDS = 60.0
+_AWAY_SECONDS = 60.0  # how long a server that was there may be away while its log is followed: a restart, an update
 _PATIENCE = 10.0  # seconds for a server to begin that holds the data folder already
+_PROXY = (502, 503, 504)  # what a proxy says of a server that is away
 _FINAL = ("succeeded", "failed", "cancelled", "skipped")
 
 
@@ -93,19 +98,34 @@ class Client:
         with self._request(method, path, query=query, stream=True) as response:
             yield from response
 
-    def follow_log(self, build: int, attempt: int = 0) -> Iterator[tuple[int, bytes]]:
+    def follow_log(
+        self, build: int, attempt: int = 0, away: Callable[[str], object] = print
+    ) -> Iterator[tuple[int, bytes]]:
         """Every line of a build's log with the number of its attempt, until the build has ended.
 
-        Without `attempt`, a build that begins again is followed into its next attempts.
+        Without `attempt`, a build that begins again is followed into its next attempts. When the server goes away, that
+        is told to `away`, and the log goes on where it was as soon as the server is back. Raises ServerUnreachable when
+        it is not back within a minute.
         """
         current, offset = attempt or self.get(f"builds/{build}")["attempt"], 0
+        gone = 0.0  # since when the server is away
         while True:
             begun = offset
-            for line in self.lines(f"builds/{build}/log", follow=1, attempt=current, offset=offset):
-                if line.endswith(b"\n"):  # or the server ended in the middle of it
-                    offset += len(line)
-                    yield current, line
-            found = self.get(f"builds/{build}")
+            try:
+                for line in self.lines(f"builds/{build}/log", follow=1, attempt=current, offset=offset):
+                    if line.endswith(b"\n"):  # or the server ended in the middle of it
+                        offset += len(line)
+                        yield current, line
+                found = self.get(f"builds/{build}")
+            except ServerUnreachable as exc:
+                if offset != begun or not gone:
+                    gone = time.monotonic()
+                    away(f"{exc.message} Waiting for it.")
+                elif time.monotonic() - gone > _AWAY_SECONDS:
+                    raise
+                time.sleep(0.2)
+                continue
+            gone = 0.0
             if not attempt and found["attempt"] != current:
                 current, offset = found["attempt"], 0
             elif found["state"] in _FINAL or found["attempt"] != current:
@@ -123,30 +143,31 @@ class Client:
     ) -> Iterator[http.client.HTTPResponse]:
         given = {key: value for key, value in query.items() if value is not None and value != ""}
         target = f"{self._parts.path}/api/v1/{quote(path)}" + (f"?{urlencode(given)}" if given else "")
-        connection = self._connection()
-        try:
-            connection.putrequest(method, target)
-            connection.putheader("Authorization", f"Bearer {self.token}".encode("latin-1", "replace"))
-            data = json.dumps(body).encode() if body is not None else b""
-            connection.putheader("Content-Type", "application/json")
-            connection.putheader("Content-Length", str(len(data)))
-            connection.endheaders(data)
-            response = connection.getresponse()
-            if stream and connection.sock:
-                connection.sock.settimeout(None)
-            if response.status >= 400:
-                raise _error(response)
-            yield response
-        except json.JSONDecodeError as exc:
-            raise ServerUnreachable(f"What answers at {self.url} is not a Lumper server.") from exc
-        except (OSError, http.client.HTTPException) as exc:
-            raise ServerUnreachable(f"No Lumper server answers at {self.url}: {exc or type(exc).__name__}.") from exc
-        finally:
-            connection.close()
+        with woken_by_signals() as woken, contextlib.closing(self._connection(woken)) as connection:
+            try:
+                connection.putrequest(method, target)
+                connection.putheader("Authorization", f"Bearer {self.token}".encode("latin-1", "replace"))
+                data = json.dumps(body).encode() if body is not None else b""
+                connection.putheader("Content-Type", "application/json")
+                connection.putheader("Content-Length", str(len(data)))
+                connection.endheaders(data)
+                response = connection.getresponse()
+                if stream and connection.sock:
+                    connection.sock.settimeout(None)
+                if response.status >= 400:
+                    raise _error(response)
+                yield response
+            except json.JSONDecodeError as exc:
+                raise ServerUnreachable(f"What answers at {self.url} is not a Lumper server.") from exc
+            except (OSError, http.client.HTTPException) as exc:
+                text = f"No Lumper server answers at {self.url}: {exc or type(exc).__name__}."
+                raise ServerUnreachable(text) from exc
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, woken: socket.socket | None) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        return kind(self._parts.hostname or "", self._parts.port, timeout=_ANSWER_SECONDS)
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=_ANSWER_SECONDS)
+        connection.response_class = partial(Response, woken=woken)  # type: ignore[assignment]
+        return connection
 
 
 def _http_url(url: str) -> SplitResult:
@@ -166,6 +187,8 @@ def _error(response: http.client.HTTPResponse) -> LumperError:
         message, hint = str(told["error"]), str(told["hint"])
     except (ValueError, KeyError, TypeError):
         message, hint = f"The server answered {response.status} {response.reason}.", ""
+        if response.status in _PROXY:
+            return ServerUnreachable(message)
     return _KINDS.get(response.status, LumperError)(message, hint=hint)
 
 

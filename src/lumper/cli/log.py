@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import groupby
+from json import dumps
 from operator import itemgetter
 
 from lumper.cli.client import Client, Target, connect
@@ -13,10 +14,20 @@ from lumper.model.build import Progress
 from lumper.model.log import from_line, render
 
 _HERE = Target()
+_MOST = 10_000  # lines that are found at once
 
 
-def log(build: int, /, *, follow: bool = False, attempt: int = 0, json: bool = False, target: Target = _HERE) -> None:
-    """Print a build's log; the status is 1 if the build has failed.
+def log(
+    build: int,
+    /,
+    *,
+    follow: bool = False,
+    attempt: int = 0,
+    grep: str = "",
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
+    """Print a build's log, or the lines that have a text; the status is 1 if the build has failed, or no line has it.
 
     Example: lumper log 7 --follow
 
@@ -28,10 +39,15 @@ def log(build: int, /, *, follow: bool = False, attempt: int = 0, json: bool = F
         Go on until the build has ended.
     attempt
         Which attempt; without it, the last.
+    grep
+        Print only lines with this text, in capital or small letters: #STEP:LINE before each.
     json
         Print the records as JSON lines.
     """
     with connect(target) as client:
+        if grep:
+            _search(client, build, attempt, grep, json)
+            return
         for number, group in groupby(_lines(client, build, attempt, follow), key=itemgetter(0)):
             if not json and number > (attempt or 1):
                 warn(f"Attempt {number} begins.")
@@ -44,10 +60,23 @@ def log(build: int, /, *, follow: bool = False, attempt: int = 0, json: bool = F
         sys.exit(1)
 
 
+def _search(client: Client, build: int, attempt: int, text: str, json: bool) -> None:
+    """Print the lines that have the text, found by the server."""
+    found = client.get(f"builds/{build}/log/search", q=text, attempt=attempt or None, limit=_MOST)
+    for line in found["lines"]:
+        print(dumps(line) if json else plain(f"#{line['step']}:{line['line']} {line['text']}"))
+    if more := found["count"] - len(found["lines"]):
+        warn(f"{more:,} more lines have it.")
+    if not found["whole"]:
+        warn("The log is so long that the search was given up before its end.")
+    if not found["count"]:
+        sys.exit(1)
+
+
 def _lines(client: Client, build: int, attempt: int, follow: bool) -> Iterator[tuple[int, bytes]]:
     """Lines with the number of their attempt, which is 0 where nobody needs it."""
     if follow:
-        return client.follow_log(build, attempt)
+        return client.follow_log(build, attempt, warn)
     return ((0, line) for line in client.lines(f"builds/{build}/log", attempt=attempt or None))
 
 

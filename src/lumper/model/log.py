@@ -21,7 +21,8 @@ from lumper.model.build import Output, Progress, Step, StepState
 LARGEST_CHUNK = 1024 * 1024
 """Bytes of a log that travel in one message."""
 
-_quoted = json.encoder.encode_basestring_ascii
+quoted = json.encoder.encode_basestring_ascii
+"""A text as JSON has it, in ASCII, with its quotation marks."""
 
 
 def to_line(record: Progress) -> str:
@@ -33,7 +34,7 @@ def to_line(record: Progress) -> str:
         return json.dumps(fields, separators=(",", ":")) + "\n"
     # By hand, because there may be a million of them: ten times as quick as json.dumps.
     before, after = f'{{"s":{record.number},"o":{record.stream},"x":', f',"t":{record.at!r}}}\n'
-    return before + (after + before).join(map(_quoted, record.text.split("\n"))) + after
+    return before + (after + before).join(map(quoted, record.text.split("\n"))) + after
 
 
 def from_line(line: str | bytes) -> Progress:
@@ -70,8 +71,11 @@ def render(records: Iterable[Progress], names: dict[int, str] | None = None) -> 
     A log that is rendered in parts passes the same dict of the steps' `names`, empty at first, with each part.
     """
     names = {} if names is None else names
+    second, clock = None, ""
     for record in records:
-        clock = datetime.fromtimestamp(record.at, UTC).strftime("%H:%M:%S")
+        if second != int(record.at):  # mostly it is the same one as before
+            second = int(record.at)
+            clock = datetime.fromtimestamp(second, UTC).strftime("%H:%M:%S")
         if isinstance(record, Output):
             for line in record.text.split("\n"):
                 yield f"{clock}  #{record.number} {line}"

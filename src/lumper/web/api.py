@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -40,7 +40,6 @@ from lumper.model.rights import Action
 from lumper.model.scheduling import Wait
 from lumper.web.auth import Authenticator, actor_of, same_origin
 from lumper.web.incoming import MOST_BYTES, whole_body
-from lumper.web.log_lines import check_kept
 from lumper.web.openapi import describe
 from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.shapes import (
@@ -162,7 +161,7 @@ class Api:
         queued = any(build.state is BuildState.QUEUED for build in builds)
         return await self._history.builds.dispatch.waits() if queued else {}
 
-    async def _build(self, request: web.Request) -> Build:
+    async def build_seen(self, request: web.Request) -> Build:
         """The build, if whoever asks may see it; the mailer may see all. Raises NotFound."""
         build, identity = await self._history.builds.get(id_of(request)), identity_of(request)
         if identity.role is not Role.MAILER:
@@ -172,7 +171,7 @@ class Api:
     @describe(BuildWithRollout)
     async def show_build(self, request: web.Request) -> web.Response:
         """One build, and what came of verifying it; for administrators with its rollout."""
-        build = await self._build(request)
+        build = await self.build_seen(request)
         whole = identity_of(request).role in PEOPLE
         rollout = await self._history.rollouts.of_build(build.id) if whole else None
         waits = await self._waits([build])
@@ -188,30 +187,6 @@ class Api:
     async def restart_build(self, request: web.Request) -> web.Response:
         """Build the same commit again."""
         return answer(shown_build(await self._history.builds.restart(id_of(request))))
-
-    @describe(
-        str, query={"attempt": Number, "offset": Number, "follow": Literal["0", "1"]}, media_type="application/jsonl"
-    )
-    async def build_log(self, request: web.Request) -> web.StreamResponse:
-        """The log as JSON lines, from byte `offset` on; `follow=1` waits for more until the build has ended."""
-        build = await self._build(request)
-        attempt = number(request, "attempt", build.attempt)
-        offset, follow = number(request, "offset", 0), flag(request, "follow")
-        if not 1 <= attempt <= build.attempt:
-            raise NotFound(f"Build {build.id} has no attempt {attempt}.", hint=f"It has {build.attempt}.")
-        await check_kept(self._history.logs, build)
-        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
-        await response.prepare(request)
-        while True:
-            async for chunk in self._history.logs.read(build.id, attempt, offset):
-                offset += len(chunk)
-                await response.write(chunk)
-            if build.state.final or not follow or build.attempt != attempt:
-                break
-            await self._history.logs.wait(build.id, attempt, offset, 5.0)
-            build = await self._history.builds.get(build.id)
-        await response.write_eof()
-        return response
 
     @describe(Credentials, query={"attempt": Number})
     async def registry_login(self, request: web.Request) -> web.Response:
@@ -322,7 +297,6 @@ def add_routes(app: web.Application, api: Api) -> None:
         (r"GET", r"/builds/{id:\d{1,18}}", api.show_build, viewers),
         (r"POST", r"/builds/{id:\d{1,18}}/cancel", api.cancel_build, PEOPLE),
         (r"POST", r"/builds/{id:\d{1,18}}/restart", api.restart_build, PEOPLE),
-        (r"GET", r"/builds/{id:\d{1,18}}/log", api.build_log, (*viewers, Role.MAILER)),
         (r"GET", r"/builds/{id:\d{1,18}}/login", api.registry_login, (Role.WORKER,)),
         ("GET", "/images", api.list_images, viewers),
         ("GET", "/images/{name:.+}", api.show_image, viewers),

@@ -20,6 +20,7 @@ from lumper.registry.registry import Registry
 from lumper.web import (
     api,
     audit,
+    build_logs,
     care,
     deliveries,
     hooks,
@@ -98,6 +99,7 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     tagging.add_routes(app, endpoints, registry.tagging)
     origin.add_routes(app, endpoints, origin.Origins(history, registry, behind.attestations))
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)
+    build_logs.add_routes(app, endpoints, history)
     audit.add_routes(app, endpoints, history.activity)
     webhooks.add_routes(app, endpoints, history.webhooks)
     people.add_routes(app, endpoints, history.accounts)

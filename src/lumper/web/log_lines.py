@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,7 +14,6 @@ from lumper.model.build import Build, Output, Progress
 from lumper.model.log import from_line, render, to_line
 
 LONGEST = 256 * 1024  # bytes of one record; what is longer is cut for showing, never in the log itself
-_BATCH = 500  # lines rendered between two turns of the event loop
 _LONGEST_ESCAPE = 6  # characters of \u0000
 
 
@@ -29,12 +29,20 @@ async def check_kept(logs: Logs, build: Build) -> None:
         raise NotFound(f"The log of build {build.id} is not kept any more.", hint=hint)
 
 
-async def whole_lines(logs: Logs, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
-    """Each whole line from `offset` on, without its end, behind the offset at which the next one begins."""
+async def whole_blocks(logs: Logs, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
+    """Whole lines from `offset` on, many together, behind the offset at which the next one begins.
+
+    The end of the last one is left out. A line that is too long comes alone, and cut.
+    """
     held, dropped = b"", 0
     async with aclosing(logs.read(build_id, attempt, offset)) as chunks:
         async for chunk in chunks:
             *ends, tail = chunk.split(b"\n")
+            if ends and not dropped and len(held) + max(map(len, ends)) <= LONGEST:
+                block = held + chunk[: -len(tail) - 1]
+                offset += len(block) + 1
+                yield offset, block
+                held, ends = b"", []
             for end in ends:
                 length = len(held) + dropped + len(end)
                 offset += length + 1
@@ -43,6 +51,11 @@ async def whole_lines(logs: Logs, build_id: int, attempt: int, offset: int = 0) 
                 held, dropped = b"", 0
             room = max(0, LONGEST + 1 - len(held))
             held, dropped = held + tail[:room], dropped + len(tail[room:])
+
+
+def shortened(line: bytes, longest: int) -> bytes:
+    """The record of an output, cut if it has more than so many bytes."""
+    return line if len(line) <= longest else _cut(line[:longest], len(line))
 
 
 def _cut(head: bytes, length: int) -> bytes:
@@ -60,18 +73,18 @@ def _cut(head: bytes, length: int) -> bytes:
 async def text_of(logs: Logs, build_id: int, attempt: int) -> AsyncGenerator[bytes]:
     """The log as plain text in UTF-8, in parts."""
     names: dict[int, str] = {}
-    records: list[Progress] = []
-    async with aclosing(whole_lines(logs, build_id, attempt)) as lines:
-        async for _, line in lines:
-            try:
-                records.append(from_line(line))
-            except ValueError:  # half a line that a crash left; what it should say follows
-                continue
-            if len(records) >= _BATCH:
-                yield _text(records, names)
-                records.clear()
-    yield _text(records, names)
+    async with aclosing(whole_blocks(logs, build_id, attempt)) as blocks:
+        async for _, block in blocks:
+            yield await asyncio.to_thread(_text, block, names)
 
 
-def _text(records: list[Progress], names: dict[int, str]) -> bytes:
-    return "".join(f"{line}\n" for line in render(records, names)).encode("utf-8", "replace")
+def _text(block: bytes, names: dict[int, str]) -> bytes:
+    return "".join(f"{line}\n" for line in render(_records(block), names)).encode("utf-8", "replace")
+
+
+def _records(block: bytes) -> Iterator[Progress]:
+    for line in block.split(b"\n"):
+        try:
+            yield from_line(line)
+        except ValueError:  # half a line that a crash left; what it should say follows
+            continue

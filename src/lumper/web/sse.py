@@ -19,11 +19,10 @@ from aiohttp import web
 from lumper.history.database import Database
 from lumper.history.store import History
 from lumper.model.build import Build
-from lumper.web.log_lines import whole_lines
+from lumper.web.log_lines import whole_blocks
 
 QUIET_SECONDS = 15.0  # proxies cut connections on which nothing moves; a comment keeps them
 LONGEST_SECONDS = 600.0  # then the browser comes again, and its session is looked at again
-_AT_ONCE = 64 * 1024  # bytes of records in one event
 _PAUSE_SECONDS = 0.25  # between two `change`s: a busy moment is one piece of news
 
 
@@ -109,14 +108,7 @@ async def log_events(history: History, build: Build, attempt: int, offset: int) 
 
 async def _records(history: History, build_id: int, attempt: int, offset: int) -> AsyncGenerator[tuple[int, bytes]]:
     """The records that are there, packed into events, each behind the offset that follows it."""
-    data, size = [], 0
-    async with aclosing(whole_lines(history.logs, build_id, attempt, offset)) as lines:
-        async for end, line in lines:
-            offset = end
-            data.append(b"data: %s\n" % line.replace(b"\r", b""))
-            size += len(line)
-            if size > _AT_ONCE:
-                yield offset, b"id: %d\n%s\n" % (offset, b"".join(data))
-                data, size = [], 0
-    if data:
-        yield offset, b"id: %d\n%s\n" % (offset, b"".join(data))
+    async with aclosing(whole_blocks(history.logs, build_id, attempt, offset)) as blocks:
+        async for end, block in blocks:
+            data = block.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
+            yield end, b"id: %d\ndata: %s\n\n" % (end, data)

@@ -6,7 +6,7 @@ from pathlib import Path
 from lumper.history.logs import FolderLogs, Logs
 from lumper.model.build import Output, Step, StepState
 from lumper.model.log import from_line, to_line
-from lumper.web.log_lines import LONGEST, text_of, whole_lines
+from lumper.web.log_lines import LONGEST, text_of, whole_blocks
 
 
 async def written(folder: Path, *lines: str) -> tuple[Logs, bytes]:
@@ -15,26 +15,38 @@ async def written(folder: Path, *lines: str) -> tuple[Logs, bytes]:
     return logs, data
 
 
+async def whole_lines(logs: Logs, offset: int = 0) -> list[tuple[int, bytes]]:
+    """Each line, behind the offset at which the next one begins."""
+    lines = []
+    async for end, block in whole_blocks(logs, 1, 1, offset):
+        each = block.split(b"\n")
+        at = end - len(block) - 1
+        for line in each:
+            at = at + len(line) + 1 if len(each) > 1 else end
+            lines.append((at, line))
+    return lines
+
+
 async def test_every_line_comes_with_the_offset_behind_it(tmp_path: Path) -> None:
     lines = [to_line(Output(1, 1, 0.5, f"line {i} " + "x" * i)) for i in range(3000)]
     logs, data = await written(tmp_path, *lines)
-    found = [item async for item in whole_lines(logs, 1, 1)]
+    found = await whole_lines(logs)
     assert [line.decode() + "\n" for _, line in found] == lines
     assert found[-1][0] == len(data)
     middle = found[1234][0]
-    assert [item async for item in whole_lines(logs, 1, 1, middle)] == found[1235:]
+    assert await whole_lines(logs, middle) == found[1235:]
 
 
 async def test_half_a_line_is_not_told_yet(tmp_path: Path) -> None:
     whole = to_line(Output(1, 1, 0.5, "whole"))
     logs, _ = await written(tmp_path, whole, '{"s":1,"o":1,"x":"ha')
-    assert [end async for end, _ in whole_lines(logs, 1, 1)] == [len(whole)]
+    assert [end for end, _ in await whole_lines(logs)] == [len(whole)]
 
 
 async def test_a_monstrous_line_is_cut_for_showing_and_the_next_one_is_whole(tmp_path: Path) -> None:
     monster = to_line(Output(3, 2, 0.5, '\u00e4"\\' * 400_000))
     logs, data = await written(tmp_path, monster, to_line(Output(3, 1, 0.6, "after")))
-    (first_end, first), (last_end, last) = [item async for item in whole_lines(logs, 1, 1)]
+    (first_end, first), (last_end, last) = await whole_lines(logs)
     shown = from_line(first)
     assert isinstance(shown, Output)
     assert (shown.number, shown.stream) == (3, 2)
@@ -47,7 +59,7 @@ async def test_a_monstrous_line_is_cut_for_showing_and_the_next_one_is_whole(tmp
 
 async def test_a_long_line_that_is_no_record_is_said_to_be_none(tmp_path: Path) -> None:
     logs, _ = await written(tmp_path, "y" * (LONGEST + 9) + "\n")
-    ((_, line),) = [item async for item in whole_lines(logs, 1, 1)]
+    ((_, line),) = await whole_lines(logs)
     assert "no record" in json.loads(line)["x"]
 
 

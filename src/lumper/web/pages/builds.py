@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from lumper.errors import Invalid, NotFound
 from lumper.history.store import History
 from lumper.model.build import Build, BuildState
+from lumper.model.log_search import LogSearch
 from lumper.model.people import PEOPLE
 from lumper.web.incoming import form_of
 from lumper.web.log_lines import check_kept, is_gone, text_of
+from lumper.web.log_search import MOST_HITS, search_log
 from lumper.web.pages.formats import stations
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
 from lumper.web.projects import Starter
@@ -17,6 +21,7 @@ from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.sse import Streams, log_events
 
 _A_PAGE = 50
+_SHOWN = 128 * 1024 * 1024  # bytes of a log that a page takes: more would be too much for browsers
 
 
 class BuildPages:
@@ -39,6 +44,7 @@ class BuildPages:
         router.add_post(one + "/restart", page(self.restart))
         router.add_post(one + "/verify", page(self.verify))
         router.add_get(one + "/log.txt", page(self.text, VIEWERS))
+        router.add_get(one + "/log/search", page(self.search, VIEWERS), allow_head=False)
         router.add_get(one + "/log/stream", page(self.stream, VIEWERS), allow_head=False)
 
     async def to_all(self, _request: web.Request) -> web.StreamResponse:
@@ -67,6 +73,8 @@ class BuildPages:
     async def one(self, request: web.Request) -> web.Response:
         """One build."""
         build = await self._build(request)
+        attempt = _attempt(request, build)
+        log_size = await self._history.logs.size(build.id, attempt)
         whole = request[IDENTITY].role in PEOPLE
         rollout = await self._history.rollouts.of_build(build.id) if whole else None
         return self._site.render(
@@ -78,7 +86,9 @@ class BuildPages:
             manifest=await self._history.images.manifest(build.image, build.digest) if build.digest else None,
             line=stations(build, rollout),
             wait=(await self._history.builds.dispatch.waits()).get(build.id),
-            attempt=_attempt(request, build),
+            attempt=attempt,
+            log_size=log_size,
+            log_from=max(0, log_size - _SHOWN),
             gone=await is_gone(self._history.logs, build),
         )
 
@@ -107,16 +117,28 @@ class BuildPages:
         raise web.HTTPSeeOther(f"/builds/{begun.by}")
 
     async def text(self, request: web.Request) -> web.StreamResponse:
-        """The log as plain text."""
+        """The log as plain text, to look at or to keep."""
         build = await self._build(request)
         attempt = _attempt(request, build)
         await check_kept(self._history.logs, build)
-        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        kind = "attachment" if request.query.get("download") == "1" else "inline"
+        name = re.sub("[^A-Za-z0-9._-]+", "-", f"{build.project}-{build.tag}-build-{build.id}-{attempt}.log")
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Disposition": f'{kind}; filename="{name}"'}
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         async for part in text_of(self._history.logs, build.id, attempt):
             await response.write(part)
         await response.write_eof()
         return response
+
+    async def search(self, request: web.Request) -> web.Response:
+        """The lines that have the text `q`: how many, and of the first ones step and line."""
+        build = await self._build(request)
+        attempt, query = _attempt(request, build), LogSearch(request.query.get("q", ""))
+        logs, begin = self._history.logs, number(request, "from") or 0
+        found = await search_log(logs, build.id, attempt, query, begin, MOST_HITS)
+        hits = [[hit.step, hit.line] for hit in found.hits]
+        return web.json_response({"count": found.count, "hits": hits, "whole": found.whole})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """The log as events, from the offset in Last-Event-ID or else in `from` on."""

@@ -1,22 +1,23 @@
-// Search within the log: over the text of all steps, also those that are closed.
-import { paint, plain } from "./ansi.js";
-
-const MOST = 10000; // hits
-const PAUSE = 150; // milliseconds after the last key, before the log is searched
-const GROWING = 700; // milliseconds between two searches while the log grows
+// Search within the log: the server looks through the whole of it, also what is not on the page yet.
+const PAUSE = 200; // milliseconds after the last key
+const GROWING = 2000; // milliseconds between two searches while the log grows
 
 export class LogSearch {
-  constructor({ steps, input, hits, previous, next }) {
-    Object.assign(this, { steps, input, output: hits });
+  // `stepOf` gives the step with a number, if it has been read yet.
+  constructor({ url, stepOf, input, hits, previous, next }) {
+    Object.assign(this, { url, stepOf, input, output: hits });
     this.query = "";
-    this.hits = [];
-    this.at = -1;
-    this.marked = null;
+    this.forget();
     this.timer = 0;
+    this.asked = null;
     input.addEventListener("input", () => this.later(PAUSE, () => this.search()));
     input.addEventListener("keydown", (event) => this.key(event));
     previous.addEventListener("click", () => this.go(-1));
     next.addEventListener("click", () => this.go(1));
+  }
+
+  forget() {
+    Object.assign(this, { hits: [], count: 0, whole: true, at: -1, awaited: false, trouble: "" });
   }
 
   later(milliseconds, action) {
@@ -36,75 +37,67 @@ export class LogSearch {
     }
   }
 
+  // The log has more lines than before.
   grown() {
-    if (this.query && !this.timer) this.later(GROWING, () => { this.collect(); this.tell(); });
+    if (!this.query) return;
+    if (this.awaited) this.show();
+    if (!this.timer) this.later(GROWING, () => this.ask());
   }
 
-  search() {
+  async search() {
     clearTimeout(this.timer);
     this.timer = 0;
-    this.unmark();
+    this.leave();
     this.query = this.input.value.toLowerCase();
-    this.collect();
-    this.at = -1;
-    if (this.hits.length) this.go(1);
-    else this.tell();
+    this.forget();
+    if (this.query) this.output.textContent = "…";
+    if (await this.ask()) this.go(1);
   }
 
-  collect() {
-    this.hits = [];
-    if (!this.query) return;
-    for (const step of this.steps.values()) {
-      for (let i = 0; i < step.texts.length; i++) {
-        if (!plain(step.texts[i]).toLowerCase().includes(this.query)) continue;
-        this.hits.push([step, i]);
-        if (this.hits.length >= MOST) return;
-      }
+  // Whether the server has answered to what is looked for now.
+  async ask() {
+    this.asked?.abort();
+    if (!this.query) return this.tell();
+    const asked = (this.asked = new AbortController());
+    try {
+      const answer = await fetch(this.url(this.query), { signal: asked.signal });
+      if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+      const { hits, count, whole } = await answer.json();
+      Object.assign(this, { hits, count, whole, trouble: "" });
+    } catch (error) {
+      if (asked.signal.aborted) return false;
+      this.trouble = "the search failed";
     }
+    this.tell();
+    return true;
   }
 
   go(by) {
-    this.unmark();
+    this.leave();
     if (this.hits.length) {
-      this.at = (this.at + by + this.hits.length) % this.hits.length;
-      const [step, index] = this.hits[this.at];
-      step.touched = true;
-      const line = step.line(index);
-      line.classList.add("hit");
-      mark(line, this.query);
-      this.marked = [line, step.texts[index]];
-      line.scrollIntoView({ block: "center" });
+      this.at = this.at < 0 && by < 0 ? this.hits.length - 1 : (this.at + by + this.hits.length) % this.hits.length;
+      this.show();
     }
     this.tell();
   }
 
+  show() {
+    const [number, line] = this.hits[this.at];
+    const step = this.stepOf(number);
+    this.awaited = !step || line > step.lines.length;
+    if (this.awaited) return;
+    step.stress("hit", line - 1, this.query);
+    step.show(line - 1);
+  }
+
+  leave() {
+    if (this.at >= 0) this.stepOf(this.hits[this.at][0])?.stress("hit", -1);
+    this.awaited = false;
+  }
+
   tell() {
-    const all = this.hits.length >= MOST ? `${MOST.toLocaleString("en")}+` : this.hits.length.toLocaleString("en");
-    this.output.textContent = !this.query ? "" : this.hits.length ? `${(this.at + 1).toLocaleString("en")} of ${all}` : "no hits";
-  }
-
-  unmark() {
-    if (!this.marked) return;
-    const [line, text] = this.marked;
-    line.classList.remove("hit");
-    line.replaceChildren();
-    paint(line, text);
-    this.marked = null;
-  }
-}
-
-function mark(line, query) {
-  const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
-  const nodes = [];
-  while (walker.nextNode()) nodes.push(walker.currentNode);
-  for (const node of nodes) {
-    let rest = node;
-    for (let at = rest.data.toLowerCase().indexOf(query); at >= 0; at = rest.data.toLowerCase().indexOf(query)) {
-      const found = rest.splitText(at);
-      rest = found.splitText(query.length);
-      const element = document.createElement("mark");
-      found.replaceWith(element);
-      element.append(found);
-    }
+    const all = `${this.count.toLocaleString("en")}${this.whole ? "" : "+"}`;
+    const words = this.hits.length ? `${(this.at + 1).toLocaleString("en")} of ${all}` : "no hits";
+    this.output.textContent = this.trouble || (this.query ? words : "");
   }
 }

@@ -1,0 +1,31 @@
+// The lines of a step, packed: a block of them is one string, which takes a fraction of what one for each would.
+export const BLOCK = 200; // lines
+
+export class Lines {
+  constructor() {
+    this.length = 0;
+    this.blocks = [];
+    this.open = []; // lines of the last block, which is not full yet
+    this.streams = []; // of each block, a character for each line
+  }
+
+  push(text, stream) {
+    if (!this.open.length) this.streams.push("");
+    this.open.push(text.includes("\n") ? text.replaceAll("\n", " ") : text);
+    this.streams[this.streams.length - 1] += stream;
+    this.length += 1;
+    if (this.open.length < BLOCK) return;
+    this.blocks.push(this.open.join("\n"));
+    this.open = [];
+  }
+
+  // The lines from the first one of block `number` to its last: [text, stream] each.
+  block(number) {
+    const texts = number < this.blocks.length ? this.blocks[number].split("\n") : this.open;
+    return texts.map((text, i) => [text, Number(this.streams[number][i])]);
+  }
+
+  get(index) {
+    return this.block(Math.floor(index / BLOCK))[index % BLOCK];
+  }
+}
