@@ -41,13 +41,19 @@ async def checked_out(origin: Repository, mirrors: Mirrors, commit: str) -> Asyn
         yield checkout
 
 
+async def packed(checkout: Checkout, context: str = ".", dockerfile: str = "Dockerfile") -> bytes:
+    """The archive as engines get it."""
+    folder = await checkout.context_folder(context, dockerfile)
+    return b"".join([chunk async for chunk in checkout.archive(context, dockerfile, folder=folder)])
+
+
 async def archive_of(
     origin: Repository, mirrors: Mirrors, files: Mapping[str, bytes | str], /, *where: str, **more: object
 ) -> dict[str, tarfile.TarInfo]:
     """The members of the archive of a commit of these files."""
     commit = origin.commit({"Dockerfile": "FROM scratch\n"} | dict(files), **more)  # type: ignore[arg-type]
     async with checked_out(origin, mirrors, commit) as checkout:
-        data = b"".join([chunk async for chunk in checkout.archive(*where)])
+        data = await packed(checkout, *where)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return {member.name: member for member in tar.getmembers()}
 
@@ -113,7 +119,7 @@ async def test_the_ignore_file_leaves_files_out_but_never_itself_or_the_dockerfi
 ) -> None:
     files = {".dockerignore": "*\n!src\n**/*.pyc\n", "src/a.py": "1", "src/a.pyc": "2", "other/b": "3", "c": "4"}
     members = await archive_of(origin, mirrors, files)
-    assert files_in(members) == [".dockerignore", "Dockerfile", "src/a.py"]
+    assert files_in(members) == [".lumper-context/src/a.py", "Dockerfile"]
     assert "other" not in members
     assert members["src"].isdir()
 
@@ -199,10 +205,11 @@ async def test_a_dockerfile_may_be_a_link_to_a_file_in_the_tree_and_both_reach_t
     commit = origin.commit({"docker/prod": "FROM x", ".dockerignore": "*"}, links={"d/Dockerfile": "../docker/prod"})
     async with checked_out(origin, mirrors, commit) as checkout:
         entry = await checkout.dockerfile(".", "d/Dockerfile")
-        data = b"".join([chunk async for chunk in checkout.archive(".", "d/Dockerfile")])
+        data = await packed(checkout, ".", "d/Dockerfile")
     assert entry.path == "docker/prod"
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        assert files_in({member.name: member for member in tar}) == [".dockerignore", "d/Dockerfile", "docker/prod"]
+        assert files_in({member.name: member for member in tar}) == ["d/Dockerfile"]
+        assert tar.extractfile("d/Dockerfile").read() == b"FROM x"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "a/../../../etc/passwd", "Dockerfile"])

@@ -9,17 +9,19 @@ from datetime import datetime
 
 import structlog
 
-from lumper.build.dockerignore import IGNORE_LIMIT, parse_dockerignore
+from lumper.build.dockerignore import IGNORE_LIMIT, Ignore, parse_dockerignore
 from lumper.build.git import CHUNK, Git, last_words
 from lumper.build.lfs import find_pointers, uses_lfs
 from lumper.build.mirror import Mirror
 from lumper.build.objects import Commit, Entry, Kind, Objects, OutsideTree, printable_path
-from lumper.build.tarstream import filtered
+from lumper.build.tarstream import file_entry, filtered
 from lumper.build.whole import Wanted, Whole
 from lumper.errors import DockerfileMissing, MirrorDamaged, SourceError
 from lumper.model.source import Person, is_commit
 
 log = structlog.get_logger(__name__)
+
+CONTEXT_FOLDER = ".lumper-context"
 
 Complete = Callable[[str, Wanted, Callable[[str], None]], Awaitable[Whole]]
 """From a tree to one with what is wanted besides; the last is told lines for the log."""
@@ -137,6 +139,9 @@ class Checkout:
             entry = await self._find(tree, dockerfile)
         except OutsideTree as exc:
             raise DockerfileMissing(f"{shown} is not a file of the build context: {exc}", hint=exc.hint) from exc
+        folder, _, name = dockerfile.rpartition("/")
+        if entry is None and name == "Dockerfile":  # every reader takes this one instead
+            entry = await self._find(tree, f"{folder}/dockerfile")
         if entry is None:
             raise DockerfileMissing(f"There is no {shown} at commit {self.commit[:12]}.")
         if entry.kind is not Kind.FILE:
@@ -149,13 +154,22 @@ class Checkout:
         found = await self._objects.get(entry.id)
         return found[2] if found else b""
 
-    def archive(self, context: str = ".", dockerfile: str = "Dockerfile") -> AsyncIterator[bytes]:
+    async def context_folder(self, context: str, dockerfile: str) -> str:
+        """Where in the archive the context has to lie so that the Dockerfile is there and yet not part of it.
+
+        That is "" unless the ignore file names the Dockerfile, or itself. Raises as `archive` does.
+        """
+        entry = await self.dockerfile(context, dockerfile)
+        name, ignore = await self._ignore(await self._context(context), dockerfile)
+        return CONTEXT_FOLDER if ignore and any(map(ignore.ignores, (*entry.trail, name))) else ""
+
+    def archive(self, context: str = ".", dockerfile: str = "Dockerfile", *, folder: str = "") -> AsyncIterator[bytes]:
         """A tar stream of the context folder, in chunks of about 1 MiB, without what its ignore file names.
 
-        `<dockerfile>.dockerignore` wins over `.dockerignore`; both and the Dockerfile are always in the stream.
-        Reading raises DockerfileMissing, RecipeError (the ignore file is wrong), SourceError.
+        `<dockerfile>.dockerignore` wins over `.dockerignore`. With `folder`, the context lies in it, and the Dockerfile
+        beside it. Reading raises DockerfileMissing, RecipeError (the ignore file is wrong), SourceError.
         """
-        stream = self._archive(context, dockerfile)
+        stream = self._archive(context, dockerfile, folder)
         self._streams.append(stream)
         return stream
 
@@ -165,15 +179,15 @@ class Checkout:
             await stream.aclose()
         await self._objects.close()
 
-    async def _archive(self, context: str, dockerfile: str) -> AsyncGenerator[bytes]:
+    async def _archive(self, context: str, dockerfile: str, folder: str) -> AsyncGenerator[bytes]:
         tree = await self._context(context)
-        entry = await self.dockerfile(context, dockerfile)
-        name, patterns = await self._ignore_file(tree, dockerfile)
-        chunks = self._tar(await self._tar_of(tree))
-        stream = chunks
-        if patterns is not None:
-            stream = filtered(chunks, parse_dockerignore(patterns, name=name), always={*entry.trail, name})
+        text = await self.dockerfile_text(context, dockerfile)
+        _, ignore = await self._ignore(tree, dockerfile)
+        chunks = self._tar(await self._tar_of(tree), folder)
+        stream = filtered(chunks, ignore, folder=folder) if ignore else chunks
         try:
+            if folder:
+                yield file_entry(dockerfile, text, int(self.committed_at.timestamp()))
             async for chunk in stream:
                 yield chunk
         finally:
@@ -191,11 +205,12 @@ class Checkout:
             raise DockerfileMissing(text, hint=hint)
         return entry.id
 
-    async def _ignore_file(self, tree: str, dockerfile: str) -> tuple[str, bytes | None]:
+    async def _ignore(self, tree: str, dockerfile: str) -> tuple[str, Ignore | None]:
+        """The name of the ignore file and what it says."""
         for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
             content = await self._read(tree, name, IGNORE_LIMIT)
             if content is not None:
-                return name, content
+                return name, parse_dockerignore(content, name=name)
         return "", None
 
     async def _find(self, tree: str, path: str) -> Entry | None:
@@ -240,9 +255,9 @@ class Checkout:
         )
         return output.decode("ascii").strip()
 
-    async def _tar(self, commit: str) -> AsyncGenerator[bytes]:
+    async def _tar(self, commit: str, folder: str) -> AsyncGenerator[bytes]:
         pipe = asyncio.subprocess.PIPE
-        arguments = ("archive", "--format=tar", commit)
+        arguments = ("archive", "--format=tar", *((f"--prefix={folder}/",) if folder else ()), commit)
         async with self._git.start(self._mirror.path, *arguments, stdout=pipe, extra=self._environment) as running:
             assert running.process.stdout is not None  # noqa: S101 (for the type checker)
             while chunk := await _filled(running.process.stdout):

@@ -58,7 +58,8 @@ async def _build(here: Here, checkout: Checkout, engine: Engine, report: Report,
     image = f"{job.image}:{job.push_tag}"
     local = replace(request, id=uuid.uuid4().hex, image=image)
     await check(local, engine)
-    await engine.build(local, checkout.archive(recipe.context, local.dockerfile), report)
+    archive = checkout.archive(recipe.context, local.dockerfile, folder=local.context_folder)
+    await engine.build(local, archive, report)
     return image
 
 

@@ -7,8 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from lumper.build.dockerfile import has_stage
+from lumper.build.grants import is_official, syntax_image
 from lumper.build.port import BuildRequest
 from lumper.build.recipe import Recipe
+from lumper.errors import BuildFailed
 from lumper.model.build import Base
 from lumper.model.events import BuildJob
 from lumper.model.image import version_key
@@ -33,17 +36,27 @@ class Facts(Protocol):
     def committed_at(self) -> datetime:
         """When it was committed."""
 
-    async def dockerfile(self, context: str, dockerfile: str) -> object:
-        """Raises DockerfileMissing unless there is such a file, inside of the repository."""
+    async def dockerfile_text(self, context: str, dockerfile: str) -> bytes:
+        """What it says. Raises DockerfileMissing unless there is such a file, inside of the repository."""
+
+    async def context_folder(self, context: str, dockerfile: str) -> str:
+        """The folder of the archive that is the context, "" for all of it. Raises RecipeError."""
 
 
 async def plan_build(job: BuildJob, recipe: Recipe, facts: Facts, registry_host: str) -> BuildRequest:
     """Check what can be checked before the engine is asked, and make the request.
 
-    `registry_host` is HOST[:PORT] as the engine reaches it. Raises DockerfileMissing.
+    `registry_host` is HOST[:PORT] as the engine reaches it. Raises DockerfileMissing, RecipeError (the ignore file),
+    BuildFailed for a Dockerfile without a stage.
     """
-    await facts.dockerfile(recipe.context, recipe.dockerfile)
-    return build_request(job, recipe, facts.commit, facts.committed_at, registry_host)
+    text = await facts.dockerfile_text(recipe.context, recipe.dockerfile)
+    reader = syntax_image(text, recipe.args)
+    if not has_stage(text) and (not reader or is_official(reader)):
+        hint = "Its first instruction has to be `FROM IMAGE`, or `FROM scratch`; only ARG may stand before it."
+        raise BuildFailed(f"{recipe.dockerfile} has no FROM, so there is nothing to build.", hint=hint)
+    folder = await facts.context_folder(recipe.context, recipe.dockerfile)
+    request = build_request(job, recipe, facts.commit, facts.committed_at, registry_host)
+    return replace(request, context_folder=folder)
 
 
 def build_request(

@@ -69,10 +69,11 @@ class Limits:
 class BuildRequest:
     """What to build. `image` is the full name with tag under which the engine keeps the result for `push`.
 
-    `dockerfile` is relative to the root of the context. `pull`: ask for base images anew, also for those that the
-    engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for it; without
-    one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights. `bases`
-    are digests that base images are to have, where the engine can pin them.
+    `dockerfile` is relative to the root of the stream. `context_folder` is the folder of the stream that is the
+    context; beside it lies only the Dockerfile. "" is all of the stream. `pull`: ask for base images anew, also for
+    those that the engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for it;
+    without one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights.
+    `bases` are digests that base images are to have, where the engine can pin them.
 
     `platforms` are OS/ARCH[/VARIANT]; none: the engine's own. `secrets` are by their id in `RUN --mount=type=secret`;
     `ssh` maps the id in `RUN --mount=type=ssh` to the socket of an agent on the worker. `logins` are by registry host,
@@ -104,6 +105,7 @@ class BuildRequest:
     provenance: str = ""
     sbom: bool = False
     rewrite_timestamp: bool = False
+    context_folder: str = ""
 
 
 @dataclass(frozen=True)

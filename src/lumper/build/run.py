@@ -225,7 +225,7 @@ class _Attempt:
 
     async def _attend(self, request: BuildRequest, recipe: Recipe, checkout: Checkout, report: Report) -> None:
         listener = Listener(report)
-        archive = checkout.archive(recipe.context, request.dockerfile)
+        archive = checkout.archive(recipe.context, request.dockerfile, folder=request.context_folder)
         silence = shorter(recipe.asked.silence, self._builder.silence)
         limit = asyncio.timeout(recipe.asked.timeout or None)
         try:

@@ -7,7 +7,8 @@ which is what `git archive` writes: names that do not fit a header stand in an e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+import tarfile
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from lumper.build.dockerignore import Ignore
@@ -18,17 +19,25 @@ _PAX_LIMIT = 1 << 20  # bytes of one extended header; the longest path that Linu
 _FOLDER = b"5"
 
 
-async def filtered(chunks: AsyncIterator[bytes], ignore: Ignore, *, always: Collection[str]) -> AsyncGenerator[bytes]:
-    """The tar stream without what `ignore` names. The paths in `always` stay in it whatever it says.
+async def filtered(chunks: AsyncIterator[bytes], ignore: Ignore, *, folder: str = "") -> AsyncGenerator[bytes]:
+    """The tar stream without what `ignore` names; all of it lies in `folder`, which `ignore` knows nothing of.
 
     Raises SourceError if the stream is not a whole tar.
     """
-    sieve = TarSieve(ignore, always)
+    sieve = TarSieve(ignore, folder)
     async for chunk in chunks:
         kept = await asyncio.to_thread(sieve.feed, chunk)  # 1 MiB can be 2000 small files to decide on
         if kept:
             yield kept
     sieve.finish()
+
+
+def file_entry(path: str, content: bytes, time: int) -> bytes:
+    """A file as a part of a tar stream, with its header; `time` is in seconds since 1970."""
+    entry = tarfile.TarInfo(path)
+    entry.size, entry.mtime = len(content), time
+    header = entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    return header + content + bytes(_padded(len(content)) - len(content))
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,9 @@ class _Header:
 class TarSieve:
     """Takes a tar in pieces of any size and gives back what is kept of it."""
 
-    def __init__(self, ignore: Ignore, always: Collection[str]) -> None:
+    def __init__(self, ignore: Ignore, folder: str = "") -> None:
         self._ignore = ignore
-        self._always = frozenset(always)
+        self._folder = f"{folder}/" if folder else ""
         self._rest = b""  # less than one header (with its extended header) so far
         self._body = 0  # bytes left of the body of the entry that we are in
         self._keep = False
@@ -106,12 +115,13 @@ class TarSieve:
         self._body = _padded(int(size) if size.isdigit() else header.size)
         blocks = b"".join([*self._held, block])
         self._pax, self._held = {}, []
-        return self._decide(header.kind, name.decode("utf-8", "surrogateescape").strip("/"), blocks)
+        path = name.decode("utf-8", "surrogateescape").removeprefix(self._folder)
+        return self._decide(header.kind, path.strip("/"), blocks)
 
     def _decide(self, kind: bytes, path: str, blocks: bytes) -> list[bytes]:
         while self._folders and not path.startswith(self._folders[-1][0] + "/"):
             self._folders.pop()
-        self._keep = path in self._always or not self._ignore.ignores(path)
+        self._keep = not self._ignore.ignores(path)
         if self._keep:
             around = [waiting for _, waiting in self._folders]
             self._folders.clear()

@@ -9,7 +9,7 @@ from lumper.build.pinning import pins
 from lumper.build.plan import base_of, build_request, built_again, plan_build, version
 from lumper.build.port import BuildRequest, Cache
 from lumper.build.recipe import Recipe
-from lumper.errors import DockerfileMissing
+from lumper.errors import BuildFailed, DockerfileMissing
 from lumper.model.build import Base
 from lumper.model.events import BuildJob
 
@@ -90,17 +90,34 @@ class Commit:
     commit = "c" * 40
     committed_at = MOMENT.astimezone(UTC)
 
-    async def dockerfile(self, context: str, dockerfile: str) -> object:
+    text = b"FROM scratch\n"
+
+    async def dockerfile_text(self, context: str, dockerfile: str) -> bytes:
         """Only sub/app.Dockerfile is there."""
         if (context, dockerfile) != ("sub", "app.Dockerfile"):
             raise DockerfileMissing
-        return None
+        return self.text
+
+    async def context_folder(self, context: str, dockerfile: str) -> str:
+        """Its ignore file names the Dockerfile."""
+        return f"beside {context}/{dockerfile}"
 
 
 async def test_the_dockerfile_is_looked_for_before_the_engine_is_asked() -> None:
-    assert (await plan_build(JOB, RECIPE, Commit(), "r")).dockerfile == "app.Dockerfile"
+    request = await plan_build(JOB, RECIPE, Commit(), "r")
+    assert (request.dockerfile, request.context_folder) == ("app.Dockerfile", "beside sub/app.Dockerfile")
     with pytest.raises(DockerfileMissing):
         await plan_build(JOB, Recipe(), Commit(), "r")
+
+
+async def test_a_dockerfile_without_a_stage_never_reaches_an_engine_unless_another_reader_is_asked_for() -> None:
+    commit = Commit()
+    for head in ("", "# syntax=docker/dockerfile:1\n"):
+        commit.text = f"{head}ARG A=1\n".encode()
+        with pytest.raises(BuildFailed, match="has no FROM"):
+            await plan_build(JOB, RECIPE, commit, "r")
+    commit.text = b"# syntax=example.org/other\nwhatever: 1\n"
+    assert await plan_build(JOB, RECIPE, commit, "r")
 
 
 def test_a_base_image_is_known_also_where_its_digest_was_pinned() -> None:

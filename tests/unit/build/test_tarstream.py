@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from lumper.build.dockerignore import parse_dockerignore
-from lumper.build.tarstream import TarSieve
+from lumper.build.tarstream import TarSieve, file_entry
 from lumper.errors import SourceError
 
 
@@ -22,9 +22,9 @@ def make_tar(files: dict[str, bytes], **more: object) -> bytes:
     return buffer.getvalue()
 
 
-def sieved(data: bytes, step: int, patterns: bytes, always: tuple[str, ...] = ()) -> bytes:
+def sieved(data: bytes, step: int, patterns: bytes, folder: str = "") -> bytes:
     """The tar fed in pieces of `step` bytes."""
-    sieve = TarSieve(parse_dockerignore(patterns), always)
+    sieve = TarSieve(parse_dockerignore(patterns), folder)
     kept = b"".join(sieve.feed(data[at : at + step]) for at in range(0, len(data), step))
     sieve.finish()
     return kept
@@ -47,10 +47,20 @@ def test_a_tar_of_which_nothing_is_left_out_passes_byte_for_byte() -> None:
     assert sieved(data, 1000, b"nothing") == data
 
 
-def test_what_must_always_be_there_stays() -> None:
-    kept = sieved(make_tar(FILES), 1000, b"*", ("z",))
+def test_patterns_know_nothing_of_the_folder_that_everything_lies_in() -> None:
+    files = {"in/": b"", "in/a": b"1", "in/drop": b"2", "in/in/a": b"3"}
+    kept = sieved(make_tar({name: data for name, data in files.items() if data}), 100, b"drop\nin", "in")
     with tarfile.open(fileobj=io.BytesIO(kept)) as tar:
-        assert tar.getnames() == ["z"]
+        assert tar.getnames() == ["in/a"]
+
+
+def test_a_file_is_made_an_entry_whatever_its_name() -> None:
+    name = "d/" + "long" * 100 + "\udcff"
+    made = file_entry(name, b"x" * 513, 1_700_000_000) + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(made)) as tar:
+        [member] = tar.getmembers()
+        assert (member.name, member.mtime, member.mode) == (name, 1_700_000_000, 0o644)
+        assert tar.extractfile(member).read() == b"x" * 513  # type: ignore[union-attr]
 
 
 def test_a_tar_that_breaks_off_is_an_error() -> None:

@@ -18,8 +18,9 @@ from lumper.model.build import Base
 
 def test_a_request_names_the_result_in_the_old_and_the_new_way() -> None:
     request = BuildRequest(
-        "7", "registry.test/app:1", "docker/Dockerfile", "app", {"A": "1"}, {"org.test": "x=y"}, no_cache=True
-    )
+        "7", "registry.test/app:1", "docker/Dockerfile", "app", {"A": "1"}, {"org.test": "x=y"}, no_cache=True,
+        context_folder="aside",
+    )  # fmt: skip
 
     message = solve_request(request, ref="ref", session="session", context="http://buildkit-session/up")
 
@@ -28,6 +29,7 @@ def test_a_request_names_the_result_in_the_old_and_the_new_way() -> None:
         "context": "http://buildkit-session/up",
         "cmdline": "docker/dockerfile",
         "filename": "docker/Dockerfile",
+        "contextsubdir": "aside",
         "target": "app",
         "no-cache": "",
         "build-arg:A": "1",

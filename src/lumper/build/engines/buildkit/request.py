@@ -40,6 +40,7 @@ def _attributes(request: BuildRequest, context: str) -> dict[str, str]:
     if request.no_cache:
         attributes["no-cache"] = ""
     optional = {
+        "contextsubdir": request.context_folder,
         "target": request.target,
         "image-resolve-mode": "pull" if request.pull else "",
         "platform": ",".join(request.platforms),

@@ -1,0 +1,52 @@
+"""What Lumper itself reads in a Dockerfile."""
+
+from __future__ import annotations
+
+import pytest
+
+from lumper.build.dockerfile import has_stage, stage_names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM scratch",
+        "from scratch\n",
+        "\ufeff# comment\n\n  \t FROM scratch\n",
+        "ARG A=1\nARG B\nFROM $A\n",
+        "ARG A=1\\\n# comment\n\n 2\nFROM x",
+        "# escape=`\nARG A=C:\\\nFROM x\nRUN y\n",
+        "RUN x",  # the engine says what is wrong with it
+        "FORM x",
+        "FROM",
+        "ARG A=1\r\nFROM x\r\n",
+    ],
+)
+def test_there_is_a_stage_or_something_that_the_engine_complains_of(text: str) -> None:
+    assert has_stage(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n \n",
+        "# FROM x\n",
+        "ARG A=1",
+        "ARG A=1\n#FROM x\n",
+        "ARG A=1 \\\nFROM x\n",
+        "ARG A=1 \\ \t\r\n\nFROM x\n",
+        "# escape=`\nARG A=1 `\nFROM x\n",
+        "# syntax=docker/dockerfile:1\n# escape = `\nARG A=1 `\nFROM x\n",
+        "ARG A=1 `\nFROM x\n",
+        "arg a\nArg b\n",
+    ],
+)
+def test_where_nothing_is_left_but_arguments_there_is_none(text: str) -> None:
+    assert not has_stage(text.encode())
+
+
+def test_stages_have_names() -> None:
+    text = b"FROM a AS one\nRUN \\\nFROM b AS no\nFROM --platform=$X c \\\n as Two\nFROM d\n# FROM e AS f\n"
+    assert stage_names(text) == ["one", "Two"]
+    assert stage_names(b"# escape=`\nFROM a `\nAS one\n") == ["one"]
