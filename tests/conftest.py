@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-pytest_plugins = ["parts.rabbitmq", "parts.postgresql"]
+pytest_plugins = ["parts.rabbitmq", "parts.postgresql", "parts.engine_bench"]

@@ -181,7 +181,12 @@ class WorkerConfig(Section):
     name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$")
     concurrency: int = Field(default=2, ge=1, le=64)
     labels: Labels = ()
-    engine: str = Field(default="unix:///var/run/docker.sock", pattern=r"^((unix:///|tcp://|buildah:/).+|buildah)$")
+    engine: str = Field(
+        default="unix:///var/run/docker.sock", pattern=r"^(((buildkitd\+)?(unix:///|tcp://)|buildah:/).+|buildah)$"
+    )
+    engine_ca: Path | None = None
+    engine_certificate: Path | None = None
+    engine_key: Path | None = None
     registry: str = ""
     build_timeout: Seconds = 3600.0
     push_timeout: Seconds = 3600.0

@@ -7,6 +7,7 @@
   logs/<build>/<n>.jsonl     logs of builds, one file an attempt
   mirrors/<project>.git      bare mirrors of git repositories
   buildah/                   images and caches, where buildah builds (drawn in build/engines/buildah/place.py)
+  images/                    images that a buildkitd has built, until they are pushed: an OCI image layout
   arrivals/                  blobs on their way from an upstream registry; a file here has no name
   spool/                     logs on their way from a worker to the server
   layers.json                how a worker's layers came out compressed, and which repositories have them

@@ -15,15 +15,15 @@ from lumper.build.port import Limits
 from lumper.errors import BuildFailed
 from lumper.model.build import StepState
 from parts.context import BASE
-from parts.engine_bench import Bench, engine_bench
+from parts.engine_bench import Bench, Daemons, engine_bench
 from parts.eventually import eventually
 
 EPOCH = "1700000000"
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with engine_bench("buildah", tmp_path) as bench:
+async def bench(tmp_path: Path, daemons: Daemons) -> AsyncIterator[Bench]:
+    async with engine_bench("buildah", tmp_path, daemons) as bench:
         yield bench
 
 
@@ -67,13 +67,15 @@ async def test_a_step_gets_no_more_memory_and_cpu_than_its_limit(bench: Bench) -
         await bench.build(f"{BASE}RUN dd if=/dev/zero of=/dev/null bs=200M count=1\n", limits=Limits(memory=64 << 20))
 
 
-async def test_the_same_source_gives_the_same_digest_when_times_are_rewritten(bench: Bench, tmp_path: Path) -> None:
+async def test_the_same_source_gives_the_same_digest_when_times_are_rewritten(
+    bench: Bench, tmp_path: Path, daemons: Daemons
+) -> None:
     dockerfile = f"{BASE}ARG SOURCE_DATE_EPOCH\nRUN echo {bench.mark} >/file; mkdir /folder\n"
     more: dict[str, Any] = {"args": {"SOURCE_DATE_EPOCH": EPOCH}, "rewrite_timestamp": True}
     await bench.build(dockerfile, **more)
     first = await bench.engine.push(bench.image(), None, bench.told.append)
 
-    async with engine_bench("buildah", tmp_path / "another") as another:
+    async with engine_bench("buildah", tmp_path / "another", daemons) as another:
         await another.build(dockerfile, **more)
         second = await another.engine.push(another.image(), None, another.told.append)
 

@@ -3,34 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiodocker
+import pytest
+
 from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildah import BuildahEngine
 from lumper.build.engines.buildah.place import Place
 from lumper.build.engines.buildkit import BuildKitEngine
+from lumper.build.engines.buildkit.address import parse_address
+from lumper.build.engines.buildkit.daemon import DaemonEngine
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import BuildRequest, Capability, Engine, Login
 from lumper.build.target import OpenTarget
 from lumper.model.build import Progress, Step, StepState
 from lumper.wiring.adapters import open_target
-from parts import docker_engine
+from parts import docker_engine, newer_engine
+from parts.buildkitd import behind_a_socket, buildkitd
 from parts.context import context_tar, stream
 from parts.push_sink import push_sink
 from parts.records import printed
 
+NEWER = newer_engine.PROGRAM.exists()
 PLACE = re.compile(r"\[(?:[^\]]+ )?\d+/\d+\] ")
 """What stands before an instruction in the name of its step: the stage, if there are several, and the place in it."""
+
+
+class Daemons:
+    """Daemons of the tests' own, each started when it is first wanted; they end with `stack`."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._started: dict[str, str] = {}
+
+    def newer_engine(self) -> str:
+        """The socket of a Docker Engine that keeps images in containerd."""
+        return self._start("newer engine", newer_engine.newer_engine)
+
+    def buildkitd(self) -> str:
+        """The socket of a buildkitd."""
+        return self._start("buildkitd", buildkitd)
+
+    def _start(self, name: str, start: Callable[[], contextlib.AbstractContextManager[str]]) -> str:
+        if name not in self._started:
+            self._started[name] = self._stack.enter_context(start())
+        return self._started[name]
+
+
+@pytest.fixture(scope="session")
+def daemons() -> Iterator[Daemons]:
+    with contextlib.ExitStack() as stack:
+        yield Daemons(stack)
 
 
 @dataclass
@@ -39,6 +74,7 @@ class Bench:
 
     Images of the test begin with `prefix`, whose registry takes pushes; the one of `refusing` has no space. `manifests`
     and `blobs` are what was pushed, by digest. `runs` tells whether a RUN with this text is being executed.
+    `keeps_images`: the engine does, and not the worker.
     """
 
     engine: Engine
@@ -49,6 +85,7 @@ class Bench:
     labels: Callable[[str], asyncio.Future[Mapping[str, str]]]
     runs: Callable[[str], bool]
     blobs: Mapping[str, bytes] = field(default_factory=dict)
+    keeps_images: bool = True
     told: list[Progress] = field(default_factory=list)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
@@ -81,7 +118,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def _dummy(_: Path) -> AsyncIterator[Bench]:
+async def _dummy(_: Path, __: Daemons) -> AsyncIterator[Bench]:
     engine = DummyEngine(refusals={"full.test": "no space left on device"})
 
     async def labels(image: str) -> Mapping[str, str]:
@@ -100,10 +137,27 @@ async def _dummy(_: Path) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def _buildkit(folder: Path, open_target: OpenTarget | None = None) -> AsyncIterator[Bench]:
-    engine = BuildKitEngine(docker_engine.ADDRESS, open_target=open_target)
+async def _buildkit(folder: Path, _: Daemons, open_target: OpenTarget | None = None) -> AsyncIterator[Bench]:
+    async with _engine(docker_engine.ADDRESS, folder, open_target) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def _newer(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
+    async with _engine(f"unix://{daemons.newer_engine()}", folder) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def _engine(address: str, folder: Path, open_target: OpenTarget | None = None) -> AsyncIterator[Bench]:
+    engine = BuildKitEngine(address, open_target=open_target)
     down = BuildKitEngine(f"unix://{folder}/docker.sock", open_target=open_target)
     path = f"lumper-test-{uuid.uuid4().hex[:8]}/"
+
+    async def labels(image: str) -> Mapping[str, str]:
+        async with aiodocker.Docker(address) as docker:
+            return dict((await docker.images.inspect(image))["Config"]["Labels"] or {})
+
     async with push_sink() as registry, push_sink(refusal="no space left on device") as full:
         try:
             yield Bench(
@@ -112,7 +166,7 @@ async def _buildkit(folder: Path, open_target: OpenTarget | None = None) -> Asyn
                 prefix=f"{registry.address}/{path}",
                 refusing=f"{full.address}/{path}",
                 manifests=registry.manifests,
-                labels=lambda image: asyncio.ensure_future(_labels(image)),
+                labels=lambda image: asyncio.ensure_future(labels(image)),
                 runs=_is_running,
                 blobs=registry.blobs,
             )
@@ -125,7 +179,7 @@ async def _buildkit(folder: Path, open_target: OpenTarget | None = None) -> Asyn
 
 
 @asynccontextmanager
-async def _buildah(folder: Path) -> AsyncIterator[Bench]:
+async def _buildah(folder: Path, _: Daemons) -> AsyncIterator[Bench]:
     async with push_sink() as registry, push_sink(refusal="no space left on device") as full:
 
         async def size(image: str, digest: str, login: Login | None) -> int:
@@ -171,10 +225,42 @@ async def _output(*command: str) -> bytes:
     return output
 
 
-async def _labels(image: str) -> Mapping[str, str]:
-    async with docker_engine.engine() as docker:
-        config = (await docker.images.inspect(image))["Config"]
-    return dict(config["Labels"] or {})
+@asynccontextmanager
+async def _buildkitd(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
+    async with contextlib.AsyncExitStack() as stack:
+        if shutil.which("buildkitd"):
+            address = f"unix://{daemons.buildkitd()}"
+        else:
+            address = await stack.enter_async_context(behind_a_socket(daemons.newer_engine()))
+        registry = await stack.enter_async_context(push_sink())
+        full = await stack.enter_async_context(push_sink(refusal="no space left on device"))
+        layout = folder / "images"
+
+        async def labels(image: str) -> Mapping[str, str]:
+            return labels_in(layout, image)
+
+        yield Bench(
+            engine=DaemonEngine(parse_address(f"buildkitd+{address}"), layout, open_target),
+            down=DaemonEngine(parse_address(f"buildkitd+unix://{folder}/none"), folder / "down", open_target),
+            prefix=f"{registry.address}/lumper/",
+            refusing=f"{full.address}/lumper/",
+            manifests=registry.manifests,
+            labels=lambda image: asyncio.ensure_future(labels(image)),
+            runs=_is_running,
+            blobs=registry.blobs,
+            keeps_images=False,
+        )
+
+
+def labels_in(layout: Path, image: str) -> Mapping[str, str]:
+    """The labels of an image in an OCI layout, read as any other program would."""
+
+    def blob(digest: str) -> Any:
+        return json.loads((layout / "blobs" / digest.replace(":", "/")).read_bytes())
+
+    entries = json.loads((layout / "index.json").read_bytes())["manifests"]
+    [digest] = [e["digest"] for e in entries if e["annotations"]["org.opencontainers.image.ref.name"] == image]
+    return dict(blob(blob(digest)["config"]["digest"])["config"].get("Labels") or {})
 
 
 def _is_running(text: str) -> bool:
@@ -188,10 +274,12 @@ def _is_running(text: str) -> bool:
     return False
 
 
-BENCHES: dict[str, tuple[Callable[[Path], AbstractAsyncContextManager[Bench]], frozenset[Capability]]] = {
+BENCHES: dict[str, tuple[Callable[[Path, Daemons], AbstractAsyncContextManager[Bench]], frozenset[Capability]]] = {
     "buildkit": (_buildkit, CAPABILITIES["a Docker Engine"]),
     "direct": (partial(_buildkit, open_target=open_target), CAPABILITIES["a Docker Engine"]),
     "buildah": (_buildah, CAPABILITIES["buildah"]),
+    **({"newer engine": (_newer, CAPABILITIES["a Docker Engine with the containerd image store"])} if NEWER else {}),
+    **({"buildkitd": (_buildkitd, CAPABILITIES["buildkitd"])} if NEWER or shutil.which("buildkitd") else {}),
     "dummy": (_dummy, frozenset[Capability]()),
 }
 """Each engine, and what it can according to the table; the dummy can nothing beyond what it shows. `direct` is left out
@@ -204,8 +292,8 @@ def having(*capabilities: Capability) -> list[str]:
 
 
 @asynccontextmanager
-async def engine_bench(name: str, folder: Path) -> AsyncIterator[Bench]:
+async def engine_bench(name: str, folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
     """The engine of this name, ready to build."""
     make, _ = BENCHES[name]
-    async with make(folder) as bench:
+    async with make(folder, daemons) as bench:
         yield bench

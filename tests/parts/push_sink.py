@@ -45,7 +45,8 @@ class PushSink:
         self.asked.set()
         await self.open.wait()
         if self.refusal and request.method == "POST":
-            return web.json_response({}, status=507, reason=self.refusal)
+            body = {"errors": [{"code": "UNKNOWN", "message": self.refusal}]}
+            return web.json_response(body, status=507, reason=self.refusal)  # some read the one, some the other
         return await self._blob(request)
 
     async def _manifest(self, request: web.Request) -> web.Response:

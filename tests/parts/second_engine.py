@@ -50,7 +50,7 @@ class SecondEngine:
 
 
 @contextlib.contextmanager
-def _bridge() -> Iterator[str]:
+def bridge() -> Iterator[str]:
     """A bridge for the engine alone: one that is told to have none removes that of the machine's engine."""
     name = f"lumper-{secrets.token_hex(3)}"
     subprocess.run(["ip", "link", "add", "name", name, "type", "bridge"], check=True)
@@ -64,8 +64,8 @@ def _bridge() -> Iterator[str]:
 @asynccontextmanager
 async def second_engine(*options: str) -> AsyncIterator[SecondEngine]:
     """An engine whose containers reach nobody, started with these options."""
-    with _bridge() as bridge:
-        async with _engine("--bridge", bridge, *options) as engine:
+    with bridge() as name:
+        async with _engine("--bridge", name, *options) as engine:
             yield engine
 
 

@@ -15,7 +15,7 @@ _CACHES = frozenset({Capability.CACHE_IMPORT, Capability.CACHE_EXPORT, Capabilit
 CAPABILITIES: Mapping[str, frozenset[Capability]] = {
     "a Docker Engine": _DOCKER,
     "a Docker Engine with the containerd image store": _DOCKER
-    | {Capability.PLATFORMS, Capability.CACHE_EXPORT, Capability.ATTESTATIONS},
+    | {Capability.PLATFORMS, Capability.CACHE_EXPORT, Capability.ATTESTATIONS, Capability.REWRITE_TIMESTAMP},
     "buildkitd": frozenset(Capability) - {Capability.LIMITS},
     "docker buildx": frozenset(Capability) - {Capability.LIMITS},
     "buildah": _NETWORKS | _SESSION | {Capability.PLATFORMS, Capability.LIMITS, Capability.REWRITE_TIMESTAMP},

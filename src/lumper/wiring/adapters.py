@@ -101,17 +101,26 @@ def open_certificate(config: Config) -> Certificate | None:
 
 
 def open_engine(config: Config, layers: Path | None = None) -> Engine:
-    """The engine that builds. `layers` is the file in which what is known of pushed layers is kept."""
+    """The engine that builds; in the file `layers` it keeps what it knows of pushed layers. Raises ConfigError."""
     kind, _, place = config.worker.engine.partition(":")
     if kind == "buildah":
         from lumper.build.engines.buildah.engine import BuildahEngine
         from lumper.wiring.pushed import manifest_size
 
         return BuildahEngine(Path(place) if place else config.data / "buildah", manifest_size)
+    from lumper.build.engines.buildkit.address import Certificates, is_daemon, parse_address
+
+    worker = config.worker
+    shown = Certificates(worker.engine_ca, worker.engine_certificate, worker.engine_key) if worker.engine_ca else None
+    address = parse_address(worker.engine, shown)
+    if is_daemon(worker.engine):
+        from lumper.build.engines.buildkit.daemon import DaemonEngine
+
+        return DaemonEngine(address, config.data / "images", open_target)
     from lumper.build.engines.buildkit.engine import BuildKitEngine
 
-    direct = config.worker.direct_push and layers is not None
-    return BuildKitEngine(config.worker.engine, open_target=open_target if direct else None, known=KnownLayers(layers))
+    direct = worker.direct_push and layers is not None
+    return BuildKitEngine(address, open_target=open_target if direct else None, known=KnownLayers(layers))
 
 
 def open_target(url: str, login: Login | None) -> Target:

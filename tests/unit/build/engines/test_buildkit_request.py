@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumper.build.engines.buildkit.address import Address, parse_address
-from lumper.build.engines.buildkit.request import solve_request
+from lumper.build.engines.buildkit.request import Exporter, solve_request
 from lumper.build.engines.buildkit.services import services
 from lumper.build.engines.buildkit.session import messages
 from lumper.build.port import BuildRequest, Cache, Login
@@ -133,7 +133,7 @@ def test_all_that_a_build_may_ask_for_is_handed_on() -> None:
         rewrite_timestamp=True,
     )
 
-    message = solve_request(request, ref="r", session="s", context="c", exporter="oci")
+    message = solve_request(request, ref="r", session="s", context="c", exporter=Exporter("oci", {"tar": "false"}))
 
     attributes = dict(message.FrontendAttrs)
     assert json.loads(attributes.pop("cache-imports")) == [{"Type": "registry", "Attrs": {"ref": "r.test/cache"}}]
@@ -148,12 +148,15 @@ def test_all_that_a_build_may_ask_for_is_handed_on() -> None:
         "attest:sbom": "",
     }
     assert [(e.Type, dict(e.Attrs)) for e in message.Cache.Exports] == [
-        ("registry", {"ref": "r.test/cache", "mode": "max"}),
+        (
+            "registry",
+            {"ref": "r.test/cache", "mode": "max", "image-manifest": "true", "oci-mediatypes": "true"},
+        ),
         ("inline", {}),
     ]
     assert [(e.Type, dict(e.Attrs)) for e in message.Cache.Imports] == [("registry", {"ref": "r.test/cache"})]
     assert [(e.Type, dict(e.Attrs)) for e in message.Exporters] == [
-        ("oci", {"name": "app:1", "rewrite-timestamp": "true"})
+        ("oci", {"name": "app:1", "tar": "false", "rewrite-timestamp": "true"})
     ]
 
 

@@ -1,15 +1,18 @@
-"""A native BuildKit client over a Docker Engine: no docker program, no plugin.
+"""A native BuildKit client, over a Docker Engine or a buildkitd: no docker program, no plugin.
 
-engine.py    the port's methods
-address.py   where the Engine listens
-upgrade.py   HTTP/1.1 to HTTP/2 on one connection
-control.py   the calls Solve and Status
+engine.py    the port's methods, on a Docker Engine
+daemon.py    the same on a buildkitd, whose images the worker keeps
+address.py   where either listens
+link.py      how either is reached: upgrade.py (HTTP/1.1 to HTTP/2), or tunnel.py (a session within a call)
+building.py  one build, over any link
+control.py   the calls Solve and Status, and what tells and prunes the cache (cache.py)
 request.py   the request of a build, in BuildKit's terms (pure)
 session.py   the connection for the calls that the engine makes back, to fetch the context
-services.py  what else it may ask for: secrets, ssh agents, credentials
+services.py  what else it may ask for: secrets, ssh agents, credentials; content.py: stores of the worker
 progress.py  status messages to steps and lines (pure)
 errors.py    BuildKit's error texts to ours (pure)
-api.py       the REST API for images; push.py reads what a push tells
+api.py       a Docker Engine's REST API for images; push.py reads what a push tells; direct_push.py does without
+layout.py    images in a folder of the worker; layout_push.py pushes them
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Where an Engine listens: `unix:///path` or `tcp://host:port`."""
+"""Where an engine listens: `unix:///path` or `tcp://host:port`, for a buildkitd with `buildkitd+` before it."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -16,7 +18,29 @@ from lumper.errors import ConfigError, EngineUnavailable, Problem
 
 CONNECT_TIMEOUT = 10.0
 
+_DAEMON = "buildkitd+"
+
 P = TypeVar("P", bound=asyncio.Protocol)
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Files for TLS with an engine: the authority that it must be known to, and what we show it ourselves."""
+
+    authority: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises ConfigError."""
+        try:
+            context = ssl.create_default_context(cafile=str(self.authority))
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as exc:
+            text = f"the certificates for TLS cannot be loaded: {exc.strerror or exc}"
+            raise ConfigError("engine", (Problem(0, "", text),)) from exc
+        return context
 
 
 @dataclass(frozen=True)
@@ -27,25 +51,30 @@ class Address:
     path: str = ""
     host: str = ""
     port: int = 0
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
 
     @property
     def url(self) -> str:
         """The base of HTTP requests; for a Unix socket the host is only a filler."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}" if self.host else "http://docker"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}" if self.host else "http://docker"
 
     def connector(self) -> aiohttp.BaseConnector:
         """A connector for aiohttp that reaches this address, with as many connections as builds need."""
-        return aiohttp.TCPConnector(limit=0) if self.host else aiohttp.UnixConnector(self.path, limit=0)
+        if not self.host:
+            return aiohttp.UnixConnector(self.path, limit=0)
+        return aiohttp.TCPConnector(limit=0, ssl=self.tls or True)
 
-    async def connect(self, factory: Callable[[], P]) -> P:
-        """A new connection with its protocol. Raises EngineUnavailable."""
+    async def connect(self, factory: Callable[[], P], *, protocols: Sequence[str] = ()) -> P:
+        """A new connection with its protocol; TLS names `protocols` (ALPN). Raises EngineUnavailable."""
         loop = asyncio.get_running_loop()
+        if self.tls and protocols:
+            self.tls.set_alpn_protocols(list(protocols))
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 if not self.host:
                     return (await loop.create_unix_connection(factory, self.path))[1]
-                transport, protocol = await loop.create_connection(factory, self.host, self.port)
+                transport, protocol = await loop.create_connection(factory, self.host, self.port, ssl=self.tls)
         except OSError as exc:  # TimeoutError is one
             raise self.unavailable(exc) from exc
         _keep_alive(transport.get_extra_info("socket"))
@@ -73,14 +102,20 @@ def _keep_alive(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def parse_address(text: str) -> Address:
+def is_daemon(text: str) -> bool:
+    """Whether an address is that of a buildkitd, and not of a Docker Engine."""
+    return text.startswith(_DAEMON)
+
+
+def parse_address(text: str, certificates: Certificates | None = None) -> Address:
     """Read an address. Raises ConfigError."""
+    context = certificates.context() if certificates else None
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(text.removeprefix(_DAEMON))
         if parts.scheme == "unix" and not parts.netloc and len(parts.path) > 1:
             return Address(text, path=parts.path)
         if parts.scheme == "tcp" and parts.hostname and parts.port and parts.path in ("", "/"):
-            return Address(text, host=parts.hostname, port=parts.port)
+            return Address(text, host=parts.hostname, port=parts.port, tls=context)
     except ValueError:
         pass  # the port is no number: answered below like every other wrong address
     raise ConfigError("engine", (Problem(0, "", f"{text!r} is neither unix:///path nor tcp://host:port"),))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from lumper.build.engines.registry_words import push_error
 from lumper.build.port import EngineInfo, Login, Pushed
 from lumper.errors import EngineError
 
+_PLAIN, _CONTAINERD = "a Docker Engine", "a Docker Engine with the containerd image store"
 ANSWER_TIMEOUT = 60.0
 _MAX_LINE = 4 * 1024 * 1024
 
@@ -36,8 +37,7 @@ class ImageApi:
         """What the Engine says of itself."""
         async with self._request("GET", "/version") as response:
             version = await self._json(response)
-        async with self._request("GET", "/info") as response:
-            kind = _kind(await self._json(response))
+        kind = _CONTAINERD if await self.with_containerd() else _PLAIN
         name = f"Docker {version.get('Version', '?')}"
         platform = f"{version.get('Os', '?')}/{version.get('Arch', '?')}"
         return EngineInfo("buildkit", name, platform, CAPABILITIES[kind])
@@ -51,6 +51,11 @@ class ImageApi:
         """What the Engine says of one image. Raises EngineError if there is none."""
         async with self._request("GET", f"/images/{quote(image)}/json") as response:
             return dict(await self._json(response))
+
+    async def with_containerd(self) -> bool:
+        """Whether it keeps its images in containerd's store. Source: moby, daemon/containerd."""
+        told = (await self.system()).get("DriverStatus") or ()
+        return ["driver-type", "io.containerd.snapshotter.v1"] in told
 
     async def names(self) -> list[str]:
         """All names with tag, sorted."""
@@ -111,16 +116,6 @@ class ImageApi:
         if response.status >= 400:
             raise EngineError(f"The build engine at {self._address.text} refused: {await _message(response)}.")
         return json.loads(await response.read())
-
-
-def _kind(info: Mapping[str, Any]) -> str:
-    """Which row of the table an Engine is, from its own account of itself.
-
-    Source: moby, daemon/containerd: images in containerd's store have a driver of this type.
-    """
-    images = [name for key, name in info.get("DriverStatus") or () if key == "driver-type"]
-    with_containerd = "io.containerd.snapshotter.v1" in images
-    return "a Docker Engine with the containerd image store" if with_containerd else "a Docker Engine"
 
 
 def registry_auth(login: Login | None) -> str:

@@ -9,25 +9,25 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import ProtocolError
 
-from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.control import Control
+from lumper.build.engines.buildkit.link import Link
 from lumper.errors import EngineError
 
 
-async def cache_size(address: Address) -> int:
+async def cache_size(link: Link) -> int:
     """The bytes that the cache alone holds. Raises EngineUnavailable, EngineError."""
-    async with _control(address) as control:
+    async with _control(link) as control:
         return await _size(control)
 
 
-async def prune_cache(address: Address, keep: int) -> int:
+async def prune_cache(link: Link, keep: int) -> int:
     """Make the cache hold no more than `keep` bytes, as far as no build uses it; the bytes that became free.
 
     First goes what only costs a step its time; syntax images and the like, if that is not enough. Raises
     EngineUnavailable, EngineError.
     """
     freed = 0
-    async with _control(address) as control:
+    async with _control(link) as control:
         for everything in (False, True):
             if await _size(control) <= keep:
                 break
@@ -42,8 +42,8 @@ async def _size(control: Control) -> int:
 
 
 @asynccontextmanager
-async def _control(address: Address) -> AsyncIterator[Control]:
-    control = Control(address)
+async def _control(link: Link) -> AsyncIterator[Control]:
+    control, address = link.control(), link.address
     try:
         async with control:
             await control.connect()

@@ -1,18 +1,19 @@
-"""BuildKit's control service: start a build, follow its progress, tell and prune the cache."""
+"""BuildKit's control service: start a build, follow its progress, tell and prune the cache, ask what it is."""
 
 from __future__ import annotations
 
 from asyncio import BaseTransport
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-from grpclib.client import Channel, Handler, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.client import Channel, Handler, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.protocol import H2Protocol
 from h2.settings import SettingCodes
 
-from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.proto.control_pb2 import (
     DiskUsageRequest,
     DiskUsageResponse,
+    ListWorkersRequest,
+    ListWorkersResponse,
     PruneRequest,
     SolveRequest,
     SolveResponse,
@@ -20,10 +21,13 @@ from lumper.build.engines.buildkit.proto.control_pb2 import (
     StatusResponse,
     UsageRecord,
 )
-from lumper.build.engines.buildkit.upgrade import upgrade
+from lumper.build.engines.buildkit.proto.upload_pb2 import BytesMessage
 
 _SERVICE = "/moby.buildkit.v1.Control"
 _MAX_HEADERS = 16 * 1024 * 1024  # bytes; an error of BuildKit carries the whole Dockerfile in a header
+
+Connect = Callable[[H2Protocol], Awaitable[H2Protocol]]
+"""Connects, and hands the connection to the protocol. Raises EngineUnavailable."""
 
 
 class _Protocol(H2Protocol):
@@ -39,27 +43,30 @@ class _Protocol(H2Protocol):
 class Control(Channel):
     """One connection to the control service. Close it."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, connect: Connect) -> None:
         super().__init__()
-        self._address = address
+        self._connect = connect
         self._solve = UnaryUnaryMethod(self, f"{_SERVICE}/Solve", SolveRequest, SolveResponse)
         self._status = UnaryStreamMethod(self, f"{_SERVICE}/Status", StatusRequest, StatusResponse)
         self._usage = UnaryUnaryMethod(self, f"{_SERVICE}/DiskUsage", DiskUsageRequest, DiskUsageResponse)
         self._prune = UnaryStreamMethod(self, f"{_SERVICE}/Prune", PruneRequest, UsageRecord)
+        self._workers = UnaryUnaryMethod(self, f"{_SERVICE}/ListWorkers", ListWorkersRequest, ListWorkersResponse)
+        self.session = StreamStreamMethod(self, f"{_SERVICE}/Session", BytesMessage, BytesMessage)
+        """A connection within this one, on which the daemon calls us back."""
 
     def _protocol_factory(self) -> H2Protocol:
         return _Protocol(Handler(), self._config, self._h2_config)
 
     async def _create_connection(self) -> H2Protocol:
-        return await upgrade(self._address, "/grpc", (), self._protocol_factory())
+        return await self._connect(self._protocol_factory())
 
     async def connect(self) -> None:
         """Connect now instead of with the first call. Raises EngineUnavailable."""
         await self.__connect__()
 
-    async def solve(self, request: SolveRequest) -> None:
-        """Build; returns when it has ended well. Cancelling resets the call, and the engine stops the build."""
-        await self._solve(request)
+    async def solve(self, request: SolveRequest) -> Mapping[str, str]:
+        """Build; what the exporter tells, when it has ended well. Cancelling resets the call, which stops the build."""
+        return (await self._solve(request)).ExporterResponse
 
     async def status(self, ref: str, receive: Callable[[StatusResponse], None]) -> None:
         """Hand over every change of the build `ref` until the engine has nothing more to tell."""
@@ -78,3 +85,7 @@ class Control(Channel):
         What a build uses stays. `everything`: also what images share with the cache, and syntax images.
         """
         return list(await self._prune(PruneRequest(all=everything, keepBytes=keep)))
+
+    async def workers(self) -> ListWorkersResponse:
+        """What executes builds there."""
+        return await self._workers(ListWorkersRequest())

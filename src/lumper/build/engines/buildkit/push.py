@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from lumper.build.engines.registry_words import push_error
 from lumper.build.port import Pushed
+from lumper.errors import LumperError
 from lumper.model.build import Output, Progress, Step, StepState
 
 _PUSHED = re.compile(r": digest: (sha\d+:[0-9a-f]+) size: (\d+)$")
+FIRST_PUSH = 1001
+"""Steps of pushes are numbered from here, apart from those of the build whose log they share."""
+
 _PASSING = ("Preparing", "Waiting", "Pushing", "Retrying")
 
 
@@ -52,3 +58,16 @@ class PushReader:
 
     def _tell(self, state: StepState, error: str = "") -> None:
         self._report(Step(self._number, f"push {self._image}", state, self._clock(), error))
+
+
+@contextmanager
+def told(reader: PushReader) -> Iterator[None]:
+    """End the push's step however the block ends."""
+    try:
+        yield
+    except LumperError as exc:
+        reader.fail(StepState.FAILED, exc.message)
+        raise
+    except asyncio.CancelledError:
+        reader.fail(StepState.CANCELLED)
+        raise

@@ -7,17 +7,39 @@ Source of the attributes: moby/buildkit, frontend/dockerui/config.go, frontend/d
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from lumper.build.engines.buildkit.proto.control_pb2 import CacheOptions, CacheOptionsEntry, Exporter, SolveRequest
+from lumper.build.engines.buildkit.proto import control_pb2
+from lumper.build.engines.buildkit.proto.control_pb2 import CacheOptions, CacheOptionsEntry, SolveRequest
 from lumper.build.pinning import pins
 from lumper.build.port import BuildRequest, Cache
 
-MOBY = "moby"  # puts the result among the images of a Docker Engine
+
+@dataclass(frozen=True)
+class Exporter:
+    """Where the result goes: BuildKit's name of the kind, and its attributes beside the image's name."""
+
+    type: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-def solve_request(request: BuildRequest, *, ref: str, session: str, context: str, exporter: str = MOBY) -> SolveRequest:
+MOBY = Exporter("moby")
+"""Among the images of a Docker Engine."""
+
+CONTAINERD = Exporter("image", {"unpack": "false"})
+"""Among the images of a Docker Engine that keeps them in containerd, as they are pushed. They are unpacked when one is
+first run: here it takes time, excludes `rewrite-timestamp`, and fails at times while other images go (Engine 26.1)."""
+
+STORE = Exporter("oci", {"tar": "false"})
+"""Into the content store that the session calls `export`."""
+
+
+def solve_request(
+    request: BuildRequest, *, ref: str, session: str, context: str, exporter: Exporter = MOBY
+) -> SolveRequest:
     """The call that builds `request` from the context at the URL `context`."""
-    result = {"name": request.image}
+    result = {"name": request.image, **exporter.attributes}
     if request.rewrite_timestamp:
         result["rewrite-timestamp"] = "true"
     return SolveRequest(
@@ -27,9 +49,9 @@ def solve_request(request: BuildRequest, *, ref: str, session: str, context: str
         Entitlements=request.entitlements,
         FrontendAttrs=_attributes(request, context),
         Cache=_caches(request),
-        ExporterDeprecated=exporter,
+        ExporterDeprecated=exporter.type,
         ExporterAttrsDeprecated=result,
-        Exporters=[Exporter(Type=exporter, Attrs=result)],
+        Exporters=[control_pb2.Exporter(Type=exporter.type, Attrs=result)],
     )
 
 
@@ -64,10 +86,16 @@ def _imports(request: BuildRequest) -> str:
 
 def _caches(request: BuildRequest) -> CacheOptions:
     return CacheOptions(
-        Exports=[_entry(cache) for cache in request.cache_to],
+        Exports=[_export(cache) for cache in request.cache_to],
         Imports=[_entry(cache) for cache in request.cache_from],
     )
 
 
 def _entry(cache: Cache) -> CacheOptionsEntry:
     return CacheOptionsEntry(Type=cache.type, Attrs=cache.attributes)
+
+
+def _export(cache: Cache) -> CacheOptionsEntry:
+    """In a registry it is a manifest; without that, BuildKit before 0.21 makes an index of layers: not all take it."""
+    as_image = {"image-manifest": "true", "oci-mediatypes": "true"} if cache.type == "registry" else {}
+    return CacheOptionsEntry(Type=cache.type, Attrs=as_image | dict(cache.attributes))

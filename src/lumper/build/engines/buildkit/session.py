@@ -7,7 +7,7 @@ health about once a second and ends the build when the session is gone.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -17,10 +17,8 @@ from grpclib.health.service import Health
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 
-from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.proto.upload_pb2 import BytesMessage
 from lumper.build.engines.buildkit.services import Absent, Service
-from lumper.build.engines.buildkit.upgrade import upgrade
 
 MESSAGE_SIZE = 1024 * 1024  # engines accept up to 4 MiB; larger ones than this gain nothing
 
@@ -86,28 +84,35 @@ class _SessionServer(Server):
 
 
 class Session:
-    """An open session. Close it."""
+    """An open session. Close it. `end` is what is left to do then."""
 
-    def __init__(self, session_id: str, protocol: H2Protocol) -> None:
+    def __init__(
+        self, session_id: str, protocol: H2Protocol, end: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
         self.id = session_id
         self._protocol = protocol
+        self._end = end
 
     async def close(self) -> None:
         """End the connection, and with it whatever the engine still fetches. Idempotent."""
         self._protocol.processor.close()
         handler: Any = self._protocol.handler
         await handler.wait_closed()
+        if self._end is not None:
+            await self._end()
 
 
-async def open_session(address: Address, offered: Sequence[Service]) -> Session:
-    """Offer these services to the engine. Raises EngineUnavailable."""
-    offered = [*offered, Health()]
-    session_id = uuid.uuid4().hex
-    headers = [
-        ("X-Docker-Expose-Session-Uuid", session_id),
-        ("X-Docker-Expose-Session-Name", "lumper"),
-        ("X-Docker-Expose-Session-Sharedkey", ""),
-        *(("X-Docker-Expose-Session-Grpc-Method", path) for service in offered for path in service.__mapping__()),
+def session_protocol(offered: Sequence[Service]) -> H2Protocol:
+    """What serves the calls of one session."""
+    return _SessionServer([Absent(), *offered, Health()]).protocol()
+
+
+def session_headers(session_id: str, offered: Sequence[Service], shared_key: str = "") -> list[tuple[str, str]]:
+    """What the engine is told of a session. Source: moby/buildkit, session/session.go."""
+    prefix = "X-Docker-Expose-Session"
+    return [
+        (f"{prefix}-Uuid", session_id),
+        (f"{prefix}-Name", "lumper"),
+        (f"{prefix}-Sharedkey", shared_key),
+        *((f"{prefix}-Grpc-Method", path) for service in (*offered, Health()) for path in service.__mapping__()),
     ]
-    protocol = await upgrade(address, "/session", headers, _SessionServer([Absent(), *offered]).protocol())
-    return Session(session_id, protocol)

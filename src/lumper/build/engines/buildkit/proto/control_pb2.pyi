@@ -181,3 +181,37 @@ class PruneRequest(_message.Message):
     all: bool
     keepBytes: int
     def __init__(self, all: bool = ..., keepBytes: _Optional[int] = ...) -> None: ...
+
+class ListWorkersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListWorkersResponse(_message.Message):
+    __slots__ = ("record",)
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    record: _containers.RepeatedCompositeFieldContainer[WorkerRecord]
+    def __init__(self, record: _Optional[_Iterable[_Union[WorkerRecord, _Mapping]]] = ...) -> None: ...
+
+class WorkerRecord(_message.Message):
+    __slots__ = ("platforms", "BuildkitVersion")
+    PLATFORMS_FIELD_NUMBER: _ClassVar[int]
+    BUILDKITVERSION_FIELD_NUMBER: _ClassVar[int]
+    platforms: _containers.RepeatedCompositeFieldContainer[Platform]
+    BuildkitVersion: BuildkitVersion
+    def __init__(self, platforms: _Optional[_Iterable[_Union[Platform, _Mapping]]] = ..., BuildkitVersion: _Optional[_Union[BuildkitVersion, _Mapping]] = ...) -> None: ...
+
+class Platform(_message.Message):
+    __slots__ = ("Architecture", "OS", "Variant")
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    OS_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
+    Architecture: str
+    OS: str
+    Variant: str
+    def __init__(self, Architecture: _Optional[str] = ..., OS: _Optional[str] = ..., Variant: _Optional[str] = ...) -> None: ...
+
+class BuildkitVersion(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    def __init__(self, version: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,146 @@
+"""One build, from its context to the exporter's answer: the same over every link."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from h2.exceptions import ProtocolError
+
+from lumper.build.engines.buildkit.control import Control
+from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
+from lumper.build.engines.buildkit.link import Link
+from lumper.build.engines.buildkit.progress import ProgressReader
+from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
+from lumper.build.engines.buildkit.request import MOBY, Exporter, solve_request
+from lumper.build.engines.buildkit.services import Service, services
+from lumper.build.engines.buildkit.session import Upload
+from lumper.build.port import BuildRequest, Report
+from lumper.errors import EngineError, FrontendUnavailable
+from lumper.model.build import Progress, Step, StepState
+
+BROKEN = (StreamTerminatedError, ProtocolError, OSError)
+"""How grpclib shows that a connection is no more."""
+
+END_TIMEOUT = 10.0
+"""How long, in seconds, the engine may take to end a cancelled step and to tell the rest of a build's progress."""
+
+START_TIME = 0.2
+"""How long, in seconds, a step must have been running before a cancellation is handed on, because Engine 26.1
+(BuildKit 0.13) never ends a program that is cancelled in the moment in which it is about to start."""
+
+
+class Building:
+    """Builds over one link. `frontend_time` is how long, in seconds, a syntax image may be looked for."""
+
+    def __init__(self, link: Link, frontend_time: float) -> None:
+        self._link = link
+        self._frontend_time = frontend_time
+
+    async def run(
+        self,
+        request: BuildRequest,
+        context: AsyncIterator[bytes],
+        report: Report,
+        *,
+        exporter: Exporter = MOBY,
+        more: Sequence[Service] = (),
+    ) -> Mapping[str, str]:
+        """Build; what the exporter tells of the result. `more` is offered in the session. Raises as Engine.build."""
+        upload = Upload(context)
+        starts = _Starts(report, self._frontend_time)
+        progress = ProgressReader(starts.report)
+        control = self._link.control()
+        try:
+            async with control:
+                await control.connect()
+                session = await self._link.session([upload, *services(request), *more])
+                ref = uuid.uuid4().hex
+                following = asyncio.create_task(control.status(ref, progress.receive))
+                try:
+                    message = solve_request(request, ref=ref, session=session.id, context=upload.url, exporter=exporter)
+                    async with starts.limit:
+                        return await _solve(control, message, starts)
+                finally:
+                    await session.close()  # first, or a cancelled build waits for the rest of its context
+                    await _end(following)
+        except TimeoutError as exc:
+            text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
+            raise FrontendUnavailable(text) from exc
+        except (GRPCError, *BROKEN) as exc:
+            raise upload.failure or self._failure(exc, request, progress) from exc
+        finally:
+            progress.finish()
+            await close_context(context)
+
+    def _failure(self, exc: Exception, request: BuildRequest, progress: ProgressReader) -> EngineError:
+        text = (exc.message or "") if isinstance(exc, GRPCError) else str(exc)
+        gone = not isinstance(exc, GRPCError) or exc.status is Status.UNAVAILABLE or is_lost(text)
+        if gone and not progress.failures:
+            return self._link.address.lost(text)
+        return build_error(text, progress.failures, request.dockerfile)
+
+
+class _Starts:
+    """Passes progress on and keeps in mind when a step began last. `limit` ends what waits for a syntax image."""
+
+    def __init__(self, report: Report, frontend_time: float) -> None:
+        self._report = report
+        self._frontend_time = frontend_time
+        self._last = 0.0
+        self.limit = asyncio.timeout(None)
+
+    def report(self, record: Progress) -> None:
+        if isinstance(record, Step) and record.state is StepState.RUNNING:
+            self._last = time.monotonic()
+        if isinstance(record, Step) and is_syntax_step(record.name):
+            end = asyncio.get_running_loop().time() + self._frontend_time if record.state is StepState.RUNNING else None
+            with suppress(RuntimeError):  # the build has ended, and this is the rest of its story
+                self.limit.reschedule(end)
+        self._report(record)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the step that began last has been running long enough, at most START_TIME."""
+        return max(0.0, self._last + START_TIME - time.monotonic())
+
+
+async def _solve(control: Control, message: SolveRequest, starts: _Starts) -> Mapping[str, str]:
+    """Solve; being cancelled reaches the engine when no step is just about to start."""
+    solving = asyncio.create_task(control.solve(message))
+    try:
+        await asyncio.wait((solving,))
+    except asyncio.CancelledError:
+        while starts.left and not solving.done():
+            await asyncio.wait((solving,), timeout=starts.left)
+        raise
+    finally:
+        solving.cancel()
+        await asyncio.wait((solving,))
+        failure = None if solving.cancelled() else solving.exception()
+    if failure is not None:
+        raise failure
+    return solving.result()
+
+
+async def _end(following: asyncio.Task[None]) -> None:
+    """Wait until the engine has told everything: then the programs of all steps have ended, cancelled ones too."""
+    try:
+        await asyncio.wait((following,), timeout=END_TIMEOUT)
+    finally:
+        following.cancel()
+    await asyncio.wait((following,))
+    with suppress(GRPCError, *BROKEN, EngineError, asyncio.CancelledError):
+        following.result()
+
+
+async def close_context(context: AsyncIterator[bytes]) -> None:
+    """Let a generator run its `finally` now, wherever the build left it."""
+    close = getattr(context, "aclose", None)
+    if close is not None:
+        await close()

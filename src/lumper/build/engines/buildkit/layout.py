@@ -1,0 +1,199 @@
+"""Images and caches in a folder of the worker, as an OCI image layout: other programs read it too.
+
+Source: OCI image-spec 1.1, "Image Layout".
+
+<root>/
+  oci-layout                  the version of the layout
+  index.json                  what there is, each with its name
+  blobs/sha256/<hex>          manifests, configs and layers, named by their digests
+  ingest/<random>             blobs that are being written
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lumper.errors import EngineError
+from lumper.model.image import is_digest
+
+_NAME = "org.opencontainers.image.ref.name"
+_MOST_MANIFEST = 8 << 20
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a layout knows of a blob. `size` is in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+class Layout:
+    """One folder, made when it is first written to; one process at a time owns it. Methods block."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._pins: dict[str, int] = {}
+
+    def path(self, digest: str) -> Path:
+        """Where a blob lies. Raises EngineError for what is no SHA-256 digest."""
+        if not is_digest(digest) or not digest.startswith("sha256:"):
+            raise EngineError(f"{digest[:100]!r} is no digest.")
+        return self._root / "blobs/sha256" / digest.removeprefix("sha256:")
+
+    def size(self, digest: str) -> int | None:
+        """The size of a blob, None if it is not there."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def begin(self) -> Ingest:
+        """A blob to be written."""
+        folder = self._root / "ingest"
+        folder.mkdir(parents=True, exist_ok=True)
+        return Ingest(self, folder / uuid.uuid4().hex)
+
+    def manifest(self, digest: str) -> Mapping[str, Any]:
+        """A manifest or an index. Raises EngineError."""
+        path = self.path(digest)
+        try:
+            if path.stat().st_size > _MOST_MANIFEST:
+                raise EngineError(f"The manifest {digest} is too large.")
+            found = json.loads(path.read_bytes())
+        except (OSError, ValueError) as exc:
+            raise EngineError(f"The manifest {digest} is not there, or is none.") from exc
+        if not isinstance(found, dict):
+            raise EngineError(f"The manifest {digest} is none.")
+        return found
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._index())
+
+    def find(self, name: str) -> Descriptor | None:
+        """What has this name."""
+        return self._index().get(name)
+
+    def put(self, name: str, descriptor: Descriptor) -> None:
+        """Give what is in the layout a name. What had it before, and has no other, goes."""
+        with self._lock:
+            index = self._index()
+            before = index.get(name)
+            index[name] = descriptor
+            self._write(index)
+            if before is not None and before != descriptor:
+                self._sweep(before, index)
+
+    def remove(self, name: str) -> None:
+        """Forget a name, and blobs that only it needed. No error if there is none."""
+        with self._lock:
+            index = self._index()
+            gone = index.pop(name, None)
+            if gone is not None:
+                self._write(index)
+                self._sweep(gone, index)
+
+    def pin(self, digest: str) -> None:
+        """Keep a blob that some build counts on, until it is let go as often."""
+        with self._lock:
+            self._pins[digest] = self._pins.get(digest, 0) + 1
+
+    def let_go(self, digest: str) -> None:
+        """The opposite of `pin`."""
+        with self._lock:
+            left = self._pins.pop(digest, 0) - 1
+            if left > 0:
+                self._pins[digest] = left
+
+    def blobs(self, descriptor: Descriptor) -> Iterator[Descriptor]:
+        """All that a manifest or index needs, each before what names it, itself last. Raises EngineError."""
+        document = self.manifest(descriptor.digest)
+        for child in document.get("manifests") or ():
+            yield from self.blobs(_descriptor(child))
+        for child in (document.get("config"), *(document.get("layers") or ())):
+            if child:
+                yield _descriptor(child)
+        yield descriptor
+
+    def _sweep(self, gone: Descriptor, index: Mapping[str, Descriptor]) -> None:
+        kept = {blob.digest for one in set(index.values()) for blob in self._reachable(one)} | self._pins.keys()
+        for blob in self._reachable(gone):
+            if blob.digest not in kept:
+                self.path(blob.digest).unlink(missing_ok=True)
+
+    def _reachable(self, descriptor: Descriptor) -> list[Descriptor]:
+        try:
+            return list(self.blobs(descriptor))
+        except EngineError:  # it was not whole: what is left of it is lost
+            return [descriptor]
+
+    def _index(self) -> dict[str, Descriptor]:
+        try:
+            entries = json.loads((self._root / "index.json").read_bytes())["manifests"]
+        except FileNotFoundError:
+            return {}
+        named = ((str(entry.get("annotations", {}).get(_NAME, "")), entry) for entry in entries)
+        return {name: _descriptor(entry) for name, entry in named if name}
+
+    def _write(self, index: Mapping[str, Descriptor]) -> None:
+        entries = [one.as_json() | {"annotations": {_NAME: name}} for name, one in sorted(index.items())]
+        self._root.mkdir(parents=True, exist_ok=True)
+        (self._root / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        written = self._root / f"index.json.{uuid.uuid4().hex}"
+        written.write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+        written.replace(self._root / "index.json")
+
+
+class Ingest:
+    """A blob that is being written. Commit or discard it."""
+
+    def __init__(self, layout: Layout, path: Path) -> None:
+        self._layout = layout
+        self._path = path
+        self._file: BinaryIO = path.open("xb")
+        self._hash = hashlib.sha256()
+        self.offset = 0
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.offset += len(data)
+
+    def commit(self, expected: str) -> str:
+        """Make it a blob; its digest. Raises EngineError if it is not the expected one."""
+        digest = f"sha256:{self._hash.hexdigest()}"
+        if expected and digest != expected:
+            self.discard()
+            raise EngineError(f"The bytes that came for {expected} have another digest.")
+        self._file.close()
+        target = self._layout.path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._path.replace(target)
+        return digest
+
+    def discard(self) -> None:
+        """Forget it. Nothing happens after a commit."""
+        if not self._file.closed:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+
+
+def _descriptor(entry: Any) -> Descriptor:
+    try:
+        return Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
+    except (LookupError, TypeError, ValueError) as exc:
+        raise EngineError("A manifest of the build engine has a descriptor that cannot be read.") from exc

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from lumper.build.engines.buildkit.layout import Descriptor, Layout
+from lumper.errors import EngineError
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def add(layout: Layout, data: bytes, media_type: str = LAYER) -> Descriptor:
+    ingest = layout.begin()
+    ingest.write(data)
+    return Descriptor(media_type, ingest.commit(""), len(data))
+
+
+def image(layout: Layout, *layers: bytes) -> Descriptor:
+    blobs = [add(layout, layer).as_json() for layer in layers]
+    config = add(layout, b"config of " + b"".join(layers)).as_json()
+    return add(layout, json.dumps({"config": config, "layers": blobs}).encode(), MANIFEST)
+
+
+def blobs(folder: Path) -> set[str]:
+    return {f"sha256:{path.name}" for path in folder.glob("blobs/sha256/*")}
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_a_folder_that_is_not_there_has_no_images(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "none")
+    layout.remove("app:1")
+    assert layout.names() == []
+    assert layout.find("app:1") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_found_by_a_later_process(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    made = image(layout, b"one")
+    layout.put("r.test/app:2", made)
+    layout.put("r.test/app:1", made)
+    assert Layout(tmp_path).names() == ["r.test/app:1", "r.test/app:2"]
+    assert Layout(tmp_path).find("r.test/app:1") == made
+    assert json.loads((tmp_path / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
+
+
+def test_what_only_a_removed_image_needed_goes(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.put("app:1", image(layout, b"shared", b"one"))
+    layout.put("app:2", image(layout, b"shared", b"two"))
+
+    layout.remove("app:1")
+    assert {digest(b"shared"), digest(b"two")} < blobs(tmp_path)
+    assert digest(b"one") not in blobs(tmp_path)
+
+    layout.remove("app:2")
+    assert blobs(tmp_path) == set()
+
+
+def test_a_name_that_is_given_anew_lets_the_old_image_go(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.put("app:1", image(layout, b"old"))
+    layout.put("app:1", image(layout, b"new"))
+    assert digest(b"old") not in blobs(tmp_path)
+    assert digest(b"new") in blobs(tmp_path)
+
+
+def test_what_a_build_counts_on_stays_while_another_image_goes(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.put("app:1", image(layout, b"base"))
+    layout.pin(digest(b"base"))
+    layout.pin(digest(b"base"))
+
+    layout.remove("app:1")
+    assert blobs(tmp_path) == {digest(b"base")}
+
+    layout.let_go(digest(b"base"))
+    layout.put("app:2", image(layout, b"base"))
+    layout.let_go(digest(b"base"))
+    layout.remove("app:2")
+    assert blobs(tmp_path) == set()
+
+
+def test_bytes_with_another_digest_are_not_kept(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    ingest = layout.begin()
+    ingest.write(b"other")
+    with pytest.raises(EngineError, match="another digest"):
+        ingest.commit(digest(b"wanted"))
+    assert blobs(tmp_path) == set()
+    assert list((tmp_path / "ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "sha256:", "sha256:../../x", "sha512:" + "a" * 128, "../../../etc/passwd"])
+def test_a_name_that_is_no_digest_is_no_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EngineError, match="no digest"):
+        Layout(tmp_path).path(name)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'{"layers": [{"digest": "sha256:1"}]}'])
+def test_a_manifest_that_cannot_be_read_is_an_error(tmp_path: Path, body: bytes) -> None:
+    layout = Layout(tmp_path)
+    made = add(layout, body, MANIFEST)
+    with pytest.raises(EngineError):
+        list(layout.blobs(made))
