@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 _PATIENCE_SECONDS = 30.0  # for a connection to become free
+_AGAIN_SECONDS = 0.2  # a statement that had not begun was not interrupted
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -27,7 +28,7 @@ _Rows = CursorResult[*tuple[Any, ...]]
 class AsyncConnection:
     """A connection while a block has it: it begins with its first statement, in a transaction. One task at a time."""
 
-    def __init__(self, engine: Engine, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, engine: Engine, threads: Connections) -> None:
         self.info: dict[str, Any] = {}
         self._engine = engine
         self._threads = threads
@@ -58,22 +59,28 @@ class AsyncConnection:
         self, work: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Do several statements in one visit to a thread."""
-        return await _settled(self._threads, lambda: work(self._open(), *args, **kwargs))
+        return await self._threads.settled(lambda: work(self._open(), *args, **kwargs), self._interrupt)
 
     def _open(self) -> Connection:
         if self._opened is None:
             self._opened = self._engine.connect()
         return self._opened
 
+    def _interrupt(self) -> None:
+        if self._opened is not None:
+            self._threads.interrupt(self._opened.connection.driver_connection)
+
     async def end(self, *, commit: bool) -> None:
         """Give the connection back; without `commit` nothing was written."""
         if self._opened is not None:
-            await _settled(self._threads, partial(self._end, self._opened, commit=commit))
+            await self._threads.settled(partial(self._end, self._opened, commit=commit))
 
     def _end(self, connection: Connection, *, commit: bool) -> None:
         with connection:
             if commit:
                 connection.commit()
+            if self._threads.closed:
+                connection.detach()  # no pool takes it back
 
 
 class Connections:
@@ -82,18 +89,19 @@ class Connections:
     So nobody who waits in a thread for a lock can be in the way of who holds it.
     """
 
-    def __init__(self, engine: Engine, most: int) -> None:
-        """`engine` has room for `most` connections in its pool."""
+    def __init__(self, engine: Engine, most: int, interrupt: Callable[[Any], None]) -> None:
+        """`engine` has room for `most` connections in its pool; `interrupt` ends what one of the driver is doing."""
         self._engine = engine
+        self.interrupt = interrupt
         self._threads = ThreadPoolExecutor(most, "database")
         self._free = asyncio.Semaphore(most)
-        self._closed = False
+        self.closed = False
 
     @asynccontextmanager
     async def connect(self, engine: Engine | None = None, *, commit: bool = False) -> AsyncIterator[AsyncConnection]:
         """One of them, perhaps with other options; with `commit` what a block that ends well has written stays."""
         async with self._place():
-            connection = AsyncConnection(engine or self._engine, self._threads)
+            connection = AsyncConnection(engine or self._engine, self)
             try:
                 yield connection
             except BaseException:
@@ -104,7 +112,7 @@ class Connections:
     async def transaction(self, work: Callable[[Connection], _T], engine: Engine | None = None) -> _T:
         """A whole transaction in one visit to a thread."""
         async with self._place():
-            return await _settled(self._threads, partial(_transaction, engine or self._engine, work))
+            return await self.settled(partial(_transaction, engine or self._engine, work))
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -118,15 +126,30 @@ class Connections:
         finally:
             self._free.release()
 
+    async def settled(self, work: Callable[[], _T], interrupt: Callable[[], None] = lambda: None) -> _T:
+        """Do it in a thread. When cancelled, that ends first: a connection is nobody else's meanwhile."""
+        if self.closed:  # a block that is left late gives its connection back all the same
+            return work()
+        doing = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(doing)
+        except asyncio.CancelledError:
+            while not doing.done():
+                with suppress(asyncio.CancelledError, Exception):
+                    await asyncio.to_thread(interrupt)
+                    await asyncio.wait([doing], timeout=_AGAIN_SECONDS)
+            doing.exception()
+            raise
+
     async def drop(self) -> None:
         """Close the connections that nobody has at the moment."""
-        await _settled(self._threads, self._engine.dispose)
+        await self.settled(self._engine.dispose)
 
     async def close(self) -> None:
         """End connections and threads, once what was begun is done. Idempotent."""
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
             await self.drop()
+            self.closed = True
             self._threads.shutdown(wait=False)
 
 
@@ -138,16 +161,3 @@ def _whole(result: _Rows) -> _Rows:
 def _transaction(engine: Engine, work: Callable[[Connection], _T]) -> _T:
     with engine.begin() as connection:
         return work(connection)
-
-
-async def _settled(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
-    """Do it in a thread. When cancelled, that ends first: a connection is nobody else's meanwhile."""
-    doing = asyncio.get_running_loop().run_in_executor(threads, work)
-    try:
-        return await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        while not doing.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([doing])
-        doing.exception()
-        raise

@@ -42,6 +42,7 @@ _PAUSE_SECONDS = 0.5
 _TRIES = 5
 _CONNECTIONS = 16
 _TRUSTED_SECONDS = 1.0  # since it was used last, a connection is believed to be one without asking
+_CANCEL_SECONDS = 5.0
 _AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
 # A server that lost its power must not hold the lock for ever, nor anyone wait for it without an end.
 _OPTIONS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s -c client_encoding=UTF8"
@@ -66,12 +67,13 @@ class PostgreSQL:
             self._url,
             pool_size=_CONNECTIONS,
             max_overflow=0,
+            pool_use_lifo=True,  # few stay in use, with the statements that they know
             isolation_level="AUTOCOMMIT",  # BEGIN goes along with the lock, and not before it
             connect_args=self._arguments,
         )
         event.listen(engine, "checkin", _used)
         event.listen(engine, "checkout", _look)
-        self._connections = Connections(engine, _CONNECTIONS)
+        self._connections = Connections(engine, _CONNECTIONS, _interrupt)
         lock = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {function}({key})"
         self._writer = _beginning(engine, lock.format(function="pg_advisory_xact_lock", key=_key("write")))
         self._hot = _beginning(engine, lock.format(function="pg_advisory_xact_lock_shared", key=_key("write")))
@@ -264,6 +266,10 @@ def _beginning(engine: Engine, words: str) -> Engine:
     mine = engine.execution_options()
     event.listen(mine, "begin", lambda connection: connection.exec_driver_sql(words))
     return mine
+
+
+def _interrupt(connection: psycopg.Connection[Any]) -> None:
+    connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
 
 def _used(_: Any, record: ConnectionPoolEntry) -> None:

@@ -6,6 +6,7 @@ IMMEDIATE, because a deferred one may fail when it turns from reading to writing
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -28,8 +29,8 @@ class Sqlite:
 
     def __init__(self, url: URL) -> None:
         self._url = url.set(drivername="sqlite")
-        self._readers = Connections(_engine(self._url, _READERS, "BEGIN"), _READERS)
-        self._writer = Connections(_engine(self._url, 1, "BEGIN IMMEDIATE"), 1)
+        self._readers = Connections(_engine(self._url, _READERS, "BEGIN"), _READERS, _interrupt)
+        self._writer = Connections(_engine(self._url, 1, "BEGIN IMMEDIATE"), 1, _interrupt)
         self._held: set[str] = set()
 
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -87,6 +88,10 @@ def _engine(url: URL, most: int, begin: str) -> Engine:
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def _interrupt(connection: sqlite3.Connection) -> None:
+    connection.interrupt()
 
 
 def _set_up(connection: Any, _record: Any) -> None:

@@ -1,0 +1,90 @@
+"""Connections for an event loop: nothing is left behind, whatever becomes of the task that has one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from lumper.history.database import Database
+
+_LONG = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+    "postgresql": "SELECT pg_sleep(600)",
+}
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    await opened.migrate()
+    yield opened
+    await opened.close()
+
+
+async def begun(database: Database, write: bool, started: asyncio.Event) -> None:
+    async with database.write() if write else database.read() as connection:
+        await connection.execute(text("SELECT 1"))
+        started.set()
+        await connection.execute(text(_LONG[connection.dialect.name]))
+
+
+@pytest.mark.parametrize("write", [False, True])
+async def test_a_statement_without_end_ends_with_its_task(database: Database, write: bool) -> None:
+    started = asyncio.Event()
+    task = asyncio.create_task(begun(database, write, started))
+    await started.wait()
+    task.cancel()
+    async with asyncio.timeout(20):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with database.write() as connection:  # nobody has the lock any more
+        await connection.execute(text("SELECT 1"))
+
+
+async def test_a_block_that_fails_has_written_nothing(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.write() as connection:
+            await connection.execute(text("INSERT INTO repositories (name, created_at) VALUES ('a', 'x')"))
+            raise ZeroDivisionError
+    async with database.read() as connection:
+        assert (await connection.scalar(text("SELECT count(*) FROM repositories"))) == 0
+
+
+async def test_many_readers_wait_for_each_other_and_all_are_answered(database: Database) -> None:
+    async def read() -> int:
+        async with database.read() as connection:
+            return int(await connection.scalar(text("SELECT 7")))
+
+    assert await asyncio.gather(*(read() for _ in range(200))) == [7] * 200
+
+
+async def test_writers_follow_one_another(database: Database) -> None:
+    async def add() -> None:
+        async with database.write() as connection:
+            count = await connection.scalar(text("SELECT count(*) FROM repositories"))
+            insert = f"INSERT INTO repositories (name, created_at) VALUES ('r{count}', 'x')"
+            await connection.execute(text(insert))
+
+    await asyncio.gather(*(add() for _ in range(20)))
+    async with database.read() as connection:
+        assert (await connection.scalar(text("SELECT count(*) FROM repositories"))) == 20
+
+
+async def test_a_reader_sees_one_moment(database: Database) -> None:
+    count = text("SELECT count(*) FROM repositories")
+    async with database.read() as connection:
+        assert (await connection.scalar(count)) == 0
+        async with database.write() as writing:
+            await writing.execute(text("INSERT INTO repositories (name, created_at) VALUES ('a', 'x')"))
+        assert (await connection.scalar(count)) == 0
+    async with database.read() as connection:
+        assert (await connection.scalar(count)) == 1
+
+
+async def test_a_block_that_is_left_after_the_end_raises_nothing(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.execute(text("SELECT 1"))
+        await database.close()
