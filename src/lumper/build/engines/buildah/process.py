@@ -157,14 +157,19 @@ async def end(process: asyncio.subprocess.Process, grace: float = GRACE) -> None
 
 
 async def _ask_to_end(process: asyncio.subprocess.Process, known: dict[int, str], grace: float) -> None:
-    """Have the helper of a RUN step end, upon which buildah fails the step and tidies up; without one, buildah."""
+    """Have the helper of a RUN step end, upon which buildah fails the step and tidies up; without one, the program.
+
+    Each is asked once: programs take a second time for haste.
+    """
+    asked: set[int] = set()
     waiting = asyncio.ensure_future(process.wait())
     try:
         async with asyncio.timeout(grace):
             while not waiting.done():
                 known |= _descendants(process.pid)
                 helpers = [pid for pid in known if _title(pid) in _HELPERS]
-                for pid in helpers or (process.pid,):
+                for pid in set(helpers or (process.pid,)) - asked:
+                    asked.add(pid)
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(pid, signal.SIGTERM)
                 await asyncio.wait((waiting,), timeout=_POLL * 10)

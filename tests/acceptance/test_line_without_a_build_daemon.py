@@ -1,0 +1,84 @@
+"""From `git tag` to a running container with buildah in the place of a Docker Engine: only the host runs one."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lumper.build.engines.buildah.place import Place
+from parts.engine_bench import remove_storage
+from parts.forge import Forge, serve_forge
+from parts.gate import SAYS, Gate
+from parts.line import Line, line_of
+from parts.lumper_process import LumperServer
+
+DEPLOY = """\
+[deploy]
+ports = ["8080"]
+
+[deploy.health]
+http = "/"
+interval = 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("buildah") / "b")
+    yield made
+    remove_storage(made)
+
+
+@pytest.fixture(scope="module")
+def lumper(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Iterator[LumperServer]:
+    settings = {"worker.engine": f"buildah:{place.base}"}
+    with LumperServer(tmp_path_factory.mktemp("lumper") / "data", settings) as running:
+        yield running
+
+
+@pytest.fixture
+def line(lumper: LumperServer, forge: Forge) -> Iterator[Line]:
+    with line_of(lumper, forge) as made:
+        yield made
+
+
+def left_by(place: Place) -> list[Path]:
+    """What builds leave nowhere but in the storage."""
+    return [path for path in (*place.volatile.glob("*"), *place.base.glob("work/*")) if path.name not in ("run", "tmp")]
+
+
+def test_a_version_tag_becomes_image_tags_a_mail_and_a_container_that_answers(line: Line, place: Place) -> None:
+    build_id = line.project.release("v1.2.3", {"index.html": "by buildah", "lumper.toml": DEPLOY})
+    build = line.succeeded(build_id, 120)
+    line.check_that_it_ended_once(build_id, ("1.2.3", "1.2", "1", "latest"), deployed=True)
+
+    assert build["size"] > 0
+    (container,) = line.containers()
+    assert container["Config"]["Image"] == f"{line.lumper.address}/{line.project.image}@{build['digest']}"
+    port = container["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+        assert page.read() == b"by buildah"
+    assert left_by(place) == []
+
+
+def test_a_cancelled_build_ends_with_its_program_and_can_be_restarted(line: Line, place: Place) -> None:
+    gate = Gate()
+    build_id = line.project.release("v1.0.0", {"Dockerfile": gate.dockerfile})
+    line.wait_until_logged(build_id, SAYS)
+    line.lumper.client.post(f"builds/{build_id}/cancel")
+    assert line.ended(build_id)["state"] == "cancelled"
+    gate.wait_until_nobody_waits()
+    assert left_by(place) == []
+
+    line.lumper.client.post(f"builds/{build_id}/restart")
+    gate.let_through()
+    line.check_that_it_ended_once(build_id, ("1.0.0", "1.0", "1", "latest"))
