@@ -46,6 +46,8 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("DELETE", "/images/{name}", VIEWERS),
     ("GET", "/history/{reference}", VIEWERS),
     ("GET", "/inspect/{reference}", VIEWERS),
+    ("GET", "/packages/{reference}", VIEWERS),
+    ("GET", "/provenance/{reference}", VIEWERS),
     ("GET", "/registry/key", EVERYBODY),
     ("POST", "/registry/rebuild", OPERATORS),
     ("POST", "/registry/verify", OPERATORS),

@@ -176,6 +176,15 @@ async def test_inspect_leads_from_the_tag_to_the_build_and_who_pushed_it(built: 
     assert all(one["ours"] for one in found["beside"])
 
 
+async def test_inspect_tells_the_repository_without_its_credentials_and_who_pushed_by_hand(built: Built) -> None:
+    found = (await built.api.ask("GET", "/inspect/owner/app:1.0.0")).body
+    assert (found["source"], found["pusher"]) == ("https://git.example.org/owner/app.git", None)
+    await built.client.push_image("owner/app", "by-hand", b"another layer")
+    found = (await built.api.ask("GET", "/inspect/owner/app:by-hand")).body
+    assert found["build"] is None
+    assert (found["pusher"]["name"], found["pusher"]["role"]) == ("operator", "operator")
+
+
 async def test_nobody_inspects_what_they_may_not_pull(built: Built) -> None:
     refused = await built.api.ask("GET", "/inspect/owner/app:1.0.0", role=Role.USER)
     missing = await built.api.ask("GET", "/inspect/owner/none:1.0.0", role=Role.USER)
@@ -217,6 +226,12 @@ async def test_what_is_in_the_image_is_told_beside_it(built: Built) -> None:
     (document,) = [one["predicate"] for one in told if one["predicateType"] == "https://spdx.dev/Document"]
     locators = [one["referenceLocator"] for package in document["packages"] for one in package.get("externalRefs", ())]
     assert locators == ["pkg:apk/unknown/musl@1.2.5-r0?arch=x86_64"]
+
+    listed = (await built.api.ask("GET", "/packages/owner/app:1.0.1", role=Role.ADMIN)).body
+    assert [(one["kind"], one["name"], one["version"]) for one in listed["packages"]] == [("apk", "musl", "1.2.5-r0")]
+    assert listed["document"] == document
+    assert (await built.api.ask("GET", "/packages/owner/app:1.0.1?find=zlib")).body["packages"] == []
+    assert (await built.api.ask("GET", "/packages/owner/app:1.0.1", role=Role.USER)).status == 404
 
 
 async def test_an_image_whose_layers_cannot_be_read_has_its_provenance_all_the_same(built: Built) -> None:

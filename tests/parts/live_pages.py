@@ -23,6 +23,8 @@ from lumper.model.people import Role
 from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
 from lumper.queue.codec import encode
+from lumper.registry.attest.signer import read_signer
+from lumper.registry.attest.store import Attestations
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
@@ -31,7 +33,7 @@ from lumper.roles.triggers import Triggers
 from lumper.web import pages
 from lumper.web.auth import Authenticator
 from lumper.web.deliveries import Replayer
-from lumper.web.tokens import Keys
+from lumper.web.tokens import Keys, make_key
 from lumper.wiring.adapters import open_forges
 from parts.page_images import Put
 
@@ -53,6 +55,8 @@ class LivePages:
     storage: Storage
     mail: MaildirChannel
     worker_token: str
+    told: Attestations
+    links: Links
     restart: Callable[[], Awaitable[int]]
 
     async def project(self, url: str = "https://git.example.org/acme/shop.git", **names: str) -> Project:
@@ -139,6 +143,8 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     history = open_history(_url(data), data / "logs", links, encode)
     storage = FilesystemStorage(data / "registry")
     registry = Registry(storage, history.images)
+    make_key(data / "signing.pem")
+    told = Attestations(registry, read_signer(data / "signing.pem"), links.registry)
     runners: list[web.AppRunner] = []
 
     async def serve(port: int) -> int:
@@ -149,7 +155,8 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         replayer = Replayer(history, HistoryReceiver(history), open_forges())
         starter = Triggers(history, Remotes(data / "git"))
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
-        pages.add_routes(app, history, registry, auth, MaildirReader(data / "mail"), links, replayer, starter)
+        reader = MaildirReader(data / "mail")
+        pages.add_routes(app, history, registry, auth, reader, links, replayer, starter, told)
         runners.append(web.AppRunner(app, shutdown_timeout=2))
         await runners[0].setup()
         await web.TCPSite(runners[0], "127.0.0.1", port, reuse_address=True).start()
@@ -159,7 +166,15 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         port = await serve(0)
         mail = MaildirChannel(data / "mail", sender="lumper@example.org")
         yield LivePages(
-            f"http://127.0.0.1:{port}", history, registry, storage, mail, token, restart=lambda: serve(port)
+            f"http://127.0.0.1:{port}",
+            history,
+            registry,
+            storage,
+            mail,
+            token,
+            told,
+            links,
+            restart=lambda: serve(port),
         )
     finally:
         for runner in runners:

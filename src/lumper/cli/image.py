@@ -16,6 +16,7 @@ app = App(
 )
 
 app.command("lumper.cli.origin:inspect", name="inspect", help="Show where an image comes from, and what is in it.")
+app.command("lumper.cli.origin:packages", name="packages", help="List the packages in an image.")
 app.command("lumper.cli.copying:copy", name="copy", help="Copy an image, with all its platforms, into a registry.")
 
 _HERE = Target()

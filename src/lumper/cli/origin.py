@@ -1,11 +1,11 @@
-"""`lumper image inspect`, `lumper registry key`: where images come from, and how that is verified."""
+"""`lumper image inspect` and `packages`, `lumper registry key`: where images come from, and how that is verified."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, size, table
+from lumper.cli.output import ago, plain, show_json, size, table, warn
 from lumper.cli.verify import differences
 
 _HERE = Target()
@@ -59,9 +59,12 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     build = found["build"]
     if build is None:
-        return [*facts, ("build", "none: it was pushed by hand, or its build is forgotten")]
+        who = found["pusher"]
+        by = f" by {who['name'] or 'anyone'} ({who['role'] or 'no account'})" if who else ", or its build is forgotten"
+        return [*facts, ("build", f"none: it was pushed by hand{by}")]
     return [
         *facts,
+        ("source", found["source"]),
         ("commit", build["commit"]),
         ("author", _person(build["author"])),
         ("build", f"{build['id']} of {build['project']} {build['tag']}"),
@@ -81,6 +84,34 @@ def _verified(told: dict[str, Any] | None) -> str:
 def _person(person: dict[str, Any]) -> str:
     email = f" <{person['email']}>" if person["email"] else ""
     return f"{person['name']}{email}".strip()
+
+
+def packages(reference: str, /, *, find: str = "", json: bool = False, target: Target = _HERE) -> None:
+    """List the packages in an image, as this Lumper has read and signed them.
+
+    Example: lumper image packages owner/app:1.2.3 --find openssl
+
+    Parameters
+    ----------
+    reference
+        REPOSITORY:TAG or REPOSITORY@DIGEST; without both the tag latest.
+    find
+        Only those that have this text in their name, version, kind or path.
+    json
+        Print JSON: the packages, and the SPDX document.
+    """
+    with connect(target) as client:
+        found = client.get(f"packages/{reference}", find=find)
+    if json:
+        show_json(found)
+        return
+    rows = [
+        (one["name"], one["version"], one["kind"], one["architecture"], f"/{one['source']}")
+        for one in found["packages"]
+    ]
+    table(("package", "version", "kind", "for", "told by"), rows, empty="There are none.")
+    if found["comment"]:
+        warn(plain(found["comment"]))
 
 
 def key(*, json: bool = False, target: Target = _HERE) -> None:

@@ -65,6 +65,14 @@ class ActivityLog:
             if len(old) < _STEP:
                 return count
 
+    async def pusher(self, repository: str, digest: str) -> Actor | None:
+        """Who has pushed a manifest by hand for the last time, as far as it is remembered."""
+        mine = activity.c.repository == repository, activity.c.digest == digest
+        query = select(activity).where(*mine, activity.c.action == Action.PUSH.value)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query.order_by(activity.c.id.desc()).limit(1))).first()
+        return activity_from_row(row).actor if row else None
+
 
 def record(connection: Connection, done: Sequence[Activity]) -> None:
     """Within the caller's transaction: write these rows, but none of build-private tags."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+_TIMES_ONLY = (
+    ", only by the times that are written there; `reproducible = true` in lumper.toml ends that, if the engine can"
+)
 TIME = "time"
 """What differs of a file when only its time does."""
 
@@ -83,4 +86,4 @@ def summary_of(differences: Sequence[Difference]) -> str:
     words += [f"the layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"] if layers else []
     text = f"It differs in {' and '.join(words)}" if words else "It differs"
     times = bool(differences) and all(one.times_only for one in differences)
-    return f"{text}{', only by the times that are written there' if times else ''}."
+    return f"{text}{_TIMES_ONLY if times else ''}."

@@ -32,6 +32,7 @@ from lumper.web import (
     projects,
     queues,
     rules,
+    statements,
     tagging,
     verifying,
     watch,
@@ -98,6 +99,7 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     care.add_routes(app, endpoints, registry)
     tagging.add_routes(app, endpoints, registry.tagging)
     origin.add_routes(app, endpoints, origin.Origins(history, registry, behind.attestations))
+    statements.add_routes(app, endpoints, statements.Statements(history, behind.attestations))
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)
     build_logs.add_routes(app, endpoints, history)
     audit.add_routes(app, endpoints, history.activity)
@@ -116,5 +118,6 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     )
     watched = watch.Watch(metrics, history.figures, history.webhooks, behind.broker, registry, doors.data)
     watch.add_routes(app, endpoints, watched)
-    pages.add_routes(app, history, registry, auth, behind.mail, links, behind.replayer, behind.starter)
+    told = behind.attestations
+    pages.add_routes(app, history, registry, auth, behind.mail, links, behind.replayer, behind.starter, told)
     return app

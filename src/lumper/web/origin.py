@@ -8,11 +8,13 @@ from typing import Any
 
 from aiohttp import web
 
-from lumper.errors import NotFound
+from lumper.errors import NotFound, SourceRefused
 from lumper.history.store import History
+from lumper.model.activity import Actor
 from lumper.model.build import Build
 from lumper.model.people import GRANTED, PEOPLE, Role
 from lumper.model.rights import Action
+from lumper.model.source import parse_git_url
 from lumper.model.verification import Verification
 from lumper.registry.attest.look import Platform, platforms_of
 from lumper.registry.attest.store import Attestations, Beside
@@ -27,7 +29,8 @@ from lumper.web.shapes import ShownBuild
 class Origin:
     """All that is known of an image. `build` is None for one that no build here has made; `size` with all layers.
 
-    `verification` tells whether it came out once more when it was built again, None if nobody asked for that.
+    `source` is the git repository of the build; `pusher` who has pushed what no build has made. `verification` tells
+    whether it came out once more when it was built again, None if nobody asked for that.
     """
 
     repository: str
@@ -40,6 +43,8 @@ class Origin:
     build: Build | None = None
     beside: list[Beside] = field(default_factory=list)
     verification: Verification | None = None
+    source: str = ""
+    pusher: Actor | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,16 @@ class Origins:
             build,
             await self._attestations.beside(repository, manifest),
             await self._history.verifications.of(build) if build else None,
+            await self._source(build) if build else "",
+            None if build else await self._history.activity.pusher(repository, digest),
         )
+
+    async def _source(self, build: Build) -> str:
+        """The URL of the build's git repository, without credentials."""
+        try:
+            return parse_git_url((await self._history.projects.get(build.project)).url).url
+        except (NotFound, SourceRefused):
+            return ""
 
     @describe(_ORIGIN)
     async def inspect(self, request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import unquote
 
 from lumper.registry.contents.packages import Package
 
@@ -85,3 +86,24 @@ def _id(package: Package) -> str:
 
 def _relation(one: str, kind: str, other: str) -> dict[str, str]:
     return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
+
+
+def listed(document: Mapping[str, Any]) -> list[Package]:
+    """The packages in a document of ours, by name.
+
+    >>> one = Package("npm", "@a/b", "1.0", source="app/node_modules/@a/b/package.json")
+    >>> listed(spdx("x", "sha256:ab", "http://x", datetime.now(UTC), [one], {})) == [one]
+    True
+    """
+    found = (_read(told) for told in document.get("packages") or ())
+    return sorted((one for one in found if one is not None), key=lambda one: (one.name.lower(), one))
+
+
+def _read(told: Mapping[str, Any]) -> Package | None:
+    locators = [str(one.get("referenceLocator")) for one in told.get("externalRefs") or ()]
+    if not locators:
+        return None
+    kind, _, rest = locators[0].removeprefix("pkg:").partition("/")
+    qualifiers = dict(one.partition("=")[::2] for one in rest.partition("?")[2].split("&"))
+    source = str(told.get("sourceInfo", "")).removeprefix("found in /")
+    return Package(kind, str(told["name"]), str(told["versionInfo"]), unquote(qualifiers.get("arch", "")), source)

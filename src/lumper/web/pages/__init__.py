@@ -18,6 +18,7 @@ from aiohttp import web
 from lumper.history.store import History
 from lumper.model.links import Links
 from lumper.notify.port import MailReader
+from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
 from lumper.web.assets import Assets
 from lumper.web.auth import Authenticator
@@ -28,6 +29,7 @@ from lumper.web.pages.builds import BuildPages
 from lumper.web.pages.deliveries import DeliveryPages
 from lumper.web.pages.image_rules import RulePages
 from lumper.web.pages.image_tags import TagPages
+from lumper.web.pages.image_told import ToldPages
 from lumper.web.pages.images import ImagePages
 from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
@@ -37,6 +39,7 @@ from lumper.web.pages.site import VIEWERS, Site
 from lumper.web.projects import Starter
 from lumper.web.security import add_headers
 from lumper.web.sse import Streams
+from lumper.web.statements import Statements
 
 __all__ = ["MailReader", "add_routes"]
 
@@ -50,6 +53,7 @@ def add_routes(
     links: Links,
     replayer: Replayer,
     starter: Starter,
+    attestations: Attestations,
 ) -> None:
     """Serve the pages."""
     assets = Assets()
@@ -64,7 +68,8 @@ def add_routes(
     BuildPages(site, history, streams, starter).add_routes(app.router)
     TagPages(site, history, registry).add_routes(app.router)
     RulePages(site, registry).add_routes(app.router)
-    ImagePages(site, history, registry).add_routes(app.router)
+    ToldPages(site, Statements(history, attestations)).add_routes(app.router)
+    ImagePages(site, history, registry, attestations).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history).add_routes(app.router)
     DeliveryPages(site, history, replayer).add_routes(app.router)

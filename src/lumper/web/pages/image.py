@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from lumper.errors import NotFound, StorageError
+from lumper.errors import NotFound, RegistryError, StorageError
 from lumper.history.store import History
 from lumper.model.activity import Activity
 from lumper.model.build import Build
@@ -12,6 +12,9 @@ from lumper.model.deployment import Container
 from lumper.model.image import Manifest, Referrer
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
+from lumper.registry.attest.provenance import PROVENANCE
+from lumper.registry.attest.store import Attestations
+from lumper.registry.contents.spdx import SPDX
 from lumper.registry.insides import Contents, shown, shown_texts
 from lumper.registry.registry import Registry
 from lumper.registry.tagging import Reference
@@ -20,16 +23,18 @@ from lumper.web.pages.site import IDENTITY, Site
 from lumper.web.seen import check_seen
 
 _REFERRERS = 50
+_KINDS = {"signature": "signature", PROVENANCE: "provenance", SPDX: "packages"}
 _MOVES = 10  # of the tag's past
 
 
 class ImagePage:
     """The page."""
 
-    def __init__(self, site: Site, history: History, registry: Registry) -> None:
+    def __init__(self, site: Site, history: History, registry: Registry, attestations: Attestations) -> None:
         self._site = site
         self._history = history
         self._registry = registry
+        self._attestations = attestations
 
     async def show(self, request: web.Request, reference: Reference) -> web.Response:
         """The image that a tag points at, or that a digest names."""
@@ -37,7 +42,7 @@ class ImagePage:
         if manifest is None:
             return await self._gone(request, reference)
         contents, trouble = await self._contents(repository, manifest)
-        build = await self._build(request, manifest)
+        build = await self._build(request, repository, manifest)
         referrers, more = await self._history.images.referrers(repository, manifest.digest, limit=_REFERRERS)
         return self._site.render(
             request,
@@ -54,6 +59,7 @@ class ImagePage:
             more_referrers=more,
             notes=await self._notes(repository, manifest.digest, referrers),
             build=build,
+            origin=await self._origin(repository, manifest),
             verification=await self._history.verifications.of(build) if build else None,
             containers=await self._containers(request, manifest),
             moves=await self._moves(reference),
@@ -61,6 +67,14 @@ class ImagePage:
             may_delete=allowed(request, repository, Action.DELETE),
             admin=request[IDENTITY].role in PEOPLE,
         )
+
+    async def _origin(self, repository: str, manifest: Manifest) -> frozenset[str]:
+        """What lies beside the image and is signed by this Lumper: `signature`, `provenance`, `packages`."""
+        try:
+            beside = await self._attestations.beside(repository, manifest)
+        except (RegistryError, StorageError):
+            return frozenset()
+        return frozenset(_KINDS[one.kind] for one in beside if one.ours and one.kind in _KINDS)
 
     async def _gone(self, request: web.Request, reference: Reference) -> web.Response:
         """A tag that is no more has a past, from which it can come back."""
@@ -89,12 +103,15 @@ class ImagePage:
         listed = {one.digest for one in referrers}
         return [tag.name for tag in found if tag.name.startswith(begin) and tag.digest not in listed]
 
-    async def _build(self, request: web.Request, manifest: Manifest) -> Build | None:
-        if manifest.build_id is None:
-            return None
+    async def _build(self, request: web.Request, repository: str, manifest: Manifest) -> Build | None:
+        """What made the image, if it is known and they may see it."""
         try:
-            build = await self._history.builds.get(manifest.build_id)
-            check_seen(request[IDENTITY], build)
+            if manifest.build_id is None:
+                build = await self._history.origins.build_of(repository, manifest.digest)
+            else:
+                build = await self._history.builds.get(manifest.build_id)
+            if build is not None:
+                check_seen(request[IDENTITY], build)
         except NotFound:
             return None
         return build
