@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-pytest_plugins = ["parts.rabbitmq", "parts.postgresql", "parts.engine_bench"]
+pytest_plugins = ["parts.rabbitmq", "parts.postgresql", "parts.engine_bench", "parts.worker_bench"]

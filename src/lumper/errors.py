@@ -22,7 +22,7 @@
     │   └── OutOfTurn               (temporary)
     ├── EngineError                 what executes a Dockerfile
     │   ├── EngineUnavailable       (temporary)
-    │   ├── BuildFailed · DockerfileMissing · BuildTimeout · BuildRefused · EngineLacks
+    │   ├── BuildFailed · DockerfileMissing · BuildTimeout · BuildRefused · EngineLacks · SecretMissing
     │   │   └── FrontendUnavailable
     │   └── PushFailed
     │       └── RegistryFull · PushRefused
@@ -310,6 +310,12 @@ class BuildRefused(EngineError):
 
 class EngineLacks(EngineError):
     """The recipe needs what the worker's engine cannot do."""
+
+
+class SecretMissing(EngineError):
+    """The recipe asks for a secret that is not there, or not for this build."""
+
+    default_hint = "`lumper secret set` keeps one for the builds of a project."
 
 
 class BuildTimeout(EngineError):

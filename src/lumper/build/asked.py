@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,8 @@ OWN_CACHE = Caching((f":{CACHE_TAG}",), (f":{CACHE_TAG}",), spare=True)
 class Asked:
     """The wishes of a recipe, as BuildRequest has them.
 
-    `timeout` and `silence` are in seconds, 0 for what the worker has.
+    `timeout` and `silence` are in seconds, 0 for what the worker has. `secrets` are the names of the project's secrets
+    by the ids in the Dockerfile, `ssh` ids of its keys.
     """
 
     platforms: tuple[str, ...] = ()
@@ -51,6 +52,8 @@ class Asked:
     provenance: str = ""
     sbom: bool = False
     reproducible: bool = False
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    ssh: tuple[str, ...] = ()
 
     def put_into(self, request: BuildRequest, own: str) -> BuildRequest:
         """The request with all of this. `own` is the project's repository with its host, for caches."""
@@ -71,12 +74,14 @@ class Asked:
         )
 
     def told(self) -> dict[str, Any]:
-        """What is not the default, for the provenance of the image. Nothing of it is secret."""
+        """What is not the default, for the provenance of the image: of secrets their names only."""
         found: dict[str, Any] = {
             "platforms": list(self.platforms),
             "cache": {"from": list(self.cache.sources), "to": list(self.cache.targets)} if any_of(self.cache) else {},
             "network": self.network,
             "reproducible": self.reproducible,
+            "secrets": sorted(self.secrets),
+            "ssh": list(self.ssh),
         }
         return {key: value for key, value in found.items() if value}
 

@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from lumper.build.asked import OWN_CACHE, Asked, Caching, cache_problem, platform_problem, twice
 from lumper.build.port import Limits
 from lumper.build.recipe_values import Seconds, Table, as_tuple
+from lumper.model.secrets import is_secret_name
 from lumper.sizes import size
 
+_DEFAULT_AGENT = "default"  # the id that RUN --mount=type=ssh has without one
 _FEWEST_BYTES, _MOST_BYTES = 6 << 20, 1 << 50  # the kernel starts no container with less than 6 MiB
 
 
@@ -36,6 +38,28 @@ def _once(values: tuple[str, ...]) -> tuple[str, ...]:
     if again := twice(values):
         raise ValueError(f"{again!r} is there twice")
     return values
+
+
+def _id(value: str) -> str:
+    if not is_secret_name(value):
+        raise ValueError(f"{value!r} is not the name of a secret: at most 64 letters, digits, and `_`, `.`, `-`")
+    return value
+
+
+def _secrets(value: object) -> object:
+    """A list of names as a table: each is its own id."""
+    if not isinstance(value, list):
+        return value
+    if any(not isinstance(name, str) for name in value):
+        raise ValueError('give names, such as ["npm"], or a table { id = "name" }')
+    _once(tuple(value))
+    return {name: name for name in value}
+
+
+def _ssh(value: object) -> object:
+    if isinstance(value, bool):
+        return (_DEFAULT_AGENT,) if value else ()
+    return as_tuple(value)
 
 
 def _choice(value: object) -> object:
@@ -64,6 +88,18 @@ Targets = Annotated[
 ]
 Bytes = Annotated[int, Field(ge=_FEWEST_BYTES, le=_MOST_BYTES), BeforeValidator(size, json_schema_input_type=int | str)]
 Cpus = Annotated[float, Field(ge=0.01, le=4096, allow_inf_nan=False)]
+Id = Annotated[str, AfterValidator(_id)]
+Secrets = Annotated[
+    dict[Id, Id],
+    Field(max_length=50),
+    BeforeValidator(_secrets, json_schema_input_type=list[str] | dict[str, str]),
+]
+Ssh = Annotated[
+    tuple[Id, ...],
+    Field(max_length=10),
+    BeforeValidator(_ssh, json_schema_input_type=bool | list[str]),
+    AfterValidator(_once),
+]
 Network = Annotated[Literal["none", "host"], BeforeValidator(_choice)]
 Detail = Annotated[Literal["min", "max"], BeforeValidator(_detail)]
 
@@ -104,6 +140,8 @@ class AskedTable(Table):
     provenance: Detail | None = None
     sbom: bool = False
     reproducible: bool = False
+    secrets: Secrets = Field(default={})
+    ssh: Ssh = ()
 
     def asked(self) -> Asked:
         """All of it as values."""
@@ -117,6 +155,8 @@ class AskedTable(Table):
             provenance=self.provenance or "",
             sbom=self.sbom,
             reproducible=self.reproducible,
+            secrets=self.secrets,
+            ssh=self.ssh,
         )
 
 

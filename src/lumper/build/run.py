@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from lumper.build.agents import agents
 from lumper.build.asked import shorter, without_spare_caches
-from lumper.build.capabilities import needs, refuse
+from lumper.build.capabilities import refuse
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
+from lumper.build.entrusting import check_given, with_entrusted
 from lumper.build.grants import Grants, is_official
 from lumper.build.plan import base_of, parameters, plan_build
-from lumper.build.port import BuildRequest, Engine, Login, Pushed, Report
+from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
 from lumper.build.recipe import Conditions, Recipe, Recipes, read_recipes
 from lumper.build.silence import Listener
@@ -26,6 +28,7 @@ from lumper.errors import BuildTimeout, EngineError, FrontendUnavailable, Lumper
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
+from lumper.model.secrets import Entrusted
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
@@ -33,6 +36,15 @@ GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 
 RegistryLogin = Callable[[int, int], Awaitable[Login]]
 """From a build's id and its attempt to what that attempt pushes with."""
+
+Entrust = Callable[[int, int, Collection[str], Collection[str]], Awaitable[Entrusted]]
+"""From a build's id and its attempt, names of secrets, and ids of ssh keys to what that attempt is given."""
+
+
+async def nothing(_build: int, _attempt: int, _values: Collection[str], _keys: Collection[str]) -> Entrusted:
+    """What builds are given where nobody gives them anything."""
+    return Entrusted()
+
 
 CHECKOUT_STEP = 0  # the engine numbers its own steps from 1
 SECOND_BUILD = 2000  # steps of a build without the syntax image are numbered from here
@@ -52,6 +64,7 @@ class Builder:
     push_timeout: float = 3600.0
     silence: float = 0.0
     grants: Grants = field(default_factory=Grants)
+    entrust: Entrust = nothing
 
     async def run(self, job: BuildJob, report: Report, masker: Masker) -> Result:
         """Do the whole attempt; every error ends up in the result. Cancelling the task cancels the work.
@@ -82,6 +95,7 @@ class _Attempt:
         self._name = f"checkout {job.ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)} of {job.url}"
         self._failure_told = False
         self._bases: dict[str, Base] = {}
+        self._keys: Mapping[str, bytes] = {}
         self.stages: dict[str, int] = {}
         self.result = Result(Outcome.FAILED)
 
@@ -105,6 +119,7 @@ class _Attempt:
                         await self._unwanted(recipe.conditions, checkout) or self._untagged(recipe), checkout
                     ):
                         return
+                    request = await self._fitting(recipe, await self._entrusted(recipe, request))
             except LumperError as exc:
                 self._step(CHECKOUT_STEP, self._name, StepState.FAILED, exc.sentence)
                 raise
@@ -189,12 +204,29 @@ class _Attempt:
     async def _request(self, recipe: Recipe, checkout: Checkout) -> BuildRequest:
         request = await plan_build(self._job, recipe, checkout, self._builder.registry)
         dockerfile = await checkout.dockerfile_text(recipe.context, recipe.dockerfile)
-        granted = self._builder.grants.granted(request, dockerfile)
-        if not needs(granted):
-            return granted
+        return self._builder.grants.granted(request, dockerfile)
+
+    async def _entrusted(self, recipe: Recipe, request: BuildRequest) -> BuildRequest:
+        """The request with what this attempt is given, and nothing of that can be seen in the log any more."""
+        job, asked = self._job, recipe.asked
+        given = await self._builder.entrust(job.build_id, job.attempt, set(asked.secrets.values()), asked.ssh)
+        for name, value in given.values.items():
+            self._hide(value, f"the secret {name}")
+        for name, value in given.keys.items():
+            self._hide(value, f"the ssh key {name}")
+        for host, (_, password) in given.logins.items():
+            self._hide(password, f"the password for {host}")
+        check_given(asked, given, job.project, job.ref)
+        self._keys = given.keys
+        return with_entrusted(request, asked, given, await self._login(), (self._builder.registry, given.registry))
+
+    async def _fitting(self, recipe: Recipe, request: BuildRequest) -> BuildRequest:
+        """The request as this engine can do it. Raises EngineLacks."""
         engine = await self._builder.engine.info()
-        fitting = without_spare_caches(granted, engine.capabilities) if recipe.asked.cache.spare else granted
-        if fitting != granted:
+        if Capability.LOGINS not in engine.capabilities:  # credentials that the build may do without
+            request = replace(request, logins={})
+        fitting = without_spare_caches(request, engine.capabilities) if recipe.asked.cache.spare else request
+        if fitting != request:
             self._say("This engine cannot keep its cache in a registry: only the cache of its own is used.")
         refuse(fitting, engine)
         return fitting
@@ -203,7 +235,8 @@ class _Attempt:
         engine = self._builder.engine
         try:
             with self._stage("build"):
-                await self._build(request, recipe, checkout)
+                async with agents(self._keys, self._builder.timeout) as sockets:
+                    await self._build(replace(request, ssh=sockets), recipe, checkout)
             with self._stage("push"):
                 timeout = self._builder.push_timeout
                 return await push_image(engine, request.image, self._login, self._report, timeout=timeout)

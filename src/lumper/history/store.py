@@ -19,12 +19,16 @@ from lumper.history.origins import Origins
 from lumper.history.outbox import Outbox
 from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
+from lumper.history.sealing import Sealer
+from lumper.history.secrets import Secrets
 from lumper.history.shown import Shown
 from lumper.history.triggers import TriggerHistory
 from lumper.history.verifications import Verifications
 from lumper.history.webhooks import Webhooks
 from lumper.model.events import Payload
 from lumper.model.links import Links
+
+SECRETS_KEY = "secrets.key"
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,16 @@ class History:
     webhooks: Webhooks
     origins: Origins
     verifications: Verifications
+    secrets: Secrets
 
 
-def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes]) -> History:
-    """The history in the database at `url` (a SQLAlchemy URL); call `migrate` on its database before use."""
+def open_history(
+    url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes], keys: Path | None = None
+) -> History:
+    """The history in the database at `url` (a SQLAlchemy URL); call `migrate` on its database before use.
+
+    The key that seals secrets lies in the folder `keys`, or in that of this name beside the logs.
+    """
     database = Database(url)
     outbox = Outbox(database, encode)
     images = ImageHistory(database)
@@ -72,4 +82,5 @@ def open_history(url: str, logs: Path, links: Links, encode: Callable[[Payload],
         webhooks=Webhooks(database, images),
         origins=Origins(database),
         verifications=Verifications(database, builds),
+        secrets=Secrets(database, Sealer((keys or logs.parent / "keys") / SECRETS_KEY)),
     )

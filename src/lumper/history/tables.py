@@ -64,6 +64,21 @@ projects = Table(
     Column("reconciled_at", Time),
 )
 
+secrets = Table(  # what builds are given; of all projects without a project
+    "secrets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), index=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("username", String(255), nullable=False, default=""),
+    Column("branches", JSON, nullable=False, default=list),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("changed_at", Time, nullable=False),
+    Column("changed_by", String(255), nullable=False, default=""),
+    UniqueConstraint("project_id", "kind", "name"),
+)
+
 known_tags = Table(  # the tags that a project's repository had when it was last looked at
     "known_tags",
     metadata,

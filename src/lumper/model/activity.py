@@ -18,6 +18,7 @@ class Action(StrEnum):
     untag   a tag was removed; `digest` is ""
     delete  a manifest was removed, `digest`
     rule    a rule was set or removed; `repository` is its glob
+    secret  a secret for builds was set or removed, as `detail` says
     user, robot, token, grant   an account was changed, as `detail` says; of a grant, `repository` is the pattern
     sign-in, refused   somebody signed in to the pages; credentials were wrong, `actor` is who they claimed to be
     """
@@ -31,6 +32,7 @@ class Action(StrEnum):
     ROBOT = "robot"
     TOKEN = "token"  # noqa: S105 - not one
     GRANT = "grant"
+    SECRET = "secret"  # noqa: S105 - not one
     SIGN_IN = "sign-in"
     REFUSED = "refused"
 

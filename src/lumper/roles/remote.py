@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
+from collections.abc import Collection, Mapping
 from types import TracebackType
+from urllib.parse import urlencode
 
 import aiohttp
 
 from lumper.build.port import Login
 from lumper.errors import NotFound, ServerUnreachable, Unauthorized
+from lumper.model.secrets import Entrusted
 
 _HINT = "Is it running, and is [connect] server right?"
 
@@ -50,13 +54,31 @@ class RemoteServer:
         username, password = await self._credentials(f"/builds/{build_id}/login?attempt={attempt}")
         return Login(username, password)
 
+    async def entrust(self, build_id: int, attempt: int, values: Collection[str], keys: Collection[str]) -> Entrusted:
+        """What an attempt is given, asked for with its own token."""
+        login = await self.registry_login(build_id, attempt)
+        query = [("attempt", str(attempt)), *(("value", name) for name in values), *(("key", name) for name in keys)]
+        headers = {"Authorization": f"Bearer {login.password}"}
+        answer = await self._get(f"/builds/{build_id}/secrets?{urlencode(query)}", headers)
+        try:
+            found = json.loads(answer)
+            return Entrusted(
+                values={name: b64decode(value) for name, value in found["values"].items()},
+                keys={name: b64decode(value) for name, value in found["keys"].items()},
+                logins={host: (str(one["username"]), str(one["password"])) for host, one in found["logins"].items()},
+                refused=frozenset(found["refused"]),
+                registry=str(found["registry"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise ServerUnreachable(f"What answers at {self._url} is not a Lumper server.", hint=_HINT) from exc
+
     async def read_log(self, build_id: int, attempt: int) -> bytes:
         """The log of an attempt."""
         return await self._get(f"/builds/{build_id}/log?attempt={attempt}")
 
-    async def _get(self, path: str) -> bytes:
+    async def _get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
         try:
-            async with self._session.get(self._url + path) as response:
+            async with self._session.get(self._url + path, headers=headers) as response:
                 match response.status:
                     case 200:
                         return await response.read()

@@ -32,6 +32,7 @@ from lumper.web import (
     projects,
     queues,
     rules,
+    secrets,
     statements,
     tagging,
     verifying,
@@ -105,6 +106,7 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     audit.add_routes(app, endpoints, history.activity)
     webhooks.add_routes(app, endpoints, history.webhooks)
     people.add_routes(app, endpoints, history.accounts)
+    secrets.add_routes(app, endpoints, history.secrets, links)
     own.add_routes(app, endpoints, history.accounts, auth)
     app.router.add_get("/api/v1/openapi.json", endpoints.allowed(Describer().show, *Role), allow_head=False)
     oci.add_routes(

@@ -15,7 +15,7 @@ from lumper.build.remotes import Remotes
 from lumper.config import Config
 from lumper.errors import StorageError
 from lumper.history.shared_files import share
-from lumper.history.store import History, open_history
+from lumper.history.store import SECRETS_KEY, History, open_history
 from lumper.hooks.api.client import ForgeClient
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
@@ -54,16 +54,18 @@ SIGNING_KEY = "signing.pem"
 @contextlib.asynccontextmanager
 async def open_own_history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
     """The history in its database, brought to the newest schema, with the tokens of the roles."""
+    from lumper.history.sealing import make_key as make_sealing_key
     from lumper.history.tokens import make_token
     from lumper.web.tokens import make_key
 
     url = config.database.url.get_secret_value() or folder.database_url
-    history = open_history(url, folder.folder("logs"), links, encode)
+    history = open_history(url, folder.folder("logs"), links, encode, folder.folder("keys"))
     try:
         await history.database.migrate()
         await history.database.listen()
         for name in ("registry.pem", SIGNING_KEY):
             await share(history.database, name, folder.folder("keys") / name, make_key)
+        await share(history.database, SECRETS_KEY, folder.folder("keys") / SECRETS_KEY, make_sealing_key)
         for role in (Role.OPERATOR, Role.WORKER, Role.MAILER, Role.DEPLOYER):
             await share(history.database, f"tokens/{role.value}", folder.token(role.value), make_token)
             await history.accounts.ensure_token(role.value, role, folder.token(role.value))

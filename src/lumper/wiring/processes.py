@@ -50,13 +50,14 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         server = Server(assemble_app(instance), Listeners(listener, tls, local), assemble_duties(instance).parts())
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
-            from lumper.wiring.roles import assemble_worker, sign_in_builds
+            from lumper.wiring.roles import assemble_worker, entrust_builds, sign_in_builds
 
             async def git(project_id: str) -> tuple[str, str] | None:
                 project = await history.projects.get(project_id)
                 return (project.username, project.password) if project.username or project.password else None
 
-            worker = assemble_worker(config, folder, broker, where.local, sign_in_builds(folder), git)
+            entrust = entrust_builds(history, where.links)
+            worker = assemble_worker(config, folder, broker, where.local, sign_in_builds(folder), git, entrust)
             parts.append(supervise("worker", worker.run))
         if Role.MAILER in roles:
             from lumper.wiring.roles import assemble_mailer
@@ -115,7 +116,9 @@ async def run_worker(config: Config) -> None:
 
     async with _remote_role(config, Role.WORKER) as (folder, broker, server, _):
         registry = _server_url(config, folder).partition("://")[2]
-        worker = assemble_worker(config, folder, broker, registry, server.registry_login, server.git_credentials)
+        worker = assemble_worker(
+            config, folder, broker, registry, server.registry_login, server.git_credentials, server.entrust
+        )
         await run_until_signal(worker.run())
 
 

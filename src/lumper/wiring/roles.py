@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from lumper.build.checkout import Limits, Mirrors
 from lumper.build.grants import Grants
 from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Limits as BuildLimits
 from lumper.build.port import Login as EngineLogin
 from lumper.build.reach import Reach
-from lumper.build.run import Builder, GitCredentials, RegistryLogin
+from lumper.build.run import Builder, Entrust, GitCredentials, RegistryLogin
 from lumper.build.upkeep import UpkeepLimits
 from lumper.config import Config
 from lumper.deploy.port import Login as HostLogin
+from lumper.history.store import History
 from lumper.layout import DataFolder
 from lumper.model.addresses import Network
 from lumper.model.image import private_tag
+from lumper.model.links import Links
+from lumper.model.secrets import Entrusted
 from lumper.queue.port import Broker
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
@@ -35,8 +41,24 @@ def sign_in_builds(folder: DataFolder) -> RegistryLogin:
     return login
 
 
+def entrust_builds(history: History, links: Links) -> Entrust:
+    """How builds are given their secrets by the server in this process."""
+
+    async def entrust(build_id: int, attempt: int, values: Collection[str], keys: Collection[str]) -> Entrusted:
+        found = await history.secrets.entrusted(build_id, attempt, values, keys)
+        return replace(found, registry=links.registry)
+
+    return entrust
+
+
 def assemble_worker(
-    config: Config, folder: DataFolder, broker: Broker, registry: str, login: RegistryLogin, git: GitCredentials
+    config: Config,
+    folder: DataFolder,
+    broker: Broker,
+    registry: str,
+    login: RegistryLogin,
+    git: GitCredentials,
+    entrust: Entrust,
 ) -> Worker:
     """A worker; `registry` is HOST:PORT as its engine reaches it, unless the configuration says another."""
     ssh = folder.folder("ssh")
@@ -62,6 +84,7 @@ def assemble_worker(
             config.worker.entitlements,
             BuildLimits(config.worker.memory, config.worker.cpus),
         ),
+        entrust=entrust,
     )
     return Worker(
         broker,

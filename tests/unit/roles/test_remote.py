@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from lumper.build.port import Login
 from lumper.errors import LumperError, NotFound, ServerUnreachable, Unauthorized
+from lumper.model.secrets import Entrusted
 from lumper.roles.remote import RemoteServer
 
 
@@ -73,3 +74,25 @@ async def test_something_else_at_that_address_is_told() -> None:
     async with server(body="<html>hello</html>") as remote:
         with pytest.raises(ServerUnreachable, match="is not a Lumper server"):
             await remote.git_credentials("p1")
+
+
+async def test_what_an_attempt_is_given_is_asked_for_with_its_own_token() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def login(request: web.Request) -> web.Response:
+        return web.json_response({"username": "_build-7-2", "password": "lmb_x"})
+
+    async def secrets(request: web.Request) -> web.Response:
+        asked.append((request.headers["Authorization"], request.query_string))
+        body = {"values": {"npm": "eA=="}, "keys": {"default": "a2V5"}, "refused": ["z"], "registry": "r.example.org"}
+        return web.json_response({**body, "logins": {"docker.io": {"username": "bot", "password": "p"}}})
+
+    app = web.Application()
+    app.router.add_get("/api/v1/builds/7/login", login)
+    app.router.add_get("/api/v1/builds/7/secrets", secrets)
+    async with TestServer(app) as running, RemoteServer(f"{running.make_url('/')}", "t") as remote:
+        given = await remote.entrust(7, 2, ["npm", "a.b"], ["default"])
+    assert given == Entrusted(
+        {"npm": b"x"}, {"default": b"key"}, {"docker.io": ("bot", "p")}, frozenset({"z"}), "r.example.org"
+    )
+    assert asked == [("Bearer lmb_x", "attempt=2&value=npm&value=a.b&key=default")]

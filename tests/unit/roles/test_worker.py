@@ -6,114 +6,25 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-import pytest
+from dataclasses import replace
 
 from lumper.build.checkout import Mirrors
 from lumper.build.engines.dummy import DummyEngine
-from lumper.build.grants import Grants
-from lumper.build.port import Limits, Login
-from lumper.build.run import Builder
 from lumper.model.build import Outcome
 from lumper.model.events import (
     EVENTS,
     AttemptFinished,
     AttemptStarted,
-    BuildJob,
     CancelBuild,
     Heartbeat,
     LogChunk,
-    Payload,
     WorkerOnline,
-    jobs_topic,
-    worker_topic,
 )
-from lumper.model.log import from_line, render, unpack
-from lumper.queue.brokers.memory import MemoryBroker
+from lumper.model.log import unpack
 from lumper.queue.port import Message
 from lumper.roles.worker import Worker
-from parts.eventually import eventually
-from parts.git_repository import Repository
-from parts.running import Ear, listening, message, running
-
-TOPIC = worker_topic("w")
-JOBS = jobs_topic("w")
-
-
-@dataclass
-class Bench:
-    """A worker, and everything around it."""
-
-    broker: MemoryBroker
-    engine: DummyEngine
-    builder: Builder
-    repository: Repository
-    folder: Path
-
-    def tag(self, name: str, dockerfile: str, toml: str = "") -> BuildJob:
-        """A tag with this Dockerfile, as the job to build it."""
-        files = {"Dockerfile": dockerfile} | ({"lumper.toml": toml} if toml else {})
-        commit = self.repository.commit(files)
-        self.repository.tag(name, commit)
-        number = int(name.rpartition(".")[2])
-        return BuildJob(
-            number, 1, "p1", "owner/app", str(self.repository.path), True, f"refs/tags/{name}", commit, "owner/app",
-            f"_build-{number}-1",
-        )  # fmt: skip
-
-    async def give(self, *jobs: BuildJob) -> None:
-        """Put the jobs into the queue."""
-        await self.broker.publish([message(job, JOBS, number) for number, job in enumerate(jobs)])
-
-    async def tell(self, payload: Payload, number: int = 1) -> None:
-        """Tell the worker something."""
-        await self.broker.publish([message(payload, TOPIC, number)])
-
-    @asynccontextmanager
-    async def at_work(
-        self, builder: Builder | None = None, *, concurrency: int = 1, log_limit: int = 0
-    ) -> AsyncIterator[Ear]:
-        """A worker at work, and an ear on what it says."""
-        worker = Worker(
-            self.broker,
-            builder or self.builder,
-            name="w",
-            concurrency=concurrency,
-            spool=self.folder / "spool",
-            log_limit=log_limit,
-        )
-        async with listening(self.broker, EVENTS) as ear, running(worker.run()):
-            yield ear
-
-    async def runs(self, *commands: str) -> None:
-        """Wait until the engine runs exactly these commands."""
-
-        async def look() -> bool:
-            return sorted(self.engine.running) == sorted(commands)
-
-        await eventually(look)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    async def a_login(build_id: int, attempt: int) -> Login:
-        return Login(f"_build-{build_id}-{attempt}", "t")
-
-    async def no_credentials(_: str) -> None:
-        return None
-
-    engine = DummyEngine()
-    mirrors = Mirrors(tmp_path / "mirrors")
-    builder = Builder(engine, mirrors, "registry.test", a_login, no_credentials, timeout=60)
-    return Bench(MemoryBroker(), engine, builder, Repository(tmp_path / "app.git"), tmp_path)
-
-
-def printed(ear: Ear, build: int) -> str:
-    """The log of a build as people read it."""
-    log = "".join(unpack(chunk.data).decode() for chunk in ear.of(LogChunk) if chunk.build_id == build)
-    return "\n".join(render(map(from_line, log.splitlines())))
+from parts.running import listening, message, running
+from parts.worker_bench import JOBS, Bench, printed
 
 
 async def test_what_a_build_signs_in_with_is_masked_in_the_log_and_in_the_result(bench: Bench) -> None:
@@ -342,55 +253,3 @@ async def test_a_spool_that_is_gone_fails_the_build_and_not_the_worker(bench: Be
     assert (finished.result.outcome, finished.log_size) == (Outcome.FAILED, 0)
     assert "No such file or directory" in finished.result.error
     assert second.result.outcome is Outcome.SUCCEEDED
-
-
-async def test_the_engine_gets_what_the_recipe_asks_for_within_what_the_worker_grants(bench: Bench) -> None:
-    toml = '[build]\nplatforms = ["linux/arm64"]\nmemory = "1GiB"\ncache = true\nreproducible = true\n'
-    await bench.give(bench.tag("v1.0.1", "FROM scratch\n", toml))
-    builder = replace(bench.builder, grants=Grants(limits=Limits(2 << 30, 1.0)))
-    async with bench.at_work(builder) as ear:
-        [finished] = await ear.until(AttemptFinished)
-    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
-    [request] = bench.engine.requests
-    assert (request.platforms, request.limits) == (("linux/arm64",), Limits(1 << 30, 1.0))
-    assert request.cache_from[0].attributes == {"ref": "registry.test/owner/app:buildcache"}
-    assert request.rewrite_timestamp
-    assert finished.result.parameters["platforms"] == ["linux/arm64"]
-
-
-async def test_a_cache_that_the_engine_cannot_keep_is_left_out_and_the_log_says_so(bench: Bench) -> None:
-    bench.engine = DummyEngine(capabilities=())
-    await bench.give(bench.tag("v1.0.1", "FROM scratch\n", "[build]\ncache = true\n"))
-    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
-        [finished] = await ear.until(AttemptFinished)
-    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
-    assert bench.engine.requests[0].cache_to == ()
-    assert "only the cache of its own is used" in printed(ear, 1)
-
-
-async def test_what_the_engine_lacks_or_the_worker_does_not_grant_fails_before_the_engine_builds(bench: Bench) -> None:
-    bench.engine = DummyEngine(capabilities=())
-    await bench.give(
-        bench.tag("v1.0.1", "FROM scratch\n", "[build]\nsbom = true\n"),
-        bench.tag("v1.0.2", "FROM scratch\n", '[build]\nnetwork = "host"\n'),
-        bench.tag("v1.0.3", "FROM scratch\n", '[build]\ncache = { to = ["inline"] }\n'),
-    )
-    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
-        finished = await ear.until(AttemptFinished, 3)
-    assert bench.engine.requests == []
-    assert "attestations" in finished[0].result.error
-    assert "does not grant" in finished[1].result.error
-    assert "caches within images" in finished[2].result.error
-
-
-@pytest.mark.parametrize(
-    ("toml", "words"),
-    [("timeout = 0.1", "did not end within 0.00166667 minutes"), ("silence_timeout = 0.1", "printed nothing for")],
-)
-async def test_a_recipe_can_end_its_own_build(bench: Bench, toml: str, words: str) -> None:
-    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n", f"[build]\n{toml}\n"))
-    async with bench.at_work() as ear:
-        [finished] = await ear.until(AttemptFinished)
-    assert finished.result.outcome is Outcome.FAILED
-    assert words in finished.result.error
-    assert bench.engine.running == []

@@ -5,6 +5,7 @@ It knows enough of a Dockerfile to show every way in which a build goes:
     FROM scratch | FROM <earlier stage>     any other base image "cannot be fetched"
     COPY, ADD, WORKDIR                      counted as steps; missing sources fail
     RUN echo TEXT [>&2]                     prints, with $ARG replaced
+    RUN --mount=… cat /run/secrets/ID       prints a secret of the request, or fails
     RUN exit N                              fails with N
     RUN sleep SECONDS | RUN wait            takes that long | blocks until it is cancelled
     RUN anything else                       succeeds
@@ -271,7 +272,12 @@ class _Build:
 
     async def _commands(self, number: int, text: str, args: Mapping[str, str]) -> int:
         for command in re.split(r";|&&", text):
-            match shlex.split(command):
+            match [word for word in shlex.split(command) if not word.startswith("--mount=")]:
+                case ["cat", path] if path.startswith("/run/secrets/"):
+                    secret = self._request.secrets.get(path.removeprefix("/run/secrets/"))
+                    if secret is None:
+                        return 1
+                    self._report(Output(number, 1, time.time(), secret.decode("utf-8", "replace")))
                 case ["echo", *words]:
                     stream = 2 if ">&2" in words else 1
                     line = " ".join(word for word in words if word != ">&2")

@@ -1,0 +1,66 @@
+"""Secrets at rest: AES-256-GCM (NIST SP 800-38D) with a key that lies in a file of its own, apart from the database."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lumper.errors import StorageError
+
+_NONCE = 12  # bytes; random ones are safe for 2**32 secrets of one key: SP 800-38D, section 8.3
+_KEY = 32  # bytes
+
+
+class Sealer:
+    """Seals and opens by the key in `file`, which is made on first use. Raises StorageError."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def seal(self, content: bytes, about: str) -> bytes:
+        """The content so that only `open` with the same `about` reads it: it cannot be put to another use."""
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + self._cipher().encrypt(nonce, content, about.encode())
+
+    def open(self, sealed: bytes, about: str) -> bytes:
+        """What was sealed."""
+        try:
+            return self._cipher().decrypt(sealed[:_NONCE], sealed[_NONCE:], about.encode())
+        except (InvalidTag, ValueError) as exc:
+            raise StorageError(
+                f"A secret cannot be read with the key in {self._file}.",
+                hint="Put back the key that it was stored with, from a backup or another server, or set it anew.",
+            ) from exc
+
+    def _cipher(self) -> AESGCM:
+        return AESGCM(make_key(self._file))
+
+
+def make_key(file: Path) -> bytes:
+    """Read the key, or make one: written aside and linked, so that two processes agree and none reads half of it."""
+    try:
+        if not file.exists():
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
+                out.flush()
+                os.fsync(out.fileno())
+            try:
+                os.link(draft, file)
+            except FileExistsError:
+                pass  # another process was quicker
+            finally:
+                draft.unlink()
+        key = base64.b64decode(file.read_bytes().strip(), validate=True)
+    except (OSError, ValueError) as exc:
+        raise StorageError(f"The key file {file} cannot be used: {exc}.") from exc
+    if len(key) != _KEY:
+        raise StorageError(f"{file} does not hold a key.", hint="Put it back from a backup.")
+    return key

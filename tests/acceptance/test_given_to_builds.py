@@ -1,0 +1,132 @@
+"""What builds are given, over the whole line: it reaches the step that asks for it, and stays nowhere."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lumper.cli.main import main
+from parts.context import BASE
+from parts.forge import serve_forge
+from parts.line import Line, line_of
+from parts.lumper_process import LumperProcess, LumperServer
+from parts.ssh_agent import program_with_libraries
+from parts.waiting import wait_for
+
+SECRET = f"tok-{secrets.token_hex(12)}"
+FORMS = (SECRET.encode(), base64.b64encode(SECRET.encode()), SECRET.encode().hex().encode())
+DOCKERFILE = f"""{BASE}
+COPY index.html /new-each-time
+RUN --mount=type=secret,id=token t=$(cat /run/secrets/token); sha256sum /run/secrets/token; \\
+    echo "the token is $t"; base64 /run/secrets/token; sleep 1; test -n "$t"
+RUN test ! -e /run/secrets/token
+"""
+RECIPE = '[build]\nsecrets = { token = "npm" }\n'
+
+
+@pytest.fixture(params=["in one process", "with a worker of its own"])
+def line(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
+    alone = request.param == "in one process"
+    with (
+        serve_forge(tmp_path / "forge") as forge,
+        LumperServer(tmp_path / "data", role="up" if alone else "server") as lumper,
+        line_of(lumper, forge) as made,
+    ):
+        if alone:
+            yield made
+        else:
+            with LumperProcess("worker", lumper.data, {}):
+                yield made
+
+
+def run(line: Line, *arguments: str, value: Path) -> None:
+    """A command of `lumper secret`, whose value is in a file."""
+    with pytest.raises(SystemExit) as ended:
+        main(["secret", *arguments, "--file", str(value), "--data", str(line.lumper.data)])
+    assert ended.value.code == 0
+
+
+def seen_by_ps() -> bytes:
+    """What every process of this machine shows of itself: its command line and, to root, its environment."""
+    shown = b""
+    for process in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                shown += (process / name).read_bytes()
+            except OSError:  # it has ended
+                continue
+    return shown
+
+
+def test_a_secret_reaches_its_step_and_is_left_nowhere(line: Line, tmp_path: Path) -> None:
+    (tmp_path / "value").write_text(SECRET + "\n")
+    run(line, "set", line.project.name_at_lumper, "npm", value=tmp_path / "value")
+    build_id = line.project.release("v1.0.0", {"Dockerfile": DOCKERFILE, "lumper.toml": RECIPE})
+    line.wait_until_logged(build_id, "the token is")
+    shown = seen_by_ps()
+    build = line.succeeded(build_id)
+
+    said = line.text(build_id)
+    whole = subprocess.run(["sha256sum"], input=SECRET.encode(), capture_output=True, check=True).stdout.split()[0]
+    assert whole.decode() in said, "the step had another secret"
+    assert "the token is ***" in said
+    image = line.image()
+    manifest = image.manifest(build["digest"])
+    content = json.dumps([manifest, image.config(build["digest"]), build]).encode()
+    for layer in manifest["layers"]:
+        content += gzip.decompress(image.blob(layer["digest"]))
+    line.mail(f"{line.project.name} v1.0.0 built")
+    kept = {path: path.read_bytes() for path in line.lumper.data.rglob("*") if path.is_file()}
+    assert any(path.name == "queue.db" for path in kept)
+    for form in FORMS:
+        assert form not in shown
+        assert form not in said.encode()
+        assert form not in content
+        assert [path for path, data in kept.items() if form in data] == []
+        assert form.decode() not in line.lumper.said
+
+
+def test_a_secret_that_is_missing_ends_the_build_with_the_command_that_helps(line: Line) -> None:
+    build = line.failed(line.project.release("v1.0.0", {"Dockerfile": DOCKERFILE, "lumper.toml": RECIPE}))
+    assert "has no such secret" in build["error"]
+    assert build["hint"] == f"lumper secret set {line.project.name_at_lumper} npm < FILE"
+    assert build["attempt"] == 1
+
+
+def test_a_step_reaches_an_agent_that_has_the_key_of_the_project(line: Line, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", tmp_path / "key.pub"], check=True, capture_output=True, text=True)
+    run(line, "ssh-key", line.project.name_at_lumper, value=tmp_path / "key")
+    files: dict[str, bytes | str] = {f"root/{path}": data for path, data in program_with_libraries("ssh-add").items()}
+    run_step = "RUN --mount=type=ssh chmod -R 755 /usr /lib /lib64; ssh-add -l\n"
+    dockerfile = f"{BASE}COPY root /\nCOPY index.html /new-each-time\n{run_step}"
+    build_id = line.project.release(
+        "v1.0.0", {"Dockerfile": dockerfile, "lumper.toml": "[build]\nssh = true\n", **files}
+    )
+    line.succeeded(build_id)
+    assert shown.stdout.split()[1] in line.text(build_id)
+    wait_for(lambda: b"lumper-ssh-" not in seen_by_ps(), "end of the agent")
+
+
+def test_a_base_image_of_our_own_registry_is_there_for_projects_that_were_granted_it(
+    line: Line, tmp_path: Path
+) -> None:
+    base = line.succeeded(line.project.release("v1.0.0", {"Dockerfile": f"{BASE}RUN echo first >/said\n"}))
+    assert base["tags"]
+    dockerfile = f"FROM {line.lumper.address}/{line.project.image}:1.0.0\nRUN cat /said; echo {secrets.token_hex(4)}\n"
+    own = line.succeeded(line.project.release("v1.0.1", {"Dockerfile": dockerfile}))
+    assert "first" in line.text(own["id"])
+
+    with serve_forge(tmp_path / "other") as forge, line_of(line.lumper, forge, "other") as other:
+        refused = other.failed(other.project.release("v1.0.0", {"Dockerfile": dockerfile + "RUN true\n"}))
+        assert "cannot be fetched" in refused["error"] or "denied" in refused["error"].lower(), refused
+        account = f"project:{other.project.name_at_lumper}"
+        line.lumper.client.post("grants", {"account": account, "repository": line.project.image, "allow": ["pull"]})
+        other.succeeded(other.project.release("v1.0.1", {"Dockerfile": dockerfile + "RUN true\n"}))

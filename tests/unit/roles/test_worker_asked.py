@@ -1,0 +1,136 @@
+"""What a recipe asks for, and what a build is given, as the engine gets it."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lumper.build.engines.dummy import DummyEngine
+from lumper.build.grants import Grants
+from lumper.build.port import Limits, Login
+from lumper.model.build import Outcome
+from lumper.model.events import (
+    AttemptFinished,
+)
+from lumper.model.secrets import Entrusted
+from parts.worker_bench import Bench, printed
+
+
+async def test_the_engine_gets_what_the_recipe_asks_for_within_what_the_worker_grants(bench: Bench) -> None:
+    toml = '[build]\nplatforms = ["linux/arm64"]\nmemory = "1GiB"\ncache = true\nreproducible = true\n'
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n", toml))
+    builder = replace(bench.builder, grants=Grants(limits=Limits(2 << 30, 1.0)))
+    async with bench.at_work(builder) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
+    [request] = bench.engine.requests
+    assert (request.platforms, request.limits) == (("linux/arm64",), Limits(1 << 30, 1.0))
+    assert request.cache_from[0].attributes == {"ref": "registry.test/owner/app:buildcache"}
+    assert request.rewrite_timestamp
+    assert finished.result.parameters["platforms"] == ["linux/arm64"]
+
+
+async def test_a_cache_that_the_engine_cannot_keep_is_left_out_and_the_log_says_so(bench: Bench) -> None:
+    bench.engine = DummyEngine(capabilities=())
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n", "[build]\ncache = true\n"))
+    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
+    assert bench.engine.requests[0].cache_to == ()
+    assert "only the cache of its own is used" in printed(ear, 1)
+
+
+async def test_what_the_engine_lacks_or_the_worker_does_not_grant_fails_before_the_engine_builds(bench: Bench) -> None:
+    bench.engine = DummyEngine(capabilities=())
+    await bench.give(
+        bench.tag("v1.0.1", "FROM scratch\n", "[build]\nsbom = true\n"),
+        bench.tag("v1.0.2", "FROM scratch\n", '[build]\nnetwork = "host"\n'),
+        bench.tag("v1.0.3", "FROM scratch\n", '[build]\ncache = { to = ["inline"] }\n'),
+    )
+    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
+        finished = await ear.until(AttemptFinished, 3)
+    assert bench.engine.requests == []
+    assert "attestations" in finished[0].result.error
+    assert "does not grant" in finished[1].result.error
+    assert "caches within images" in finished[2].result.error
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [("timeout = 0.1", "did not end within 0.00166667 minutes"), ("silence_timeout = 0.1", "printed nothing for")],
+)
+async def test_a_recipe_can_end_its_own_build(bench: Bench, toml: str, words: str) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n", f"[build]\n{toml}\n"))
+    async with bench.at_work() as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.FAILED
+    assert words in finished.result.error
+    assert bench.engine.running == []
+
+
+ASKING = '[build]\nsecrets = { token = "npm" }\n'
+READING = "FROM scratch\nRUN --mount=type=secret,id=token cat /run/secrets/token\n"
+
+
+async def test_a_build_is_given_its_secrets_and_nobody_sees_them(bench: Bench) -> None:
+    bench.given.append(
+        Entrusted({"npm": b"s3cr3t-of-npm"}, {}, {"docker.io": ("bot", "hub-passw0rd")}, registry="r.org")
+    )
+    await bench.give(
+        bench.tag("v1.0.1", READING + "RUN echo s3cr3t-of-npm hub-passw0rd czNjcjN0LW9mLW5wbQ==\n", ASKING)
+    )
+    async with bench.at_work() as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
+    [request] = bench.engine.requests
+    assert request.secrets == {"token": b"s3cr3t-of-npm"}
+    assert request.logins == {
+        "docker.io": Login("bot", "hub-passw0rd"),
+        "registry.test": Login("_build-1-1", "t"),
+        "r.org": Login("_build-1-1", "t"),
+    }
+    assert finished.result.parameters["secrets"] == ["token"]
+    said = printed(ear, 1)
+    assert said.count("***") >= 4
+    for secret in ("s3cr3t", "passw0rd", "czNjcjN0"):
+        assert secret not in said
+        assert secret not in repr(finished)
+
+
+async def test_a_secret_that_is_missing_fails_the_build_before_the_engine_is_asked(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", READING, ASKING))
+    async with bench.at_work() as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert bench.engine.requests == []
+    assert "the secret npm" in finished.result.error
+    assert finished.result.hint == "lumper secret set owner/app npm < FILE"
+    assert not finished.result.temporary
+
+
+async def test_an_engine_without_logins_builds_what_needs_none(bench: Bench) -> None:
+    bench.engine = DummyEngine(capabilities=())
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
+    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
+    assert bench.engine.requests[0].logins == {}
+
+
+def new_key(file: Path) -> bytes:
+    """A private key as OpenSSH makes it."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+    return file.read_bytes()
+
+
+async def test_a_key_reaches_the_engine_as_the_socket_of_an_agent(bench: Bench, tmp_path: Path) -> None:
+    bench.given.append(Entrusted(keys={"default": new_key(tmp_path / "key")}))
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN sleep 0.1\n", "[build]\nssh = true\n"))
+    async with bench.at_work() as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
+    socket = bench.engine.requests[0].ssh["default"]
+    assert "lumper-ssh-" in socket
+    assert not Path(socket).exists()
