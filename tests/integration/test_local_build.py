@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from lumper.cli.main import main
+from parts.background import in_background
 from parts.context import BASE, BUSYBOX
 from parts.docker_engine import engine
+from parts.ssh_agent import program_with_libraries, ssh_agent
 
 RECIPE = '[image.one]\ntags = ["raw:mine"]\n[image.two]\nimage = ""\n[image.broken]\ndockerfile = "gone"\n'
 
@@ -96,3 +98,113 @@ def test_without_a_commit_there_is_nothing_to_build(folder: Path, capsys: pytest
     git(folder, "init", "-q")
     assert build(str(folder)) == 1
     assert "There is no commit to build" in capsys.readouterr().err
+
+
+def test_the_work_tree_is_built_as_it_lies_there_and_the_image_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit(folder)
+    git(folder, "tag", "v1.2.3")
+    head = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    (folder / "said").write_text(f"changed {uuid.uuid4()}\n")
+    (folder / "new").write_text("new\n")
+    (folder / "ignored").write_text("ignored\n")
+    (folder / ".gitignore").write_text("/ignored\n")
+    (folder / ".dockerignore").write_text("docs\n")
+    (folder / "docs").mkdir()
+    (folder / "docs" / "page").write_text("page\n")
+    (folder / "Dockerfile").write_text(f"{BASE}COPY . /all\nRUN cat /all/said; echo all: $(ls /all)\n")
+    before = state_of(folder)
+    assert build(str(folder), "--work-tree") == 0
+    said = capsys.readouterr()
+    image = f"{folder.name}:1.2.3-dirty"
+    assert f"{image} is built" in said.out
+    assert "changes that are not committed" in said.err
+    assert "changed" in said.err
+    assert "all: Dockerfile busybox lumper.toml new said" in said.err
+    found = asyncio.run(labels(image))
+    assert found["org.opencontainers.image.version"] == "1.2.3+dirty"
+    assert found["org.opencontainers.image.revision"] == head.strip()
+    assert state_of(folder) == before, "the repository was written to"
+
+
+def test_a_work_tree_without_changes_is_its_commit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commit(folder)
+    assert build(str(folder), "--work-tree") == 0
+    said = capsys.readouterr()
+    assert f"{folder.name}:main is built" in said.out
+    assert "not committed" not in said.err
+
+
+def state_of(folder: Path) -> tuple[bytes, set[str]]:
+    """What git says of the work tree, and the files of the repository with what was staged."""
+    status = subprocess.run(["git", "-C", folder, "status", "--porcelain"], check=True, capture_output=True).stdout
+    return status, {str(path) for path in (folder / ".git").rglob("*")}
+
+
+SECRET = "[build]\nsecrets = { token = 'npm' }\n"
+READING = "RUN --mount=type=secret,id=token echo the token is $(cat /run/secrets/token)\n"
+
+
+@pytest.mark.parametrize("how", ["src", "env"])
+def test_a_secret_is_given_by_a_file_or_a_variable_and_masked(
+    folder: Path, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(folder, SECRET)
+    value = uuid.uuid4().hex
+    (folder / "Dockerfile").write_text(f"{BASE}COPY said /said\n{READING}")
+    (tmp_path / "value").write_text(value)
+    monkeypatch.setenv("VALUE", value)
+    given = f"id=token,{how}={tmp_path / 'value' if how == 'src' else 'VALUE'}"
+    assert build(str(folder), "--work-tree", "--secret", given) == 0
+    said = capsys.readouterr().err
+    assert "the token is ***" in said
+    assert value not in said
+
+
+def test_what_is_not_given_or_not_understood_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commit(folder, SECRET)
+    for arguments, words in (
+        ((), "--secret id=token,src=FILE"),
+        (("--secret", "token"), "is not understood"),
+        (("--secret", "id=token,src=/no/such"), "cannot be read from /no/such"),
+        (("--secret", "id=token,env=NO_SUCH_VARIABLE"), "no variable NO_SUCH_VARIABLE"),
+        (("--platform", "arm64"), "is not a platform"),
+        (("--build-arg", "NO_SUCH_VARIABLE"), "no variable NO_SUCH_VARIABLE"),
+    ):
+        assert build(str(folder), *arguments) == 1
+        assert words in capsys.readouterr().err
+
+
+def test_arguments_and_the_stage_are_given_on_top_of_the_recipe(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit(folder, "[build]\nargs = { ONE = '1', TWO = '2' }\ntarget = 'last'\n")
+    echo = f"RUN echo $ONE $TWO {uuid.uuid4()}\n"
+    stage = f"{BASE}ARG ONE\nARG TWO\n{echo}"
+    (folder / "Dockerfile").write_text(f"{stage.replace('scratch', 'scratch AS first')}FROM first AS last\nRUN false\n")
+    arguments = ("--work-tree", "--target", "first", "--build-arg", "TWO=zwei")
+    assert build(str(folder), *arguments) == 0
+    assert " 1 zwei " in capsys.readouterr().err
+    assert build(str(folder), *arguments) == 0
+    assert "CACHED" in capsys.readouterr().err
+    assert build(str(folder), *arguments, "--no-cache") == 0
+    assert "CACHED" not in capsys.readouterr().err
+
+
+def test_the_agent_of_the_shell_is_that_of_the_build(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(folder, "[build]\nssh = true\n")
+    for path, data in program_with_libraries("ssh-add").items():
+        (folder / "root" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "root" / path).write_bytes(data)
+    run = f"chmod -R 755 /usr /lib /lib64; ssh-add -l; echo {uuid.uuid4()}"
+    (folder / "Dockerfile").write_text(f"{BASE}COPY root /\nRUN --mount=type=ssh {run}\n")
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    assert build(str(folder), "--work-tree") == 1
+    assert "ssh-add" in capsys.readouterr().err
+    with in_background(ssh_agent()) as agent:
+        monkeypatch.setenv("SSH_AUTH_SOCK", agent.socket)
+        assert build(str(folder), "--work-tree") == 0
+        assert agent.fingerprint in capsys.readouterr().err

@@ -35,7 +35,7 @@ class Command:
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The parameters of the function, without the one that says which server is meant."""
         found = inspect.signature(self.function).parameters
-        return {name: parameter for name, parameter in found.items() if name != "target"}
+        return {name: parameter for name, parameter in found.items() if parameter.annotation != "Target"}
 
     @property
     def arguments(self) -> list[str]:

@@ -22,7 +22,7 @@ _FROM = re.compile(
     r"\[(?:context [^\]]*\]|[^\]]*\] FROM) (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})"
 )
 EPOCH = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/; BuildKit 0.11 and newer heed it
-_LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
+LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
 
 
 class Facts(Protocol):
@@ -85,11 +85,11 @@ def built_again(request: BuildRequest, bases: tuple[Base, ...]) -> BuildRequest:
 def labels(job: BuildJob, commit: str, committed_at: datetime) -> dict[str, str]:
     """The standard labels: where the image comes from. `created` is the commit's time, as RFC 3339."""
     return {
-        f"{_LABEL}.created": committed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        f"{_LABEL}.revision": commit,
-        f"{_LABEL}.source": parse_git_url(job.url).url,
-        f"{_LABEL}.title": job.project.rpartition("/")[2],
-        f"{_LABEL}.version": version(job.ref),
+        f"{LABEL}.created": committed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        f"{LABEL}.revision": commit,
+        f"{LABEL}.source": parse_git_url(job.url).url,
+        f"{LABEL}.title": job.project.rpartition("/")[2],
+        f"{LABEL}.version": version(job.ref),
     }
 
 

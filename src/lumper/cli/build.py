@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json as json_
 import os
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
+from lumper.build.asked import platform_problem
 from lumper.build.checkout import Mirrors
-from lumper.build.local import Here, build_here
+from lumper.build.grants import Grants
+from lumper.build.local import Here, Options, build_here
+from lumper.build.port import Login
 from lumper.cli.output import plain, show_json, warn
+from lumper.cli.work_tree import here, with_changes
 from lumper.config import Config, load
 from lumper.errors import Invalid
 from lumper.model.build import Progress
 from lumper.model.log import render
+from lumper.model.masking import Masker
 
 app = App(name="build", help="Build the commit that is checked out here, without a server; verify builds.")
 app.command("lumper.cli.verify:verify", name="verify", help="See whether a build gives the same image once more.")
 
+_Several = Annotated[list[str] | None, Parameter(negative_iterable=())]
+
 
 @app.default
-def build(folder: Path = Path(), /, *names: str, json: bool = False, config: Path | None = None) -> None:
+def build(
+    folder: Path = Path(),
+    /,
+    *names: str,
+    work_tree: bool = False,
+    secret: _Several = None,
+    ssh: _Several = None,
+    platform: str = "",
+    target: str = "",
+    build_arg: _Several = None,
+    no_cache: bool = False,
+    json: bool = False,
+    config: Path | None = None,
+) -> None:
     """Build the commit that is checked out here by its lumper.toml, without a server; the engine keeps the image.
 
-    Files that are not committed are not in it. The image is named after the folder, with the first of the tags that it
-    would get in the registry. Status 1 if something fails.
+    Files that are not committed are not in it, unless with --work-tree. The image is named after the folder, with the
+    first of the tags that it would get in the registry. Status 1 if something fails.
 
-    Example: lumper build .
+    Example: lumper build . --secret id=npm,src=token.txt
 
     Parameters
     ----------
@@ -37,12 +59,41 @@ def build(folder: Path = Path(), /, *names: str, json: bool = False, config: Pat
         A folder of the repository.
     names
         Which of its images, where lumper.toml has several; all of them if none is named.
+    work_tree
+        Build the files as they lie there, but for those that git ignores; tag and labels then end with "dirty".
+    secret
+        id=NAME,src=FILE or id=NAME,env=VARIABLE: a secret for RUN --mount=type=secret; may be given more than once.
+    ssh
+        ID=SOCKET: an agent for RUN --mount=type=ssh other than that of this shell; ID alone names that one.
+    platform
+        For which platforms, by commas, instead of those of lumper.toml.
+    target
+        Another stage of the Dockerfile than lumper.toml says.
+    build_arg
+        NAME=VALUE, on top of the args of lumper.toml; NAME alone takes the value of this shell's variable.
+    no_cache
+        Run all steps again.
     json
         Print the names of the images as JSON at the end; the log goes to standard error in any case.
     config
-        The TOML file whose [worker] engine is used.
+        The TOML file whose [worker] engine, frontends and entitlements are used.
     """
-    images = asyncio.run(_build(here(folder), names, load(config)))
+    agent = os.environ.get("SSH_AUTH_SOCK", "")
+    options = Options(
+        secrets=dict(read_secret(text, os.environ) for text in secret or ()),
+        ssh=dict(_agent(text, agent) for text in ssh or ()),
+        agent=agent,
+        logins=_logins(),
+        platforms=_platforms(platform),
+        target=target,
+        args=dict(_argument(text, os.environ) for text in build_arg or ()),
+        no_cache=no_cache,
+    )
+    committed = here(folder)
+    with with_changes(committed) if work_tree else contextlib.nullcontext(committed) as found:
+        if found.changes:
+            warn(f"{found.root} has changes that are not committed: they are in the image.")
+        images = asyncio.run(_build(found, names, load(config), options))
     if json:
         show_json(images)
     else:
@@ -50,49 +101,88 @@ def build(folder: Path = Path(), /, *names: str, json: bool = False, config: Pat
             print(f"{image} is built; `docker run --rm {image}` runs it.")
 
 
-async def _build(work_tree: Here, names: tuple[str, ...], config: Config) -> list[str]:
+async def _build(work_tree: Here, names: Sequence[str], config: Config, options: Options) -> list[str]:
     from lumper.wiring.adapters import open_engine  # slow to import
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    engine = open_engine(config)
+    mirrors, grants = Mirrors(cache / "lumper" / "mirrors"), Grants(config.worker.frontends, config.worker.entitlements)
+    engine, masker = open_engine(config), Masker(options.secrets.values())
+    tell = _teller()
     try:
-        return await build_here(work_tree, Mirrors(cache / "lumper" / "mirrors"), engine, _teller(), names)
+        return await build_here(
+            work_tree,
+            mirrors,
+            engine,
+            lambda record: tell(masker.feed([record])),
+            names,
+            options,
+            grants,
+        )
     finally:
+        tell(masker.finish())
         await engine.close()
 
 
-def _teller() -> Callable[[Progress], None]:
+def _teller() -> Callable[[Sequence[Progress]], None]:
     """Tells each record of progress as a line, as the log of a build has it."""
     steps: dict[int, str] = {}
 
-    def tell(record: Progress) -> None:
-        for line in render([record], steps):
+    def tell(records: Sequence[Progress]) -> None:
+        for line in render(records, steps):
             warn(plain(line))
 
     return tell
 
 
-def here(folder: Path) -> Here:
-    """What is checked out in a folder. Raises Invalid."""
-    root = _git(folder, "rev-parse", "--show-toplevel")
-    commit = _git(folder, "rev-parse", "--verify", "HEAD") if root else ""
-    if not commit:
-        hint = "`git init`, `git add` and `git commit` make one; uncommitted files are not built."
-        raise Invalid(f"There is no commit to build in {folder.resolve()}.", hint=hint)
-    tag = _git(
-        folder, "for-each-ref", "--points-at=HEAD", "--sort=-version:refname", "--format=%(refname)", "refs/tags"
-    )
-    ref = tag.partition("\n")[0] or _git(folder, "symbolic-ref", "--quiet", "HEAD")
-    if not ref:
-        raise Invalid("No branch and no tag is checked out, only a commit.", hint="`git switch -c NAME` names it.")
-    return Here(Path(root), ref, commit, _git(folder, "config", "--get", "remote.origin.url"))
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """What git says, "" if it refuses."""
+def read_secret(text: str, environment: Mapping[str, str]) -> tuple[str, bytes]:
+    """The id and the value of `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`. Raises Invalid."""
+    words = dict(part.partition("=")[::2] for part in text.split(","))
+    name, file, variable = words.pop("id", ""), words.pop("src", words.pop("source", "")), words.pop("env", "")
+    words.pop("type", "")
+    if not name or words or bool(file) == bool(variable):
+        raise Invalid(f"{text!r} is not understood.", hint="Write id=NAME,src=FILE or id=NAME,env=VARIABLE.")
+    if variable:
+        if variable not in environment:
+            raise Invalid(f"There is no variable {variable} for the secret {name}.")
+        return name, environment[variable].encode("utf-8", "surrogateescape")
     try:
-        command = ["git", "-C", str(folder), *arguments]
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (no shell, words of our own)
-    except FileNotFoundError as exc:
-        raise Invalid("There is no program `git`.", hint="Install git.") from exc
-    return os.fsdecode(done.stdout).strip() if done.returncode == 0 else ""
+        return name, Path(file).read_bytes()
+    except OSError as exc:
+        raise Invalid(f"The secret {name} cannot be read from {file}: {exc.strerror}.") from exc
+
+
+def _agent(text: str, own: str) -> tuple[str, str]:
+    name, equals, socket = text.partition("=")
+    return name, socket if equals else own
+
+
+def _argument(text: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals and name not in environment:
+        raise Invalid(f"There is no variable {name}.", hint="Write --build-arg NAME=VALUE.")
+    return name, value if equals else environment[name]
+
+
+def _platforms(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if problem := next((words for name in names if (words := platform_problem(name))), ""):
+        raise Invalid(f"{problem}.")
+    return names
+
+
+def _logins() -> dict[str, Login]:
+    """The credentials that `docker login` has left, where they are in its file itself."""
+    from lumper.registry.remote.docker_config import credentials_for
+
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        text = (folder / "config.json").read_text("utf-8")
+        hosts = [str(host) for host in json_.loads(text).get("auths") or {}]
+    except (OSError, ValueError, AttributeError):
+        return {}
+    found = {}
+    for host in hosts:
+        with contextlib.suppress(Invalid):  # another program knows the password
+            if (known := credentials_for(host, text)) and known.password:
+                found["docker.io" if "docker.io" in host else host] = Login(known.username, known.password)
+    return found
