@@ -31,7 +31,8 @@
     │   └── LogGap                  (temporary)
     ├── RegistryError               an answer of the OCI API (codes in registry/errors.py)
     ├── RemoteError                 another registry: one that is mirrored, copied from or to
-    │   ├── RemoteUnavailable · RemoteLimited   (temporary)
+    │   ├── RemoteAway              (temporary)
+    │   │   └── RemoteUnavailable · RemoteLimited
     │   └── RemoteUnauthorized · RemoteNotFound · RemoteInvalid
     ├── ArchiveError                an image in a folder or a tar file
     ├── NotifyError
@@ -325,9 +326,16 @@ class BuildTimeout(EngineError):
 
 
 class PushFailed(EngineError):
-    """The engine could not push the image to the registry."""
+    """The engine could not push the image to the registry.
+
+    `retry_after` are the seconds that the registry asks to wait before another try, 0 if it does not say.
+    """
 
     temporary = True
+
+    def __init__(self, message: str = "", *, hint: str = "", retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, hint=hint)
 
 
 class RegistryFull(PushFailed):
@@ -371,25 +379,29 @@ class RemoteError(LumperError):
     """The other registry did not do what was asked."""
 
 
-class RemoteUnavailable(RemoteError):
-    """The other registry cannot be reached."""
+class RemoteAway(RemoteError):
+    """The other registry does not serve us now.
 
-    temporary = True
-    default_hint = "Check its URL, the network and its own state."
-
-
-class RemoteLimited(RemoteError):
-    """The other registry wants fewer requests.
-
-    `retry_after` is in seconds, 0 if it does not say.
+    `retry_after` are the seconds that it asks to wait, 0 if it does not say.
     """
 
     temporary = True
-    default_hint = "Wait, or sign in there: many registries allow more to those they know."
 
     def __init__(self, message: str = "", *, hint: str = "", retry_after: float = 0.0) -> None:
         self.retry_after = retry_after
         super().__init__(message, hint=hint)
+
+
+class RemoteUnavailable(RemoteAway):
+    """The other registry cannot be reached."""
+
+    default_hint = "Check its URL, the network and its own state."
+
+
+class RemoteLimited(RemoteAway):
+    """The other registry wants fewer requests."""
+
+    default_hint = "Wait, or sign in there: many registries allow more to those they know."
 
 
 class RemoteUnauthorized(RemoteError):

@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from lumper.build.port import Engine, Login, Pushed, Report
-from lumper.errors import BuildTimeout, EngineError, RegistryFull
+from lumper.errors import BuildTimeout, EngineError, PushFailed, RegistryFull
 from lumper.model.build import Step, StepState
 
 DELAYS = (1.0, 5.0, 20.0)  # seconds before the second try and those after it
+LONGEST = 300.0  # seconds that a registry may ask to wait within an attempt
 FIRST_WAIT = 9001
 """Steps that tell of a wait are numbered from here."""
 
@@ -29,17 +30,21 @@ async def push_image(
 ) -> Pushed:
     """Push, and again after each of `delays` while the reason may pass; each try signs in anew and has `timeout` s.
 
-    Raises PushFailed, EngineUnavailable, BuildTimeout.
+    A registry that says how long to wait is not asked earlier; if that is longer than LONGEST, another attempt of the
+    build does it. Raises PushFailed, EngineUnavailable, BuildTimeout.
     """
     for number, delay in enumerate(delays):
         try:
             return await _push(engine, image, login, report, timeout)
         except EngineError as exc:
-            if not exc.temporary or isinstance(exc, RegistryFull):  # space takes longer to come than a push can wait
+            asked = exc.retry_after if isinstance(exc, PushFailed) else 0.0
+            full = isinstance(exc, RegistryFull)  # space takes longer to come than a push can wait
+            if not exc.temporary or full or asked > LONGEST:
                 raise
-        name = f"push again in {delay:g} s"
+            wait = max(delay, asked)
+        name = f"push again in {wait:g} s"
         report(Step(FIRST_WAIT + number, name, StepState.RUNNING, time.time()))
-        await asyncio.sleep(delay)
+        await asyncio.sleep(wait)
         report(Step(FIRST_WAIT + number, name, StepState.DONE, time.time()))
     return await _push(engine, image, login, report, timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -58,6 +59,25 @@ async def test_what_may_pass_is_tried_again_with_a_new_token(trouble: EngineErro
     assert counter.count == 3
     waits = [step for step in told if isinstance(step, Step) and step.name == "push again in 0 s"]
     assert [step.state for step in waits] == [StepState.RUNNING, StepState.DONE] * 2
+
+
+async def test_a_registry_is_not_asked_before_the_time_that_it_names() -> None:
+    told: list[Progress] = []
+    engine = await engine_with(push_error(IMAGE, "registry.test answered 429", retry_after=0.4))
+    begun = time.monotonic()
+    pushed = await push_image(engine, IMAGE, Counter().login, told.append, timeout=9, delays=(0.0, 0.0))
+    assert pushed.digest in engine.pushed
+    assert time.monotonic() - begun >= 0.4
+    assert "push again in 0.4 s" in [step.name for step in told if isinstance(step, Step)]
+
+
+async def test_a_wait_that_is_too_long_is_left_to_another_attempt() -> None:
+    trouble = push_error(IMAGE, "toomanyrequests: slower, please", retry_after=301)
+    engine, counter = await engine_with(trouble), Counter()
+    with pytest.raises(PushFailed, match="slower") as raised:
+        await push_image(engine, IMAGE, counter.login, lambda _: None, timeout=9, delays=(0.0,))
+    assert (counter.count, raised.value.temporary) == (1, True)
+    assert "fewer requests" in raised.value.hint
 
 
 @pytest.mark.parametrize(

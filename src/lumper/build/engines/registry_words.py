@@ -9,6 +9,9 @@ from lumper.errors import PushFailed, PushRefused, RegistryFull
 FULL = re.compile(r"no space|insufficient storage|\b507\b", re.IGNORECASE)
 """Somewhere there is no space left."""
 
+LIMITED = re.compile(r"too ?many ?requests|\b429\b", re.IGNORECASE)
+"""The registry wants fewer requests."""
+
 _UNREACHABLE = re.compile(
     r"no such host|server misbehaving|connection refused|i/o timeout|unreachable|deadline exceeded|"
     r"Client\.Timeout|certificate|server gave HTTP response"
@@ -29,18 +32,20 @@ def image_hint(text: str, settings: str) -> str:
     return "Check its name and tag; if it is private, log the build engine in, or copy it to a registry it can read."
 
 
-def push_error(image: str, text: str) -> PushFailed:
-    """The error for a push that the engine gave up with `text`."""
+def push_error(image: str, text: str, *, retry_after: float = 0.0) -> PushFailed:
+    """The error for a push that the engine gave up with `text`; `retry_after` is what the registry asks for, in s."""
     if FULL.search(text):
         return RegistryFull(f"{image} was not pushed: {sentence(text)}")
     if _UNREACHABLE.search(text):
         hint = "The build engine's machine must reach the registry, by HTTPS or as one of its insecure registries."
     elif _DENIED.search(text):
         hint = "The registry does not let this worker push: check its token."
+    elif LIMITED.search(text):
+        hint = "The registry wants fewer requests: it limits how much is pushed."
     else:
         hint = ""
     kind = PushFailed if _may_pass(text) else PushRefused
-    return kind(f"{image} was not pushed: {sentence(text)}", hint=hint)
+    return kind(f"{image} was not pushed: {sentence(text)}", hint=hint, retry_after=retry_after)
 
 
 def _may_pass(text: str) -> bool:

@@ -24,6 +24,7 @@ from yarl import URL
 
 from lumper.errors import (
     Invalid,
+    RemoteAway,
     RemoteError,
     RemoteInvalid,
     RemoteLimited,
@@ -57,7 +58,7 @@ def pause_before(attempt: int, error: RemoteError, patience: Patience) -> float 
     """Seconds to wait before the attempt after this one, which has failed; None: it is of no use, or of no more."""
     if not error.temporary or attempt >= patience.attempts:
         return None
-    if isinstance(error, RemoteLimited) and error.retry_after:
+    if isinstance(error, RemoteAway) and error.retry_after:
         return error.retry_after if error.retry_after <= patience.longest else None
     return min(_FIRST_PAUSE * 2.0**attempt, patience.longest)
 
@@ -187,6 +188,7 @@ class Connection:
 
     async def _error(self, response: aiohttp.ClientResponse) -> RemoteError:
         text = f"{self.url.host} answered {response.status}{await _told(response)}"
+        wait = retry_after(response.headers.get(hdrs.RETRY_AFTER, ""))
         match response.status:
             case 401 | 403:
                 host = self._authority.withheld
@@ -195,9 +197,9 @@ class Connection:
             case 404:
                 return RemoteNotFound(text)
             case 429:
-                return RemoteLimited(text, retry_after=retry_after(response.headers.get(hdrs.RETRY_AFTER, "")))
+                return RemoteLimited(text, retry_after=wait)
             case 408 | 500 | 502 | 503 | 504:
-                return RemoteUnavailable(text)
+                return RemoteUnavailable(text, retry_after=wait)
         return RemoteError(text)
 
     def translated(self) -> _Translated:

@@ -28,7 +28,7 @@ from lumper.build.known_layers import KnownLayers
 from lumper.build.packing import Pool
 from lumper.build.port import Login
 from lumper.build.target import OpenTarget, Target
-from lumper.errors import EngineError, RemoteError
+from lumper.errors import EngineError, RemoteAway, RemoteError
 from lumper.model.image import is_digest
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,8 @@ class DirectPush:
         try:
             return await self._push(image, login, reader)
         except RemoteError as exc:
-            raise push_error(image, exc.message) from exc
+            wait = exc.retry_after if isinstance(exc, RemoteAway) else 0.0
+            raise push_error(image, exc.message, retry_after=wait) from exc
         except NotThere as exc:
             log.debug("the engine pushes by itself", action="push.engine", image=image, reason=str(exc))
             return False
