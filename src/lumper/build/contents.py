@@ -13,6 +13,7 @@ from lumper.build.dockerignore import IGNORE_LIMIT, Ignore, parse_dockerignore
 from lumper.build.git import CHUNK, Git, last_words
 from lumper.build.lfs import find_pointers, uses_lfs
 from lumper.build.mirror import Mirror
+from lumper.build.near import hint_for_dockerfile, near_name
 from lumper.build.objects import Commit, Entry, Kind, Objects, OutsideTree, printable_path
 from lumper.build.tarstream import file_entry, filtered
 from lumper.build.whole import Wanted, Whole
@@ -143,7 +144,8 @@ class Checkout:
         if entry is None and name == "Dockerfile":  # every reader takes this one instead
             entry = await self._find(tree, f"{folder}/dockerfile")
         if entry is None:
-            raise DockerfileMissing(f"There is no {shown} at commit {self.commit[:12]}.")
+            hint = await hint_for_dockerfile(self.names, context, dockerfile)
+            raise DockerfileMissing(f"There is no {shown} at commit {self.commit[:12]}.", hint=hint)
         if entry.kind is not Kind.FILE:
             raise DockerfileMissing(f"{shown} at commit {self.commit[:12]} is a {entry.kind.value}, not a file.")
         return entry
@@ -153,6 +155,22 @@ class Checkout:
         entry = await self.dockerfile(context, dockerfile)
         found = await self._objects.get(entry.id)
         return found[2] if found else b""
+
+    async def names(self, folder: str) -> Mapping[str, Kind]:
+        """What a folder has; nothing where there is none."""
+        try:
+            entry = await self._find(self._tree, folder)
+        except OutsideTree:
+            return {}
+        if entry is None or entry.kind is not Kind.FOLDER:
+            return {}
+        return {name: found.kind for name, found in (await self._objects.tree(entry.id)).items()}
+
+    async def left_out_by(self, context: str, dockerfile: str, path: str) -> str:
+        """Which line of which ignore file leaves a path of the context out, as `line` of FILE; "" if none does."""
+        name, ignore = await self._ignore(await self._context(context), dockerfile)
+        line = ignore.line(path) if ignore else None
+        return f"`{printable_path(line)}` of {printable_path(name)}" if line is not None else ""
 
     async def context_folder(self, context: str, dockerfile: str) -> str:
         """Where in the archive the context has to lie so that the Dockerfile is there and yet not part of it.
@@ -200,7 +218,8 @@ class Checkout:
         except OutsideTree as exc:
             raise DockerfileMissing(f"The build context is outside of the repository: {exc}", hint=exc.hint) from exc
         if entry is None or entry.kind is not Kind.FOLDER:
-            hint = "Set [build] context in lumper.toml to a folder of the repository."
+            near = await near_name(self.names, context)
+            hint = f"There is {near}." if near else "Set [build] context in lumper.toml to a folder of the repository."
             text = f"There is no folder {printable_path(context)} at commit {self.commit[:12]} to build."
             raise DockerfileMissing(text, hint=hint)
         return entry.id

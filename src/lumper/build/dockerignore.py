@@ -54,10 +54,11 @@ _NO_SLASH = _One((("/", "/"),), negated=True)
 
 @dataclass
 class Pattern:
-    """One line. `exception` is true for a line with `!`."""
+    """One line. `exception` is true for a line with `!`; `text` is how it was written."""
 
     tokens: tuple[_Token, ...]
     exception: bool
+    text: str = ""
     _moves: dict[tuple[int, str], int] = field(default_factory=dict, repr=False)
 
     @property
@@ -126,6 +127,10 @@ class Ignore:
 
     def ignores(self, path: str) -> bool:
         """`path` is relative to the context, with `/`, without one at its ends."""
+        return self.line(path) is not None
+
+    def line(self, path: str) -> str | None:
+        """The line that leaves the path out; None if it stays."""
         *folders, name = path.split("/")
         way = self._way
         same = 0
@@ -134,14 +139,15 @@ class Ignore:
         del way[same + 1 :]
         for folder in folders[same:]:
             way.append(self._enter(way[-1], folder))
-        ignored = False
+        ignored, line = False, None
         around = way[-1]
         for pattern, state, matched in zip(self._patterns, around.states, around.matched, strict=True):
             if pattern.exception is not ignored:
                 continue
             if matched or (state and pattern.accepts(pattern.advance(state, name))):
                 ignored = not pattern.exception
-        return ignored
+                line = pattern.text if ignored else None
+        return line
 
     def _enter(self, around: _Folder, name: str) -> _Folder:
         states, matched = [], []
@@ -182,7 +188,7 @@ def _parse_line(line: str) -> Pattern | None:
     path = posixpath.normpath(text).lstrip("/")  # as Go's filepath.Clean
     if path in ("", "."):
         return None
-    return Pattern(_tokens(path), exception)
+    return Pattern(_tokens(path), exception, line)
 
 
 def _tokens(path: str) -> tuple[_Token, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,13 @@ from lumper.build.asked import Asked, without_spare_caches
 from lumper.build.capabilities import refuse
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
+from lumper.build.explain import explain
 from lumper.build.grants import Grants
 from lumper.build.plan import LABEL, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
 from lumper.build.recipe import RECIPE_FILE, Recipe, read_recipes
 from lumper.build.tag_templates import Moment, wanted_tags
-from lumper.errors import Invalid, SecretMissing
+from lumper.errors import BuildFailed, Invalid, SecretMissing
 from lumper.model.events import BuildJob
 from lumper.model.image import branch_tags, image_tags, repository_name
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
@@ -105,10 +107,21 @@ async def build_here(
         for name in names or known:
             image, local = await _request(here, checkout, known[name], options or Options(), grants or Grants())
             fitting = await _fitting(local, known[name], engine)
-            archive = checkout.archive(known[name].context, fitting.dockerfile, folder=fitting.context_folder)
-            await engine.build(fitting, archive, report)
+            await _build(here, checkout, fitting, known[name].context, engine, report)
             images.append(image)
         return images
+
+
+async def _build(
+    here: Here, checkout: Checkout, request: BuildRequest, context: str, engine: Engine, report: Report
+) -> None:
+    archive = checkout.archive(context, request.dockerfile, folder=request.context_folder)
+    try:
+        await engine.build(request, archive, report)
+    except BuildFailed as exc:
+        folder = here.root / context
+        await explain(exc, checkout, context, request.dockerfile, lambda path: os.path.lexists(folder / path))
+        raise
 
 
 async def _request(

@@ -15,6 +15,7 @@ from lumper.build.capabilities import refuse
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.entrusting import check_given, with_entrusted
+from lumper.build.explain import explain
 from lumper.build.grants import Grants, is_official
 from lumper.build.plan import base_of, parameters, plan_build
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
@@ -24,7 +25,7 @@ from lumper.build.silence import Listener
 from lumper.build.skip import asks_to_skip, unwanted
 from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.build.whole import Wanted
-from lumper.errors import BuildTimeout, EngineError, FrontendUnavailable, LumperError
+from lumper.errors import BuildFailed, BuildTimeout, EngineError, FrontendUnavailable, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
@@ -245,6 +246,13 @@ class _Attempt:
                 await engine.remove(request.image)
 
     async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
+        try:
+            await self._read_and_build(request, recipe, checkout)
+        except BuildFailed as exc:
+            await explain(exc, checkout, recipe.context, request.dockerfile)
+            raise
+
+    async def _read_and_build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
         """Build; if the parser that every engine has some version of cannot be fetched, by that of the engine."""
         try:
             await self._attend(request, recipe, checkout, self._report)

@@ -95,6 +95,13 @@ async def test_what_fails_fails_with_its_reason_and_the_next_build_runs(bench: B
     assert succeeded.result.outcome is Outcome.SUCCEEDED
 
 
+async def test_a_failure_is_explained_by_what_the_commit_has(bench: Bench) -> None:
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nCOPY dockerfile /\n"))
+    async with bench.at_work() as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.hint == "There is Dockerfile."
+
+
 async def test_an_engine_that_is_away_is_a_temporary_failure_with_a_hint(bench: Bench) -> None:
     await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
     async with bench.at_work(replace(bench.builder, engine=DummyEngine(down=True))) as ear:

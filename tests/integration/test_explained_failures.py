@@ -1,0 +1,81 @@
+"""What `lumper build` says to the mistakes that people make most, with a real engine."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lumper.cli.main import main
+
+Fails = Callable[..., str]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    """Run git as somebody."""
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Commits files, builds them, and gives the error that it ends with; files of `lying` are not committed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = tmp_path / "mistaken"
+
+    def build(files: dict[str, str], lying: tuple[str, ...] = ()) -> str:
+        for name, content in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(content)
+        git(root, "init", "-q", "-b", "main")
+        git(root, "add", ".")
+        git(root, "commit", "-q", "-m", "first")
+        for name in lying:
+            (root / name).write_text("not committed")
+        with pytest.raises(SystemExit) as ended:
+            main(["build", str(root)])
+        assert ended.value.code == 1
+        said = capsys.readouterr().err
+        return " ".join(said[said.rindex("lumper: ") :].split())
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"docker/Dockerfile": "FROM scratch\n"}, "There is docker/Dockerfile: name it in lumper.toml: [build]"),
+        ({"Dockerfle": "x", "Dockerfile.dev": "FROM scratch\n"}, "There is Dockerfile.dev"),
+        ({"lumper.toml": '[build]\ncontext = "srv"\n', "src/Dockerfile": "FROM scratch\n"}, "There is src."),
+        (
+            {"lumper.toml": '[build]\ntarget = "prd"\n', "Dockerfile": "FROM scratch AS prod\nFROM scratch AS dev\n"},
+            "Did you mean prod? Its stages are prod, dev.",
+        ),
+        (
+            {"Dockerfile": "FROM scratch\nCOPY conf/app.yml /x\n", "conf/app.yml": "1", ".dockerignore": "conf\n"},
+            "conf/app.yml is in the repository, and the line `conf` of .dockerignore leaves it out.",
+        ),
+        ({"Dockerfile": "FROM scratch\nCOPY conf/ap.yml /x\n", "conf/app.yml": "1"}, "There is conf/app.yml."),
+        ({"Dockerfile": "FROM scratch\nCOPY readme.md /x\n", "README.md": "1"}, "There is README.md."),
+        ({"Dockerfile": "FROM scratch\nCOPY .git/HEAD /x\n"}, "without .git"),
+        (
+            {
+                "lumper.toml": '[build]\ncontext = "app"\n',
+                "app/Dockerfile": "FROM scratch\nCOPY shared/a /x\n",
+                "shared/a": "1",
+            },
+            "shared/a is in the repository, but not in the context app.",
+        ),
+        ({"Dockerfile": "# FROM scratch\nARG A\n"}, "Dockerfile has no FROM"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_the_error_says_what_was_meant(files: dict[str, str], words: str, fails: Fails) -> None:
+    assert words in fails(files)
+
+
+def test_a_file_that_is_not_committed_is_told_apart(fails: Fails) -> None:
+    said = fails({"Dockerfile": "FROM scratch\nCOPY made /x\n"}, lying=("made",))
+    assert "made lies in the folder, but is not committed" in said
