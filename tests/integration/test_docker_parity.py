@@ -105,6 +105,7 @@ def _without(ignored: str, name: str = ".dockerignore", **more: str) -> dict[str
 CASES = [
     Case("the ignore file names the Dockerfile and itself", COPY_ALL, _without("Dockerfile\n.dockerignore\n")),
     Case("everything is ignored but some", COPY_ALL, _without("*\n!busybox\n!src\nsrc/no\n!d/e\n")),
+    Case("everything is ignored", "FROM scratch\nCOPY . /x\nENV A=1\n", _without("*")),
     Case("all kinds of patterns", COPY_ALL, _without(PATTERNS)),
     Case(
         "an ignore file of the Dockerfile's own",

@@ -25,7 +25,7 @@ def context_tar(
     with tarfile.open(fileobj=tar, mode="w") as archive:
         for name, data in sorted(contents.items()):
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), 0o755 if name == "busybox" else 0o644
+            entry.size, entry.mode = len(data), 0o755 if name.rpartition("/")[2] == "busybox" else 0o644
             archive.addfile(entry, io.BytesIO(data))
         for name, target in sorted((links or {}).items()):
             entry = tarfile.TarInfo(name)

@@ -121,7 +121,7 @@ class TarSieve:
     def _decide(self, kind: bytes, path: str, blocks: bytes) -> list[bytes]:
         while self._folders and not path.startswith(self._folders[-1][0] + "/"):
             self._folders.pop()
-        self._keep = not self._ignore.ignores(path)
+        self._keep = not path or not self._ignore.ignores(path)  # the folder of the context itself stays
         if self._keep:
             around = [waiting for _, waiting in self._folders]
             self._folders.clear()

@@ -54,6 +54,17 @@ def test_patterns_know_nothing_of_the_folder_that_everything_lies_in() -> None:
         assert tar.getnames() == ["in/a"]
 
 
+def test_the_folder_that_everything_lies_in_stays_when_nothing_is_left_in_it() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        folder = tarfile.TarInfo("in/")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        tar.addfile(tarfile.TarInfo("in/a"))
+    with tarfile.open(fileobj=io.BytesIO(sieved(buffer.getvalue(), 100, b"*", "in"))) as tar:
+        assert tar.getnames() == ["in"]
+
+
 def test_a_file_is_made_an_entry_whatever_its_name() -> None:
     name = "d/" + "long" * 100 + "\udcff"
     made = file_entry(name, b"x" * 513, 1_700_000_000) + bytes(1024)

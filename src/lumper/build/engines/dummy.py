@@ -110,6 +110,9 @@ class DummyEngine:
         if request.dockerfile not in files:
             raise DockerfileMissing(f"There is no {request.dockerfile} at this commit.")
         stages = _parse(files[request.dockerfile].decode("utf-8", "replace"), request.dockerfile)
+        if request.context_folder:
+            place = f"{request.context_folder}/"
+            files = {name.removeprefix(place): data for name, data in files.items() if name.startswith(place)}
         self._images[request.image] = await _Build(self, self._cache, request, files, stages, report).run()
 
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:

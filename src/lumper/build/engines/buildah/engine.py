@@ -205,7 +205,7 @@ def _shop(request: BuildRequest, folders: Folders) -> Shop:
     """Everything of one build in its folders. Blocking for a moment. Raises DockerfileMissing."""
     context = folders.work / "context"
     return Shop(
-        context=context,
+        context=context / request.context_folder,
         dockerfile=find_dockerfile(context, request.dockerfile),
         ignore=folders.keep("ignore", b""),  # whoever made the context has heeded its .dockerignore
         auth=folders.keep("auth.json", auth_file(request.logins)),

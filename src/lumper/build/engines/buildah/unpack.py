@@ -51,6 +51,8 @@ async def unpack(chunks: AsyncIterator[bytes], folder: Path) -> None:
 def find_dockerfile(context: Path, name: str) -> Path:
     """The Dockerfile of a context, by way of links inside of it only. Raises DockerfileMissing."""
     path = Path(os.path.realpath(context / name))
+    if not path.exists() and path.name == "Dockerfile":  # as BuildKit
+        path = Path(os.path.realpath(path.with_name("dockerfile")))
     if not path.is_relative_to(os.path.realpath(context)) or not path.is_file():
         raise DockerfileMissing(f"There is no {name} at this commit.")
     return path
