@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from lumper.errors import SourceRefused
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, BuildRules
@@ -69,8 +69,8 @@ def parse_git_url(text: str) -> GitUrl:
         url=f"{parts.scheme}://{netloc}{parts.path}",
         host=host.lower(),
         path=_repository_path(parts.path, text),
-        username=username,
-        password=password,
+        username=unquote(username),  # RFC 3986, section 3.2.1: only in the URL their special characters are encoded
+        password=unquote(password),
     )
 
 

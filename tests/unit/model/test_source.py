@@ -63,6 +63,11 @@ def test_everything_else_is_refused(text: str) -> None:
         parse_git_url(text)
 
 
+def test_special_characters_of_a_password_are_encoded_in_the_url_only() -> None:
+    source = parse_git_url("https://me%40work:s%2F3c%25ret@git.example.org/a/b.git")
+    assert (source.username, source.password) == ("me@work", "s/3c%ret")
+
+
 def test_a_refused_url_is_shown_without_its_password() -> None:
     with pytest.raises(SourceRefused) as refused:
         parse_git_url("ftp://me:s3cret@example.org/o/a")

@@ -28,7 +28,7 @@ BROKEN = (StreamTerminatedError, ProtocolError, OSError)
 """How grpclib shows that a connection is no more."""
 
 END_TIMEOUT = 10.0
-"""How long, in seconds, the engine may take to end a cancelled step and to tell the rest of a build's progress."""
+"""Seconds that the engine may take to end a cancelled step, or may be silent before it has told all of a build."""
 
 START_TIME = 0.2
 """How long, in seconds, a step must have been running before a cancellation is handed on, because Engine 26.1
@@ -62,13 +62,17 @@ class Building:
                 session = await self._link.session([upload, *services(request), *more])
                 ref = uuid.uuid4().hex
                 following = asyncio.create_task(control.status(ref, progress.receive))
+                cancelled = False
                 try:
                     message = solve_request(request, ref=ref, session=session.id, context=upload.url, exporter=exporter)
                     async with starts.limit:
                         return await _solve(control, message, starts)
+                except asyncio.CancelledError:
+                    cancelled = True
+                    raise
                 finally:
                     await session.close()  # first, or a cancelled build waits for the rest of its context
-                    await _end(following)
+                    await _end(following, None if cancelled else progress)
         except TimeoutError as exc:
             text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
             raise FrontendUnavailable(text) from exc
@@ -128,10 +132,20 @@ async def _solve(control: Control, message: SolveRequest, starts: _Starts) -> Ma
     return solving.result()
 
 
-async def _end(following: asyncio.Task[None]) -> None:
-    """Wait until the engine has told everything: then the programs of all steps have ended, cancelled ones too."""
+async def _end(following: asyncio.Task[None], progress: ProgressReader | None) -> None:
+    """Wait until the engine has told everything: then the programs of all steps have ended, cancelled ones too.
+
+    What a step prints fast may take the engine longer to tell than to execute: with `progress`, only silence ends the
+    wait.
+    """
     try:
         await asyncio.wait((following,), timeout=END_TIMEOUT)
+        heard = 0
+        while progress is not None and not following.done() and progress.messages > heard:
+            heard = progress.messages
+            await asyncio.wait((following,), timeout=END_TIMEOUT)
+        if progress is not None and not following.done():
+            progress.lose()
     finally:
         following.cancel()
     await asyncio.wait((following,))

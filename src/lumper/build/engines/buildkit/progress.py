@@ -23,10 +23,11 @@ _CANCELLED = re.compile(r"context cancell?ed$")
 # BuildKit util/progress/logs: how it ends what it tells of a step that prints much or fast.
 _CLIPPED = re.compile(r"\[output clipped, log (?:limit|speed) [^]\n]{1,40} reached\]$", re.MULTILINE)
 CLIPPED = (
-    "The engine itself has left out lines of this step. Start it with BUILDKIT_STEP_LOG_MAX_SIZE=-1 and"
-    " BUILDKIT_STEP_LOG_MAX_SPEED=-1 in its environment, and it tells all of them."
+    "The engine itself has left out lines of this step. Start it with BUILDKIT_STEP_LOG_MAX_SIZE=2147483647 and"
+    " BUILDKIT_STEP_LOG_MAX_SPEED=2147483647 in its environment, and it tells all of them."
 )
 """What the log says behind such a line, in Lumper's own words."""
+LOST = "The engine has ended the build and does not tell the rest of its log."
 
 
 @dataclass
@@ -45,7 +46,7 @@ class ProgressReader:
 
     BuildKit announces the whole graph before it works on it, and may start and complete a vertex more than once (first
     to find its cache key, then to execute it). A step gets its number when it starts, and is told again only when its
-    state changes.
+    state changes. `messages` is how many have come.
     """
 
     def __init__(self, report: Callable[[Progress], None]) -> None:
@@ -53,11 +54,13 @@ class ProgressReader:
         self._known: dict[str, _Known] = {}
         self._numbers = 0
         self._latest = 0.0
+        self.messages = 0
         self.failures: list[Step] = []
         """The steps that failed, the first one first, with BuildKit's own words as their `error`."""
 
     def receive(self, response: StatusResponse) -> None:
         """Report what one message tells, in the order of the engine's clock."""
+        self.messages += 1
         events: list[tuple[float, int, Callable[[], None]]] = []
         for vertex in response.vertexes:
             known = self._known.setdefault(vertex.digest, _Known(vertex.name))
@@ -70,6 +73,11 @@ class ProgressReader:
             happen()
         for warning in response.warnings:
             self._warn(warning)
+
+    def lose(self) -> None:
+        """The engine was given up before it had told all: say so."""
+        running = [known.number for known in self._known.values() if known.state is StepState.RUNNING]
+        self._report(Output(max([*running, 1]), 0, self._latest, LOST))
 
     def finish(self) -> None:
         """The engine tells nothing more: report what was held back, and what will never end."""
