@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.port import Cache, Capability, Login
+from lumper.build.port import Cache, Capability, Limits, Login
 from lumper.errors import BuildFailed, BuildRefused
 from lumper.model.build import Step, StepState
 from lumper.model.people import Role
@@ -126,6 +126,20 @@ async def test_the_network_of_the_host_is_there_for_those_who_may(bench: Bench) 
 
     with pytest.raises(BuildRefused, match=r"network\.host"):
         await bench.build(dockerfile, network="host")
+
+
+@pytest.mark.parametrize("bench", sorted({"buildah", "newer engine", "buildkitd"} & BENCHES.keys()), indirect=True)
+async def test_what_takes_more_memory_than_it_may_is_killed(bench: Bench) -> None:
+    if Capability.LIMITS not in (await bench.engine.info()).capabilities:
+        pytest.skip("whoever runs the tests may not limit what this engine runs")
+    dockerfile = f"{BASE}RUN echo {bench.mark}; dd if=/dev/zero of=/dev/null bs=200M count=1 || exit 9\n"
+
+    with pytest.raises(BuildFailed, match="exit code 9"):
+        await bench.build(dockerfile, limits=Limits(memory=64 << 20, cpus=0.5))
+    assert "Killed" in bench.output()
+    await bench.build(dockerfile, limits=Limits(memory=512 << 20))
+    await bench.build(dockerfile, limits=Limits(memory=512 << 20))
+    assert StepState.CACHED in bench.last_states().values()
 
 
 @needing(Capability.CACHE_INLINE, Capability.CACHE_IMPORT)

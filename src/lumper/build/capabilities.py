@@ -57,6 +57,8 @@ def refuse(request: BuildRequest, info: EngineInfo) -> None:
     words = " and ".join(f"no {capability} ({needed[capability]})" for capability in lacking)
     others = [name for name, known in CAPABILITIES.items() if known.issuperset(needed)]
     would = f"These would do: {', '.join(others)}." if others else "No engine that Lumper knows has all of that."
+    if Capability.LIMITS in lacking:
+        would += " An Engine from 23 on limits builds where the worker is root on its machine."
     raise EngineLacks(
         f"This worker's engine ({info.version}) has {words}.",
         hint=f"{would} Set [worker] engine, or ask for less in lumper.toml.",

@@ -6,6 +6,7 @@ address.py   where either listens
 link.py      how either is reached: upgrade.py (HTTP/1.1 to HTTP/2), or tunnel.py (a session within a call)
 building.py  one build, over any link
 control.py   the calls Solve and Status, and what tells and prunes the cache (cache.py)
+groups.py    control groups, for limits
 request.py   the request of a build, in BuildKit's terms (pure)
 session.py   the connection for the calls that the engine makes back, to fetch the context
 services.py  what else it may ask for: secrets, ssh agents, credentials; content.py: stores of the worker

@@ -18,10 +18,11 @@ from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit.address import CONNECT_TIMEOUT, Address
 from lumper.build.engines.buildkit.push import PushReader
 from lumper.build.engines.registry_words import push_error
-from lumper.build.port import EngineInfo, Login, Pushed
+from lumper.build.port import Capability, EngineInfo, Login, Pushed
 from lumper.errors import EngineError
 
 _PLAIN, _CONTAINERD = "a Docker Engine", "a Docker Engine with the containerd image store"
+_GROUPS_SINCE = (1, 42)  # Engine 23: its BuildKit knows `cgroup-parent`
 ANSWER_TIMEOUT = 60.0
 _MAX_LINE = 4 * 1024 * 1024
 
@@ -34,13 +35,16 @@ class ImageApi:
         self._session: aiohttp.ClientSession | None = None
 
     async def info(self) -> EngineInfo:
-        """What the Engine says of itself."""
+        """What the Engine says of itself; limits are among what it can if it would let the kernel set them."""
         async with self._request("GET", "/version") as response:
             version = await self._json(response)
         kind = _CONTAINERD if await self.with_containerd() else _PLAIN
         name = f"Docker {version.get('Version', '?')}"
         platform = f"{version.get('Os', '?')}/{version.get('Arch', '?')}"
-        return EngineInfo("buildkit", name, platform, CAPABILITIES[kind])
+        known = CAPABILITIES[kind]
+        if _version(version.get("ApiVersion")) >= _GROUPS_SINCE:
+            known |= {Capability.LIMITS}
+        return EngineInfo("buildkit", name, platform, known)
 
     async def system(self) -> dict[str, Any]:
         """What the Engine says of its settings."""
@@ -116,6 +120,15 @@ class ImageApi:
         if response.status >= 400:
             raise EngineError(f"The build engine at {self._address.text} refused: {await _message(response)}.")
         return json.loads(await response.read())
+
+
+def _version(text: object) -> tuple[int, ...]:
+    """
+    >>> _version("1.42")
+    (1, 42)
+    """
+    parts = str(text).split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else (0,)
 
 
 def registry_auth(login: Login | None) -> str:

@@ -14,6 +14,7 @@ from h2.exceptions import ProtocolError
 
 from lumper.build.engines.buildkit.control import Control
 from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
+from lumper.build.engines.buildkit.groups import Groups
 from lumper.build.engines.buildkit.link import Link
 from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
@@ -41,6 +42,11 @@ class Building:
     def __init__(self, link: Link, frontend_time: float) -> None:
         self._link = link
         self._frontend_time = frontend_time
+        self._groups = Groups()
+
+    def can_limit(self) -> bool:
+        """Whether this machine's kernel can limit the engine's steps for us. It asks the engine's socket."""
+        return self._groups.shared_with(self._link.address.path)
 
     async def run(
         self,
@@ -52,6 +58,18 @@ class Building:
         more: Sequence[Service] = (),
     ) -> Mapping[str, str]:
         """Build; what the exporter tells of the result. `more` is offered in the session. Raises as Engine.build."""
+        async with self._groups.group(request.image.rpartition(":")[0], request.limits) as group:
+            return await self._run(request, context, report, exporter, more, group)
+
+    async def _run(
+        self,
+        request: BuildRequest,
+        context: AsyncIterator[bytes],
+        report: Report,
+        exporter: Exporter,
+        more: Sequence[Service],
+        group: str,
+    ) -> Mapping[str, str]:
         upload = Upload(context)
         starts = _Starts(report, self._frontend_time)
         progress = ProgressReader(starts.report)
@@ -64,7 +82,9 @@ class Building:
                 following = asyncio.create_task(control.status(ref, progress.receive))
                 cancelled = False
                 try:
-                    message = solve_request(request, ref=ref, session=session.id, context=upload.url, exporter=exporter)
+                    message = solve_request(
+                        request, ref=ref, session=session.id, context=upload.url, exporter=exporter, group=group
+                    )
                     async with starts.limit:
                         return await _solve(control, message, starts)
                 except asyncio.CancelledError:

@@ -24,7 +24,7 @@ from lumper.build.engines.buildkit.layout_push import LayoutPush
 from lumper.build.engines.buildkit.link import DaemonLink
 from lumper.build.engines.buildkit.push import FIRST_PUSH, PushReader, told
 from lumper.build.engines.buildkit.request import STORE
-from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
+from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
 from lumper.build.target import OpenTarget
 from lumper.errors import EngineError
 
@@ -55,7 +55,10 @@ class DaemonEngine:
             raise self._link.address.unavailable("it has no worker")
         own = workers[0].platforms[0]
         version = workers[0].BuildkitVersion.version or "?"
-        return EngineInfo("buildkit", f"buildkitd {version}", f"{own.OS}/{own.Architecture}", CAPABILITIES["buildkitd"])
+        known = CAPABILITIES["buildkitd"]
+        if await asyncio.to_thread(self._building.can_limit):
+            known |= {Capability.LIMITS}
+        return EngineInfo("buildkit", f"buildkitd {version}", f"{own.OS}/{own.Architecture}", known)
 
     async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
         contents = Contents({"export": self._layout})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from lumper.build.engines.buildkit.address import Address, parse_address
 from lumper.build.engines.buildkit.api import ImageApi
@@ -15,7 +17,7 @@ from lumper.build.engines.buildkit.link import EngineLink
 from lumper.build.engines.buildkit.push import FIRST_PUSH, PushReader, told
 from lumper.build.engines.buildkit.request import CONTAINERD, MOBY, Exporter
 from lumper.build.known_layers import KnownLayers
-from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
+from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
 from lumper.build.target import OpenTarget
 from lumper.errors import EngineError
 
@@ -44,7 +46,10 @@ class BuildKitEngine:
         self._push_numbers = itertools.count(FIRST_PUSH)
 
     async def info(self) -> EngineInfo:
-        return await self._api.info()
+        told = await self._api.info()
+        if Capability.LIMITS in told.capabilities and not await asyncio.to_thread(self._building.can_limit):
+            return replace(told, capabilities=told.capabilities - {Capability.LIMITS})
+        return told
 
     async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
         try:

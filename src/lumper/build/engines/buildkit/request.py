@@ -36,9 +36,9 @@ STORE = Exporter("oci", {"tar": "false"})
 
 
 def solve_request(
-    request: BuildRequest, *, ref: str, session: str, context: str, exporter: Exporter = MOBY
+    request: BuildRequest, *, ref: str, session: str, context: str, exporter: Exporter = MOBY, group: str = ""
 ) -> SolveRequest:
-    """The call that builds `request` from the context at the URL `context`."""
+    """The call that builds `request` from the context at the URL `context`, its steps in a control group `group`."""
     result = {"name": request.image, **exporter.attributes}
     if request.rewrite_timestamp:
         result["rewrite-timestamp"] = "true"
@@ -47,7 +47,7 @@ def solve_request(
         Session=session,
         Frontend="dockerfile.v0",
         Entitlements=request.entitlements,
-        FrontendAttrs=_attributes(request, context),
+        FrontendAttrs=_attributes(request, context, group),
         Cache=_caches(request),
         ExporterDeprecated=exporter.type,
         ExporterAttrsDeprecated=result,
@@ -55,7 +55,7 @@ def solve_request(
     )
 
 
-def _attributes(request: BuildRequest, context: str) -> dict[str, str]:
+def _attributes(request: BuildRequest, context: str, group: str) -> dict[str, str]:
     attributes = {"context": context, "filename": request.dockerfile}
     if not request.frontend:  # as if a syntax image had been called by this line: then no other is looked for
         attributes["cmdline"] = "docker/dockerfile"
@@ -67,6 +67,7 @@ def _attributes(request: BuildRequest, context: str) -> dict[str, str]:
         "image-resolve-mode": "pull" if request.pull else "",
         "platform": ",".join(request.platforms),
         "force-network-mode": request.network,
+        "cgroup-parent": group,
         "cache-imports": _imports(request),
         "attest:provenance": f"mode={request.provenance}" if request.provenance else "",
     }
