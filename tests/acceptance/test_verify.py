@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from lumper.build.engines.buildah.place import Place
 from parts.command_line import lumper as run
 from parts.context import BASE
+from parts.engine_bench import remove_storage
 from parts.forge import Forge, serve_forge
 from parts.gate import Gate
 from parts.line import Line, line_of
 from parts.lumper_process import LumperServer
+from parts.newer_engine import newer_engine
 from parts.waiting import wait_for
 
 CHANGING = f"{BASE}COPY hello /hello\nRUN /bin/sh -c 'head -c 8 /dev/urandom > /made; echo the same > /same'\n"
@@ -92,3 +95,67 @@ def test_a_server_that_is_killed_in_the_middle_goes_on_with_it(line: Line) -> No
 
     assert wait_for(decided, "the comparison")["state"] in ("differs", "reproducible")
     assert not [name for name in line.tags() if name.startswith("_build-")]
+
+
+REPRODUCIBLE = "[build]\nreproducible = true\n"
+FILES = f"{BASE}COPY hello /srv/www/hello\nRUN /bin/sh -c 'mkdir /made; echo the same > /made/same'\n"
+
+
+def check_reproducible(settings: dict[str, str], folder: Path, forge: Forge) -> None:
+    with LumperServer(folder / "data", settings) as lumper, line_of(lumper, forge) as line:
+        files = {"Dockerfile": FILES, "hello": "world", "lumper.toml": REPRODUCIBLE}
+        first = line.project.release("v1.0.0", files)
+        build = line.succeeded(first)
+        status, found, said = verify(line, first)
+        assert (status, found["state"], found["other"]) == (0, "reproducible", build["digest"]), (found, said)
+        assert found["differences"] == []
+        assert line.image().config("1.0.0")["history"][-1]["created"] == line.image().config("1.0.0")["created"]
+
+
+def test_buildah_gives_the_same_image_once_more_if_the_recipe_asks_for_that(tmp_path: Path, forge: Forge) -> None:
+    place = Place(tmp_path / "b")
+    try:
+        check_reproducible({"worker.engine": f"buildah:{place.base}"}, tmp_path, forge)
+    finally:
+        remove_storage(place)
+
+
+def test_a_newer_docker_engine_gives_the_same_image_once_more(tmp_path: Path, forge: Forge) -> None:
+    with newer_engine() as socket:
+        check_reproducible({"worker.engine": f"unix://{socket}"}, tmp_path, forge)
+
+
+def verified_on_a_moved_base(settings: dict[str, str], folder: Path, forge: Forge) -> tuple[int, dict[str, Any], str]:
+    """Build on a tag of another image, move that tag, and verify; also the digest that the base had first."""
+    settings = {"registry.anonymous": "pull", **settings}
+    with (
+        LumperServer(folder / "data", settings) as lumper,
+        line_of(lumper, forge, "base") as base,
+        line_of(lumper, forge) as line,
+    ):
+        stable = {
+            "hello": "one",
+            "lumper.toml": REPRODUCIBLE if "worker.engine" in settings else "",
+            "Dockerfile": FILES,
+        }
+        first = base.succeeded(base.project.release("v1.0.0", stable))
+        dockerfile = f"FROM {lumper.address}/{base.project.image}:1\nCOPY hello /srv/app/hello\n"
+        app = line.project.release("v1.0.0", {**stable, "Dockerfile": dockerfile})
+        assert [one["digest"] for one in line.succeeded(app)["bases"]] == [first["digest"]]
+        base.succeeded(base.project.release("v1.1.0", {**stable, "hello": "two"}))
+        status, found, said = verify(line, app)
+        assert f"{base.project.image}:1" in said
+        return status, found, first["digest"]
+
+
+def test_a_base_image_that_moved_is_pinned_where_the_engine_can(tmp_path: Path, forge: Forge) -> None:
+    with newer_engine() as socket:
+        status, found, _ = verified_on_a_moved_base({"worker.engine": f"unix://{socket}"}, tmp_path, forge)
+    assert (status, found["state"]) == (0, "reproducible"), found
+
+
+def test_a_base_image_that_moved_is_told_where_the_engine_cannot_pin_it(tmp_path: Path, forge: Forge) -> None:
+    status, found, digest = verified_on_a_moved_base({}, tmp_path, forge)
+    assert (status, found["state"]) == (1, "unknown")
+    assert "the base image" in found["summary"]
+    assert f"was {digest} then" in found["summary"]
