@@ -212,12 +212,12 @@ def _upsert_of(dialect_name: str, table: Table, keys: tuple[str, ...], keep: tup
 
 def insert_missing(connection: AsyncConnection | Connection, table: Table) -> Any:
     """An INSERT that does nothing where there is such a row."""
-    return insert_or(connection, table).on_conflict_do_nothing()
+    return insert_of(connection.dialect.name, table).on_conflict_do_nothing()
 
 
-def insert_or(connection: AsyncConnection | Connection, table: Table) -> Any:
+def insert_of(dialect_name: str, table: Table) -> Any:
     """An INSERT to which `on_conflict_do_update` can be said."""
-    return _dialect(connection.dialect.name).insert(table)
+    return _dialect(dialect_name).insert(table)
 
 
 def _dialect(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Collected
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,15 @@ from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag
 _REMEMBERED = 16_384  # repositories
 
 
+@dataclass
+class _Needed:
+    """Digests that somebody is about to rely on; afterwards `claimed` are those that cannot be."""
+
+    digests: frozenset[str]
+    seconds: float
+    claimed: set[str] = field(default_factory=set)
+
+
 class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageHistory, ActivityLog, NameHistory):
     """The registry's metadata in the database.
 
@@ -46,6 +56,7 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
         self._manifests: Recent[Manifest] = Recent()
         self._tags: Recent[Tag] = Recent()
         self._links = Grouped(self._link)
+        self._needs = Grouped(self._need)
         self._identities: dict[str, int] = {}  # of repositories, which are never removed
         database.on_change(TOPIC, self._forget)
 
@@ -88,11 +99,20 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
 
     async def need(self, repository: str, digests: Collected[str], seconds: float) -> set[str]:
         """No collector takes these for so long; those that one has claimed are returned, and not needed."""
-        claimed = await self._database.write_hot(lambda connection: need(connection, digests, seconds))
+        asked = _Needed(frozenset(digests), seconds)
+        await self._needs.add(asked)
         for digest in digests:  # a collector of another process may have been quicker than the news of it
             self._blobs.forget_one(repository, digest)
             self._manifests.forget_one(repository, digest)
-        return claimed
+        return asked.claimed
+
+    async def _need(self, asked: Sequence[_Needed]) -> None:
+        """What many need, in one transaction, each for as long as anybody does."""
+        digests = frozenset().union(*(one.digests for one in asked))
+        longest = max(one.seconds for one in asked)
+        claimed = await self._database.write_hot(lambda connection: need(connection, digests, longest))
+        for one in asked:
+            one.claimed = set(one.digests & claimed)
 
     def remembers_blob(self, repository: str, digest: str) -> bool:
         """Whether it is in memory that `repository` may serve this blob."""

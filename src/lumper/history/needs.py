@@ -8,12 +8,14 @@ for nothing: it was left by a process that was killed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, Float, and_, bindparam, case, delete, exists
 
 from lumper.history.connection import AsyncConnection
-from lumper.history.database import epoch, insert_or
+from lumper.history.database import epoch, insert_of
 from lumper.history.tables import needs
 
 _TOGETHER = 500  # SQLite takes 999 parameters, in its older builds
@@ -21,19 +23,17 @@ _TOGETHER = 500  # SQLite takes 999 parameters, in its older builds
 
 def need(connection: Connection, digests: Collection[str], seconds: float) -> set[str]:
     """Let these be needed for so long at least; returns those that are claimed, which are not needed now either."""
-    ordered = sorted(digests)
-    claimed: set[str] = set()
-    for some in _parts(ordered):
-        query = select(needs.c.digest).where(needs.c.digest.in_(some), needs.c.claimed, needs.c.until > epoch())
-        claimed.update(connection.execute(query).scalars())
-    free = [digest for digest in ordered if digest not in claimed]
-    _write(connection, free, seconds, claimed=False)
-    return claimed
+    if not digests:
+        return set()
+    rows = [{"one": digest, "seconds": seconds} for digest in sorted(digests)]
+    return set(digests) - set(connection.execute(_needing(connection.dialect.name), rows).scalars())
 
 
 def claim(connection: Connection, digests: Collection[str], seconds: float) -> None:
     """Let these, which nobody needs, be the collector's for so long."""
-    _write(connection, sorted(digests), seconds, claimed=True)
+    rows = [{"one": digest, "seconds": seconds} for digest in sorted(digests)]
+    if rows:
+        connection.execute(_claiming(connection.dialect.name), rows)
 
 
 async def disclaim(connection: AsyncConnection, digests: Sequence[str]) -> None:
@@ -48,14 +48,26 @@ def unneeded(digest: ColumnElement[str]) -> ColumnElement[bool]:
     return ~exists().where(needs.c.digest == digest, needs.c.until > epoch())
 
 
-def _write(connection: Connection, digests: Sequence[str], seconds: float, *, claimed: bool) -> None:
-    if not digests:
-        return
-    until = epoch() + seconds
-    row = insert_or(connection, needs).values(digest=bindparam("one"), until=until, claimed=claimed)
-    longer = case((needs.c.until > row.excluded.until, needs.c.until), else_=row.excluded.until)
-    statement = row.on_conflict_do_update(index_elements=["digest"], set_={"until": longer, "claimed": claimed})
-    connection.execute(statement, [{"one": digest} for digest in digests])
+@functools.cache  # building one takes longer than executing it
+def _needing(dialect: str) -> Any:
+    """Tells for each digest that it is needed, and returns it, unless it is claimed."""
+    row, until = _row(dialect, claimed=False)
+    free = ~and_(needs.c.claimed, needs.c.until > epoch())
+    telling = row.on_conflict_do_update(index_elements=["digest"], set_={"until": until, "claimed": False}, where=free)
+    return telling.returning(needs.c.digest)
+
+
+@functools.cache
+def _claiming(dialect: str) -> Any:
+    row, until = _row(dialect, claimed=True)
+    return row.on_conflict_do_update(index_elements=["digest"], set_={"until": until, "claimed": True})
+
+
+def _row(dialect: str, *, claimed: bool) -> tuple[Any, Any]:
+    """A row, and until when it holds if there is one for this digest already: the later of both."""
+    row = insert_of(dialect, needs)
+    row = row.values(digest=bindparam("one"), until=epoch() + bindparam("seconds", type_=Float), claimed=claimed)
+    return row, case((needs.c.until > row.excluded.until, needs.c.until), else_=row.excluded.until)
 
 
 def _parts(digests: Sequence[str]) -> list[Sequence[str]]:
