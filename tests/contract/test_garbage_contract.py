@@ -38,8 +38,12 @@ class Known:
     moved: Callable[[str, str, Sequence[str], int], Awaitable[object]]
 
     async def found(self, *, untagged: bool = False, repository: str = "one") -> list[tuple[str, str]]:
-        """The garbage in a minute, if nothing happens until then."""
-        found = await self.metadata.garbage(repository, datetime.now(UTC) + SOON, untagged=untagged)
+        """The garbage in a minute, if nothing happens until then: the same if only what is new is looked at."""
+        begun, soon = datetime.now(UTC) - SOON, datetime.now(UTC) + SOON
+        found = await self.metadata.garbage(repository, soon, untagged=untagged)
+        lately = await self.metadata.garbage(repository, soon, untagged=untagged, since=begun)
+        assert set(lately) == set(found)
+        assert not found or repository in await self.metadata.restless(begun, soon)
         return [(one.kind.value, one.name) for one in found]
 
     async def collect(self, *, untagged: bool = False, repository: str = "one") -> list[tuple[str, str]]:
@@ -55,7 +59,11 @@ class Known:
             gone += [(one.kind.value, one.name) for one in removed]
 
     async def idle(self) -> list[str]:
-        return [digest for digest, _ in await self.metadata.idle_blobs(datetime.now(UTC) + SOON)]
+        begun, soon = datetime.now(UTC) - SOON, datetime.now(UTC) + SOON
+        found = await self.metadata.idle_blobs(soon)
+        assert await self.metadata.idle_blobs(soon, since=begun) == found
+        assert await self.metadata.idle_blobs(soon, since=soon) == []
+        return [digest for digest, _ in found]
 
 
 @asynccontextmanager
@@ -386,3 +394,18 @@ async def test_what_is_touched_is_young_again(known: Known) -> None:
     assert after["2"] == before["2"]
     old = await metadata.garbage("one", since, untagged=True)
     assert [one.name for one in old] == [C]
+
+
+async def test_what_a_build_gave_up_is_found_however_old_it_is(known: Known) -> None:
+    build = await known.begun()
+    await push(known, A, tags=[f"_build-{build}-1"])
+    await known.ended(build, "")
+    later, soon = datetime.now(UTC) + SOON / 2, datetime.now(UTC) + SOON
+
+    tags = await known.metadata.garbage("one", soon, since=later)
+    assert [one.kind for one in tags] == [GarbageKind.TAG]
+    assert "one" in await known.metadata.restless(later, soon)
+    await known.metadata.collect("one", tags, soon)
+
+    assert [one.name for one in await known.metadata.garbage("one", soon, since=later)] == [A]
+    assert "one" in await known.metadata.restless(later, soon)

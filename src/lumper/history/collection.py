@@ -40,6 +40,7 @@ class Collection:
         *,
         untagged: bool = False,
         left: datetime | None = None,
+        since: datetime | None = None,
         limit: int = 500,
     ) -> list[Garbage]:
         """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
@@ -49,9 +50,9 @@ class Collection:
                 return []
             stale = await tables.stale_tags(connection, identity, before, limit)
             needless = await tables.needless_manifests(
-                connection, identity, before, limit, untagged=untagged, left=left
+                connection, identity, before, limit, untagged=untagged, left=left, since=since
             )
-            loose = await tables.needless_links(connection, identity, before, limit)
+            loose = await tables.needless_links(connection, identity, before, limit, since=since)
         return [
             *(Garbage(GarbageKind.TAG, repository, name) for name in stale),
             *(Garbage(GarbageKind.MANIFEST, repository, digest, size) for digest, size in needless),
@@ -92,10 +93,17 @@ class Collection:
                 gone |= {(GarbageKind.TAG, name) for name in stale}
         return [one for one in garbage if (one.kind, one.name) in gone]
 
-    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+    async def restless(self, since: datetime, before: datetime, *, last: str = "", limit: int = 100) -> list[str]:
+        """Repositories in which `garbage` may find something with these two times."""
+        async with self._database.read() as connection:
+            return await tables.restless(connection, since, before, last, limit)
+
+    async def idle_blobs(
+        self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
+    ) -> list[tuple[str, int]]:
         """Digest and size of what is in the storage for no repository any more."""
         async with self._database.read() as connection:
-            return await tables.idle(connection, before, after, limit)
+            return await tables.idle(connection, before, after, limit, since)
 
     async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:
         """Those of these that are idle now: for so long no process will rely on one of them."""

@@ -30,6 +30,8 @@ from lumper.model.verification import Verified
 
 _T = TypeVar("_T")
 _TOGETHER = 500  # SQLite takes 999 parameters, in its older builds
+# PRIVATE_PREFIX as a range, which the index of the names knows
+_PRIVATE = tags.c.name >= PRIVATE_PREFIX, tags.c.name < PRIVATE_PREFIX[:-1] + chr(ord(PRIVATE_PREFIX[-1]) + 1)
 _CHILDREN = manifest_links.alias("children")
 _SUBJECTS = manifests.alias("subjects")
 
@@ -51,7 +53,7 @@ async def stale_tags(
         select(tags.c.name)
         .where(
             tags.c.repository_id == identity,
-            tags.c.name.startswith(PRIVATE_PREFIX, autoescape=True),
+            *_PRIVATE,
             tags.c.updated_at < before,
         )
         .order_by(tags.c.name)
@@ -82,8 +84,12 @@ async def needless_manifests(
     untagged: bool,
     left: datetime | None = None,
     among: Sequence[str] | None = None,
+    since: datetime | None = None,
 ) -> list[tuple[str, int]]:
-    """Digest and size of the manifests that nothing keeps, and that no tag `left` since; `among` these, if given."""
+    """Digest and size of the manifests that nothing keeps, and that no tag `left` since; `among` these, if given.
+
+    With `since`, of those that were needed after this time, or that retention or a build gave up.
+    """
     mine = manifests.c
     unused = and_(~exists().where(builds.c.digest == mine.digest), ~exists().where(rollouts.c.digest == mine.digest))
     if not untagged:
@@ -101,8 +107,13 @@ async def needless_manifests(
         query = query.where(~_left_since(identity, mine.digest, left))
     if among is not None:
         query = query.where(mine.digest.in_(among))
-    rows = await connection.execute(query.order_by(mine.digest).limit(limit))
-    return [(row.digest, row.size) for row in rows]
+    if since is None:
+        rows = list((await connection.execute(query.order_by(mine.digest).limit(limit))).all())
+    else:  # one after the other: each has its index
+        rows = list((await connection.execute(query.where(mine.pushed_at >= since).limit(limit))).all())
+        given_up = query.where(mine.pushed_at < since, or_(mine.retired, mine.abandoned))
+        rows += (await connection.execute(given_up.limit(limit))).all()
+    return [(row.digest, row.size) for row in rows[:limit]]
 
 
 async def _needed(connection: AsyncConnection, identity: int) -> list[str]:
@@ -120,9 +131,17 @@ def _left_since(identity: int, digest: ColumnElement[str], since: datetime) -> C
 
 
 async def needless_links(
-    connection: AsyncConnection, identity: int, before: datetime, limit: int, among: Sequence[str] | None = None
+    connection: AsyncConnection,
+    identity: int,
+    before: datetime,
+    limit: int,
+    among: Sequence[str] | None = None,
+    since: datetime | None = None,
 ) -> list[tuple[str, int]]:
-    """Digest and size of the blobs that no manifest of the repository refers to; `among` these, if given."""
+    """Digest and size of the blobs that no manifest of the repository refers to; `among` these, if given.
+
+    With `since`, of those that were linked, or lost what referred to them, after this time.
+    """
     mine = repository_blobs.c
     query = select(mine.digest, mine.size).where(
         mine.repository_id == identity,
@@ -132,8 +151,27 @@ async def needless_links(
     )
     if among is not None:
         query = query.where(mine.digest.in_(among))
-    rows = await connection.execute(query.order_by(mine.digest).limit(limit))
-    return [(row.digest, row.size) for row in rows]
+    query = query.order_by(mine.digest) if since is None else query.where(mine.linked_at >= since)
+    return [(row.digest, row.size) for row in await connection.execute(query.limit(limit))]
+
+
+async def restless(connection: AsyncConnection, since: datetime, before: datetime, last: str, limit: int) -> list[str]:
+    """Repositories of which anything was last needed between these times, or that retention or a build had to do with.
+
+    Whatever loses what it was needed for is as young as that moment, so the rest was judged when it came of age.
+    """
+    pushed, linked = manifests.c, repository_blobs.c
+    mine = repositories.c.id
+    query = select(repositories.c.name).where(
+        repositories.c.name > last,
+        or_(
+            exists().where(pushed.repository_id == mine, pushed.pushed_at >= since, pushed.pushed_at < before),
+            exists().where(linked.repository_id == mine, linked.linked_at >= since, linked.linked_at < before),
+            exists().where(pushed.repository_id == mine, or_(pushed.retired, pushed.abandoned)),
+            exists().where(tags.c.repository_id == mine, *_PRIVATE),
+        ),
+    )
+    return list((await connection.execute(query.order_by(repositories.c.name).limit(limit))).scalars())
 
 
 async def drop_stale_tags(connection: AsyncConnection, identity: int, names: Sequence[str]) -> None:
@@ -217,10 +255,16 @@ async def drop_links(connection: AsyncConnection, identity: int, digests: Sequen
     return count
 
 
-async def idle(connection: AsyncConnection, before: datetime, after: str, limit: int) -> list[tuple[str, int]]:
-    """Digest and size of what lies in the storage for nobody."""
-    query = select(blobs.c.digest, blobs.c.size).where(blobs.c.digest > after, *_idle(before))
-    rows = await connection.execute(query.order_by(blobs.c.digest).limit(limit))
+async def idle(
+    connection: AsyncConnection, before: datetime, after: str, limit: int, since: datetime | None = None
+) -> list[tuple[str, int]]:
+    """Digest and size of what lies in the storage for nobody; with `since`, of what was given up after this time."""
+    name: ColumnElement[str] = blobs.c.digest
+    query = select(blobs.c.digest, blobs.c.size).where(*_idle(before))
+    if since is not None:
+        query = query.where(blobs.c.stored_at >= since)
+        name = name.concat("")  # its own index would lead past all blobs that there are
+    rows = await connection.execute(query.where(name > after).order_by(name).limit(limit))
     return [(row.digest, row.size) for row in rows]
 
 

@@ -237,6 +237,7 @@ repository_blobs = Table(
     Column("size", BigInteger, nullable=False),
     Column("linked_at", Time, nullable=False),  # or when a manifest that refers to it went, if that was later
     Index("repository_blobs_digest", "digest"),
+    Index("repository_blobs_linked", "repository_id", "linked_at"),
 )
 
 blobs = Table(  # what lies in the storage, manifests too
@@ -245,6 +246,7 @@ blobs = Table(  # what lies in the storage, manifests too
     Column("digest", in_order_of_bytes(160), primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("stored_at", Time, nullable=False),  # or when a repository gave it up, if that was later
+    Index("blobs_stored", "stored_at"),
 )
 
 manifests = Table(
@@ -266,7 +268,13 @@ manifests = Table(
     Column("build_id", Integer),
     Index("manifests_subject", "repository_id", "subject", "digest"),
     Index("manifests_digest", "digest"),
-    _partial("manifests_retired", "repository_id", sqlite="retired = 1", postgresql="retired"),
+    Index("manifests_pushed", "repository_id", "pushed_at"),
+    _partial(
+        "manifests_given_up",
+        "repository_id",
+        sqlite="retired = 1 OR abandoned = 1",
+        postgresql="retired OR abandoned",
+    ),
 )
 
 manifest_links = Table(

@@ -60,6 +60,7 @@ _CLAIM_SECONDS = 30.0  # for as long a push elsewhere may have to wait, if this 
 _ADOPT_STEP = 5000  # blobs of the storage that one run looks at
 _REPOSITORIES = 100  # names of one page
 _TOLD = 1000  # things of one report
+_WHOLE_SECONDS = 86_400.0  # between two runs that look at everything
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,15 @@ class Policy:
 class _Which(TypedDict):
     untagged: bool
     left: datetime | None
+
+
+class _Window(TypedDict):
+    """From when on things are looked at, None for all: what was judged long ago and has not changed is not garbage."""
+
+    since: datetime | None
+
+
+_ALL = _Window(since=None)
 
 
 @dataclass(frozen=True)
@@ -128,39 +138,60 @@ class Collector:
         self._policy = policy
         self._alone = asyncio.Lock()
         self._step: asyncio.Future[list[Garbage]] | None = None  # so that it is not forgotten in the middle
+        self._judged: datetime | None = None  # what was not needed since then was looked at by a run that ended well
+        self._all_at = float("-inf")  # when a run has begun that looked at everything
         self._adopted = ""  # the last digest of the page of the storage that was looked at
 
-    async def run(self, *, dry_run: bool = False) -> Report:
+    async def run(self, *, dry_run: bool = False, quick: bool = False) -> Report:
         """Give up all that is garbage now, or only tell what would be.
 
+        A `quick` run looks at what has come of age, or was given up, since the last run; now and then at everything.
         Raises StorageError; what is done stays done. Raises Conflict while another process collects.
         """
         async with self._alone, self._alone_of_all("gc") as mine:
             if not mine:
                 raise Conflict("Another server is collecting garbage at the moment.", hint="Try again in a while.")
             began = time.monotonic()
-            report = await self._run(dry_run=dry_run)
+            window = self._window() if quick else _ALL
+            report = await self._run(window, dry_run=dry_run)
             if not dry_run:
+                self._all_at = began if window == _ALL else self._all_at
                 self._observe(report, time.monotonic() - began)
             return report
 
-    async def _run(self, *, dry_run: bool) -> Report:
+    def _window(self) -> _Window:
+        """Three times the grace reaches back to what a client had asked for, or a push elsewhere had needed."""
+        if self._judged is None or time.monotonic() > self._all_at + _WHOLE_SECONDS:
+            return _ALL
+        return _Window(since=self._judged - 3 * self._policy.grace)
+
+    async def _run(self, window: _Window, *, dry_run: bool) -> Report:
         if not dry_run:
             await self._retain()
         report = Report(dry_run)
         before = datetime.now(UTC) - self._policy.grace
         last = ""
         while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
+            restless = await self._restless(names, window, before, last)
             for repository in names:
                 if (unused := self._policy.unused_after(repository)) is not None:
                     report = await self._cache(repository, datetime.now(UTC) - unused, report)
-                report = await self._repository(repository, before, report, self._which())
+                if repository in restless:
+                    report = await self._repository(repository, before, report, self._which(), window)
             last = names[-1]
         if not dry_run:
             await self._adopt(before)
             if self._policy.activity:
                 await self._metadata.forget_activities(datetime.now(UTC) - self._policy.activity)
-        return await self._bytes(before, report)
+        report = await self._bytes(before, report, window)
+        self._judged = self._judged if dry_run else before
+        return report
+
+    async def _restless(self, names: list[str], window: _Window, before: datetime, last: str) -> set[str]:
+        """Those of these repositories, the next ones after `last`, that have to be looked at."""
+        if window["since"] is None:
+            return set(names)
+        return set(await self._metadata.restless(window["since"], before, last=last, limit=len(names)))
 
     async def _retain(self) -> None:
         """Remove the tags that rules do not keep; what they held is garbage when the time to undo that is over."""
@@ -217,12 +248,14 @@ class Collector:
             for tag in unused if not report.dry_run else []:
                 await self._metadata.delete_tag(repository, tag.name)
             report, last = told(report, gone), tags[-1].name
-        return await self._repository(repository, before, report, _Which(untagged=True, left=None))
+        return await self._repository(repository, before, report, _Which(untagged=True, left=None), _ALL)
 
-    async def _repository(self, repository: str, before: datetime, report: Report, which: _Which) -> Report:
+    async def _repository(
+        self, repository: str, before: datetime, report: Report, which: _Which, window: _Window
+    ) -> Report:
         limit = _TOLD if report.dry_run else _STEP
         while True:
-            found = await self._metadata.garbage(repository, before, **which, limit=limit)
+            found = await self._metadata.garbage(repository, before, **which, **window, limit=limit)
             if report.dry_run:
                 return told(report, found)
             gone = await self._whole(self._collect(repository, found, before, which))
@@ -245,9 +278,9 @@ class Collector:
         undo = self._policy.undo
         return _Which(untagged=self._policy.untagged, left=datetime.now(UTC) - undo if undo else None)
 
-    async def _bytes(self, before: datetime, report: Report) -> Report:
+    async def _bytes(self, before: datetime, report: Report, window: _Window) -> Report:
         last = ""
-        while found := await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP):
+        while found := await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP, **window):
             garbage = [Garbage(GarbageKind.BYTES, "", digest, size) for digest, size in found]
             gone = garbage if report.dry_run else await self._whole(self._delete(garbage, before))
             report = told(report, gone)

@@ -263,6 +263,7 @@ class Metadata(Protocol):
         *,
         untagged: bool = False,
         left: datetime | None = None,
+        since: datetime | None = None,
         limit: int = 500,
     ) -> list[Garbage]:
         """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`.
@@ -274,8 +275,12 @@ class Metadata(Protocol):
           after `left` stays, so that the tag can go back.
         - The link to a blob that no manifest of the repository refers to.
 
-        What goes makes more of it garbage, but not before it was left alone for as long again.
+        What goes makes more of it garbage, but not before it was left alone for as long again. With `since`, what was
+        last needed before that may be left out.
         """
+
+    async def restless(self, since: datetime, before: datetime, *, last: str = "", limit: int = 100) -> list[str]:
+        """At most `limit` repositories after `last` in which `garbage` may find something with these two times."""
 
     async def collect(
         self,
@@ -288,10 +293,13 @@ class Metadata(Protocol):
     ) -> list[Garbage]:
         """Remove what is still garbage, judged again in the transaction that removes it; what was removed."""
 
-    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+    async def idle_blobs(
+        self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
+    ) -> list[tuple[str, int]]:
         """Digest and size of what is in the storage for no repository any more, neither as a blob nor as a manifest.
 
-        At most `limit` whose digest comes after `after`, and that nobody stored or gave up since `before`.
+        At most `limit` whose digest comes after `after`, and that nobody stored or gave up since `before`. With `since`
+        only what somebody did that with after this time.
         """
 
     async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:

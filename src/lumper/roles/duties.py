@@ -136,7 +136,7 @@ class Duties:
 
     async def _collect(self) -> None:
         try:
-            report = await self.registry.collector.run()
+            report = await self.registry.collector.run(quick=True)
         except Conflict:  # another server does it
             return
         if any(report.counts.values()):

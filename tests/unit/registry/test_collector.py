@@ -70,7 +70,9 @@ class BusyMetadata(MemoryMetadata):
 
     linked = ""
 
-    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+    async def idle_blobs(
+        self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
+    ) -> list[tuple[str, int]]:
         found = await super().idle_blobs(before, after=after, limit=limit)
         if self.linked:
             await self.link_blob("two", self.linked, 1)
@@ -327,3 +329,42 @@ async def test_a_run_that_is_cancelled_holds_what_it_deletes_until_that_is_done(
     gate.opened.set()
     await pushing
     assert (await registry.blobs.stat("one", digest)).size == 1
+
+
+class Watched(MemoryMetadata):
+    """Notes from when on things were looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked: list[datetime | None] = []
+
+    async def idle_blobs(
+        self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
+    ) -> list[tuple[str, int]]:
+        self.looked.append(since)
+        return await super().idle_blobs(before, after=after, limit=limit, since=since)
+
+
+async def test_a_quick_run_looks_at_what_is_new_once_everything_was_looked_at() -> None:
+    metadata = Watched()
+    registry = Registry(MemoryStorage(), metadata, NOW)
+    begun = datetime.now(UTC)
+
+    for quick in (True, True, False, True):
+        await registry.collector.run(quick=quick)
+    await registry.collector.run(dry_run=True)
+
+    first, second, third, fourth, dry = metadata.looked
+    assert first is third is dry is None
+    assert second is not None and fourth is not None
+    assert begun <= second < fourth
+
+
+async def test_quick_runs_give_up_step_by_step_what_whole_runs_would() -> None:
+    registry = Registry(MemoryStorage(), MemoryMetadata(), NOW)
+    await registry.collector.run(quick=True)
+    await push(registry, b"x")
+
+    kinds = [one.kind for _ in range(3) for one in (await registry.collector.run(quick=True)).garbage]
+
+    assert kinds == [GarbageKind.LINK, GarbageKind.BYTES]

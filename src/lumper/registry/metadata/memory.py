@@ -258,6 +258,7 @@ class MemoryMetadata(MemoryLog, MemoryNames):
         *,
         untagged: bool = False,
         left: datetime | None = None,
+        since: datetime | None = None,
         limit: int = 500,
     ) -> list[Garbage]:
         """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
@@ -313,10 +314,18 @@ class MemoryMetadata(MemoryLog, MemoryNames):
                 self._unlink(repository, one.name)
         return gone
 
-    async def idle_blobs(self, before: datetime, *, after: str = "", limit: int = 500) -> list[tuple[str, int]]:
+    async def restless(self, since: datetime, before: datetime, *, last: str = "", limit: int = 100) -> list[str]:
+        """All of them: nothing is large here."""
+        return await self.repositories(last=last, limit=limit)
+
+    async def idle_blobs(
+        self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
+    ) -> list[tuple[str, int]]:
         """Digest and size of what is in the storage for no repository any more."""
         used = {digest for known in self._repositories.values() for digest in (*known.blobs, *known.manifests)}
-        found = [(one, size) for one, (size, at) in sorted(self._stored.items()) if at < before and one not in used]
+        early = since or datetime.min.replace(tzinfo=UTC)
+        stored = sorted(self._stored.items())
+        found = [(one, size) for one, (size, at) in stored if early <= at < before and one not in used]
         return [one for one in found if one[0] > after][:limit]
 
     async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:
