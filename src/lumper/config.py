@@ -187,6 +187,7 @@ class WorkerConfig(Section):
     engine_ca: Path | None = None
     engine_certificate: Path | None = None
     engine_key: Path | None = None
+    builder: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9._-]{0,99})?$")
     registry: str = ""
     build_timeout: Seconds = 3600.0
     push_timeout: Seconds = 3600.0

@@ -6,6 +6,7 @@
   registry/                  blobs of images (drawn in registry/paths.py)
   logs/<build>/<n>.jsonl     logs of builds, one file an attempt
   mirrors/<project>.git      bare mirrors of git repositories
+  buildx/                    images that a builder of buildx has built, until they are pushed
   buildah/                   images and caches, where buildah builds (drawn in build/engines/buildah/place.py)
   images/                    images that a buildkitd has built, until they are pushed: an OCI image layout
   arrivals/                  blobs on their way from an upstream registry; a file here has no name

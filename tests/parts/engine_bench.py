@@ -25,7 +25,9 @@ from lumper.build.engines.buildah.place import Place
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.daemon import DaemonEngine
+from lumper.build.engines.buildx import BuildxEngine
 from lumper.build.engines.dummy import DummyEngine
+from lumper.build.engines.programs.workshop import Workshop
 from lumper.build.port import BuildRequest, Capability, Engine, Login
 from lumper.build.target import OpenTarget
 from lumper.model.build import Progress, Step, StepState
@@ -37,6 +39,7 @@ from parts.push_sink import push_sink
 from parts.records import printed
 
 NEWER = newer_engine.PROGRAM.exists()
+BUILDX = newer_engine.PROGRAM.parents[2] / "usr/libexec/docker/cli-plugins/docker-buildx"
 PLACE = re.compile(r"\[(?:[^\]]+ )?\d+/\d+\] ")
 """What stands before an instruction in the name of its step: the stage, if there are several, and the place in it."""
 
@@ -252,6 +255,48 @@ async def _buildkitd(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
         )
 
 
+@asynccontextmanager
+async def _buildx(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
+    async with contextlib.AsyncExitStack() as stack:
+        if shutil.which("buildkitd"):
+            address = f"unix://{daemons.buildkitd()}"
+        else:
+            address = await stack.enter_async_context(behind_a_socket(daemons.newer_engine()))
+        registry = await stack.enter_async_context(push_sink())
+        full = await stack.enter_async_context(push_sink(refusal="no space left on device"))
+        builder = await stack.enter_async_context(remote_builder(address))
+
+        async def labels(image: str) -> Mapping[str, str]:
+            return labels_in(folder / "buildx/images", image)
+
+        yield Bench(
+            engine=BuildxEngine(builder, folder / "buildx", open_target, path=str(BUILDX)),
+            down=BuildxEngine(builder, folder / "down", open_target, path=f"{folder}/docker-buildx"),
+            prefix=f"{registry.address}/lumper/",
+            refusing=f"{full.address}/lumper/",
+            manifests=registry.manifests,
+            labels=lambda image: asyncio.ensure_future(labels(image)),
+            runs=_is_running,
+            blobs=registry.blobs,
+            keeps_images=False,
+        )
+        left = [*Workshop(folder / "buildx", "buildx").volatile.glob("*"), *folder.glob("buildx/work/*")]
+        assert left == []
+    for base in ("buildx", "down"):
+        shutil.rmtree(Workshop(folder / base, "buildx").volatile, ignore_errors=True)
+
+
+@asynccontextmanager
+async def remote_builder(address: str) -> AsyncIterator[str]:
+    """A builder of buildx on the buildkitd at this address; its name."""
+    name = f"lumper-{uuid.uuid4().hex[:8]}"
+    await _output(str(BUILDX), "create", "--name", name, "--driver", "remote", address)
+    try:
+        yield name
+    finally:
+        await _output(str(BUILDX), "rm", name)
+
+
 def labels_in(layout: Path, image: str) -> Mapping[str, str]:
     """The labels of an image in an OCI layout, read as any other program would."""
 
@@ -280,6 +325,7 @@ BENCHES: dict[str, tuple[Callable[[Path, Daemons], AbstractAsyncContextManager[B
     "buildah": (_buildah, CAPABILITIES["buildah"]),
     **({"newer engine": (_newer, CAPABILITIES["a Docker Engine with the containerd image store"])} if NEWER else {}),
     **({"buildkitd": (_buildkitd, CAPABILITIES["buildkitd"])} if NEWER or shutil.which("buildkitd") else {}),
+    **({"buildx": (_buildx, CAPABILITIES["docker buildx"])} if NEWER and BUILDX.exists() else {}),
     "dummy": (_dummy, frozenset[Capability]()),
 }
 """Each engine, and what it can according to the table; the dummy can nothing beyond what it shows. `direct` is left out

@@ -169,6 +169,7 @@ def _engine(config: Config) -> Iterator[Check]:
         yield Check("engine", False, exc.message, exc.hint)
         return
     yield Check("engine", True, f"{info.version} on {info.platform} at {config.worker.engine}")
+    yield from _builder(config)
     yield Check("engine's cache", True, _of(cache, config.worker.engine_disk, "[worker] engine_disk"))
 
 
@@ -180,6 +181,20 @@ async def _about_engine(config: Config) -> tuple[EngineInfo, int]:
         return await engine.info(), await engine.cache_size()
     finally:
         await engine.close()
+
+
+def _builder(config: Config) -> Iterator[Check]:
+    from lumper.wiring.adapters import open_builder
+
+    builder = open_builder(config)
+    if builder is None:
+        return
+    try:
+        info = asyncio.run(builder.info())
+    except LumperError as exc:
+        yield Check("builder", False, exc.message, exc.hint)
+        return
+    yield Check("builder", True, f"{info.version} on {info.platform}, for what the engine lacks")
 
 
 def _mirrors(config: Config) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from lumper.build.capabilities import CAPABILITIES
 from lumper.build.known_layers import KnownLayers
 from lumper.build.port import Engine, Login
 from lumper.build.target import Target
@@ -101,7 +102,25 @@ def open_certificate(config: Config) -> Certificate | None:
 
 
 def open_engine(config: Config, layers: Path | None = None) -> Engine:
-    """The engine that builds; in the file `layers` it keeps what it knows of pushed layers. Raises ConfigError."""
+    """What builds; in the file `layers` it keeps what it knows of pushed layers. Raises ConfigError."""
+    engine, builder = _open_engine(config, layers), open_builder(config)
+    if builder is None:
+        return engine
+    from lumper.build.engines.buildx.choosing import ChoosingEngine
+
+    return ChoosingEngine(engine, builder, CAPABILITIES["docker buildx"])
+
+
+def open_builder(config: Config) -> Engine | None:
+    """The builder of buildx that builds what the engine lacks, if one is named."""
+    if not config.worker.builder:
+        return None
+    from lumper.build.engines.buildx.engine import BuildxEngine
+
+    return BuildxEngine(config.worker.builder, config.data / "buildx", open_target)
+
+
+def _open_engine(config: Config, layers: Path | None) -> Engine:
     kind, _, place = config.worker.engine.partition(":")
     if kind == "buildah":
         from lumper.build.engines.buildah.engine import BuildahEngine

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lumper.build.engines.buildah.ability import Ability, Isolation
-from lumper.build.engines.buildah.commands import Shop, auth_file, build_arguments, on_loopback, push_arguments
+from lumper.build.engines.buildah.commands import Shop, build_arguments, on_loopback, push_arguments
+from lumper.build.engines.programs.logins import auth_file
 from lumper.build.port import BuildRequest, Capability, Limits, Login
 
 SHOP = Shop(Path("/w/context"), Path("/w/context/Dockerfile"), Path("/m/ignore"), Path("/m/auth.json"), {})

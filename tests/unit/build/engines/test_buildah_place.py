@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lumper.build.engines.buildah.place import Place
-from lumper.build.engines.buildah.process import Program, end
-from lumper.build.engines.buildah.unpack import find_dockerfile, unpack
+from lumper.build.engines.programs.process import Program, end
+from lumper.build.engines.programs.unpack import find_dockerfile, unpack
 from lumper.errors import DockerfileMissing, EngineError, EngineUnavailable
 from parts.context import context_tar, stream
 from parts.eventually import eventually

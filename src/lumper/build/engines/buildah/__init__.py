@@ -2,9 +2,8 @@
 
 engine.py    the port's methods
 commands.py  what buildah is asked for, as arguments (pure)
-place.py     folders, settings, and what is swept there; unpack.py brings a context in
+place.py     folders, settings, and what is swept there
 ability.py   what buildah can do on this machine, found by trying
-process.py   a program on its way: who says what, in order; and its end with everything that it started
 storage.py   what of the images is only a cache
 progress.py  what buildah says to steps and lines (pure)
 errors.py    its errors to ours (pure)

@@ -8,7 +8,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from lumper.build.engines.buildah.process import Program
+from lumper.build.engines.programs.process import Program
 from lumper.build.port import Capability
 
 _NOTHING = "/lumper-nothing"

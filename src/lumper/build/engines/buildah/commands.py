@@ -6,15 +6,13 @@ Source: buildah-build(1), buildah-push(1) of 1.28.
 
 from __future__ import annotations
 
-import base64
 import ipaddress
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.build.engines.buildah.ability import Ability
-from lumper.build.port import BuildRequest, Login
+from lumper.build.port import BuildRequest
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 _CPU_PERIOD = 100_000  # microseconds; the kernel's own default
@@ -103,12 +101,3 @@ def on_loopback(image: str) -> bool:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return name == "localhost"
-
-
-def auth_file(logins: Mapping[str, Login]) -> bytes:
-    """Credentials as containers-auth.json(5) has them."""
-    auths = {
-        host: {"auth": base64.b64encode(f"{login.username}:{login.password}".encode()).decode()}
-        for host, login in logins.items()
-    }
-    return json.dumps({"auths": auths}).encode()

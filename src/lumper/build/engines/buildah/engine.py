@@ -11,22 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from lumper.build.engines.buildah.ability import Ability, find_ability
-from lumper.build.engines.buildah.commands import Shop, auth_file, build_arguments, push_arguments
+from lumper.build.engines.buildah.commands import Shop, build_arguments, push_arguments
 from lumper.build.engines.buildah.errors import build_error
-from lumper.build.engines.buildah.place import Folders, Place
-from lumper.build.engines.buildah.process import Program
+from lumper.build.engines.buildah.place import Place
 from lumper.build.engines.buildah.progress import StepReader
 from lumper.build.engines.buildah.push import PushReader
 from lumper.build.engines.buildah.storage import kept_name
-from lumper.build.engines.buildah.unpack import find_dockerfile, unpack
+from lumper.build.engines.programs.logins import auth_file
+from lumper.build.engines.programs.process import Program
+from lumper.build.engines.programs.refusals import refuse
+from lumper.build.engines.programs.unpack import find_dockerfile, unpack
+from lumper.build.engines.programs.workshop import Folders
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
-from lumper.errors import BuildFailed, BuildRefused, EngineError, LumperError
+from lumper.errors import EngineError, LumperError
 from lumper.model.build import StepState
 
 Measure = Callable[[str, str, Login | None], Awaitable[int]]
 """From an image's name, the digest that was pushed, and what it was pushed with, to the manifest's size in bytes."""
 
 FIRST_PUSH = 1001
+_HINT = "Install it (Debian: `apt-get install buildah`) or set [worker] engine; `lumper doctor` checks it."
 _UNKNOWN = ("image not known", "no such image")
 
 
@@ -39,7 +43,7 @@ class BuildahEngine:
     def __init__(self, base: Path, measure: Measure, *, program: str = "buildah") -> None:
         self._place = Place(base)
         self._measure = measure
-        self._program = Program([program, *self._place.arguments], self._place.environment(), "buildah")
+        self._program = Program([program, *self._place.arguments], self._place.environment(), "buildah", _HINT)
         self._push_numbers = itertools.count(FIRST_PUSH)
         self._preparing = asyncio.Lock()
         self._ability: Ability | None = None
@@ -53,7 +57,7 @@ class BuildahEngine:
         done = False
         try:
             ability = await self._ready()
-            await _refuse(request)
+            await refuse(request)
             async with self._place.shared(), self._place.folders() as folders:
                 await unpack(context, folders.work / "context")
                 shop = _shop(request, folders)
@@ -187,18 +191,6 @@ class BuildahEngine:
         if done.code:
             raise EngineError(f"buildah {arguments[0]} failed: {done.words.removeprefix('Error: ')}")
         return done.output
-
-
-async def _refuse(request: BuildRequest) -> None:
-    """What buildah itself would not refuse, or not in words that help. Raises BuildRefused, BuildFailed."""
-    if request.network == "host" and "network.host" not in request.entitlements:
-        raise BuildRefused("The build asks for network.host, which this worker does not grant.")
-    for name, path in request.ssh.items():
-        try:
-            _, writer = await asyncio.open_unix_connection(path)
-        except OSError as exc:
-            raise BuildFailed(f"The ssh agent {name!r} does not answer: {exc.strerror}.") from exc
-        writer.close()
 
 
 def _shop(request: BuildRequest, folders: Folders) -> Shop:

@@ -17,22 +17,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
-import shutil
-import stat
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lumper.build.engines.buildah.storage import Stored, read_storage
-from lumper.errors import EngineUnavailable
+from lumper.build.engines.programs.workshop import Workshop, remove
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there is checked to be ours)
 _REGISTRIES = """\
 # Written by Lumper at every start: changes are lost. The machine's own registries.conf counts too.
 # What Docker does: names without a host are of Docker Hub, and registries on this machine need no TLS.
@@ -54,29 +49,11 @@ _FROM_OPERATOR = (
 )
 
 
-@dataclass(frozen=True)
-class Folders:
-    """The folders of one build: on disk, and in memory."""
-
-    work: Path
-    secret: Path
-
-    def keep(self, name: str, content: bytes) -> Path:
-        """Write a file that nobody else may read, and that never comes to a disk."""
-        path = self.secret / name
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(content)
-        return path
-
-
-class Place:
+class Place(Workshop):
     """The folders of one engine below `base`."""
 
     def __init__(self, base: Path) -> None:
-        self.base = base.absolute()
-        mark = hashlib.sha256(str(self.base).encode()).hexdigest()[:16]
-        memory = _MEMORY if os.access(_MEMORY, os.W_OK) else self.base
-        self.volatile = memory / f"lumper-buildah-{os.getuid()}-{mark}"
+        super().__init__(base, "buildah")
 
     @property
     def arguments(self) -> list[str]:
@@ -95,34 +72,19 @@ class Place:
 
     def prepare(self) -> None:
         """Make the folders and write the settings. Blocking. Raises EngineUnavailable."""
+        super().prepare()
         settings = self.base / ".config" / "containers"
         try:
-            for folder in (self.base, self.base / "tmp", self.base / "work", settings / "registries.conf.d"):
+            for folder in (self.base / "tmp", settings / "registries.conf.d"):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.volatile.mkdir(exist_ok=True, mode=0o700)
-            _check_owner(self.volatile)
             if not (link := self.volatile / "tmp").is_symlink():
                 link.symlink_to(self.base / "tmp")
             _write(settings / "registries.conf.d" / "zz-lumper.conf", _REGISTRIES + "".join(map(_plain, _LOOPBACK)))
             _write(settings / "policy.json", json.dumps(_policy(self.base / "storage"), indent=2))
         except (OSError, ValueError) as exc:
-            raise EngineUnavailable(
-                f"The build engine at buildah cannot be reached: {self.base}: {exc}.",
-                hint="The user that runs the worker must be able to write there.",
+            raise self.unavailable(
+                f"{self.base}: {exc}", "The user that runs the worker must be able to write there."
             ) from exc
-
-    @asynccontextmanager
-    async def folders(self) -> AsyncIterator[Folders]:
-        """Folders for one build, which are gone afterwards."""
-        name = uuid.uuid4().hex
-        folders = Folders(self.base / "work" / name, self.volatile / name)
-        try:
-            for folder in (folders.work, folders.secret):
-                folder.mkdir(mode=0o700)
-            yield folders
-        finally:
-            await asyncio.to_thread(_remove, folders.secret)
-            await asyncio.to_thread(_remove, folders.work)
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
@@ -155,17 +117,7 @@ class Place:
         for folder in (self.base / "work", self.base / "tmp", self.volatile):
             for path in folder.iterdir():
                 if path.name not in ("run", "tmp") and not path.name.startswith("buildah-cache-"):
-                    _remove(path)
-
-
-def _check_owner(folder: Path) -> None:
-    """Anybody may make folders in memory. Raises EngineUnavailable unless this one is ours alone."""
-    told = folder.lstat()
-    if told.st_uid != os.getuid() or not stat.S_ISDIR(told.st_mode) or told.st_mode & 0o077:
-        raise EngineUnavailable(
-            f"The build engine at buildah cannot be reached: {folder} belongs to somebody else.",
-            hint=f"Find out who made it, and remove it: rm -r {folder}",
-        )
+                    remove(path)
 
 
 def _write(path: Path, text: str) -> None:
@@ -184,10 +136,3 @@ def _policy(storage: Path) -> dict[str, Any]:
     local: dict[str, Any] = {name: {"": _REFUSED} for name in _ELSEWHERE}
     local["containers-storage"] = {"": _REFUSED, f"[{storage}]": _TAKEN}
     return {**policy, "transports": {**policy.get("transports", {}), **local}}
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

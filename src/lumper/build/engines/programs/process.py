@@ -43,9 +43,10 @@ class Finished:
 
 
 class Program:
-    """Starts a program, always with these first arguments and this environment."""
+    """Starts a program, always with these first arguments and this environment; `hint` helps where it is missing."""
 
-    def __init__(self, start: Sequence[str], environment: Mapping[str, str], name: str) -> None:
+    def __init__(self, start: Sequence[str], environment: Mapping[str, str], name: str, hint: str = "") -> None:
+        self._hint = hint
         self._start = tuple(start)
         self._environment = dict(environment)
         self._name = name
@@ -59,10 +60,10 @@ class Program:
             await end(process)
         return Finished(process.returncode or 0, output, words.decode("utf-8", "replace").strip())
 
-    async def attend(self, arguments: Sequence[str], hear: Hear) -> int:
+    async def attend(self, arguments: Sequence[str], hear: Hear, stdin: int = asyncio.subprocess.DEVNULL) -> int:
         """Run a command that talks; its exit code. Being cancelled ends it. Raises EngineUnavailable."""
         async with _voices(hear) as (output, error):
-            process = await self._process(arguments, output.fileno(), error.fileno())
+            process = await self._process(arguments, output.fileno(), error.fileno(), stdin)
             output.close()
             error.close()
             try:
@@ -70,12 +71,14 @@ class Program:
             finally:
                 await end(process)
 
-    async def _process(self, arguments: Sequence[str], output: int, error: int) -> asyncio.subprocess.Process:
+    async def _process(
+        self, arguments: Sequence[str], output: int, error: int, stdin: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
                 *self._start,
                 *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=error,
                 env=self._environment,
@@ -87,10 +90,8 @@ class Program:
 
     def unavailable(self, why: str) -> EngineUnavailable:
         """The error that says that the program does not work here."""
-        return EngineUnavailable(
-            f"The build engine at {self._name} cannot be reached: {why.rstrip('.')}.",
-            hint="Install it (Debian: `apt-get install buildah`) or set [worker] engine; `lumper doctor` checks it.",
-        )
+        text = f"The build engine at {self._name} cannot be reached: {why.rstrip('.')}."
+        return EngineUnavailable(text, hint=self._hint)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from lumper.build.engines.buildah.process import end
+from lumper.build.engines.programs.process import end
 from lumper.errors import DockerfileMissing, EngineError, EngineUnavailable
 
 
