@@ -79,7 +79,8 @@ class Connection:
         self._patience = patience or Patience()
         self._guard = Guard(self.url)
         self._authority = Authority(self.url, credentials, auth_host, self._ask)
-        connector = aiohttp.TCPConnector(resolver=self._guard, ssl=_trust(ca_file), limit=100)
+        plain = self.url.scheme == "http" and ca_file is None  # to read all authorities takes longer than a request
+        connector = aiohttp.TCPConnector(resolver=self._guard, ssl=plain or _trust(ca_file), limit=100)
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,  # a digest is that of the bytes as they are stored

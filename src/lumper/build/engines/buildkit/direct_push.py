@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -73,9 +73,8 @@ class DirectPush:
         try:
             has_config = await _reached(target, repository, image_id)
             layers = LayerPush(folder, target, image.rpartition(":")[0], self._known, self._pool, self._locks, reader)
-            descriptors = await _all(layers, diff_ids)
-            if not has_config:
-                await target.push_blob(repository, image_id, len(config), lambda: _once(config))
+            sending = [] if has_config else [target.push_blob(repository, image_id, len(config), lambda: _once(config))]
+            descriptors = await _all(layers, diff_ids, sending)
             body = manifest(image_id, len(config), descriptors)
             digest = await target.put_manifest(repository, tag, body, _MANIFEST)
         finally:
@@ -119,12 +118,17 @@ async def _reached(target: Target, repository: str, image_id: str) -> bool:
         raise NotThere(exc.message) from exc
 
 
-async def _all(layers: LayerPush, diff_ids: Sequence[str]) -> list[Descriptor]:
-    """The layers, now in the registry, in their order. A layer that an image has twice is sent once."""
+async def _all(
+    layers: LayerPush, diff_ids: Sequence[str], others: Sequence[Coroutine[Any, Any, None]]
+) -> list[Descriptor]:
+    """The layers, now in the registry, in their order, while `others` happen too. A layer that is there twice is sent
+    once."""
     chains = {diff_ids[number - 1]: diff_ids[:number] for number in range(len(diff_ids), 0, -1)}
     try:
         async with asyncio.TaskGroup() as group:
             tasks = {diff_id: group.create_task(layers.push(chain)) for diff_id, chain in reversed(chains.items())}
+            for other in others:
+                group.create_task(other)
     except ExceptionGroup as several:
         raise first_of(several) from several
     return [tasks[diff_id].result() for diff_id in diff_ids]
