@@ -18,6 +18,7 @@ import pytest
 
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.known_layers import KnownLayers
+from lumper.build.packing import BLOCK, Packing, Pool
 from lumper.build.port import BuildRequest, Login
 from lumper.model.build import Output, Progress, Step, StepState
 from lumper.model.people import Role
@@ -74,6 +75,16 @@ async def sink() -> AsyncIterator[PushSink]:
         yield sink
 
 
+async def packed(data: bytes) -> str:
+    """The digest of these bytes when we compress them, which the engine does otherwise."""
+    pool = Pool()
+    packing = Packing(pool)
+    async for _ in packing.pack(data[begin : begin + BLOCK] for begin in range(0, len(data), BLOCK)):
+        pass
+    pool.close()
+    return packing.digest
+
+
 async def docker(*arguments: str) -> str:
     command = ["docker", "--host", docker_engine.ADDRESS, *arguments]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
@@ -95,6 +106,7 @@ async def test_the_layers_are_bit_for_bit_those_of_the_image(pusher: Pusher, sin
     assert [layer["size"] for layer in manifest["layers"]] == [
         len(sink.blobs[layer["digest"]]) for layer in manifest["layers"]
     ]
+    assert [await packed(one) for one in plain] == [layer["digest"] for layer in manifest["layers"]]
     assert pusher.layers == ["Pushed", "Pushed"]
     assert sink.uploads == 3
 
