@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 
 from lumper.cli.main import main
+from lumper.model.people import Role
+from parts.background import in_background
 from parts.context import BASE
 from parts.forge import serve_forge
 from parts.line import Line, line_of
+from parts.live_registry import live_registry
 from parts.lumper_process import LumperProcess, LumperServer
+from parts.registry_reader import RegistryReader
 from parts.ssh_agent import program_with_libraries
 from parts.waiting import wait_for
 
@@ -46,11 +50,16 @@ def line(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
                 yield made
 
 
+def command(line: Line, *arguments: str) -> None:
+    """A command of `lumper secret`."""
+    with pytest.raises(SystemExit) as ended:
+        main(["secret", *arguments, "--data", str(line.lumper.data)])
+    assert ended.value.code == 0
+
+
 def run(line: Line, *arguments: str, value: Path) -> None:
     """A command of `lumper secret`, whose value is in a file."""
-    with pytest.raises(SystemExit) as ended:
-        main(["secret", *arguments, "--file", str(value), "--data", str(line.lumper.data)])
-    assert ended.value.code == 0
+    command(line, *arguments, "--file", str(value))
 
 
 def seen_by_ps() -> bytes:
@@ -130,3 +139,26 @@ def test_a_base_image_of_our_own_registry_is_there_for_projects_that_were_grante
         account = f"project:{other.project.name_at_lumper}"
         line.lumper.client.post("grants", {"account": account, "repository": line.project.image, "allow": ["pull"]})
         other.succeeded(other.project.release("v1.0.1", {"Dockerfile": dockerfile + "RUN true\n"}))
+
+
+def test_an_image_goes_to_another_registry_with_the_same_digest_and_only_with_credentials(
+    line: Line, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    with in_background(live_registry(tmp_path / "other")) as other:
+        password = tmp_path / "password"
+        password.write_text(other.tokens[Role.ADMIN])
+        recipe = (
+            f'[build]\npush = [{{ to = "{other.host}/team/app", tags = ["raw:edge", "semver:{{{{version}}}}"] }}]\n'
+        )
+        refused = line.failed(line.project.release("v1.0.0", {"lumper.toml": recipe}))
+        assert "no credentials for that registry" in refused["error"]
+
+        who = ("--username", "bot", "--project", line.project.name_at_lumper)
+        command(line, "login", other.host, *who, "--password-file", str(password))
+        build = line.succeeded(line.project.release("v1.0.1", {"lumper.toml": recipe}))
+        reader = RegistryReader(other.url, other.tokens[Role.ADMIN], "team/app")
+        assert {reader.digest("edge"), reader.digest("1.0.1")} == {build["digest"]}
+        reader.pull(build["digest"])
+        assert f"digest: {build['digest']}" in line.text(build["id"])
+        assert password.read_text() not in line.text(build["id"])

@@ -75,6 +75,7 @@ async def test_an_attempt_reads_what_it_asks_for_with_its_own_token_until_it_end
         "logins": {"r.example.com": {"username": "bot", "password": VALUE}},
         "refused": [],
         "registry": "lumper.example.org",
+        "taken": [],
     }
     await api.ask("POST", f"/builds/{build_id}/cancel")
     answer = await given(api, build_id, token, value="npm")

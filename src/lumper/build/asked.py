@@ -9,6 +9,7 @@ from typing import Any
 
 from lumper.build.capabilities import needs
 from lumper.build.port import BuildRequest, Cache, Capability, Limits
+from lumper.build.tag_templates import Template
 from lumper.model.image import CACHE_TAG, is_cache_tag, is_repository, is_tag
 
 INLINE = "inline"
@@ -36,11 +37,24 @@ OWN_CACHE = Caching((f":{CACHE_TAG}",), (f":{CACHE_TAG}",), spare=True)
 
 
 @dataclass(frozen=True)
+class Place:
+    """A repository of another registry, HOST/REPOSITORY, and its own templates of tags, None for those of the image."""
+
+    repository: str
+    tags: tuple[Template, ...] | None = None
+
+    @property
+    def host(self) -> str:
+        """Its registry."""
+        return self.repository.partition("/")[0]
+
+
+@dataclass(frozen=True)
 class Asked:
     """The wishes of a recipe, as BuildRequest has them.
 
     `timeout` and `silence` are in seconds, 0 for what the worker has. `secrets` are the names of the project's secrets
-    by the ids in the Dockerfile, `ssh` ids of its keys.
+    by the ids in the Dockerfile, `ssh` ids of its keys. `push` is where the image goes to as well.
     """
 
     platforms: tuple[str, ...] = ()
@@ -54,6 +68,7 @@ class Asked:
     reproducible: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     ssh: tuple[str, ...] = ()
+    push: tuple[Place, ...] = ()
 
     def put_into(self, request: BuildRequest, own: str) -> BuildRequest:
         """The request with all of this. `own` is the project's repository with its host, for caches."""
@@ -82,6 +97,7 @@ class Asked:
             "reproducible": self.reproducible,
             "secrets": sorted(self.secrets),
             "ssh": list(self.ssh),
+            "push": [place.repository for place in self.push],
         }
         return {key: value for key, value in found.items() if value}
 

@@ -13,6 +13,11 @@ from lumper.model.secrets import Entrusted
 
 def check_given(asked: Asked, given: Entrusted, project: str, ref: str) -> None:
     """Raise SecretMissing unless everything that the recipe asks for is there, and names all that is not."""
+    if strange := [place.host for place in asked.push if place.host not in given.logins]:
+        raise SecretMissing(
+            f"lumper.toml wants the image at {strange[0]}, and builds of {ref} have no credentials for that registry.",
+            hint=f"lumper secret login {strange[0]} --username NAME --project {project}",
+        )
     absent = [name for name in asked.secrets.values() if name not in given.values]
     absent += [f"the ssh key {name}" for name in asked.ssh if name not in given.keys]
     if not absent:

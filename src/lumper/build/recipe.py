@@ -16,18 +16,17 @@ from pydantic import BaseModel, ValidationError
 
 from lumper.build.asked import Asked
 from lumper.build.objects import printable_path
-from lumper.build.recipe_asked import CacheTable
+from lumper.build.recipe_asked import CacheTable, PushTable
 from lumper.build.recipe_file import (
     BuildTable,
     DeployTable,
-    FlavorTable,
     HealthTable,
     ImageTable,
     OnTable,
     RecipeFile,
     SourceTable,
-    TagTable,
 )
+from lumper.build.recipe_tags import FlavorTable, TagTable, templates
 from lumper.build.tag_templates import Flavor, Template
 from lumper.build.whole import Wanted
 from lumper.errors import Problem, RecipeError, SourceError
@@ -163,16 +162,12 @@ def _recipe(build: BuildTable, conditions: Conditions, service: Service | None) 
         target=build.target,
         args=build.args,
         labels=build.labels,
-        tags=_templates(build.tags) if build.tags is not None else None,
+        tags=templates(build.tags) if build.tags is not None else None,
         flavor=Flavor(**dict(build.flavor)),
         service=service,
         conditions=conditions,
         asked=build.asked(),
     )
-
-
-def _templates(tables: Sequence[TagTable]) -> tuple[Template, ...]:
-    return tuple(Template(table.template, table.prefix, table.suffix, table.tags, table.branches) for table in tables)
 
 
 def _toml(content: bytes) -> tuple[str, dict[str, Any]]:
@@ -257,10 +252,14 @@ def _tables() -> dict[str, Mapping[str, object]]:
         "build": BuildTable,
         "build.flavor": FlavorTable,
         "build.cache": CacheTable,
+        "build.push.*": PushTable,
+        "build.push.*.tags.*": TagTable,
         "build.tags.*": TagTable,
         "image.NAME": ImageTable,
         "image.NAME.flavor": FlavorTable,
         "image.NAME.cache": CacheTable,
+        "image.NAME.push.*": PushTable,
+        "image.NAME.push.*.tags.*": TagTable,
         "image.NAME.tags.*": TagTable,
         "image.NAME.on": OnTable,
         "on": OnTable,

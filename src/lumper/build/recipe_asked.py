@@ -6,8 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from lumper.build.asked import OWN_CACHE, Asked, Caching, cache_problem, platform_problem, twice
+from lumper.build.asked import (
+    OWN_CACHE,
+    Asked,
+    Caching,
+    Place,
+    cache_problem,
+    platform_problem,
+    reference_problem,
+    twice,
+)
 from lumper.build.port import Limits
+from lumper.build.recipe_tags import Templates, templates
 from lumper.build.recipe_values import Seconds, Table, as_tuple
 from lumper.model.secrets import is_secret_name
 from lumper.sizes import size
@@ -60,6 +70,18 @@ def _ssh(value: object) -> object:
     if isinstance(value, bool):
         return (_DEFAULT_AGENT,) if value else ()
     return as_tuple(value)
+
+
+def _place(value: str) -> str:
+    if problem := reference_problem(value):
+        raise ValueError(problem)
+    if ":" in value.rpartition("/")[2]:
+        raise ValueError(f"{value!r}: the tags are those of the image; give others with `tags`")
+    return value
+
+
+def _push(value: object) -> object:
+    return {"to": value} if isinstance(value, str) else value
 
 
 def _choice(value: object) -> object:
@@ -127,6 +149,20 @@ def _cache(value: object) -> object:
     return value
 
 
+class PushTable(Table):
+    """One of `push` as a table: a repository of another registry, and which tags the image gets there."""
+
+    to: Annotated[str, AfterValidator(_place)]
+    tags: Templates | None = None
+
+
+Places = Annotated[
+    tuple[Annotated[PushTable, BeforeValidator(_push, json_schema_input_type=str | PushTable)], ...],
+    Field(max_length=10),
+    BeforeValidator(as_tuple),
+]
+
+
 class AskedTable(Table):
     """How to build."""
 
@@ -142,6 +178,7 @@ class AskedTable(Table):
     reproducible: bool = False
     secrets: Secrets = Field(default={})
     ssh: Ssh = ()
+    push: Places = ()
 
     def asked(self) -> Asked:
         """All of it as values."""
@@ -157,6 +194,7 @@ class AskedTable(Table):
             reproducible=self.reproducible,
             secrets=self.secrets,
             ssh=self.ssh,
+            push=tuple(Place(one.to, None if one.tags is None else templates(one.tags)) for one in self.push),
         )
 
 

@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from lumper.build.recipe_asked import AskedTable
+from lumper.build.recipe_tags import FlavorTable, Templates
 from lumper.build.recipe_values import (
-    Affix,
     Below,
     Command,
     HttpPath,
     ImageName,
     Labels,
-    Latest,
     Name,
     Patterns,
     PublishedPorts,
     Seconds,
     Table,
-    TemplateText,
     Text,
     TreePath,
     Variables,
     Volumes,
-    as_tuple,
 )
-
-
-class TagTable(Table):
-    """One of the `tags` as a table: a template, and for which refs it is."""
-
-    template: TemplateText
-    prefix: Affix | None = None
-    suffix: Affix | None = None
-    tags: Patterns | None = None
-    branches: Patterns | None = None
-
-
-class FlavorTable(Table):
-    """`flavor`: what holds for all `tags`."""
-
-    latest: Latest = "auto"
-    prefix: Affix = ""
-    suffix: Affix = ""
-    on_latest: bool = False
-
-
-def _template(value: object) -> object:
-    return {"template": value} if isinstance(value, str) else value
-
-
-Templates = Annotated[
-    tuple[Annotated[TagTable, BeforeValidator(_template, json_schema_input_type=str | TagTable)], ...],
-    Field(max_length=20),
-    BeforeValidator(as_tuple),
-]
 
 
 class BuildTable(AskedTable):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -23,13 +23,14 @@ from lumper.build.pushing import push_image
 from lumper.build.recipe import Conditions, Recipe, Recipes, read_recipes
 from lumper.build.silence import Listener
 from lumper.build.skip import asks_to_skip, unwanted
+from lumper.build.spreading import Copy, Held, elsewhere, spread
 from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.build.whole import Wanted
 from lumper.errors import BuildFailed, BuildTimeout, EngineError, FrontendUnavailable, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
-from lumper.model.secrets import Entrusted
+from lumper.model.secrets import Entrusted, Needed
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
@@ -38,11 +39,11 @@ GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 RegistryLogin = Callable[[int, int], Awaitable[Login]]
 """From a build's id and its attempt to what that attempt pushes with."""
 
-Entrust = Callable[[int, int, Collection[str], Collection[str]], Awaitable[Entrusted]]
-"""From a build's id and its attempt, names of secrets, and ids of ssh keys to what that attempt is given."""
+Entrust = Callable[[int, int, Needed], Awaitable[Entrusted]]
+"""From a build's id, its attempt and what that needs to what it is given."""
 
 
-async def nothing(_build: int, _attempt: int, _values: Collection[str], _keys: Collection[str]) -> Entrusted:
+async def nothing(_build: int, _attempt: int, _needed: Needed) -> Entrusted:
     """What builds are given where nobody gives them anything."""
     return Entrusted()
 
@@ -66,6 +67,7 @@ class Builder:
     silence: float = 0.0
     grants: Grants = field(default_factory=Grants)
     entrust: Entrust = nothing
+    copy: Copy | None = None
 
     async def run(self, job: BuildJob, report: Report, masker: Masker) -> Result:
         """Do the whole attempt; every error ends up in the result. Cancelling the task cancels the work.
@@ -96,7 +98,7 @@ class _Attempt:
         self._name = f"checkout {job.ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)} of {job.url}"
         self._failure_told = False
         self._bases: dict[str, Base] = {}
-        self._keys: Mapping[str, bytes] = {}
+        self._given = Entrusted()
         self.stages: dict[str, int] = {}
         self.result = Result(Outcome.FAILED)
 
@@ -126,6 +128,7 @@ class _Attempt:
                 raise
             self._step(CHECKOUT_STEP, self._name, StepState.DONE)
             pushed = await self._build_and_push(request, recipe, checkout)
+            await self._spread(recipe, pushed)
         self.result = replace(
             self.result,
             outcome=Outcome.SUCCEEDED,
@@ -210,7 +213,8 @@ class _Attempt:
     async def _entrusted(self, recipe: Recipe, request: BuildRequest) -> BuildRequest:
         """The request with what this attempt is given, and nothing of that can be seen in the log any more."""
         job, asked = self._job, recipe.asked
-        given = await self._builder.entrust(job.build_id, job.attempt, set(asked.secrets.values()), asked.ssh)
+        needed = Needed(tuple(set(asked.secrets.values())), asked.ssh, bool(asked.push))
+        given = await self._builder.entrust(job.build_id, job.attempt, needed)
         for name, value in given.values.items():
             self._hide(value, f"the secret {name}")
         for name, value in given.keys.items():
@@ -218,7 +222,7 @@ class _Attempt:
         for host, (_, password) in given.logins.items():
             self._hide(password, f"the password for {host}")
         check_given(asked, given, job.project, job.ref)
-        self._keys = given.keys
+        self._given = given
         return with_entrusted(request, asked, given, await self._login(), (self._builder.registry, given.registry))
 
     async def _fitting(self, recipe: Recipe, request: BuildRequest) -> BuildRequest:
@@ -236,7 +240,7 @@ class _Attempt:
         engine = self._builder.engine
         try:
             with self._stage("build"):
-                async with agents(self._keys, self._builder.timeout) as sockets:
+                async with agents(self._given.keys, self._builder.timeout) as sockets:
                     await self._build(replace(request, ssh=sockets), recipe, checkout)
             with self._stage("push"):
                 timeout = self._builder.push_timeout
@@ -244,6 +248,16 @@ class _Attempt:
         finally:  # also after a build that was cancelled just when the engine had given the name
             with contextlib.suppress(EngineError):  # a name that stays is swept at the worker's next start
                 await engine.remove(request.image)
+
+    async def _spread(self, recipe: Recipe, pushed: Pushed) -> None:
+        """Bring the image to the other registries that the recipe names; a build that verifies another does not."""
+        if self._builder.copy is None or self._job.verifies or not recipe.asked.push:
+            return
+        moment = Moment(self._job.ref, self.result.commit, datetime.now(UTC), self._job.trigger == Trigger.SCHEDULE)
+        places = elsewhere(recipe, moment, self._given)
+        with self._stage("spread"):
+            image = Held(self._job.image, pushed.digest, await self._login())
+            await spread(self._builder.copy, image, places, self._report, timeout=self._builder.push_timeout)
 
     async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
         try:

@@ -21,7 +21,7 @@ from lumper.model.build import Attested, Base, Build, BuildState, Part
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push
-from lumper.model.trigger import TAG_PREFIX, Trigger
+from lumper.model.trigger import Trigger
 
 
 def build_from_row(row: Row[Any]) -> Build:
@@ -365,16 +365,6 @@ class BuildHistory:
     async def row(self, connection: AsyncConnection, build_id: int) -> Row[Any] | None:
         """The build inside the caller's transaction."""
         return (await connection.execute(select(builds).where(builds.c.id == build_id))).first()
-
-    async def succeeded_tags(self, connection: AsyncConnection, image: str) -> Sequence[tuple[str, Sequence[str]]]:
-        """The git tags of all succeeded builds of a registry repository, and the image tags that each moved."""
-        query = select(builds.c.ref, builds.c.tags).where(
-            builds.c.image == image,
-            builds.c.verifies == 0,
-            builds.c.state == BuildState.SUCCEEDED.value,
-            builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
-        )
-        return [(row.ref.removeprefix(TAG_PREFIX), row.tags) for row in await connection.execute(query)]
 
 
 def _is(event: events.AttemptStarted) -> Any:

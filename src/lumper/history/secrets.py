@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,10 +16,12 @@ from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.sealing import Sealer
 from lumper.history.tables import builds, projects, secrets
+from lumper.history.tagging import succeeded_tags
 from lumper.model.activity import SERVER, Action, Activity, Actor
 from lumper.model.build import BuildState
 from lumper.model.patterns import pattern_problem
-from lumper.model.secrets import MOST_BYTES, Entrusted, Kind, Secret, is_secret_name, may_have, registry_host
+from lumper.model.secrets import MOST_BYTES, Entrusted, Kind, Needed, Secret, is_secret_name, may_have, registry_host
+from lumper.model.tag_moves import taken_tags
 
 _ROWS = select(secrets, projects.c.name.label("project")).outerjoin(projects, projects.c.id == secrets.c.project_id)
 _LONGEST_USER = 255  # characters
@@ -79,15 +81,13 @@ class Secrets:
                 raise NotFound(f"There is no secret {name[:100]!r}.", hint="`lumper secret list` shows all.")
             await _tell(connection, project, kind, name, "removed", actor)
 
-    async def entrusted(
-        self, build_id: int, attempt: int, values: Collection[str] = (), keys: Collection[str] = ()
-    ) -> Entrusted:
-        """What an attempt that goes on is given: values of these names, keys of these ids, and all its logins.
+    async def entrusted(self, build_id: int, attempt: int, needed: Needed) -> Entrusted:
+        """What an attempt that goes on is given: what it needs, and all its logins.
 
         A login of the project wins over one of all projects. Raises Conflict if the attempt has ended, StorageError.
         """
-        wanted = {Kind.VALUE: values, Kind.SSH: keys}
-        attempted = select(builds.c.project_id, builds.c.ref, builds.c.state).where(
+        wanted = {Kind.VALUE: needed.values, Kind.SSH: needed.keys}
+        attempted = select(builds.c.project_id, builds.c.ref, builds.c.state, builds.c.image).where(
             builds.c.id == build_id, builds.c.attempt == attempt
         )
         async with self._database.read() as connection:
@@ -96,6 +96,7 @@ class Secrets:
                 raise Conflict(f"Build {build_id} has no attempt {attempt} that goes on.")
             query = select(secrets).where(_of(build.project_id)).order_by(secrets.c.project_id.is_not(None))
             rows = list(await connection.execute(query))
+            before = await succeeded_tags(connection, build.image) if needed.taken else ()
         asked = [row for row in rows if row.kind == Kind.LOGIN or row.name in wanted[Kind(row.kind)]]
         given = [row for row in asked if may_have(build.ref, row.branches)]
         return Entrusted(
@@ -103,6 +104,7 @@ class Secrets:
             keys={row.name: self._value(row) for row in given if row.kind == Kind.SSH},
             logins={row.name: (row.username, self._value(row).decode()) for row in given if row.kind == Kind.LOGIN},
             refused=frozenset(row.name for row in asked if row not in given and row.kind != Kind.LOGIN),
+            taken=taken_tags(build.ref, before),
         )
 
     def _value(self, row: Row[Any]) -> bytes:

@@ -14,8 +14,10 @@ from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
 from lumper.history.renames import rename
 from lumper.history.rules import check_moves, rules_in
-from lumper.history.tables import manifests, tags
+from lumper.history.tables import builds, manifests, tags
 from lumper.model.activity import SERVER, Action, Activity, Actor
+from lumper.model.build import BuildState
+from lumper.model.trigger import TAG_PREFIX
 
 _GONE = "What was deleted, or collected since the tag left it, has to be pushed again."
 
@@ -120,3 +122,14 @@ async def point(
                 for name in names
             ],
         )
+
+
+async def succeeded_tags(connection: AsyncConnection, image: str) -> Sequence[tuple[str, Sequence[str]]]:
+    """The git tags of all succeeded builds of a registry repository, and the image tags that each moved."""
+    query = select(builds.c.ref, builds.c.tags).where(
+        builds.c.image == image,
+        builds.c.verifies == 0,
+        builds.c.state == BuildState.SUCCEEDED.value,
+        builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
+    )
+    return [(row.ref.removeprefix(TAG_PREFIX), row.tags) for row in await connection.execute(query)]

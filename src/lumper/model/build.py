@@ -162,9 +162,9 @@ class Result:
     """What a worker says of an attempt.
 
     `temporary` failures are tried again by the server. `service` is what the recipe wants to be run. `stages` are
-    the milliseconds that each stage took (checkout, build, push). `tags` are the image tags that the recipe's templates
-    give, None where it has none. `parameters` are what the recipe asked for, without secrets. `parts` are the images of
-    a commit that has several.
+    the milliseconds that each stage took (checkout, build, push, spread). `tags` are the image tags that the recipe's
+    templates give, None where it has none. `parameters` are what the recipe asked for, without secrets. `parts` are the
+    images of a commit that has several.
     """
 
     outcome: Outcome

@@ -47,11 +47,21 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Needed:
+    """What an attempt asks for: names of values, ids of keys, and whether it has to know which tags are taken."""
+
+    values: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    taken: bool = False
+
+
+@dataclass(frozen=True)
 class Entrusted:
     """What one attempt of a build is given.
 
     `values` are by name, `keys` for ssh by id, `logins` by registry are user names and passwords. `refused` are names
     and ids that there are, and that are not for a build of this ref. `registry` is how people name our own registry.
+    `taken` are the image tags that higher versions have moved.
     """
 
     values: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -59,6 +69,7 @@ class Entrusted:
     logins: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     refused: frozenset[str] = frozenset()
     registry: str = ""
+    taken: frozenset[str] = frozenset()
 
 
 def may_have(ref: str, branches: Sequence[str]) -> bool:

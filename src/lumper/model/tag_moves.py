@@ -25,9 +25,16 @@ def allowed_tags(ref: str, wanted: Sequence[str], before: Iterable[tuple[str, Se
     legal = [name for name in dict.fromkeys(wanted) if is_tag(name) and not name.startswith(PRIVATE_PREFIX)][:_MOST]
     if not ref.startswith(TAG_PREFIX):
         return tuple(legal)
-    own = ref.removeprefix(TAG_PREFIX)
-    taken = {name for git_tag, names in before if is_higher(git_tag, own) for name in names}
+    taken = taken_tags(ref, before)
     return tuple(name for name in legal if name not in taken)
+
+
+def taken_tags(ref: str, before: Iterable[tuple[str, Sequence[str]]]) -> frozenset[str]:
+    """The image tags that git tags of higher versions than `ref` have moved."""
+    own = ref.removeprefix(TAG_PREFIX)
+    if not ref.startswith(TAG_PREFIX):
+        return frozenset()
+    return frozenset(name for git_tag, names in before if is_higher(git_tag, own) for name in names)
 
 
 def is_higher(one: str, other: str) -> bool:

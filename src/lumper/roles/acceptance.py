@@ -12,7 +12,7 @@ from lumper.errors import Conflict, Invalid, LogGap, OutOfTurn, RuleForbids
 from lumper.history.builds import build_from_row
 from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
-from lumper.history.tagging import drop_private_tag, move_tags
+from lumper.history.tagging import drop_private_tag, move_tags, succeeded_tags
 from lumper.history.verifying import forget_images, gave_image
 from lumper.model import events
 from lumper.model.activity import Actor
@@ -190,7 +190,7 @@ class Acceptance:
 
     async def _tags(self, connection: AsyncConnection, row: Row[Any], result: Result) -> tuple[str, ...]:
         """The image tags that the build moves."""
-        before = await self._history.builds.succeeded_tags(connection, row.image)
+        before = await succeeded_tags(connection, row.image)
         if result.tags is None:
             return moved_tags(row.ref, [git_tag for git_tag, _ in before])
         return allowed_tags(row.ref, result.tags, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from urllib.parse import urlencode
 
@@ -12,7 +12,7 @@ import aiohttp
 
 from lumper.build.port import Login
 from lumper.errors import NotFound, ServerUnreachable, Unauthorized
-from lumper.model.secrets import Entrusted
+from lumper.model.secrets import Entrusted, Needed
 
 _HINT = "Is it running, and is [connect] server right?"
 
@@ -54,10 +54,11 @@ class RemoteServer:
         username, password = await self._credentials(f"/builds/{build_id}/login?attempt={attempt}")
         return Login(username, password)
 
-    async def entrust(self, build_id: int, attempt: int, values: Collection[str], keys: Collection[str]) -> Entrusted:
+    async def entrust(self, build_id: int, attempt: int, needed: Needed) -> Entrusted:
         """What an attempt is given, asked for with its own token."""
         login = await self.registry_login(build_id, attempt)
-        query = [("attempt", str(attempt)), *(("value", name) for name in values), *(("key", name) for name in keys)]
+        query = [("attempt", str(attempt)), ("taken", str(int(needed.taken)))]
+        query += [("value", name) for name in needed.values] + [("key", name) for name in needed.keys]
         headers = {"Authorization": f"Bearer {login.password}"}
         answer = await self._get(f"/builds/{build_id}/secrets?{urlencode(query)}", headers)
         try:
@@ -68,6 +69,7 @@ class RemoteServer:
                 logins={host: (str(one["username"]), str(one["password"])) for host, one in found["logins"].items()},
                 refused=frozenset(found["refused"]),
                 registry=str(found["registry"]),
+                taken=frozenset(found["taken"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise ServerUnreachable(f"What answers at {self._url} is not a Lumper server.", hint=_HINT) from exc

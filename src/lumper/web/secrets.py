@@ -2,13 +2,15 @@
 
 GET    /api/v1/secrets?project=           PUT {project, kind, name, value, username, branches}
 DELETE /api/v1/secrets?project=&kind=&name=
-GET    /api/v1/builds/{id}/secrets?attempt=&value=&key=      value and key come once for each name
+GET    /api/v1/builds/{id}/secrets?attempt=&value=&key=      value and key come once for each name,
+                                                             taken=1 asks for the tags of higher versions
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -18,8 +20,8 @@ from lumper.history.secrets import Secrets
 from lumper.model.image import private_tag
 from lumper.model.links import Links
 from lumper.model.people import Role
-from lumper.model.secrets import Kind, Secret
-from lumper.web.api import PEOPLE, Api, answer, asking, body_of, id_of, identity_of, number
+from lumper.model.secrets import Kind, Needed, Secret
+from lumper.web.api import PEOPLE, Api, answer, asking, body_of, flag, id_of, identity_of, number
 from lumper.web.openapi import describe
 from lumper.web.shapes import Credentials, Named, Number
 
@@ -45,6 +47,7 @@ class Entrusted(BaseModel):
     logins: dict[str, Credentials]
     refused: list[str]
     registry: str
+    taken: list[str]
 
 
 class SecretRoutes:
@@ -87,20 +90,22 @@ class SecretRoutes:
         await self._secrets.remove(request.query.get("project", ""), Kind(kind), name, asking(request))
         return answer({"name": name})
 
-    @describe(Entrusted, query={"attempt": Number, "value": str, "key": str})
+    @describe(Entrusted, query={"attempt": Number, "value": str, "key": str, "taken": Literal["0", "1"]})
     async def entrust(self, request: web.Request) -> web.Response:
         """For an attempt of a build, with its own token, until it has ended: what it is given."""
         build_id, attempt = id_of(request), number(request, "attempt", 0)
         if identity_of(request).name != private_tag(build_id, attempt):
             raise Conflict(f"This is not the token of attempt {attempt} of build {build_id}.")
         values, keys = request.query.getall("value", []), request.query.getall("key", [])
-        found = await self._secrets.entrusted(build_id, attempt, values, keys)
+        needed = Needed(tuple(values), tuple(keys), flag(request, "taken"))
+        found = await self._secrets.entrusted(build_id, attempt, needed)
         shown = {
             "values": {name: base64.b64encode(value).decode() for name, value in found.values.items()},
             "keys": {name: base64.b64encode(value).decode() for name, value in found.keys.items()},
             "logins": {host: {"username": who, "password": what} for host, (who, what) in found.logins.items()},
             "refused": sorted(found.refused),
             "registry": self._links.registry,
+            "taken": sorted(found.taken),
         }
         given = answer(shown)
         given.headers["Cache-Control"] = "no-store"

@@ -57,7 +57,9 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
                 return (project.username, project.password) if project.username or project.password else None
 
             entrust = entrust_builds(history, where.links)
-            worker = assemble_worker(config, folder, broker, where.local, sign_in_builds(folder), git, entrust)
+            worker = assemble_worker(
+                config, folder, broker, where.local, sign_in_builds(folder), git, entrust, f"http://{where.local}"
+            )
             parts.append(supervise("worker", worker.run))
         if Role.MAILER in roles:
             from lumper.wiring.roles import assemble_mailer
@@ -115,9 +117,10 @@ async def run_worker(config: Config) -> None:
     from lumper.wiring.roles import assemble_worker
 
     async with _remote_role(config, Role.WORKER) as (folder, broker, server, _):
-        registry = _server_url(config, folder).partition("://")[2]
+        url = _server_url(config, folder)
+        registry = url.partition("://")[2]
         worker = assemble_worker(
-            config, folder, broker, registry, server.registry_login, server.git_credentials, server.entrust
+            config, folder, broker, registry, server.registry_login, server.git_credentials, server.entrust, url
         )
         await run_until_signal(worker.run())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from lumper.build.checkout import Limits, Mirrors
@@ -20,10 +19,11 @@ from lumper.layout import DataFolder
 from lumper.model.addresses import Network
 from lumper.model.image import private_tag
 from lumper.model.links import Links
-from lumper.model.secrets import Entrusted
+from lumper.model.secrets import Entrusted, Needed
 from lumper.queue.port import Broker
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
+from lumper.roles.spreader import Spreader
 from lumper.roles.worker import Worker
 from lumper.wiring.adapters import open_channels, open_engine, open_host
 from lumper.wiring.assembly import key_file
@@ -44,8 +44,8 @@ def sign_in_builds(folder: DataFolder) -> RegistryLogin:
 def entrust_builds(history: History, links: Links) -> Entrust:
     """How builds are given their secrets by the server in this process."""
 
-    async def entrust(build_id: int, attempt: int, values: Collection[str], keys: Collection[str]) -> Entrusted:
-        found = await history.secrets.entrusted(build_id, attempt, values, keys)
+    async def entrust(build_id: int, attempt: int, needed: Needed) -> Entrusted:
+        found = await history.secrets.entrusted(build_id, attempt, needed)
         return replace(found, registry=links.registry)
 
     return entrust
@@ -59,8 +59,12 @@ def assemble_worker(
     login: RegistryLogin,
     git: GitCredentials,
     entrust: Entrust,
+    server: str,
 ) -> Worker:
-    """A worker; `registry` is HOST:PORT as its engine reaches it, unless the configuration says another."""
+    """A worker; `registry` is HOST:PORT as its engine reaches it, unless the configuration says another.
+
+    `server` is the URL at which this process reaches the registry.
+    """
     ssh = folder.folder("ssh")
     mirrors = Mirrors(
         folder.folder("mirrors"),
@@ -85,6 +89,7 @@ def assemble_worker(
             BuildLimits(config.worker.memory, config.worker.cpus),
         ),
         entrust=entrust,
+        copy=Spreader(server).copy,
     )
     return Worker(
         broker,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.asked import Asked
+from lumper.build.asked import Asked, Place
 from lumper.build.entrusting import check_given, with_entrusted
 from lumper.build.port import BuildRequest, Login
 from lumper.errors import SecretMissing
@@ -47,3 +47,11 @@ def test_what_is_there_and_not_for_this_ref_is_told_apart() -> None:
         check_given(ASKED, Entrusted(refused=frozenset({"npm"})), "owner/app", "refs/heads/wip")
     assert caught.value.message == "Builds of refs/heads/wip may not have the secret npm."
     assert "--branches" in caught.value.hint
+
+
+def test_without_credentials_nothing_is_pushed_elsewhere() -> None:
+    asked = Asked(push=(Place("r.example.com/team/app"),))
+    check_given(asked, Entrusted(logins={"r.example.com": ("bot", "p")}), "owner/app", "refs/tags/v1")
+    with pytest.raises(SecretMissing) as caught:
+        check_given(asked, Entrusted(), "owner/app", "refs/tags/v1")
+    assert caught.value.hint == "lumper secret login r.example.com --username NAME --project owner/app"

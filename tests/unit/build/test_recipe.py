@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.asked import OWN_CACHE, Asked, Caching
+from lumper.build.asked import OWN_CACHE, Asked, Caching, Place
 from lumper.build.port import Limits
 from lumper.build.recipe import RECIPE_LIMIT, Conditions, Recipe, parse_recipes, read_recipes, service_name
+from lumper.build.tag_templates import Template
 from lumper.errors import MirrorDamaged, RecipeError, SourceError
 from lumper.model.deployment import Health, Port, Service
 
@@ -353,3 +354,30 @@ mode = "all"
 def test_what_a_way_to_build_may_be(text: str, problem: str) -> None:
     (told,) = problems_of(f"[build]\n{text}")
     assert told.endswith(problem)
+
+
+def test_an_image_goes_to_other_registries_too() -> None:
+    text = b'[build]\npush = ["r.example.com/team/app", { to = "docker.io/team/app", tags = ["raw:edge"] }]\n'
+    assert parse_recipe(text, "a/b").asked.push == (
+        Place("r.example.com/team/app"),
+        Place("docker.io/team/app", (Template("raw:edge"),)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('push = ["team/app"]', "build.push.0.to: 'team/app': name the registry too"),
+        ('push = ["r.example.com/app:1"]', "build.push.0.to: 'r.example.com/app:1': the tags are those of the image"),
+        ('push = [{ too = "r.example.com/app" }]', "build.push.0.too: there is no such key; did you mean `to`?"),
+        ('push = [{ to = "r.example.com/app", tags = ["x"] }]', "build.push.0.tags.0.template: "),
+        ("push = [1]", "build.push.0: give a table"),
+        ('secrets = ["a b"]', "build.secrets.a b: 'a b' is not the name of a secret"),
+        ("secrets = [1]", "build.secrets: give names"),
+        ('secrets = ["a", "a"]', "build.secrets: 'a' is there twice"),
+        ("ssh = 'x'", "build.ssh: give a list"),
+        ('ssh = ["a", "a"]', "build.ssh: 'a' is there twice"),
+    ],
+)
+def test_what_is_wrong_with_what_builds_are_given_and_where_images_go(text: str, problem: str) -> None:
+    assert any(problem in told for told in problems_of(f"[build]\n{text}")), problems_of(f"[build]\n{text}")

@@ -16,7 +16,7 @@ from lumper.history.store import History, open_history
 from lumper.history.tables import builds, secrets
 from lumper.model.activity import Actor
 from lumper.model.links import Links
-from lumper.model.secrets import MOST_BYTES, Kind, registry_host
+from lumper.model.secrets import MOST_BYTES, Kind, Needed, registry_host
 from lumper.model.source import Project, Push, parse_git_url
 from lumper.queue.codec import encode
 
@@ -59,7 +59,7 @@ async def test_a_build_is_given_what_it_asks_for_and_no_more(history: History, p
     for name in ("npm", "other"):
         await history.secrets.set("owner/app", Kind.VALUE, name, name.encode())
     await history.secrets.set(project.id, Kind.SSH, "default", b"key")
-    given = await history.secrets.entrusted(await build(history, project), 1, ["npm", "none"], ["default"])
+    given = await history.secrets.entrusted(await build(history, project), 1, Needed(("npm", "none"), ("default",)))
     assert given.values == {"npm": b"npm"}
     assert given.keys == {"default": b"key"}
     assert given.refused == frozenset()
@@ -69,7 +69,7 @@ async def test_a_build_is_given_what_it_asks_for_and_no_more(history: History, p
 async def test_a_secret_is_of_one_project(history: History, project: Project) -> None:
     other = await history.projects.add(parse_git_url("https://git.example.org/owner/other.git"))
     await history.secrets.set("owner/app", Kind.VALUE, "npm", VALUE)
-    given = await history.secrets.entrusted(await build(history, other), 1, ["npm"])
+    given = await history.secrets.entrusted(await build(history, other), 1, Needed(("npm",)))
     assert given.values == {}
     assert await history.secrets.all("owner/other") == []
 
@@ -77,7 +77,7 @@ async def test_a_secret_is_of_one_project(history: History, project: Project) ->
 async def test_another_value_takes_the_place_of_the_first(history: History, project: Project) -> None:
     for value in (b"one", b"two"):
         await history.secrets.set("owner/app", Kind.VALUE, "npm", value)
-    given = await history.secrets.entrusted(await build(history, project), 1, ["npm"])
+    given = await history.secrets.entrusted(await build(history, project), 1, Needed(("npm",)))
     assert given.values == {"npm": b"two"}
     assert len(await sealed(history)) == 1
 
@@ -87,7 +87,7 @@ async def test_builds_of_branches_are_given_only_what_is_for_their_branch(histor
     await history.secrets.set("owner/app", Kind.VALUE, "main", b"2", branches=["main", "release/**"])
     await history.secrets.set("owner/app", Kind.LOGIN, "r.example.com", b"3", username="bot", branches=["**"])
     await history.secrets.set("owner/app", Kind.LOGIN, "t.example.com", b"3", username="bot")
-    wanted = ["tags", "main"]
+    wanted = Needed(("tags", "main"))
     of_tag = await history.secrets.entrusted(await build(history, project), 1, wanted)
     of_main = await history.secrets.entrusted(await build(history, project, "refs/heads/main"), 1, wanted)
     of_any = await history.secrets.entrusted(await build(history, project, "refs/heads/x/y"), 1, wanted)
@@ -101,7 +101,7 @@ async def test_a_login_of_the_project_wins_over_one_of_all_projects(history: His
     await history.secrets.set("owner/app", Kind.LOGIN, "Docker.io", b"own", username="app")
     await history.secrets.set("", Kind.LOGIN, "index.docker.io", b"all", username="everyone")
     await history.secrets.set("", Kind.LOGIN, "r.example.com:5000", b"x", username="everyone")
-    given = await history.secrets.entrusted(await build(history, project), 1)
+    given = await history.secrets.entrusted(await build(history, project), 1, Needed())
     assert given.logins == {"docker.io": ("app", "own"), "r.example.com:5000": ("everyone", "x")}
 
 
@@ -110,11 +110,11 @@ async def test_an_attempt_that_has_ended_is_given_nothing(history: History, proj
     build_id = await build(history, project)
     for attempt in (0, 2):
         with pytest.raises(Conflict):
-            await history.secrets.entrusted(build_id, attempt, ["npm"])
+            await history.secrets.entrusted(build_id, attempt, Needed(("npm",)))
     async with history.database.write() as connection:
         await connection.execute(update(builds).values(state="failed", finished_at=datetime.now(UTC)))
     with pytest.raises(Conflict):
-        await history.secrets.entrusted(build_id, 1, ["npm"])
+        await history.secrets.entrusted(build_id, 1, Needed(("npm",)))
 
 
 async def test_what_was_sealed_for_one_use_opens_for_no_other(history: History, project: Project) -> None:
@@ -122,7 +122,7 @@ async def test_what_was_sealed_for_one_use_opens_for_no_other(history: History, 
     async with history.database.write() as connection:
         await connection.execute(update(secrets).values(name="other"))
     with pytest.raises(StorageError, match="cannot be read with the key"):
-        await history.secrets.entrusted(await build(history, project), 1, ["other"])
+        await history.secrets.entrusted(await build(history, project), 1, Needed(("other",)))
 
 
 async def test_without_its_key_a_secret_is_lost_and_the_error_says_what_to_do(
@@ -131,7 +131,7 @@ async def test_without_its_key_a_secret_is_lost_and_the_error_says_what_to_do(
     await history.secrets.set("owner/app", Kind.VALUE, "npm", VALUE)
     (tmp_path / "keys" / "secrets.key").unlink()
     with pytest.raises(StorageError) as caught:
-        await history.secrets.entrusted(await build(history, project), 1, ["npm"])
+        await history.secrets.entrusted(await build(history, project), 1, Needed(("npm",)))
     assert "backup" in caught.value.hint
 
 
@@ -197,6 +197,20 @@ async def test_only_logins_are_of_all_projects_and_a_project_must_be_there(histo
         await history.secrets.set("no/such", Kind.VALUE, "npm", VALUE)
     with pytest.raises(NotFound):
         await history.secrets.all("no/such")
+
+
+async def test_tags_that_a_higher_version_has_are_told_where_they_are_asked_for(
+    history: History, project: Project
+) -> None:
+    for ref, tags in (("refs/tags/v1.3.0", ["1.3.0", "1.3", "1", "latest"]), ("refs/tags/v1.1.0", ["1.1.0", "1.1"])):
+        build_id = await build(history, project, ref)
+        async with history.database.write() as connection:
+            done = {"state": "succeeded", "tags": tags}
+            await connection.execute(update(builds).where(builds.c.id == build_id).values(done))
+    build_id = await build(history, project, "refs/tags/v1.2.4")
+    assert (await history.secrets.entrusted(build_id, 1, Needed())).taken == frozenset()
+    given = await history.secrets.entrusted(build_id, 1, Needed(taken=True))
+    assert given.taken == {"1.3.0", "1.3", "1", "latest"}
 
 
 def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:

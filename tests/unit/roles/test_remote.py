@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from lumper.build.port import Login
 from lumper.errors import LumperError, NotFound, ServerUnreachable, Unauthorized
-from lumper.model.secrets import Entrusted
+from lumper.model.secrets import Entrusted, Needed
 from lumper.roles.remote import RemoteServer
 
 
@@ -85,14 +85,20 @@ async def test_what_an_attempt_is_given_is_asked_for_with_its_own_token() -> Non
     async def secrets(request: web.Request) -> web.Response:
         asked.append((request.headers["Authorization"], request.query_string))
         body = {"values": {"npm": "eA=="}, "keys": {"default": "a2V5"}, "refused": ["z"], "registry": "r.example.org"}
+        body |= {"taken": ["latest"]}
         return web.json_response({**body, "logins": {"docker.io": {"username": "bot", "password": "p"}}})
 
     app = web.Application()
     app.router.add_get("/api/v1/builds/7/login", login)
     app.router.add_get("/api/v1/builds/7/secrets", secrets)
     async with TestServer(app) as running, RemoteServer(f"{running.make_url('/')}", "t") as remote:
-        given = await remote.entrust(7, 2, ["npm", "a.b"], ["default"])
+        given = await remote.entrust(7, 2, Needed(("npm", "a.b"), ("default",), taken=True))
     assert given == Entrusted(
-        {"npm": b"x"}, {"default": b"key"}, {"docker.io": ("bot", "p")}, frozenset({"z"}), "r.example.org"
+        {"npm": b"x"},
+        {"default": b"key"},
+        {"docker.io": ("bot", "p")},
+        frozenset({"z"}),
+        "r.example.org",
+        frozenset({"latest"}),
     )
-    assert asked == [("Bearer lmb_x", "attempt=2&value=npm&value=a.b&key=default")]
+    assert asked == [("Bearer lmb_x", "attempt=2&taken=1&value=npm&value=a.b&key=default")]

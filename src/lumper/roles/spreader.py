@@ -1,0 +1,67 @@
+"""Copies of a build's image to other registries, by our own client for them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+from lumper.build.port import Login
+from lumper.build.spreading import Elsewhere, Held
+from lumper.errors import RemoteInvalid
+from lumper.registry.remote.auth import Credentials
+from lumper.registry.remote.reference import parse_reference
+from lumper.registry.remote.registry import RemoteRegistry
+from lumper.registry.transfer.copy import Copier
+from lumper.registry.transfer.source import RemoteSource
+
+
+class _Told:
+    """Tells what became of each blob."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def found(self, digest: str, size: int) -> None:
+        """A blob belongs to the image."""
+
+    def went(self, digest: str, count: int) -> None:
+        """Some of its bytes were sent."""
+
+    def done(self, digest: str, how: str) -> None:
+        """It is there."""
+        self._say(f"{digest.partition(':')[2][:12]}: {how}")
+
+
+class Spreader:
+    """Copies from the registry at `url`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def copy(self, image: Held, place: Elsewhere, say: Callable[[str], None]) -> None:
+        """Copy an image with all its platforms, and let all tags point at it. Raises RemoteError."""
+        reference = parse_reference(f"{_scheme(place.repository)}{place.repository}")
+        own, other = _registry(self._url, image.login), _registry(reference.url, place.login)
+        try:
+            source, copier = RemoteSource(own, image.repository, image.digest), Copier(other)
+            for tag in place.tags:
+                copied = await copier.copy(source, reference.repository, tag, _Told(say))
+                if copied.digest != image.digest:
+                    raise RemoteInvalid(f"{place.repository}:{tag} is {copied.digest}, and not {image.digest}.")
+        finally:
+            await own.close()
+            await other.close()
+
+
+def _registry(url: str, login: Login) -> RemoteRegistry:
+    return RemoteRegistry(url, Credentials(login.username, login.password))
+
+
+def _scheme(repository: str) -> str:
+    """Without TLS on loopback only, as Docker does."""
+    host = repository.partition("/")[0].rpartition("]")[0].lstrip("[") or repository.partition("/")[0].partition(":")[0]
+    try:
+        near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        near = False
+    return "http://" if near else "https://"
