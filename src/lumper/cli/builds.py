@@ -31,7 +31,7 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
         return
     rows = [
         (b["id"], b["state"], b["project"], b["tag"], b["recipe"], b["commit"][:10], b["pusher"]["name"],
-         duration(b["seconds"]), ago(b["created_at"]), b["digest"][:19] or b["error"][:60] or _waits(b))
+         duration(b["seconds"]), ago(b["created_at"]), b["digest"][:19] or b["error"][:60] or _waits(b) or _verifies(b))
         for b in found
     ]  # fmt: skip
     columns = ("id", "state", "project", "tag", "recipe", "commit", "who", "took", "when", "digest")
@@ -40,6 +40,10 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
 
 def _waits(build: dict[str, Any]) -> str:
     return f"{build['position']}. in the queue: {build['waits']}" if build["waits"] else ""
+
+
+def _verifies(build: dict[str, Any]) -> str:
+    return f"verifies {build['verifies']}" if build["verifies"] else ""
 
 
 def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None:

@@ -157,6 +157,14 @@ async def test_platforms_of_an_index_are_compared_one_by_one(pair: Pair) -> None
     assert (found.part, found.platform, found.files[0].path) == ("layer 1", "linux/arm64", "a")
 
 
+async def test_what_an_engine_tells_of_an_image_beside_it_is_not_a_part_of_the_image(pair: Pair) -> None:
+    amd = await pair.image(SAME)
+    told = [await pair.image(text, kind="application/vnd.in-toto+json", os="unknown") for text in (b"{}", b"[]")]
+    first, second = await pair.index(amd, told[0]), await pair.index(amd, told[1])
+    assert first != second
+    assert await pair.compare(first, second) == []
+
+
 async def test_what_cannot_be_read_is_not_compared_and_says_why(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     [found] = await pair.compare(await pair.image(SAME), await pair.image(b"no tar file at all" * 99))
     assert found.what[0].startswith("not compared: The layer is no tar file")

@@ -13,6 +13,7 @@ from lumper.registry.registry import Registry
 
 _MOST_CONFIG = 4 << 20
 _MOST_CHILDREN = 64
+_NO_SYSTEM = "unknown"  # of BuildKit's attestations, which look like images: moby/buildkit, docs/attestations
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ async def _platform(
     registry: Registry, repository: str, manifest: Manifest, document: dict[str, Any]
 ) -> Platform | None:
     config = await _config(registry, repository, document.get("config"))
-    if not isinstance(config.get("os"), str):
+    if not isinstance(config.get("os"), str) or config["os"] == _NO_SYSTEM:
         return None
     parts = [config.get(name) for name in ("os", "architecture", "variant")]
     diff_ids = config["rootfs"].get("diff_ids") if isinstance(config.get("rootfs"), dict) else None
