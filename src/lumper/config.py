@@ -246,6 +246,7 @@ class LogConfig(Section):
     format: Literal["console", "json"] = "console"
     keep_days: float = Field(default=365, ge=0, le=36_600)
     keep_bytes: SizeOrNone = 20 << 30
+    delivery_days: float = Field(default=90, ge=0, le=36_600)
 
 
 class Config(Section):

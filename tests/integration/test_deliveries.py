@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,21 @@ async def test_a_replay_starts_what_is_missing_and_nothing_twice(api: Api) -> No
     [kept] = (await api.ask("GET", "/deliveries")).body
     assert (kept["verdict"], kept["replayed_at"] is not None) == ("duplicate", True)
     assert len((await api.ask("GET", "/builds")).body) == 1
+
+
+async def test_a_delivery_whose_body_is_not_kept_any_more_cannot_be_replayed(api: Api) -> None:
+    project = await api.project("https://github.com/Demo/hello.git")
+    request = deliveries.fixture("github/push_annotated_tag", secret=project["secret"])
+    async with api.history.database.write() as connection:
+        await api.history.deliveries.add(
+            connection, project_id=project["id"], forge="github", delivery_id="d1", event="push",
+            headers=request.headers, body=request.body, verdict=Verdict.BUILD, reason="",
+        )  # fmt: skip
+    assert await api.history.deliveries.empty(datetime.now(UTC)) == 1
+    [kept] = (await api.ask("GET", "/deliveries")).body
+    answer = await api.ask("POST", f"/deliveries/{kept['id']}/replay")
+    assert (answer.status, "not kept any more" in answer.body["error"]) == (400, True)
+    assert "delivery_days" in answer.body["hint"]
 
 
 async def test_a_delivery_that_is_not_there_is_told(api: Api) -> None:

@@ -89,6 +89,15 @@ class DeliveryHistory:
         if (await connection.execute(query)).rowcount == 0:
             raise _unknown(delivery_id)
 
+    async def empty(self, before: datetime) -> int:
+        """Forget the headers and bodies of what came before that; how many.
+
+        What is left tells that they came: a delivery that somebody sends again is still known.
+        """
+        query = update(deliveries).where(deliveries.c.received_at < before, deliveries.c.body != b"")
+        async with self._database.write() as connection:
+            return (await connection.execute(query.values(body=b"", headers={}))).rowcount
+
     async def newest(
         self, limit: int = 100, *, project_id: str = "", before: int | None = None
     ) -> list[StoredDelivery]:

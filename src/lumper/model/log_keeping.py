@@ -19,10 +19,11 @@ class KeptLog:
 
 @dataclass(frozen=True)
 class LogLimits:
-    """How long logs are kept, and how many bytes of all; zero: without a limit."""
+    """How long logs are kept, how many bytes of all, and how long what forges sent; zero: without a limit."""
 
     age: timedelta = timedelta()
     size: int = 0
+    deliveries: timedelta = timedelta()
 
 
 def surplus(logs: Iterable[KeptLog], total: int, now: datetime, limits: LogLimits) -> list[KeptLog]:

@@ -1,4 +1,4 @@
-"""Removes the logs of builds that the limits do not keep; never one of a build that has not ended."""
+"""Removes what the limits do not keep: logs of builds, never of one that has not ended, and raw deliveries."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ class LogKeeper:
 
     async def tidy(self) -> int:
         """Remove what is too much; how many builds have lost their log."""
+        if self._limits.deliveries:
+            emptied = await self._history.deliveries.empty(datetime.now(UTC) - self._limits.deliveries)
+            log.info("old deliveries were emptied", action="deliveries.tidy", count=emptied)
         if not self._limits.age and not self._limits.size:
             return 0
         sizes = await self._history.logs.sizes()

@@ -191,9 +191,14 @@ def assemble_duties(instance: Instance) -> Duties:
         Teller(history.database, history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
         Attester(history, instance.registry, instance.attestations, links),
         Verifier(history, instance.registry),
-        LogKeeper(history, LogLimits(timedelta(days=config.log.keep_days), config.log.keep_bytes)),
+        LogKeeper(history, _log_limits(config)),
         config.registry.gc_interval,
     )
+
+
+def _log_limits(config: Config) -> LogLimits:
+    log = config.log
+    return LogLimits(timedelta(days=log.keep_days), log.keep_bytes, timedelta(days=log.delivery_days))
 
 
 def key_file(folder: DataFolder) -> Path:

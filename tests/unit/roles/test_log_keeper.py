@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 
 from lumper.history.store import History, open_history
-from lumper.history.tables import builds
+from lumper.history.tables import builds, deliveries
 from lumper.model.links import Links
 from lumper.model.log_keeping import LogLimits
-from lumper.model.source import Push, parse_git_url
+from lumper.model.source import Push, Verdict, parse_git_url
 from lumper.queue.codec import encode
 from lumper.roles.log_keeper import LogKeeper
 
@@ -48,3 +48,25 @@ async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
 async def test_what_is_too_old_or_too_much_goes(history: History, limits: LogLimits, left: list[int]) -> None:
     assert await LogKeeper(history, limits).tidy() == 4 - len(left)
     assert sorted(await history.logs.sizes()) == left
+
+
+async def test_old_deliveries_lose_what_is_large_and_are_known_for_ever(history: History) -> None:
+    project = (await history.projects.all())[0]
+    for number, days in enumerate((10, 1)):
+        async with history.database.write() as connection:
+            await history.deliveries.add(
+                connection, project_id=project.id, forge="github", delivery_id=f"d{number}", event="push",
+                headers={"a": "b"}, body=b"{}", verdict=Verdict.IGNORED, reason="",
+            )  # fmt: skip
+            came = datetime.now(UTC) - timedelta(days=days)
+            mine = deliveries.c.delivery_id == f"d{number}"
+            await connection.execute(update(deliveries).where(mine).values(received_at=came))
+    assert await LogKeeper(history, LogLimits(deliveries=timedelta(days=7))).tidy() == 0
+    newest, oldest = await history.deliveries.newest()
+    assert ((await history.deliveries.get(newest.id)).body, (await history.deliveries.get(oldest.id)).body) == (
+        b"{}",
+        b"",
+    )
+    assert (await history.deliveries.get(oldest.id)).headers == {}
+    async with history.database.read() as connection:
+        assert await history.deliveries.known(connection, project.id, "github", "d0")

@@ -1,0 +1,125 @@
+"""Builds that mean harm, or only never end: each is ended and told, nothing of it stays, and the next one runs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lumper.build.checkout import Mirrors
+from lumper.build.engines.buildkit import BuildKitEngine
+from lumper.build.port import Login
+from lumper.build.run import Builder
+from lumper.model.build import Outcome, Output, Progress, Result
+from lumper.model.events import BuildJob
+from lumper.model.masking import Masker
+from parts.context import BASE, BUSYBOX
+from parts.docker_engine import ADDRESS
+from parts.git_repository import Repository
+from parts.push_sink import push_sink
+from parts.second_engine import second_engine
+from parts.small_disk import small_disk
+
+
+async def _login(build_id: int, attempt: int) -> Login:
+    return Login(str(build_id), str(attempt))
+
+
+async def _credentials(_: str) -> None:
+    return None
+
+
+@dataclass
+class Bench:
+    """What a worker builds with."""
+
+    builder: Builder
+    repository: Repository
+    count: int = 0
+
+    async def build(self, run: str, builder: Builder | None = None) -> tuple[Result, str]:
+        """Build a commit that does `run`; the result, and all that the log says."""
+        self.count += 1
+        files: dict[str, str | bytes] = {"Dockerfile": f"{BASE}RUN {run}\n", "busybox": BUSYBOX.read_bytes()}
+        commit = self.repository.commit(files, executables=("busybox",))
+        self.repository.tag(f"v{self.count}", commit)
+        job = BuildJob(
+            self.count, 1, "p1", "owner/app", str(self.repository.path), True, f"refs/tags/v{self.count}", commit,
+            "owner/app", f"_build-{self.count}-1",
+        )  # fmt: skip
+        told: list[Progress] = []
+        result = await (builder or self.builder).run(job, told.append, Masker())
+        return result, "\n".join(record.text for record in told if isinstance(record, Output))
+
+    async def check_that_it_still_builds(self) -> None:
+        """The next build runs to its end, push and all."""
+        mark = uuid.uuid4().hex
+        result, said = await self.build(f"echo {mark}")
+        assert result.outcome is Outcome.SUCCEEDED, result
+        assert mark in said
+        assert await self.builder.engine.images(f"{self.builder.registry}/") == []
+
+
+@asynccontextmanager
+async def bench_on(address: str, folder: Path) -> AsyncIterator[Bench]:
+    """A bench at this engine."""
+    engine = BuildKitEngine(address)
+    try:
+        async with push_sink() as registry:
+            mirrors = Mirrors(folder / "mirrors")
+            builder = Builder(engine, mirrors, registry.address, _login, _credentials, timeout=120)
+            yield Bench(builder, Repository(folder / "app.git"))
+    finally:
+        await engine.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench_on(ADDRESS, tmp_path) as bench:
+        yield bench
+
+
+def running(text: str) -> int:
+    """How many processes of this machine have the text in their command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            count += text.encode() in path.read_bytes().replace(b"\0", b" ")
+        except OSError:  # it ended meanwhile
+            continue
+    return count
+
+
+async def test_a_build_without_end_and_all_that_it_has_started_are_ended(bench: Bench, tmp_path: Path) -> None:
+    mark = f"sleep {100_000 + abs(hash(str(tmp_path))) % 100_000}"
+    impatient = replace(bench.builder, timeout=10.0)
+    children = f"for i in $(seq 60); do (trap '' TERM INT HUP; {mark}) & done; echo all have begun; wait"
+    result, said = await bench.build(children, impatient)
+    assert "all have begun" in said
+    assert (result.outcome, result.temporary) == (Outcome.FAILED, False)
+    assert "did not end within" in result.error
+    assert running(mark) == 0
+    await bench.check_that_it_still_builds()
+
+
+async def test_a_build_that_has_fallen_silent_is_ended(bench: Bench, tmp_path: Path) -> None:
+    mark = f"sleep {200_000 + abs(hash(str(tmp_path))) % 100_000}"
+    result, said = await bench.build(f"echo last words; {mark}", replace(bench.builder, silence=10.0))
+    assert "last words" in said
+    assert "printed nothing" in result.error
+    assert "wait for input" in result.hint
+    assert running(mark) == 0
+    await bench.check_that_it_still_builds()
+
+
+async def test_a_build_that_fills_the_engine_s_disk_says_so_and_the_next_one_has_it_back(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "160m") as disk:
+        async with second_engine("--data-root", str(disk)) as second, bench_on(second.address, tmp_path) as bench:
+            result, said = await bench.build("dd if=/dev/zero of=/fill bs=1M 2>&1; echo filled >&2; sync; exit 1")
+            assert "No space left on device" in said
+            assert result.outcome is Outcome.FAILED
+            await bench.check_that_it_still_builds()
