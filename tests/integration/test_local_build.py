@@ -187,9 +187,9 @@ def test_arguments_and_the_stage_are_given_on_top_of_the_recipe(
     assert build(str(folder), *arguments) == 0
     assert " 1 zwei " in capsys.readouterr().err
     assert build(str(folder), *arguments) == 0
-    assert "CACHED" in capsys.readouterr().err
+    assert "CACHED [first 2" in capsys.readouterr().err
     assert build(str(folder), *arguments, "--no-cache") == 0
-    assert "CACHED" not in capsys.readouterr().err
+    assert "CACHED [first" not in capsys.readouterr().err
 
 
 def test_the_agent_of_the_shell_is_that_of_the_build(

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, show_json, table, tell
 from lumper.errors import Invalid
+from lumper.model.secrets import as_kept
 
 app = App(name="secret", help="What builds are given: values, ssh keys, credentials for registries. Nobody reads them.")
 
@@ -242,4 +243,4 @@ def _read(file: Path | None) -> bytes:
         content = file.read_bytes() if file else sys.stdin.buffer.read()
     except OSError as exc:
         raise Invalid(f"The secret cannot be read from {file}: {exc.strerror}.") from exc
-    return content.rstrip(b"\r\n") if content.rstrip(b"\r\n").count(b"\n") == 0 else content
+    return as_kept(content)

@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from lumper.model.patterns import matches
-from lumper.model.trigger import BRANCH_PREFIX
+from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
-MOST_BYTES = 64 << 10  # of one value; the log's masks reach as far
+MOST_BYTES = 32 << 10  # of one value: in base64 it fits into the body of a request
 DOCKER_HUB = "docker.io"
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}")
@@ -76,11 +76,26 @@ def may_have(ref: str, branches: Sequence[str]) -> bool:
     """Whether a build of this ref may have a secret that is for tags and these branches.
 
     Who may push a tag releases; a branch is often open to more people, and its Dockerfile can print what it is given.
+    Other refs, such as a forge makes of pull requests of strangers, have none.
 
     >>> may_have("refs/tags/v1", ()), may_have("refs/heads/main", ()), may_have("refs/heads/main", ("main",))
     (True, False, True)
+    >>> may_have("refs/pull/1/head", ("**",))
+    False
     """
-    return not ref.startswith(BRANCH_PREFIX) or matches(branches, ref.removeprefix(BRANCH_PREFIX))
+    if ref.startswith(BRANCH_PREFIX):
+        return matches(branches, ref.removeprefix(BRANCH_PREFIX))
+    return ref.startswith(TAG_PREFIX)
+
+
+def as_kept(content: bytes) -> bytes:
+    """A secret that came from a file or a form: a single line without its end, which programs would take for a part.
+
+    >>> as_kept(b"token\\n"), as_kept(b"one\\ntwo\\n")
+    (b'token', b'one\\ntwo\\n')
+    """
+    bare = content.rstrip(b"\r\n")
+    return content if b"\n" in bare else bare
 
 
 def is_secret_name(name: str) -> bool:

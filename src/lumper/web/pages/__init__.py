@@ -33,6 +33,7 @@ from lumper.web.pages.image_told import ToldPages
 from lumper.web.pages.images import ImagePages
 from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
+from lumper.web.pages.secrets import SecretPages
 from lumper.web.pages.services import ServicePages
 from lumper.web.pages.sign_in import SignIn
 from lumper.web.pages.site import VIEWERS, Site
@@ -72,6 +73,7 @@ def add_routes(
     ImagePages(site, history, registry, attestations).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history).add_routes(app.router)
+    SecretPages(site, history.secrets).add_routes(app.router)
     DeliveryPages(site, history, replayer).add_routes(app.router)
     AccessPages(site, history.accounts).add_routes(app.router)
     AuditPages(site, history.activity).add_routes(app.router)

@@ -74,6 +74,7 @@ class ProjectPages:
             guides=GUIDES,
             forge=likely_forge(project.url) or GUIDES[0].forge,
             hooks={guide.forge: self._site.links.hook(guide.forge) for guide in GUIDES},
+            secrets=await self._history.secrets.all(project.name),
             deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),
             builds=await self._history.builds.newest(project=project.name, limit=_RECENT),
         )
