@@ -210,10 +210,10 @@ async def test_a_cancelled_push_takes_its_upload_back(pusher: Pusher) -> None:
         sink.flowing.clear()
         pushing = asyncio.create_task(pusher.push(image))
 
-        async def both_are_held() -> bool:
-            return sink.held == 2
+        async def all_are_held() -> bool:
+            return sink.held == 3  # two layers and the config
 
-        await eventually(both_are_held, 30)
+        await eventually(all_are_held, 30)
         pushing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pushing

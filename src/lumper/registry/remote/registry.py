@@ -236,7 +236,7 @@ class RemoteRegistry:
                 "PUT", finish, pushing(repository), headers=headers, body=content if size else b"", tries=1
             ):
                 return
-        except RemoteError:
+        except (RemoteError, asyncio.CancelledError):
             await self._cancel(repository, upload)
             raise
 
