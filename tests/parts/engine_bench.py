@@ -24,6 +24,7 @@ from lumper.build.engines.buildah import BuildahEngine
 from lumper.build.engines.buildah.place import Place
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.address import parse_address
+from lumper.build.engines.buildkit.context import INCREMENTAL_FROM
 from lumper.build.engines.buildkit.daemon import DaemonEngine
 from lumper.build.engines.buildx import BuildxEngine
 from lumper.build.engines.dummy import DummyEngine
@@ -140,8 +141,10 @@ async def _dummy(_: Path, __: Daemons) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def _buildkit(folder: Path, _: Daemons, open_target: OpenTarget | None = None) -> AsyncIterator[Bench]:
-    async with _engine(docker_engine.ADDRESS, folder, open_target) as bench:
+async def _buildkit(
+    folder: Path, _: Daemons, open_target: OpenTarget | None = None, incremental_from: int = INCREMENTAL_FROM
+) -> AsyncIterator[Bench]:
+    async with _engine(docker_engine.ADDRESS, folder, open_target, incremental_from) as bench:
         yield bench
 
 
@@ -152,8 +155,10 @@ async def _newer(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def _engine(address: str, folder: Path, open_target: OpenTarget | None = None) -> AsyncIterator[Bench]:
-    engine = BuildKitEngine(address, open_target=open_target)
+async def _engine(
+    address: str, folder: Path, open_target: OpenTarget | None = None, incremental_from: int = INCREMENTAL_FROM
+) -> AsyncIterator[Bench]:
+    engine = BuildKitEngine(address, open_target=open_target, incremental_from=incremental_from)
     down = BuildKitEngine(f"unix://{folder}/docker.sock", open_target=open_target)
     path = f"lumper-test-{uuid.uuid4().hex[:8]}/"
 
@@ -322,6 +327,7 @@ def _is_running(text: str) -> bool:
 BENCHES: dict[str, tuple[Callable[[Path, Daemons], AbstractAsyncContextManager[Bench]], frozenset[Capability]]] = {
     "buildkit": (_buildkit, CAPABILITIES["a Docker Engine"]),
     "direct": (partial(_buildkit, open_target=open_target), CAPABILITIES["a Docker Engine"]),
+    "incremental": (partial(_buildkit, incremental_from=0), CAPABILITIES["a Docker Engine"]),
     "buildah": (_buildah, CAPABILITIES["buildah"]),
     **({"newer engine": (_newer, CAPABILITIES["a Docker Engine with the containerd image store"])} if NEWER else {}),
     **({"buildkitd": (_buildkitd, CAPABILITIES["buildkitd"])} if NEWER or shutil.which("buildkitd") else {}),
@@ -329,7 +335,7 @@ BENCHES: dict[str, tuple[Callable[[Path, Daemons], AbstractAsyncContextManager[B
     "dummy": (_dummy, frozenset[Capability]()),
 }
 """Each engine, and what it can according to the table; the dummy can nothing beyond what it shows. `direct` is left out
-of its pushes."""
+of its pushes; `incremental` gets its contexts file by file."""
 
 
 def having(*capabilities: Capability) -> list[str]:

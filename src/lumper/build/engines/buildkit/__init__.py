@@ -9,6 +9,7 @@ control.py   the calls Solve and Status, and what tells and prunes the cache (ca
 groups.py    control groups, for limits
 request.py   the request of a build, in BuildKit's terms (pure)
 session.py   the connection for the calls that the engine makes back, to fetch the context
+context.py   how a context is sent: as a stream, or by filesync.py out of spool.py
 services.py  what else it may ask for: secrets, ssh agents, credentials; content.py: stores of the worker
 progress.py  status messages to steps and lines (pure)
 errors.py    BuildKit's error texts to ours (pure)

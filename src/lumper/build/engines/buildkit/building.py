@@ -12,6 +12,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import ProtocolError
 
+from lumper.build.engines.buildkit.context import INCREMENTAL_FROM, Source, source
 from lumper.build.engines.buildkit.control import Control
 from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.groups import Groups
@@ -20,7 +21,6 @@ from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
 from lumper.build.engines.buildkit.request import MOBY, Exporter, solve_request
 from lumper.build.engines.buildkit.services import Service, services
-from lumper.build.engines.buildkit.session import Upload
 from lumper.build.port import BuildRequest, Report
 from lumper.errors import EngineError, FrontendUnavailable
 from lumper.model.build import Progress, Step, StepState
@@ -37,10 +37,14 @@ START_TIME = 0.2
 
 
 class Building:
-    """Builds over one link. `frontend_time` is how long, in seconds, a syntax image may be looked for."""
+    """Builds over one link. `frontend_time` is how long, in seconds, a syntax image may be looked for.
 
-    def __init__(self, link: Link, frontend_time: float) -> None:
+    Contexts of `incremental_from` bytes and more are sent file by file.
+    """
+
+    def __init__(self, link: Link, frontend_time: float, incremental_from: int = INCREMENTAL_FROM) -> None:
         self._link = link
+        self._incremental_from = incremental_from
         self._frontend_time = frontend_time
         self._groups = Groups()
 
@@ -58,32 +62,38 @@ class Building:
         more: Sequence[Service] = (),
     ) -> Mapping[str, str]:
         """Build; what the exporter tells of the result. `more` is offered in the session. Raises as Engine.build."""
-        async with self._groups.group(request.image.rpartition(":")[0], request.limits) as group:
-            return await self._run(request, context, report, exporter, more, group)
+        try:
+            async with (
+                source(context, self._incremental_from) as found,
+                self._groups.group(request.image.rpartition(":")[0], request.limits) as group,
+            ):
+                offered = [found.service, *services(request), *more]
+                return await self._run(request, found, report, exporter, offered, group)
+        finally:
+            await close_context(context)
 
     async def _run(
         self,
         request: BuildRequest,
-        context: AsyncIterator[bytes],
+        found: Source,
         report: Report,
         exporter: Exporter,
-        more: Sequence[Service],
+        offered: Sequence[Service],
         group: str,
     ) -> Mapping[str, str]:
-        upload = Upload(context)
         starts = _Starts(report, self._frontend_time)
         progress = ProgressReader(starts.report)
         control = self._link.control()
         try:
             async with control:
                 await control.connect()
-                session = await self._link.session([upload, *services(request), *more])
+                session = await self._link.session(offered, found.shared_key)
                 ref = uuid.uuid4().hex
                 following = asyncio.create_task(control.status(ref, progress.receive))
                 cancelled = False
                 try:
                     message = solve_request(
-                        request, ref=ref, session=session.id, context=upload.url, exporter=exporter, group=group
+                        request, ref=ref, session=session.id, context=found.url, exporter=exporter, group=group
                     )
                     async with starts.limit:
                         return await _solve(control, message, starts)
@@ -97,10 +107,9 @@ class Building:
             text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
             raise FrontendUnavailable(text) from exc
         except (GRPCError, *BROKEN) as exc:
-            raise upload.failure or self._failure(exc, request, progress) from exc
+            raise found.failure or self._failure(exc, request, progress) from exc
         finally:
             progress.finish()
-            await close_context(context)
 
     def _failure(self, exc: Exception, request: BuildRequest, progress: ProgressReader) -> EngineError:
         text = (exc.message or "") if isinstance(exc, GRPCError) else str(exc)

@@ -12,6 +12,7 @@ from lumper.build.engines.buildkit.address import Address, parse_address
 from lumper.build.engines.buildkit.api import ImageApi
 from lumper.build.engines.buildkit.building import Building, close_context
 from lumper.build.engines.buildkit.cache import cache_size, prune_cache
+from lumper.build.engines.buildkit.context import INCREMENTAL_FROM
 from lumper.build.engines.buildkit.direct_push import DirectPush
 from lumper.build.engines.buildkit.link import EngineLink
 from lumper.build.engines.buildkit.push import FIRST_PUSH, PushReader, told
@@ -27,7 +28,8 @@ class BuildKitEngine:
 
     `address` is `unix:///path` or `tcp://host:port`; `frontend_time` is how long, in seconds, the engine may look for a
     syntax image: a firewall that swallows all must not hold it. With `open_target` images are pushed without the Engine
-    where that is possible (`direct_push.py`); `known` is what is known of their layers. Raises ConfigError.
+    where that is possible (`direct_push.py`); `known` is what is known of their layers. Contexts of `incremental_from`
+    bytes and more are sent file by file (`context.py`). Raises ConfigError.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class BuildKitEngine:
         frontend_time: float = 60.0,
         open_target: OpenTarget | None = None,
         known: KnownLayers | None = None,
+        incremental_from: int = INCREMENTAL_FROM,
     ) -> None:
         self._link = EngineLink(parse_address(address) if isinstance(address, str) else address)
-        self._building = Building(self._link, frontend_time)
+        self._building = Building(self._link, frontend_time, incremental_from)
         self._api = ImageApi(self._link.address)
         self._direct = DirectPush(self._api, open_target, known or KnownLayers()) if open_target else None
         self._with_containerd: bool | None = None

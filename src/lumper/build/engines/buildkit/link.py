@@ -26,8 +26,8 @@ class Link(Protocol):
     def control(self) -> Control:
         """A connection for calls, which connects by itself. Close it."""
 
-    async def session(self, offered: Sequence[Service]) -> Session:
-        """Offer these services to it. Raises EngineUnavailable."""
+    async def session(self, offered: Sequence[Service], shared_key: str) -> Session:
+        """Offer these services to it; `shared_key` as in BuildKit. Raises EngineUnavailable."""
 
 
 class EngineLink:
@@ -39,10 +39,12 @@ class EngineLink:
     def control(self) -> Control:
         return Control(lambda protocol: upgrade(self.address, "/grpc", (), protocol))
 
-    async def session(self, offered: Sequence[Service]) -> Session:
+    async def session(self, offered: Sequence[Service], shared_key: str) -> Session:
         name = uuid.uuid4().hex
         protocol = session_protocol(offered)
-        return Session(name, await upgrade(self.address, "/session", session_headers(name, offered), protocol))
+        return Session(
+            name, await upgrade(self.address, "/session", session_headers(name, offered, shared_key), protocol)
+        )
 
 
 class DaemonLink:
@@ -57,13 +59,13 @@ class DaemonLink:
     async def _connect(self, protocol: H2Protocol) -> H2Protocol:
         return await self.address.connect(lambda: protocol, protocols=("h2",))
 
-    async def session(self, offered: Sequence[Service]) -> Session:
+    async def session(self, offered: Sequence[Service], shared_key: str) -> Session:
         name = uuid.uuid4().hex
         control = self.control()
         protocol = session_protocol(offered)
         tunnel = Tunnel(protocol)
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        headers = [(key.lower(), value) for key, value in session_headers(name, offered) if value]
+        headers = [(key.lower(), value) for key, value in session_headers(name, offered, shared_key) if value]
         carrying = asyncio.create_task(tunnel.run(control, headers, opened))
 
         async def end() -> None:

@@ -38,7 +38,10 @@ STORE = Exporter("oci", {"tar": "false"})
 def solve_request(
     request: BuildRequest, *, ref: str, session: str, context: str, exporter: Exporter = MOBY, group: str = ""
 ) -> SolveRequest:
-    """The call that builds `request` from the context at the URL `context`, its steps in a control group `group`."""
+    """The call that builds `request` from the context at the URL `context`, or from the session's folders for "".
+
+    Its steps are in the control group `group`.
+    """
     result = {"name": request.image, **exporter.attributes}
     if request.rewrite_timestamp:
         result["rewrite-timestamp"] = "true"
@@ -56,13 +59,14 @@ def solve_request(
 
 
 def _attributes(request: BuildRequest, context: str, group: str) -> dict[str, str]:
-    attributes = {"context": context, "filename": request.dockerfile}
+    attributes = {"filename": request.dockerfile}
     if not request.frontend:  # as if a syntax image had been called by this line: then no other is looked for
         attributes["cmdline"] = "docker/dockerfile"
     if request.no_cache:
         attributes["no-cache"] = ""
     optional = {
         "contextsubdir": request.context_folder,
+        "context": context,
         "target": request.target,
         "image-resolve-mode": "pull" if request.pull else "",
         "platform": ",".join(request.platforms),

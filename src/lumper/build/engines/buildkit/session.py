@@ -107,7 +107,7 @@ def session_protocol(offered: Sequence[Service]) -> H2Protocol:
     return _SessionServer([Absent(), *offered, Health()]).protocol()
 
 
-def session_headers(session_id: str, offered: Sequence[Service], shared_key: str = "") -> list[tuple[str, str]]:
+def session_headers(session_id: str, offered: Sequence[Service], shared_key: str) -> list[tuple[str, str]]:
     """What the engine is told of a session. Source: moby/buildkit, session/session.go."""
     prefix = "X-Docker-Expose-Session"
     return [

@@ -1,0 +1,98 @@
+"""Serves a context file by file: the engine tells from a list what it has already, and asks for the rest.
+
+What it has is from an earlier build of the same context, and it looks only at what the Dockerfile copies.
+Source: moby/buildkit, session/filesync; tonistiigi/fsutil, send.go and receive.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
+
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+
+from lumper.build.engines.buildkit.proto.filesync_pb2 import Packet, Stat
+from lumper.build.engines.buildkit.spool import Entry, Spool, selected
+
+_FOLDERS = ("context", "dockerfile")  # what the Dockerfile's reader calls them; both are the same one here
+_PIECE = 256 * 1024
+
+Packets = Stream[Packet, Packet]
+
+
+class FileSync:
+    """Serves a context whose entries are known."""
+
+    def __init__(self, spool: Spool, entries: Sequence[Entry]) -> None:
+        self._spool = spool
+        self._entries = entries
+
+    async def copy(self, stream: Packets) -> None:
+        """Tell what there is, then send what is asked for."""
+        if not set(_values(stream, "dir-name")) & set(_FOLDERS):
+            raise GRPCError(Status.NOT_FOUND, "there is no such folder")
+        patterns = [*_values(stream, "followpaths"), *_values(stream, "include-patterns")]
+        entries = await asyncio.to_thread(selected, self._entries, patterns)
+        asked: asyncio.Queue[Entry | None] = asyncio.Queue()
+        listening = asyncio.create_task(_listen(stream, entries, asked))
+        try:
+            for entry in entries:
+                await stream.send_message(Packet(type=Packet.PACKET_STAT, stat=_stat(entry)))
+            await stream.send_message(Packet(type=Packet.PACKET_STAT))
+            numbers = {entry.path: number for number, entry in enumerate(entries)}
+            while entry_asked := await asked.get():
+                await self._send(stream, numbers[entry_asked.path], entry_asked)
+            listening.result()
+            await stream.send_message(Packet(type=Packet.PACKET_FIN))
+        finally:
+            listening.cancel()
+            await asyncio.wait((listening,))
+
+    async def _send(self, stream: Packets, number: int, entry: Entry) -> None:
+        position, end = entry.offset, entry.offset + entry.size
+        while position < end and (data := self._spool.read(position, min(_PIECE, end - position))):
+            await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=number, data=data))
+            position += len(data)
+        await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=number))
+
+    def __mapping__(self) -> Mapping[str, Handler]:
+        return {"/moby.filesync.v1.FileSync/DiffCopy": Handler(self.copy, Cardinality.STREAM_STREAM, Packet, Packet)}
+
+
+async def _listen(stream: Packets, entries: Sequence[Entry], asked: asyncio.Queue[Entry | None]) -> None:
+    """Hand on what is asked for, and None at the end."""
+    try:
+        async for packet in stream:
+            if packet.type == Packet.PACKET_FIN:
+                return
+            if packet.type == Packet.PACKET_ERR:
+                raise GRPCError(Status.ABORTED, packet.data.decode("utf-8", "replace")[:500])
+            if packet.type != Packet.PACKET_REQ or len(entries) <= packet.ID or not entries[packet.ID].has_data:
+                raise GRPCError(Status.INVALID_ARGUMENT, f"there is no file {packet.ID}")
+            asked.put_nowait(entries[packet.ID])
+    finally:
+        asked.put_nowait(None)
+
+
+def _stat(entry: Entry) -> Stat:
+    return Stat(
+        path=entry.path,
+        mode=entry.mode,
+        uid=entry.uid,
+        gid=entry.gid,
+        size=entry.size,
+        modTime=entry.time * 1_000_000_000,
+        linkname=entry.link,
+    )
+
+
+def _values(stream: Packets, key: str) -> list[str]:
+    """What the engine named; what is not plain ASCII comes in the form of URLs."""
+    metadata = stream.metadata
+    if metadata is None:
+        return []
+    values = [str(value) for value in metadata.getall(key, [])]
+    return [unquote(value) for value in values] if metadata.getall(f"{key}-encoded", []) else values
