@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, select
 
-from lumper.errors import LogGap
+from lumper.errors import LogGap, NotFound
 from lumper.history.database import Database, insert_missing
 from lumper.history.logs import Logs
 from lumper.history.tables import log_chunks
@@ -40,12 +40,13 @@ class DatabaseLogs(Logs):
         )
 
     async def read(self, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[bytes]:
-        """Chunks of the log from `offset` to its present end."""
+        """Chunks of the log from `offset` to its present end. Raises NotFound if it is removed meanwhile."""
         chunk = log_chunks.c
         here = [chunk.build_id == build_id, chunk.attempt == attempt]
         first = select(func.max(chunk.offset)).where(*here, chunk.offset <= offset).scalar_subquery()
         query = select(chunk.offset, chunk.data).where(*here).order_by(chunk.offset).limit(_AT_ONCE)
         bound = chunk.offset >= func.coalesce(first, 0)
+        at: int | None = None  # where the last chunk begins that was read
         while True:
             async with self._database.read() as connection:
                 rows = (await connection.execute(query.where(bound))).all()
@@ -53,9 +54,19 @@ class DatabaseLogs(Logs):
                 if piece := bytes(row.data)[max(0, offset - row.offset) :]:
                     offset = row.offset + len(row.data)
                     yield piece
+            if not rows and at is not None and not await self._has(build_id, attempt, at):
+                raise NotFound(f"The log of build {build_id} was removed while it was read.")
             if len(rows) < _AT_ONCE:
                 return
+            at = rows[-1].offset
             bound = chunk.offset >= offset
+
+    async def _has(self, build_id: int, attempt: int, offset: int) -> bool:
+        """Whether a chunk begins there."""
+        chunk = log_chunks.c
+        query = select(chunk.offset).where(chunk.build_id == build_id, chunk.attempt == attempt, chunk.offset == offset)
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).first() is not None
 
     async def delete(self, build_id: int, last: int) -> None:
         """Remove the logs of a build's attempts up to `last`. No error if there are none."""

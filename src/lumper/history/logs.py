@@ -39,7 +39,10 @@ class Logs(ABC):
 
     @abstractmethod
     def read(self, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[bytes]:
-        """Chunks of the log from `offset` to its present end."""
+        """Chunks of the log from `offset` to its present end.
+
+        A log that is removed meanwhile is read to its end all the same, or raises NotFound: it is never cut silently.
+        """
 
     @abstractmethod
     async def delete(self, build_id: int, last: int) -> None:

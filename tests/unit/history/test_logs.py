@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.errors import LogGap
+from lumper.errors import LogGap, NotFound
 from lumper.history.log_rows import DatabaseLogs
 from lumper.history.logs import FolderLogs, Logs
 from lumper.history.store import open_history
@@ -119,3 +119,20 @@ async def test_a_reader_at_one_server_wakes_when_the_log_grows_at_another(
     assert b"".join([chunk async for chunk in other.logs.read(1, 1)]) == b"x\n"
     await one.database.close()
     await other.database.close()
+
+
+async def test_a_log_that_is_removed_while_it_is_read_is_never_cut_silently(logs: Logs) -> None:
+    line, size = b"x" * 999 + b"\n", 0
+    for _ in range(20):
+        await logs.append(1, 1, size, line * 300)
+        size += 300_000
+    read = 0
+    try:
+        async for chunk in logs.read(1, 1):
+            read += len(chunk)
+            await logs.delete(1, 1)
+    except NotFound as exc:
+        assert "removed while it was read" in exc.message
+    else:
+        assert read == size
+    assert await logs.size(1, 1) == 0

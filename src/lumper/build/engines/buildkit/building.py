@@ -31,6 +31,9 @@ BROKEN = (StreamTerminatedError, ProtocolError, OSError)
 END_TIMEOUT = 10.0
 """Seconds that the engine may take to end a cancelled step, or may be silent before it has told all of a build."""
 
+_LOOK = 0.5  # seconds between two looks whether anything was told
+_SPINNING = 1000  # messages that tell nothing, one after the other: nothing will follow
+
 START_TIME = 0.2
 """How long, in seconds, a step must have been running before a cancellation is handed on, because Engine 26.1
 (BuildKit 0.13) never ends a program that is cancelled in the moment in which it is about to start."""
@@ -102,7 +105,7 @@ class Building:
                     raise
                 finally:
                     await session.close()  # first, or a cancelled build waits for the rest of its context
-                    await _end(following, None if cancelled else progress)
+                    await end_following(following, None if cancelled else progress)
         except TimeoutError as exc:
             text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
             raise FrontendUnavailable(text) from exc
@@ -161,25 +164,35 @@ async def _solve(control: Control, message: SolveRequest, starts: _Starts) -> Ma
     return solving.result()
 
 
-async def _end(following: asyncio.Task[None], progress: ProgressReader | None) -> None:
+async def end_following(
+    following: asyncio.Task[None], progress: ProgressReader | None, timeout: float = END_TIMEOUT
+) -> None:
     """Wait until the engine has told everything: then the programs of all steps have ended, cancelled ones too.
 
     What a step prints fast may take the engine longer to tell than to execute: with `progress`, only silence ends the
-    wait.
+    wait, and the log says that something is missing.
     """
     try:
-        await asyncio.wait((following,), timeout=END_TIMEOUT)
-        heard = 0
-        while progress is not None and not following.done() and progress.messages > heard:
-            heard = progress.messages
-            await asyncio.wait((following,), timeout=END_TIMEOUT)
-        if progress is not None and not following.done():
+        if progress is None:
+            await asyncio.wait((following,), timeout=timeout)
+        elif not await _tells_all(following, progress, timeout):
             progress.lose()
     finally:
         following.cancel()
     await asyncio.wait((following,))
     with suppress(GRPCError, *BROKEN, EngineError, asyncio.CancelledError):
         following.result()
+
+
+async def _tells_all(following: asyncio.Task[None], progress: ProgressReader, timeout: float) -> bool:
+    heard, since = progress.messages, time.monotonic()
+    while not following.done():
+        await asyncio.wait((following,), timeout=_LOOK)
+        if progress.messages > heard:
+            heard, since = progress.messages, time.monotonic()
+        elif progress.empty >= _SPINNING or time.monotonic() - since > timeout:
+            return following.done()
+    return True
 
 
 async def close_context(context: AsyncIterator[bytes]) -> None:

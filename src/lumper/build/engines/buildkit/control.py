@@ -6,6 +6,7 @@ from asyncio import BaseTransport
 from collections.abc import Awaitable, Callable, Mapping
 
 from grpclib.client import Channel, Handler, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.config import Configuration
 from grpclib.protocol import H2Protocol
 from h2.settings import SettingCodes
 
@@ -30,6 +31,11 @@ Connect = Callable[[H2Protocol], Awaitable[H2Protocol]]
 """Connects, and hands the connection to the protocol. Raises EngineUnavailable."""
 
 
+_AHEAD = 64 * 1024 * 1024
+"""How far, in bytes, the engine may be ahead of us: when it has to wait until we have read, Engine 20.10 loses the rest
+of the log as soon as the build has ended."""
+
+
 class _Protocol(H2Protocol):
     """HTTP/2 that takes long headers."""
 
@@ -44,7 +50,7 @@ class Control(Channel):
     """One connection to the control service. Close it."""
 
     def __init__(self, connect: Connect) -> None:
-        super().__init__()
+        super().__init__(config=Configuration(http2_connection_window_size=_AHEAD, http2_stream_window_size=_AHEAD))
         self._connect = connect
         self._solve = UnaryUnaryMethod(self, f"{_SERVICE}/Solve", SolveRequest, SolveResponse)
         self._status = UnaryStreamMethod(self, f"{_SERVICE}/Status", StatusRequest, StatusResponse)

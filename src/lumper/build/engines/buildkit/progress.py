@@ -46,7 +46,8 @@ class ProgressReader:
 
     BuildKit announces the whole graph before it works on it, and may start and complete a vertex more than once (first
     to find its cache key, then to execute it). A step gets its number when it starts, and is told again only when its
-    state changes. `messages` is how many have come.
+    state changes. `messages` is how many have come that tell something, `empty` how many others since the last of them:
+    Engine 20.10 (BuildKit 0.8) sends these without end when it could not tell all before the build ended.
     """
 
     def __init__(self, report: Callable[[Progress], None]) -> None:
@@ -54,13 +55,16 @@ class ProgressReader:
         self._known: dict[str, _Known] = {}
         self._numbers = 0
         self._latest = 0.0
-        self.messages = 0
+        self.messages = self.empty = 0
         self.failures: list[Step] = []
         """The steps that failed, the first one first, with BuildKit's own words as their `error`."""
 
     def receive(self, response: StatusResponse) -> None:
         """Report what one message tells, in the order of the engine's clock."""
-        self.messages += 1
+        if response.vertexes or response.logs or response.warnings:
+            self.messages, self.empty = self.messages + 1, 0
+        else:
+            self.empty += 1
         events: list[tuple[float, int, Callable[[], None]]] = []
         for vertex in response.vertexes:
             known = self._known.setdefault(vertex.digest, _Known(vertex.name))
