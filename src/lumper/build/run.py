@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from lumper.build.agents import agents
 from lumper.build.asked import shorter, without_spare_caches
-from lumper.build.capabilities import refuse
+from lumper.build.capabilities import needs, refuse
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.entrusting import check_given, with_entrusted
@@ -226,7 +226,13 @@ class _Attempt:
         return with_entrusted(request, asked, given, await self._login(), (self._builder.registry, given.registry))
 
     async def _fitting(self, recipe: Recipe, request: BuildRequest) -> BuildRequest:
-        """The request as this engine can do it. Raises EngineLacks."""
+        """The request as this engine can do it. Raises EngineLacks.
+
+        For credentials alone the engine is not asked, which would take time in each build: one that has no use for
+        them passes them over.
+        """
+        if needs(request).keys() <= {Capability.LOGINS}:
+            return request
         engine = await self._builder.engine.info()
         if Capability.LOGINS not in engine.capabilities:  # credentials that the build may do without
             request = replace(request, logins={})

@@ -40,6 +40,7 @@ async def test_a_cache_that_the_engine_cannot_keep_is_left_out_and_the_log_says_
         [finished] = await ear.until(AttemptFinished)
     assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
     assert bench.engine.requests[0].cache_to == ()
+    assert bench.engine.requests[0].logins == {}
     assert "only the cache of its own is used" in printed(ear, 1)
 
 
@@ -108,15 +109,6 @@ async def test_a_secret_that_is_missing_fails_the_build_before_the_engine_is_ask
     assert "the secret npm" in finished.result.error
     assert finished.result.hint == "lumper secret set owner/app npm < FILE"
     assert not finished.result.temporary
-
-
-async def test_an_engine_without_logins_builds_what_needs_none(bench: Bench) -> None:
-    bench.engine = DummyEngine(capabilities=())
-    await bench.give(bench.tag("v1.0.1", "FROM scratch\n"))
-    async with bench.at_work(replace(bench.builder, engine=bench.engine)) as ear:
-        [finished] = await ear.until(AttemptFinished)
-    assert finished.result.outcome is Outcome.SUCCEEDED, finished.result
-    assert bench.engine.requests[0].logins == {}
 
 
 def new_key(file: Path) -> bytes:
