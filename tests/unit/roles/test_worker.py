@@ -76,6 +76,22 @@ async def test_a_build_is_told_from_its_beginning_to_its_end(bench: Bench) -> No
     assert await bench.broker.depth(JOBS) == 0
 
 
+async def test_what_is_built_once_more_gets_no_tag_and_comes_from_no_cache(
+    bench: Bench,
+) -> None:
+    toml = '[build]\ntags = [{ template = "raw:edge", branches = ["main"] }]\n'
+    first = bench.tag("v1.0.1", "FROM scratch\nRUN echo hello\n", toml)
+    again = replace(first, build_id=2, push_tag="_build-2-1", trigger="verify", verifies=1)
+    await bench.give(first, again, replace(again, build_id=3, push_tag="_build-3-1"))
+    async with bench.at_work() as ear:
+        ended = {one.build_id: one.result for one in await ear.until(AttemptFinished, 3)}
+    assert ended[1].outcome is Outcome.SKIPPED
+    assert ended[2].outcome is ended[3].outcome is Outcome.SUCCEEDED
+    assert ended[2].digest == ended[3].digest
+    assert "hello" in printed(ear, 2)
+    assert "hello" in printed(ear, 3)  # a cached step would have printed nothing
+
+
 async def test_a_job_is_acknowledged_while_it_runs(bench: Bench) -> None:
     await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN wait\n"))
     async with bench.at_work() as ear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from json import loads
@@ -81,7 +82,7 @@ class Attestations:
         sealed = []
         for referrer in await self._referrers(repository, subject.digest, IN_TOTO):
             blob = await self._first(repository, referrer)
-            if blob is not None and self._told_by_us(blob.content):
+            if blob is not None and await asyncio.to_thread(self._told_by_us, blob.content) is not None:
                 sealed.append(blob)
         if sealed:
             body = artifact(sealed, IN_TOTO, None)
@@ -92,7 +93,7 @@ class Attestations:
         found = await self._signatures(repository, subject)
         for referrer in await self._referrers(repository, subject.digest, IN_TOTO):
             blob = await self._first(repository, referrer)
-            ours = blob is not None and self._told_by_us(blob.content)
+            ours = blob is not None and await asyncio.to_thread(self._told_by_us, blob.content) is not None
             size = len(blob.content) if blob else 0
             found.append(Beside(referrer.digest, referrer.annotations.get(PREDICATE, ""), ours, size))
         return found
@@ -102,8 +103,8 @@ class Attestations:
         for referrer in await self._referrers(repository, digest, IN_TOTO):
             if referrer.annotations.get(PREDICATE) == predicate_type:
                 blob = await self._first(repository, referrer)
-                if blob is not None and self._told_by_us(blob.content) and (found := opened(blob.content)):
-                    return found[0]
+                if blob is not None and (found := await asyncio.to_thread(self._told_by_us, blob.content)):
+                    return found
         return None
 
     async def _signatures(self, repository: str, subject: Manifest) -> list[Beside]:
@@ -114,9 +115,10 @@ class Attestations:
             found.append(Beside(referrer.digest, "signature", ours, len(blob.content) if blob else 0))
         return found
 
-    def _told_by_us(self, content: bytes) -> bool:
+    def _told_by_us(self, content: bytes) -> dict[str, Any] | None:
+        """The statement, if it is signed by us. For a thread: it may have megabytes."""
         found = opened(content)
-        return found is not None and self._signer.verify(found[1], found[2])
+        return found[0] if found is not None and self._signer.verify(found[1], found[2]) else None
 
     async def _referrers(self, repository: str, digest: str, artifact_type: str) -> list[Referrer]:
         found, _ = await self._registry.metadata.referrers(repository, digest, artifact_types=[artifact_type])

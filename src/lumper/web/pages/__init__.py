@@ -70,7 +70,7 @@ def add_routes(
     TagPages(site, history, registry).add_routes(app.router)
     RulePages(site, registry).add_routes(app.router)
     ToldPages(site, Statements(history, attestations)).add_routes(app.router)
-    ImagePages(site, history, registry, attestations).add_routes(app.router)
+    ImagePages(site, history, registry).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history).add_routes(app.router)
     SecretPages(site, history.secrets).add_routes(app.router)

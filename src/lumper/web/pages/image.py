@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from lumper.errors import NotFound, RegistryError, StorageError
+from lumper.errors import NotFound, StorageError
 from lumper.history.store import History
 from lumper.model.activity import Activity
-from lumper.model.build import Build
+from lumper.model.build import Attested, Build
 from lumper.model.deployment import Container
-from lumper.model.image import Manifest, Referrer
+from lumper.model.image import IN_TOTO, Manifest, Referrer
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
+from lumper.registry.attest.forms import PREDICATE
 from lumper.registry.attest.provenance import PROVENANCE
-from lumper.registry.attest.store import Attestations
 from lumper.registry.contents.spdx import SPDX
 from lumper.registry.insides import Contents, shown, shown_texts
 from lumper.registry.registry import Registry
@@ -23,18 +23,17 @@ from lumper.web.pages.site import IDENTITY, Site
 from lumper.web.seen import check_seen
 
 _REFERRERS = 50
-_KINDS = {"signature": "signature", PROVENANCE: "provenance", SPDX: "packages"}
+_KINDS = {PROVENANCE: "provenance", SPDX: "packages"}
 _MOVES = 10  # of the tag's past
 
 
 class ImagePage:
     """The page."""
 
-    def __init__(self, site: Site, history: History, registry: Registry, attestations: Attestations) -> None:
+    def __init__(self, site: Site, history: History, registry: Registry) -> None:
         self._site = site
         self._history = history
         self._registry = registry
-        self._attestations = attestations
 
     async def show(self, request: web.Request, reference: Reference) -> web.Response:
         """The image that a tag points at, or that a digest names."""
@@ -59,7 +58,7 @@ class ImagePage:
             more_referrers=more,
             notes=await self._notes(repository, manifest.digest, referrers),
             build=build,
-            origin=await self._origin(repository, manifest),
+            origin=await self._origin(repository, manifest, build),
             verification=await self._history.verifications.of(build) if build else None,
             containers=await self._containers(request, manifest),
             moves=await self._moves(reference),
@@ -68,13 +67,13 @@ class ImagePage:
             admin=request[IDENTITY].role in PEOPLE,
         )
 
-    async def _origin(self, repository: str, manifest: Manifest) -> frozenset[str]:
-        """What lies beside the image and is signed by this Lumper: `signature`, `provenance`, `packages`."""
-        try:
-            beside = await self._attestations.beside(repository, manifest)
-        except (RegistryError, StorageError):
-            return frozenset()
-        return frozenset(_KINDS[one.kind] for one in beside if one.ours and one.kind in _KINDS)
+    async def _origin(self, repository: str, manifest: Manifest, build: Build | None) -> set[str]:
+        """What this Lumper has told of the image beside it: `signature`, `provenance`, `packages`."""
+        if build is None or build.digest != manifest.digest or build.attested not in (Attested.SIGNED, Attested.WHOLE):
+            return set()
+        told, _ = await self._history.images.referrers(repository, manifest.digest, artifact_types=[IN_TOTO])
+        kinds = {one.annotations.get(PREDICATE, "") for one in told}
+        return {"signature", *(_KINDS[kind] for kind in kinds & _KINDS.keys())}
 
     async def _gone(self, request: web.Request, reference: Reference) -> web.Response:
         """A tag that is no more has a past, from which it can come back."""

@@ -13,7 +13,6 @@ from lumper.model.image import PRIVATE_PREFIX, Tag, beside, version_key
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action, Rights
 from lumper.model.rules import Rule, words
-from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
 from lumper.web.pages.formats import size
 from lumper.web.pages.image import ImagePage
@@ -55,11 +54,11 @@ def _version(digest: str, tags: list[Tag]) -> Version:
 class ImagePages:
     """The handlers."""
 
-    def __init__(self, site: Site, history: History, registry: Registry, attestations: Attestations) -> None:
+    def __init__(self, site: Site, history: History, registry: Registry) -> None:
         self._site = site
         self._history = history
         self._registry = registry
-        self._image = ImagePage(site, history, registry, attestations)
+        self._image = ImagePage(site, history, registry)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Serve them."""
