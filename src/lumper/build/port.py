@@ -49,7 +49,8 @@ class Login:
 class Cache:
     """A build cache outside of the engine.
 
-    `type` and `attributes` are BuildKit's: `registry` with `ref`, `local` with `src` or `dest`, `inline` with none.
+    `type` and `attributes` are BuildKit's: `registry` with `ref`, `inline` with none. Folders are not taken: whose they
+    would be, a repository must not say.
     Source: moby/buildkit, README, "Export cache".
     """
 

@@ -29,7 +29,7 @@ def image_hint(text: str, settings: str) -> str:
         return (
             f"The build engine cannot reach that image's registry: check its network, or name a mirror in {settings}."
         )
-    return "Check its name and tag; if it is private, log the build engine in, or copy it to a registry it can read."
+    return "Check its name and tag; if it is private, keep credentials for its registry: `lumper secret login --help`."
 
 
 def push_error(image: str, text: str, *, retry_after: float = 0.0) -> PushFailed:

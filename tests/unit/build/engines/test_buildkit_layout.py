@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,20 @@ def test_a_manifest_that_cannot_be_read_is_an_error(tmp_path: Path, body: bytes)
     made = add(layout, body, MANIFEST)
     with pytest.raises(EngineError):
         list(layout.blobs(made))
+
+
+def test_what_a_killed_build_has_left_goes_after_a_day(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.put("app:1", image(layout, b"named"))
+    add(layout, b"left")
+    (tmp_path / "ingest/broken").write_bytes(b"half")
+    add(layout, b"of now")
+    for path in (*tmp_path.glob("ingest/*"), *tmp_path.glob("blobs/sha256/*")):
+        if path.name != digest(b"of now").removeprefix("sha256:"):
+            os.utime(path, (1, 1))
+
+    Layout(tmp_path).begin().discard()
+
+    assert {digest(b"named"), digest(b"of now")} < blobs(tmp_path)
+    assert digest(b"left") not in blobs(tmp_path)
+    assert list((tmp_path / "ingest").iterdir()) == []

@@ -1,4 +1,4 @@
-"""Content stores of the worker that the engine reads and writes over the session: results, and caches of type `local`.
+"""A content store of the worker that the engine writes over the session: there it leaves what it has built.
 
 Source: moby/buildkit, session/content; containerd, core/content/proxy and plugins/services/content.
 """
@@ -35,7 +35,7 @@ Writing = Stream[WriteContentRequest, WriteContentResponse]
 
 
 class Contents:
-    """Serves layouts by the names that BuildKit has for them: `export`, and `local:FOLDER` for a cache.
+    """Serves layouts by the names that BuildKit has for them: `export` for the result.
 
     What was written or found there stays until `let_go`, also when another build removes the image that has it.
     """

@@ -11,9 +11,11 @@ Source: OCI image-spec 1.1, "Image Layout".
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from lumper.model.image import is_digest
 
 _NAME = "org.opencontainers.image.ref.name"
 _MOST_MANIFEST = 8 << 20
+_LEFT = 24 * 3600.0  # seconds after which nobody writes what has no name yet
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Layout:
         self._root = root
         self._lock = threading.Lock()
         self._pins: dict[str, int] = {}
+        self._tidied = False
 
     def path(self, digest: str) -> Path:
         """Where a blob lies. Raises EngineError for what is no SHA-256 digest."""
@@ -64,6 +68,10 @@ class Layout:
         """A blob to be written."""
         folder = self._root / "ingest"
         folder.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            if not self._tidied:
+                self._tidied = True
+                self._tidy()
         return Ingest(self, folder / uuid.uuid4().hex)
 
     def manifest(self, digest: str) -> Mapping[str, Any]:
@@ -127,6 +135,15 @@ class Layout:
             if child:
                 yield _descriptor(child)
         yield descriptor
+
+    def _tidy(self) -> None:
+        """Remove what builds that were killed have left."""
+        kept = {blob.digest for one in set(self._index().values()) for blob in self._reachable(one)}
+        oldest = time.time() - _LEFT
+        for path in (*self._root.glob("ingest/*"), *self._root.glob("blobs/sha256/*")):
+            with contextlib.suppress(FileNotFoundError):  # another process has been quicker
+                if f"sha256:{path.name}" not in kept and path.stat().st_mtime < oldest:
+                    path.unlink()
 
     def _sweep(self, gone: Descriptor, index: Mapping[str, Descriptor]) -> None:
         kept = {blob.digest for one in set(index.values()) for blob in self._reachable(one)} | self._pins.keys()
