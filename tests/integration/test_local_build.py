@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -82,6 +83,16 @@ def test_the_commit_is_built_and_not_what_lies_about(folder: Path, capsys: pytes
     assert "from the commit" in said.err
     assert "not committed" not in said.err
     assert asyncio.run(labels(f"{folder.name}:1.2.3"))["org.opencontainers.image.version"] == "1.2.3"
+
+
+def test_mirrors_that_nobody_has_used_for_long_go(folder: Path, tmp_path: Path) -> None:
+    old = tmp_path / "cache/lumper/mirrors/old.git"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    commit(folder)
+    assert build(str(folder)) == 0
+    assert not old.exists()
+    assert len(list(old.parent.glob("*.git"))) == 1
 
 
 def test_the_images_that_are_named_are_built(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,11 +117,10 @@ def _entries(archive: tarfile.TarFile) -> Iterator[tuple[str, str]]:
 
 
 def failed_step(said: str) -> str:
-    """The last instruction that is told of as the one that failed, such as `[2/3] RUN make`, or ""."""
-    ends = said[-6000:]
-    failed = re.findall(r"^ ?> (\[[^\n]*\d/\d+\] [^\n]*?):?$", ends, re.MULTILINE)
-    failed = failed or re.findall(r"Step `(\[[^`]*\d/\d+\] [^`]*)`", ends)
-    return failed[-1].strip() if failed else ""
+    """The begin of the last instruction that is told of as the one that failed, such as `[2/3] RUN make`, or ""."""
+    failed = re.findall(r"^ ?> (\[[^\n]*?\d/\d+\] [^\n]{1,60})", said, re.MULTILINE)
+    failed = failed or re.findall(r"Step `(\[[^\n]*?\d/\d+\] [^\n`]{1,60})", said)
+    return failed[-1].strip().removesuffix(":") if failed else ""
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

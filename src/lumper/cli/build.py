@@ -16,11 +16,12 @@ from lumper.build.asked import platform_problem
 from lumper.build.checkout import Mirrors
 from lumper.build.grants import Grants
 from lumper.build.local import Here, Options, build_here
+from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Login
 from lumper.cli.output import plain, show_json, warn
 from lumper.cli.work_tree import here, with_changes
 from lumper.config import Config, load
-from lumper.errors import Invalid
+from lumper.errors import Invalid, StorageError
 from lumper.model.build import Progress
 from lumper.model.log import render
 from lumper.model.masking import Masker
@@ -121,6 +122,8 @@ async def _build(work_tree: Here, names: Sequence[str], config: Config, options:
     finally:
         tell(masker.finish())
         await engine.close()
+        with contextlib.suppress(StorageError):  # of mirrors that other builds have left; there is another time
+            await mirrors.prune(MirrorLimits(config.git.mirror_days, config.git.mirror_total))
 
 
 def _teller() -> Callable[[Sequence[Progress]], None]:
