@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from parts.forge import Forge, serve_forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, line_of
 from parts.lumper_process import LumperServer
+from parts.waiting import wait_for
 
 DEPLOY = """\
 [deploy]
@@ -82,3 +85,30 @@ def test_a_cancelled_build_ends_with_its_program_and_can_be_restarted(line: Line
     line.lumper.client.post(f"builds/{build_id}/restart")
     gate.let_through()
     line.check_that_it_ended_once(build_id, ("1.0.0", "1.0", "1", "latest"))
+
+
+def sleeping(seconds: str) -> list[Path]:
+    """The folders in /proc of programs that sleep for so long: who comes second has another."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes().split(b"\0")[:3] == [b"/bin/busybox", b"sleep", seconds.encode()]:
+                found.append(path.parent)
+    return found
+
+
+def test_the_program_of_a_killed_worker_ends_when_it_comes_back(line: Line, place: Place) -> None:
+    seconds = str(random.randint(10_000, 1_000_000))
+    sleep = f'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "sleep", "{seconds}"]\n'
+    build_id = line.project.release("v1.0.0", {"Dockerfile": sleep})
+    (first,) = wait_for(lambda: sleeping(seconds), "program of the first attempt")
+    line.lumper.kill()
+    assert first.exists()
+
+    line.lumper.restart()
+    wait_for(lambda: not first.exists(), "end of the program of the killed worker")
+    (second,) = wait_for(lambda: sleeping(seconds), "program of the second attempt")
+    line.lumper.client.post(f"builds/{build_id}/cancel")
+    assert line.ended(build_id)["state"] == "cancelled"
+    wait_for(lambda: not second.exists(), "end of the program of the second attempt")
+    assert left_by(place) == []

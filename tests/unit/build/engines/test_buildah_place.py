@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lumper.build.engines.buildah.place import Place
-from lumper.build.engines.programs.process import Program, end
+from lumper.build.engines.programs.process import Program, end, end_orphans
 from lumper.build.engines.programs.unpack import find_dockerfile, unpack
 from lumper.errors import DockerfileMissing, EngineError, EngineUnavailable
 from parts.context import context_tar, stream
@@ -166,3 +166,32 @@ async def test_a_program_ends_with_all_that_it_started_even_in_other_sessions(tm
     await end(process, grace=0.2)
 
     assert not child.exists() or (child / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+async def test_programs_of_a_killed_worker_end_with_all_that_they_started_and_no_others(tmp_path: Path) -> None:
+    async def start(home: Path) -> asyncio.subprocess.Process:
+        script = f"setsid sleep 600 & echo $! >{home}/pid; wait"
+        home.mkdir()
+        made = await asyncio.create_subprocess_exec(
+            "sh", "-c", script, start_new_session=True, env={"HOME": str(home), "PATH": "/usr/bin:/bin"}
+        )
+
+        async def begun() -> bool:
+            return (home / "pid").exists() and bool((home / "pid").read_text().strip())
+
+        await eventually(begun, 10)
+        return made
+
+    orphan, other = await start(tmp_path / "base"), await start(tmp_path / "base-2")
+    try:
+        end_orphans(tmp_path / "base")
+
+        assert await asyncio.wait_for(orphan.wait(), 10) == -9
+
+        async def gone() -> bool:
+            return not Path(f"/proc/{(tmp_path / 'base/pid').read_text().strip()}").exists()
+
+        await eventually(gone, 10)
+        assert other.returncode is None
+    finally:
+        await end(other, grace=0.2)

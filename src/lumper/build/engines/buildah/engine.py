@@ -18,7 +18,7 @@ from lumper.build.engines.buildah.progress import StepReader
 from lumper.build.engines.buildah.push import PushReader
 from lumper.build.engines.buildah.storage import kept_name
 from lumper.build.engines.programs.logins import auth_file
-from lumper.build.engines.programs.process import Program
+from lumper.build.engines.programs.process import Program, end_orphans
 from lumper.build.engines.programs.refusals import refuse
 from lumper.build.engines.programs.unpack import find_dockerfile, unpack
 from lumper.build.engines.programs.workshop import Folders
@@ -120,8 +120,8 @@ class BuildahEngine:
         return pushed
 
     async def _push(self, image: str, login: Login | None, reader: PushReader) -> Pushed:
-        several = await self._is_list(image)
         async with self._place.shared(), self._place.folders() as folders:
+            several = await self._is_list(image)
             logins = {image.partition("/")[0]: login} if login else {}
             auth = folders.keep("auth.json", auth_file(logins))
             told = folders.work / "digest"
@@ -135,14 +135,14 @@ class BuildahEngine:
 
     async def remove(self, image: str) -> None:
         await self._ready()
-        if await self._is_list(image):
-            await self._run("manifest", "rm", "--", image)
-            return
-        # Its layers are the cache of the next build, and stay as long as any name has them.
-        kept = await self._program.run("tag", "--", image, kept_name(time.time_ns()))
-        if kept.code and any(word in kept.words for word in _UNKNOWN):
-            return
-        await self._run("rmi", "--", image)
+        async with self._place.shared():
+            if await self._is_list(image):
+                await self._run("manifest", "rm", "--", image)
+                return
+            # Its layers are the cache of the next build, and stay as long as any name has them.
+            kept = await self._program.run("tag", "--", image, kept_name(time.time_ns()))
+            if not (kept.code and any(word in kept.words for word in _UNKNOWN)):
+                await self._run("rmi", "--", image)
 
     async def _is_list(self, image: str) -> bool:
         return not (await self._program.run("manifest", "exists", "--", image)).code
@@ -175,7 +175,8 @@ class BuildahEngine:
         async with self._preparing:
             if self._ability is None:
                 await asyncio.to_thread(self._place.prepare)
-                self._ability = await find_ability(self._program)
+                async with self._place.shared():
+                    self._ability = await find_ability(self._program)
                 await self._sweep()
         return self._ability
 
@@ -183,6 +184,7 @@ class BuildahEngine:
         """Remove what killed builds have left, unless somebody is building."""
         with self._place.alone() as alone:
             if alone:
+                await asyncio.to_thread(end_orphans, self._place.base)
                 await self._program.run("rm", "--all")
                 await asyncio.to_thread(self._place.sweep)
 

@@ -5,7 +5,7 @@
   tmp/                         buildah's temporary files, and buildah-cache-<uid>/ of `RUN --mount=type=cache`
   work/<build>/context/        the unpacked context of a build under way
   .config/containers/          settings, beside the machine's: buildah's HOME is <base>
-  lock                         shared by the builds under way; held alone to tidy up
+  lock                         shared by all who work; held alone to tidy up
 <volatile>/                    in memory, mode 0700
   run/                         buildah's state, which must not outlive the machine's
   tmp                          a link to <base>/tmp: paths of sockets must be short

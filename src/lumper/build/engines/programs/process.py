@@ -181,9 +181,23 @@ async def _ask_to_end(process: asyncio.subprocess.Process, known: dict[int, str]
         await asyncio.wait((waiting,))
 
 
+def end_orphans(home: Path) -> None:
+    """End the programs with this HOME, and all that they have started. Blocking.
+
+    They are those of a worker that was killed, if nobody uses the place of that home.
+    """
+    mark = b"\0HOME=" + str(home).encode() + b"\0"
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in b"\0" + path.read_bytes():
+                pid = int(path.parent.name)
+                for each, begun in {**_descendants(pid), pid: _begun(pid)}.items():
+                    _kill(each, begun)
+
+
 def _kill(pid: int, begun: str) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if _begun(pid) == begun:
+        if begun and _begun(pid) == begun:
             os.kill(pid, signal.SIGKILL)
 
 
