@@ -376,6 +376,7 @@ async def test_a_build_pushes_its_own_tag_in_its_own_repository_until_it_has_end
         for tag in ("latest", "_build-2-1", f"_build-{build}-2"):
             assert await client.refusal("PUT", f"/v2/owner/app/manifests/{tag}") == (403, "DENIED")
         await client.push_image("owner/app", f"_build-{build}-1")
+        await client.push_image("owner/app", "buildcache-main")
     assert (await ask_as(api, "x", "GET", "/builds", password=login["password"])).status == 403
 
     async with api.history.database.write() as connection:
