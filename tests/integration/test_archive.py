@@ -114,7 +114,7 @@ async def test_submodules_are_empty_folders_and_their_list_runs_nothing(origin: 
     assert files_in(members) == [".gitmodules", "Dockerfile"]
 
 
-async def test_the_ignore_file_leaves_files_out_but_never_itself_or_the_dockerfile(
+async def test_the_ignore_file_leaves_files_out_and_the_dockerfile_reaches_the_engine_all_the_same(
     origin: Repository, mirrors: Mirrors
 ) -> None:
     files = {".dockerignore": "*\n!src\n**/*.pyc\n", "src/a.py": "1", "src/a.pyc": "2", "other/b": "3", "c": "4"}
