@@ -10,7 +10,7 @@ import pytest
 from lumper.build.engines.buildkit.context import source
 from lumper.build.engines.buildkit.filesync import FileSync
 from lumper.build.engines.buildkit.session import Upload
-from lumper.build.engines.buildkit.spool import Entry, Spool, open_spool, selected
+from lumper.build.engines.buildkit.spool import Entry, Spool, inside, open_spool, selected
 from lumper.errors import SourceError
 from parts.context import context_tar, stream
 
@@ -122,10 +122,11 @@ async def test_small_contexts_and_small_files_are_sent_as_a_stream() -> None:
 
 async def test_only_the_same_context_shares_what_the_engine_has() -> None:
     keys = []
-    for content in ("old", "new", "old"):
-        async with source(stream(context_tar({"f": content * 100_000}, busybox=False)), 0) as found:
+    for content, folder in (("old", ""), ("new", ""), ("old", "d"), ("old", "")):
+        async with source(stream(context_tar({"d/f": content * 100_000}, busybox=False)), 0, folder) as found:
             keys.append(found.shared_key)
-    assert keys[0] == keys[2] != keys[1]
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
 
 
 async def test_an_error_of_a_large_context_comes_out() -> None:
@@ -136,3 +137,9 @@ async def test_an_error_of_a_large_context_comes_out() -> None:
     with pytest.raises(SourceError, match="git went away"):
         async with source(broken(), 0):
             pass
+
+
+async def test_what_lies_in_the_folder_of_a_context_has_its_path_from_there() -> None:
+    entries = await listed(context_tar({"Dockerfile": "f", "in/a/b": "b", "inner/c": "c"}, busybox=False))
+    assert paths(inside(entries, "in")) == ["a", "a/b"]
+    assert inside(entries, "") == entries

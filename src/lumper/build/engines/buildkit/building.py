@@ -67,7 +67,7 @@ class Building:
         """Build; what the exporter tells of the result. `more` is offered in the session. Raises as Engine.build."""
         try:
             async with (
-                source(context, self._incremental_from) as found,
+                source(context, self._incremental_from, request.context_folder) as found,
                 self._groups.group(request.image.rpartition(":")[0], request.limits) as group,
             ):
                 offered = [found.service, *services(request), *more]

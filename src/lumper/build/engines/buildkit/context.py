@@ -45,8 +45,10 @@ class Source:
 
 
 @asynccontextmanager
-async def source(context: AsyncIterator[bytes], incremental_from: int = INCREMENTAL_FROM) -> AsyncIterator[Source]:
-    """The best way for this context. What reading it raises comes out here, or with the build."""
+async def source(
+    context: AsyncIterator[bytes], incremental_from: int = INCREMENTAL_FROM, folder: str = ""
+) -> AsyncIterator[Source]:
+    """The best way for this context, which lies in `folder`. What reading raises comes out here, or with the build."""
     first, size = list[bytes](), 0
     async for piece in context:
         first.append(piece)
@@ -66,7 +68,7 @@ async def source(context: AsyncIterator[bytes], incremental_from: int = INCREMEN
             upload = Upload(spool.chunks())
             yield Source(upload, upload)
         else:
-            yield Source(FileSync(spool, entries), None, spool.digest)
+            yield Source(FileSync(spool, entries, folder), None, spool.digest(folder))
     finally:
         spool.close()
 

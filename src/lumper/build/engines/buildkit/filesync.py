@@ -15,27 +15,28 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from lumper.build.engines.buildkit.proto.filesync_pb2 import Packet, Stat
-from lumper.build.engines.buildkit.spool import Entry, Spool, selected
+from lumper.build.engines.buildkit.spool import Entry, Spool, inside, selected
 
-_FOLDERS = ("context", "dockerfile")  # what the Dockerfile's reader calls them; both are the same one here
+_CONTEXT, _DOCKERFILE = "context", "dockerfile"  # what the Dockerfile's reader calls the folders that it wants
 _PIECE = 256 * 1024
 
 Packets = Stream[Packet, Packet]
 
 
 class FileSync:
-    """Serves a context whose entries are known."""
+    """Serves a context whose entries are known; the Dockerfile copies from `folder`, beside which it may lie itself."""
 
-    def __init__(self, spool: Spool, entries: Sequence[Entry]) -> None:
+    def __init__(self, spool: Spool, entries: Sequence[Entry], folder: str = "") -> None:
         self._spool = spool
-        self._entries = entries
+        self._folders = {_DOCKERFILE: entries, _CONTEXT: inside(entries, folder)}
 
     async def copy(self, stream: Packets) -> None:
         """Tell what there is, then send what is asked for."""
-        if not set(_values(stream, "dir-name")) & set(_FOLDERS):
+        name = next(iter(_values(stream, "dir-name")), "")
+        if name not in self._folders:
             raise GRPCError(Status.NOT_FOUND, "there is no such folder")
         patterns = [*_values(stream, "followpaths"), *_values(stream, "include-patterns")]
-        entries = await asyncio.to_thread(selected, self._entries, patterns)
+        entries = await asyncio.to_thread(selected, self._folders[name], patterns)
         asked: asyncio.Queue[Entry | None] = asyncio.Queue()
         listening = asyncio.create_task(_listen(stream, entries, asked))
         try:

@@ -11,7 +11,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -49,10 +49,11 @@ class Spool:
         self._hash = hashlib.blake2b(digest_size=20)
         self.size = 0
 
-    @property
-    def digest(self) -> str:
-        """What tells this context from all others."""
-        return self._hash.hexdigest()
+    def digest(self, folder: str) -> str:
+        """What tells this folder of this context from all others."""
+        whole = self._hash.copy()
+        whole.update(folder.encode())
+        return whole.hexdigest()
 
     async def fill(self, first: Sequence[bytes], rest: AsyncIterator[bytes]) -> None:
         """Write these pieces, and then all that comes."""
@@ -122,6 +123,14 @@ def _entry(member: tarfile.TarInfo) -> Entry | None:
     link = member.linkname if member.issym() else ""
     offset = member.offset_data
     return Entry("" if path == "." else path, mode, member.uid, member.gid, size, int(member.mtime), link, offset)
+
+
+def inside(entries: Sequence[Entry], folder: str) -> Sequence[Entry]:
+    """What lies in a folder, by its path there; all for "". Pure."""
+    if not folder:
+        return entries
+    start = f"{folder}/"
+    return [replace(entry, path=entry.path.removeprefix(start)) for entry in entries if entry.path.startswith(start)]
 
 
 def selected(entries: Sequence[Entry], patterns: Iterable[str]) -> list[Entry]:
