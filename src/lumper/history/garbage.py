@@ -6,8 +6,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    and_,
+    delete,
+    exists,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 
+from lumper.history.columns import Time
 from lumper.history.connection import AsyncConnection
 from lumper.history.needed import needed
 from lumper.history.needs import unneeded
@@ -96,7 +110,6 @@ async def needless_manifests(
         unused = and_(unused, mine.abandoned)
     query = select(mine.digest, mine.size).where(
         mine.repository_id == identity,
-        mine.pushed_at < before,
         unneeded(mine.digest),
         ~exists().where(tags.c.repository_id == identity, tags.c.digest == mine.digest),
         ~exists().where(_CHILDREN.c.repository_id == identity, _CHILDREN.c.child == mine.digest, _CHILDREN.c.manifest),
@@ -108,10 +121,13 @@ async def needless_manifests(
     if among is not None:
         query = query.where(mine.digest.in_(among))
     if since is None:
-        rows = list((await connection.execute(query.order_by(mine.digest).limit(limit))).all())
+        whole = query.where(mine.pushed_at < before).order_by(mine.digest)
+        rows = list((await connection.execute(whole.limit(limit))).all())
     else:  # one after the other: each has its index
-        rows = list((await connection.execute(query.where(mine.pushed_at >= since).limit(limit))).all())
-        given_up = query.where(mine.pushed_at < since, or_(mine.retired, mine.abandoned))
+        young = query.where(mine.pushed_at >= since, mine.pushed_at < before)
+        rows = list((await connection.execute(young.limit(limit))).all())
+        at = type_coerce(mine.pushed_at.op("||")(literal("", String)), Time)  # the index of times has nearly all rows
+        given_up = query.where(at < since, or_(mine.retired, mine.abandoned))
         rows += (await connection.execute(given_up.limit(limit))).all()
     return [(row.digest, row.size) for row in rows[:limit]]
 
