@@ -16,6 +16,7 @@ from pathlib import Path
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.activity import SERVER
+from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
@@ -44,13 +45,17 @@ async def _pieces(*parts: bytes) -> AsyncIterator[bytes]:
 
 
 async def push(folder: Path, version: str) -> None:
-    """Push an image under its version and `latest`, each blob in two chunks."""
+    """Push an image under its version and `latest` to files in the folder."""
+    await push_to(FilesystemStorage(folder / "registry"), folder, version, version.encode() * 100_000)
+
+
+async def push_to(storage: Storage, folder: Path, version: str, layer: bytes) -> None:
+    """Push an image with this layer under its version and `latest`, each blob in two chunks; then close the storage."""
     database = Database(f"sqlite:///{folder}/lumper.db")
     await database.migrate()
-    storage = FilesystemStorage(folder / "registry")
     registry = Registry(storage, ImageHistory(database))
     links = []
-    for content in (b"{}", version.encode() * 100_000):
+    for content in (b"{}", layer):
         digest = digest_of(content)
         session = await registry.blobs.begin("one", "me")
         await registry.blobs.append(session, 0, _pieces(content[:1]))

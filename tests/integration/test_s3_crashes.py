@@ -1,0 +1,101 @@
+"""A push to a bucket that is killed at any of its requests: nothing wrong stays, nothing is lost, no space leaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from lumper.history.database import Database
+from lumper.history.images import ImageHistory
+from lumper.model.activity import SERVER
+from lumper.registry.gc import Policy
+from lumper.registry.registry import Registry
+from lumper.registry.storage.s3 import S3Storage, keys
+from lumper.registry.verify import Flaw
+from parts.s3_crashing_push import Moment, Proxy, crashed, proxied
+from parts.s3_service import Bucket, s3_service
+
+_MOST = 100  # changes: more than one push makes
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """One of moto's: another service would see that the proxy is not itself."""
+    monkeypatch.delenv("LUMPER_TEST_S3", raising=False)
+    with s3_service() as service:
+        yield service.bucket()
+
+
+@pytest.fixture
+async def reached(bucket: Bucket) -> AsyncIterator[tuple[Proxy, Bucket]]:
+    async with proxied(bucket) as found:
+        yield found
+
+
+def acknowledged(folder: Path) -> dict[str, str]:
+    """Where tags point, as the client was told."""
+    told = folder / "acknowledged"
+    lines = told.read_text().splitlines() if told.exists() else []
+    told.unlink(missing_ok=True)
+    return dict(line.split() for line in lines)
+
+
+async def swept(registry: Registry) -> None:
+    """Give up all that nobody needs, as a server does after its start."""
+    await registry.blobs.expire_uploads(datetime.now(UTC) + timedelta(minutes=1))
+    for _ in range(5):
+        await registry.names.tell()
+        await registry.collector.run()
+
+
+async def nothing_leaks(bucket: Bucket, metadata: ImageHistory) -> None:
+    """The bucket has what the database knows, and no more."""
+    objects = await asyncio.to_thread(bucket.objects)
+    found = [key.removeprefix("images/here/") for key in objects]
+    assert await asyncio.to_thread(bucket.unfinished) == 0
+    assert [key for key in found if key.startswith(f"{keys.UPLOADS}/")] == []
+    places = {key: keys.place(key, 0) for key in found if key.startswith(f"{keys.BLOBS}/")}
+    assert None not in places.values()
+    data = {place.key for place in places.values() if place is not None and place.pointer}
+    assert data == {key for key in found if key.startswith(f"{keys.DATA}/")}
+    known = await metadata.known_blobs()
+    assert {keys.digest_of(key) for key in places} == {digest for digest, (_, needed) in known.items() if needed}
+
+
+async def check(bucket: Bucket, folder: Path, storage: S3Storage) -> None:
+    """What must be so after a crash, whenever it came. Afterwards the registry is empty again."""
+    database = Database(f"sqlite:///{folder}/lumper.db")
+    await database.migrate()
+    metadata = ImageHistory(database)
+    registry = Registry(storage, metadata, Policy(timedelta(0)))
+    await swept(registry)
+    await nothing_leaks(bucket, metadata)
+    for tag, digest in (await asyncio.to_thread(acknowledged, folder)).items():
+        manifest = await registry.manifests.find("one", tag)
+        assert manifest.digest == digest
+        assert sha256(await registry.manifests.content(manifest)).hexdigest() == digest[7:]
+    assert [flaw async for flaw in registry.verifier.run() if isinstance(flaw, Flaw)] == []  # it reads all bytes
+    for digest in {one.digest for one in await metadata.tags("one") or []}:
+        await registry.manifests.delete("one", digest, actor=SERVER)
+    await database.close()
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_push_that_is_killed_at_any_change_to_the_bucket_leaves_nothing_wrong(
+    bucket: Bucket, reached: tuple[Proxy, Bucket], tmp_path: Path, moment: Moment
+) -> None:
+    proxy, through = reached
+    storage = bucket.open()
+    change = 0
+    got_there = True
+    while got_there and change < _MOST:
+        change += 1
+        got_there = await crashed(proxy, through, tmp_path, change, moment)
+        await check(bucket, tmp_path, storage)
+    await storage.close()
+    assert 8 < change < _MOST
