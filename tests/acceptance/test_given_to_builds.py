@@ -46,7 +46,7 @@ def line(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
         if alone:
             yield made
         else:
-            with LumperProcess("worker", lumper.data, {}):
+            with LumperProcess("worker", lumper.data, {}), LumperProcess("mailer", lumper.data, {}):
                 yield made
 
 
