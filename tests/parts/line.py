@@ -196,7 +196,7 @@ def line_of(
 
 def mails_in(folder: Path) -> list[EmailMessage]:
     """All mails of a maildir, whichever client wrote it."""
-    if not folder.is_dir():
+    if not all((folder / name).is_dir() for name in ("cur", "new", "tmp")):  # the first mail is just coming
         return []
     box = mailbox.Maildir(folder, create=False)
     return [_parser.parsebytes(box.get_bytes(key)) for key in box.iterkeys()]
