@@ -1,4 +1,4 @@
-"""Addresses of git servers: which of them are to be connected to. Pure.
+"""Addresses of other machines, and of this one: which of them are to be connected to, and how. Pure.
 
 A URL of a repository is data that somebody typed, and a worker stands inside of the network: without rules, whoever may
 name a URL asks questions of the cloud's metadata service, of the machine's own daemons, of the neighbours.
@@ -51,6 +51,26 @@ def _inner(address: Address) -> Address:
             return ipaddress.IPv4Address(address.packed[12:])
         return address.ipv4_mapped or address.sixtofour or address
     return address
+
+
+def on_loopback(host: str) -> bool:
+    """Whether a host, `HOST[:PORT]`, is written as this machine itself.
+
+    >>> on_loopback("127.0.0.1:5000"), on_loopback("[::1]"), on_loopback("localhost.example.org")
+    (True, True, False)
+    """
+    literal = literal_of(host.strip("[]"))
+    if literal is None:
+        name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+        literal = literal_of(name.strip("[]"))
+        if literal is None:
+            return name.rstrip(".").lower() == "localhost"
+    return literal.is_loopback
+
+
+def registry_url(host: str) -> str:
+    """Where the registry `HOST[:PORT]` of an image's name answers: on this machine without TLS, as Docker has it."""
+    return f"{'http' if on_loopback(host) else 'https'}://{host}"
 
 
 def host_problem(host: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 
 from lumper.build.port import Login
 from lumper.build.spreading import Elsewhere, Held
 from lumper.errors import RemoteInvalid
+from lumper.model.addresses import registry_url
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.reference import parse_reference
 from lumper.registry.remote.registry import RemoteRegistry
@@ -40,7 +40,8 @@ class Spreader:
 
     async def copy(self, image: Held, place: Elsewhere, say: Callable[[str], None]) -> None:
         """Copy an image with all its platforms, and let all tags point at it. Raises RemoteError."""
-        reference = parse_reference(f"{_scheme(place.repository)}{place.repository}")
+        host, _, path = place.repository.partition("/")
+        reference = parse_reference(f"{registry_url(host)}/{path}")
         own, other = _registry(self._url, image.login), _registry(reference.url, place.login)
         try:
             source, copier = RemoteSource(own, image.repository, image.digest), Copier(other)
@@ -55,13 +56,3 @@ class Spreader:
 
 def _registry(url: str, login: Login) -> RemoteRegistry:
     return RemoteRegistry(url, Credentials(login.username, login.password))
-
-
-def _scheme(repository: str) -> str:
-    """Without TLS on loopback only, as Docker does."""
-    host = repository.partition("/")[0].rpartition("]")[0].lstrip("[") or repository.partition("/")[0].partition(":")[0]
-    try:
-        near = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        near = False
-    return "http://" if near else "https://"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from lumper.build.port import Login
 from lumper.errors import RemoteError
+from lumper.model.addresses import registry_url
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.registry import RemoteRegistry
@@ -23,16 +22,6 @@ async def manifest_size(image: str, digest: str, login: Login | None) -> int:
         return 0
     finally:
         await registry.close()
-
-
-def registry_url(host: str) -> str:
-    """Where the registry of HOST[:PORT] answers: on this machine without TLS, as a Docker Engine takes it. Pure."""
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    try:
-        loopback = ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        loopback = name == "localhost"
-    return f"{'http' if loopback else 'https'}://{host}"
 
 
 def _credentials(login: Login | None) -> Credentials:

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from lumper.model.addresses import Network, Place, host_problem, place_of
+from lumper.model.addresses import Network, Place, host_problem, on_loopback, place_of, registry_url
 
 PRIVATE = ipaddress.ip_address("10.1.2.3")
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
@@ -91,3 +91,24 @@ def test_nothing_opens_metadata_services_or_the_ports_of_the_docker_engine() -> 
     metadata = ipaddress.ip_address("169.254.169.254")
     assert network.refusal("git.example.org", 80, [PUBLIC, metadata], named=True)
     assert "Docker" in network.refusal("127.0.0.1", 2375, [LOOPBACK], named=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1:5000", True),
+        ("127.1.2.3", True),
+        ("localhost:5000", True),
+        ("LOCALHOST.", True),
+        ("::1", True),
+        ("[::1]:5000", True),
+        ("[::1]", True),
+        ("registry.test", False),
+        ("localhost.test:5000", False),
+        ("10.0.0.1:5000", False),
+        ("[fd00::1]:5000", False),
+    ],
+)
+def test_a_registry_of_this_machine_needs_no_tls(host: str, local: bool) -> None:
+    assert on_loopback(host) == local
+    assert registry_url(host) == f"{'http' if local else 'https'}://{host}"

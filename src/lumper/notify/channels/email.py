@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 import aiosmtplib
 
 from lumper.errors import ChannelUnavailable, ConfigError, MessageRefused, Problem
+from lumper.model.addresses import on_loopback
 from lumper.notify.mime import sender_address, to_mail
 from lumper.notify.port import Message
 
@@ -37,7 +37,7 @@ class EmailChannel:
         timeout: float = 30.0,
         ca_file: Path | None = None,
     ) -> None:
-        if username and security == "none" and not _is_loopback(host):
+        if username and security == "none" and not on_loopback(host):
             raise ConfigError(
                 "[mail]",
                 (Problem(0, "mail.security", f'"none" would send the password to {host} for everybody to read'),),
@@ -131,13 +131,6 @@ class EmailChannel:
 
 class _NotLetIn(aiosmtplib.SMTPResponseException):
     """A refusal before the server has seen anything of the message: the settings are wrong, not the message."""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() in ("localhost", "localhost.")
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

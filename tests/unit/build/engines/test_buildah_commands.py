@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lumper.build.engines.buildah.ability import Ability, Isolation
-from lumper.build.engines.buildah.commands import Shop, build_arguments, on_loopback, push_arguments
+from lumper.build.engines.buildah.commands import Shop, build_arguments, push_arguments
 from lumper.build.engines.programs.logins import auth_file
 from lumper.build.port import BuildRequest, Capability, Limits, Login
 
@@ -97,6 +97,5 @@ def test_without_containers_there_are_neither_limits_nor_networks_of_ones_own() 
 def test_only_a_registry_on_this_machine_may_do_without_tls(image: str, local: bool) -> None:
     made = push_arguments(image, several=False, auth=Path("/a"), digest=Path("/d"))
 
-    assert on_loopback(image) == local
     assert ("--tls-verify=false" in made) == local
     assert made[-3:] == ["--", image, f"docker://{image}"]

@@ -9,32 +9,9 @@ import pytest
 from yarl import URL
 
 from lumper.errors import RemoteError, RemoteInvalid, RemoteLimited, RemoteUnauthorized, RemoteUnavailable
-from lumper.registry.remote.address import Guard, Nearness, nearness
+from lumper.registry.remote.address import Guard
 from lumper.registry.remote.auth import checked_realm, gets_credentials, parse_challenges
 from lumper.registry.remote.connection import Patience, pause_before, retry_after
-
-
-@pytest.mark.parametrize(
-    ("address", "near"),
-    [
-        ("8.8.8.8", Nearness.PUBLIC),
-        ("2606:4700::1", Nearness.PUBLIC),
-        ("10.0.0.1", Nearness.PRIVATE),
-        ("100.64.0.1", Nearness.PRIVATE),
-        ("fd00::1", Nearness.PRIVATE),
-        ("127.0.0.2", Nearness.LOOPBACK),
-        ("::1", Nearness.LOOPBACK),
-        ("::ffff:127.0.0.1", Nearness.LOOPBACK),
-        ("169.254.169.254", Nearness.SPECIAL),
-        ("::ffff:169.254.169.254", Nearness.SPECIAL),
-        ("64:ff9b::a9fe:a9fe", Nearness.SPECIAL),
-        ("fe80::1%eth0", Nearness.SPECIAL),
-        ("0.0.0.0", Nearness.SPECIAL),
-        ("224.0.0.1", Nearness.SPECIAL),
-    ],
-)
-def test_an_address_is_as_near_as_it_is(address: str, near: Nearness) -> None:
-    assert nearness(address) is near
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ Source: buildah-build(1), buildah-push(1) of 1.28.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.build.engines.buildah.ability import Ability
 from lumper.build.port import BuildRequest
+from lumper.model.addresses import on_loopback
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 _CPU_PERIOD = 100_000  # microseconds; the kernel's own default
@@ -86,18 +86,8 @@ def push_arguments(image: str, *, several: bool, auth: Path, digest: Path) -> li
         *(("manifest", "push", "--all", "--format=v2s2") if several else ("push", "--retry=0")),
         f"--authfile={auth}",
         f"--digestfile={digest}",
-        *(("--tls-verify=false",) if on_loopback(image) else ()),
+        *(("--tls-verify=false",) if on_loopback(image.partition("/")[0]) else ()),
         "--",
         image,
         f"docker://{image}",
     ]
-
-
-def on_loopback(image: str) -> bool:
-    """Whether the registry of an image is on this machine, where no TLS is expected: what a Docker Engine does too."""
-    host = image.partition("/")[0]
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return name == "localhost"

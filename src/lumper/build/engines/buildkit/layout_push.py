@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from lumper.build.engines.buildkit.layout import Descriptor, Layout
 from lumper.build.engines.buildkit.push import PushReader
@@ -14,6 +12,7 @@ from lumper.build.engines.registry_words import push_error
 from lumper.build.port import Login, Pushed
 from lumper.build.target import OpenTarget, Target
 from lumper.errors import EngineError, RemoteError
+from lumper.model.addresses import registry_url
 
 _AT_ONCE = 3
 _PIECE = 1024 * 1024
@@ -34,7 +33,7 @@ class LayoutPush:
             raise push_error(image, f"there is no image {image}: it does not exist locally")
         host, _, path = image.partition("/")
         repository, _, tag = path.rpartition(":")
-        target = self._open_target(_url(host), login)
+        target = self._open_target(registry_url(host), login)
         try:
             blobs = list(dict.fromkeys(await asyncio.to_thread(lambda: list(self._layout.blobs(descriptor)))))
             await self._push_blobs(target, repository, [blob for blob in blobs if not _is_manifest(blob)], reader)
@@ -69,16 +68,6 @@ class LayoutPush:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _url(host: str) -> str:
-    """Where a registry is: on loopback without TLS, as engines have it too."""
-    name = urlsplit(f"//{host}").hostname or ""
-    try:
-        near = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        near = name == "localhost"
-    return f"{'http' if near else 'https'}://{host}"
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:
