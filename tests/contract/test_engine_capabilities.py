@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.port import Cache, Capability, Limits, Login
+from lumper.build.port import BuildRequest, Cache, Capability, Limits, Login
 from lumper.errors import BuildFailed, BuildRefused
 from lumper.model.build import Step, StepState
 from lumper.model.people import Role
-from parts.context import BASE
+from parts.context import BASE, BUSYBOX, context_tar, stream
 from parts.engine_bench import BENCHES, Bench, Daemons, engine_bench, having
 from parts.live_registry import live_registry
 from parts.ssh_agent import program_with_libraries, ssh_agent
@@ -126,6 +126,18 @@ async def test_the_network_of_the_host_is_there_for_those_who_may(bench: Bench) 
 
     with pytest.raises(BuildRefused, match=r"network\.host"):
         await bench.build(dockerfile, network="host")
+
+
+@needing(Capability.DOCKERFILE_APART)
+async def test_a_dockerfile_may_lie_beside_the_context_without_being_in_it(bench: Bench) -> None:
+    dockerfile = f"{BASE}COPY . /x\nRUN ls /x > /dev/null; echo {bench.mark}\n"
+    files: dict[str, bytes | str] = {"Dockerfile": dockerfile, "in/busybox": BUSYBOX.read_bytes()}
+    request = BuildRequest(bench.mark, bench.image(), context_folder="in")
+    await bench.engine.build(request, stream(context_tar(files, busybox=False)), bench.told.append)
+    assert bench.mark in bench.output()
+    files["Dockerfile"] = f"{BASE}COPY Dockerfile /x\n"
+    with pytest.raises(BuildFailed, match="Dockerfile"):
+        await bench.engine.build(request, stream(context_tar(files, busybox=False)), bench.told.append)
 
 
 @pytest.mark.parametrize("bench", sorted({"buildah", "newer engine", "buildkitd"} & BENCHES.keys()), indirect=True)

@@ -13,7 +13,7 @@ import pytest
 from lumper.build.port import BuildRequest, Login, Pushed
 from lumper.errors import BuildFailed, DockerfileMissing, EngineUnavailable, PushFailed, SourceError
 from lumper.model.build import Output, Progress, Step, StepState
-from parts.context import BASE, BUSYBOX, context_tar, stream
+from parts.context import BASE, context_tar, stream
 from parts.engine_bench import BENCHES, PLACE, Bench, Daemons, engine_bench
 from parts.eventually import eventually
 from parts.records import line_by_line, printed
@@ -124,17 +124,6 @@ async def test_another_dockerfile_can_be_named(bench: Bench) -> None:
     await bench.build(f"{BASE}RUN echo {bench.mark}\n", name="docker/app.Dockerfile")
 
     assert bench.output() == [bench.mark]
-
-
-async def test_a_dockerfile_may_lie_beside_the_context_without_being_in_it(bench: Bench) -> None:
-    dockerfile = f"{BASE}COPY . /x\nRUN ls /x > /dev/null; echo {bench.mark}\n"
-    files: dict[str, bytes | str] = {"Dockerfile": dockerfile, "in/busybox": BUSYBOX.read_bytes()}
-    request = BuildRequest(bench.mark, bench.image(), context_folder="in")
-    await bench.engine.build(request, stream(context_tar(files, busybox=False)), bench.told.append)
-    assert bench.mark in bench.output()
-    files["Dockerfile"] = f"{BASE}COPY Dockerfile /x\n"
-    with pytest.raises(BuildFailed, match="Dockerfile"):
-        await bench.engine.build(request, stream(context_tar(files, busybox=False)), bench.told.append)
 
 
 async def test_a_failing_step_is_named_with_its_exit_code(bench: Bench) -> None:

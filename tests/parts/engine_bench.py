@@ -332,7 +332,7 @@ BENCHES: dict[str, tuple[Callable[[Path, Daemons], AbstractAsyncContextManager[B
     **({"newer engine": (_newer, CAPABILITIES["a Docker Engine with the containerd image store"])} if NEWER else {}),
     **({"buildkitd": (_buildkitd, CAPABILITIES["buildkitd"])} if NEWER or shutil.which("buildkitd") else {}),
     **({"buildx": (_buildx, CAPABILITIES["docker buildx"])} if NEWER and BUILDX.exists() else {}),
-    "dummy": (_dummy, frozenset[Capability]()),
+    "dummy": (_dummy, frozenset({Capability.DOCKERFILE_APART})),
 }
 """Each engine, and what it can according to the table; the dummy can nothing beyond what it shows. `direct` is left out
 of its pushes; `incremental` gets its contexts file by file."""

@@ -9,16 +9,17 @@ from lumper.errors import EngineLacks
 
 _NETWORKS = frozenset({Capability.NETWORK_NONE, Capability.NETWORK_HOST})
 _SESSION = frozenset({Capability.SECRETS, Capability.SSH, Capability.LOGINS})
-_DOCKER = _NETWORKS | _SESSION | {Capability.CACHE_IMPORT, Capability.CACHE_INLINE}
-_CACHES = frozenset({Capability.CACHE_IMPORT, Capability.CACHE_EXPORT, Capability.CACHE_INLINE})
+_DOCKER = _NETWORKS | _SESSION | {Capability.CACHE_IMPORT, Capability.CACHE_INLINE, Capability.DOCKERFILE_APART}
 
 CAPABILITIES: Mapping[str, frozenset[Capability]] = {
     "a Docker Engine": _DOCKER,
     "a Docker Engine with the containerd image store": _DOCKER
     | {Capability.PLATFORMS, Capability.CACHE_EXPORT, Capability.ATTESTATIONS, Capability.REWRITE_TIMESTAMP},
     "buildkitd": frozenset(Capability) - {Capability.LIMITS},
-    "docker buildx": frozenset(Capability) - {Capability.LIMITS},
-    "buildah": _NETWORKS | _SESSION | {Capability.PLATFORMS, Capability.LIMITS, Capability.REWRITE_TIMESTAMP},
+    "docker buildx": frozenset(Capability) - {Capability.LIMITS, Capability.DOCKERFILE_APART},
+    "buildah": _NETWORKS
+    | _SESSION
+    | {Capability.PLATFORMS, Capability.LIMITS, Capability.REWRITE_TIMESTAMP, Capability.DOCKERFILE_APART},
 }
 """By what people call the engine."""
 
@@ -38,6 +39,7 @@ def needs(request: BuildRequest) -> Mapping[Capability, str]:
         Capability.LIMITS: "limits" if request.limits.memory or request.limits.cpus else "",
         Capability.ATTESTATIONS: "attestations" if request.provenance or request.sbom else "",
         Capability.REWRITE_TIMESTAMP: "timestamps" if request.rewrite_timestamp else "",
+        Capability.DOCKERFILE_APART: request.dockerfile if request.context_folder else "",
     }
     return {capability: words for capability, words in asked.items() if words}
 

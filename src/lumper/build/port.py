@@ -25,6 +25,7 @@ class Capability(StrEnum):
     LIMITS = "limits of memory and CPUs"
     ATTESTATIONS = "attestations of its own"
     REWRITE_TIMESTAMP = "rewriting of timestamps"
+    DOCKERFILE_APART = "Dockerfiles that the ignore file leaves out"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ async def test_an_engine_that_is_not_asked_may_be_down() -> None:
 
 
 def test_everything_that_can_be_asked_for_is_seen() -> None:
-    asked = set(needs(WANTS_ALL)) | set(needs(BuildRequest("1", "a:1", network="host")))
+    asked = set(needs(WANTS_ALL)) | set(needs(BuildRequest("1", "a:1", network="host", context_folder="in")))
     assert asked == set(Capability)
 
 

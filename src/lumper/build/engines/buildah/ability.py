@@ -23,6 +23,7 @@ _ALWAYS = frozenset(
         Capability.LOGINS,
         Capability.NETWORK_HOST,
         Capability.REWRITE_TIMESTAMP,
+        Capability.DOCKERFILE_APART,
     }
 )
 _CONTAINED = frozenset({Capability.NETWORK_NONE, Capability.LIMITS})
