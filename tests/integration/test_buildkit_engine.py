@@ -69,6 +69,7 @@ async def test_an_engine_that_dies_during_a_build_is_unavailable(image: str, lin
     line.cut()
     with pytest.raises(EngineUnavailable, match=r"docker\.sock gave the build up"):
         await asyncio.wait_for(building, 5)
+    await engine.close()
 
     assert isinstance(told[-1], Step)
     assert told[-1].state is StepState.CANCELLED
