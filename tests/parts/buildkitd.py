@@ -55,19 +55,10 @@ async def behind_a_socket(engine: str, *, tls: ssl.SSLContext | None = None) -> 
         assert task is not None
         carrying.add(task)
         task.add_done_callback(carrying.discard)
-        theirs, ours = await asyncio.open_unix_connection(engine)
-        try:
-            ours.write(_UPGRADE)
-            head = await theirs.readuntil(b"\r\n\r\n")
-            assert head.split(b" ")[1] == b"101", head
-            async with asyncio.TaskGroup() as ways:
-                ways.create_task(_copy(reader, ours))
-                ways.create_task(_copy(theirs, writer))
-        except* OSError:
-            pass
-        finally:
-            ours.close()
-            writer.close()
+        with contextlib.closing(writer):
+            theirs, ours = await asyncio.open_unix_connection(engine)
+            with contextlib.closing(ours):
+                await _between(reader, writer, theirs, ours)
 
     if tls is None:
         path = f"{folder}/buildkitd.sock"
@@ -84,6 +75,21 @@ async def behind_a_socket(engine: str, *, tls: ssl.SSLContext | None = None) -> 
             task.cancel()
         await asyncio.gather(*carrying, return_exceptions=True)
         shutil.rmtree(folder)
+
+
+async def _between(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, theirs: asyncio.StreamReader, ours: asyncio.StreamWriter
+) -> None:
+    """Ask the Engine for the upgrade, then carry bytes both ways until one side ends."""
+    try:
+        ours.write(_UPGRADE)
+        head = await theirs.readuntil(b"\r\n\r\n")
+        assert head.split(b" ")[1] == b"101", head
+        async with asyncio.TaskGroup() as ways:
+            ways.create_task(_copy(reader, ours))
+            ways.create_task(_copy(theirs, writer))
+    except* OSError:
+        pass
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
