@@ -121,7 +121,7 @@ async def test_the_ignore_file_leaves_files_out_and_the_dockerfile_reaches_the_e
     members = await archive_of(origin, mirrors, files)
     assert files_in(members) == [".lumper-context/src/a.py", "Dockerfile"]
     assert "other" not in members
-    assert members["src"].isdir()
+    assert members[".lumper-context/src"].isdir()
 
 
 async def test_folders_around_an_exception_keep_their_own_entries_in_order(

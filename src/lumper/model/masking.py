@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import re
+import string
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -99,7 +100,7 @@ class Masker:
     def add(self, secret: str | bytes, name: str = "a secret") -> str:
         """Hide this secret from now on. Returns "", or a sentence that tells why not, or not all, of it is hidden."""
         text = secret if isinstance(secret, str) else secret.decode("utf-8", "replace")
-        if len(_UNSEEN.sub("", text).strip()) < SHORTEST:
+        if len(_UNSEEN.sub("", text).strip(string.whitespace)) < SHORTEST:  # the white space that _parts strips
             return f"{name} has fewer than {SHORTEST} characters: it is not masked in the log." if text else ""
         whole = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogateescape")
         for part in _parts(whole[:LONGEST]):

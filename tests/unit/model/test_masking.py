@@ -170,3 +170,8 @@ def test_masking_is_quick() -> None:
     for at in range(0, len(records), 500):
         masker.feed(records[at : at + 500])
     assert time.process_time() - began < 2
+
+
+def test_a_space_that_is_no_ascii_is_a_character_of_the_secret() -> None:
+    masker = Masker(["000\xa0"])
+    assert masker.mask("it is 000\xa0, and no 000") == f"it is {MASK}, and no 000"
