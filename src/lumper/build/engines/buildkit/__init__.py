@@ -14,7 +14,7 @@ services.py  what else it may ask for: secrets, ssh agents, credentials; content
 progress.py  status messages to steps and lines (pure)
 errors.py    BuildKit's error texts to ours (pure)
 api.py       a Docker Engine's REST API for images; push.py reads what a push tells; direct_push.py does without
-layout.py    images in a folder of the worker; layout_push.py pushes them
+layout.py    images in a folder of the worker; layout_push.py pushes them; kept_images.py is both as methods of the port
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ daemon nor another build.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,12 +17,11 @@ from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.building import BROKEN, Building
 from lumper.build.engines.buildkit.cache import cache_size, prune_cache
 from lumper.build.engines.buildkit.content import Contents
-from lumper.build.engines.buildkit.layout import Descriptor, Layout
-from lumper.build.engines.buildkit.layout_push import LayoutPush
+from lumper.build.engines.buildkit.kept_images import KeptImages
+from lumper.build.engines.buildkit.layout import Descriptor
 from lumper.build.engines.buildkit.link import DaemonLink
-from lumper.build.engines.buildkit.push import FIRST_PUSH, PushReader, told
 from lumper.build.engines.buildkit.request import STORE
-from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
+from lumper.build.port import BuildRequest, Capability, EngineInfo, Report
 from lumper.build.target import OpenTarget
 from lumper.errors import EngineError
 
@@ -32,15 +29,13 @@ _INFO_TIMEOUT = 30.0
 _DIGEST = "containerimage.digest"  # what BuildKit's exporters call it
 
 
-class DaemonEngine:
+class DaemonEngine(KeptImages):
     """Builds on the buildkitd at `address`; `folder` keeps the images, `open_target` reaches registries."""
 
     def __init__(self, address: Address, folder: Path, open_target: OpenTarget, *, frontend_time: float = 60.0) -> None:
+        super().__init__(folder, open_target)
         self._link = DaemonLink(address)
         self._building = Building(self._link, frontend_time)
-        self._layout = Layout(folder)
-        self._pushes = LayoutPush(self._layout, open_target)
-        self._push_numbers = itertools.count(FIRST_PUSH)
 
     async def info(self) -> EngineInfo:
         control = self._link.control()
@@ -74,18 +69,6 @@ class DaemonEngine:
         if size is None:
             raise EngineError(f"The build engine told of an image {digest[:100]}, but did not send it.")
         return Descriptor(str(self._layout.manifest(digest).get("mediaType", "")), digest, size)
-
-    async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
-        reader = PushReader(image, next(self._push_numbers), report, time.time)
-        with told(reader):
-            return await self._pushes.push(image, login, reader)
-
-    async def remove(self, image: str) -> None:
-        await asyncio.to_thread(self._layout.remove, image)
-
-    async def images(self, prefix: str) -> list[str]:
-        names = await asyncio.to_thread(self._layout.names)
-        return [name for name in names if name.startswith(prefix)]
 
     async def cache_size(self) -> int:
         return await cache_size(self._link)

@@ -7,20 +7,17 @@ build. What buildx says is what BuildKit says, so that steps and errors are read
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import re
-import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit.building import close_context
 from lumper.build.engines.buildkit.errors import build_error, is_lost
+from lumper.build.engines.buildkit.kept_images import KeptImages
 from lumper.build.engines.buildkit.layout import Descriptor, Layout
-from lumper.build.engines.buildkit.layout_push import LayoutPush
 from lumper.build.engines.buildkit.progress import ProgressReader
-from lumper.build.engines.buildkit.push import FIRST_PUSH, PushReader, told
 from lumper.build.engines.buildx.commands import Shop, build_arguments
 from lumper.build.engines.buildx.context import spool, without_syntax_image
 from lumper.build.engines.buildx.program import HINT, environment, find_buildx
@@ -29,7 +26,7 @@ from lumper.build.engines.programs.logins import auth_file
 from lumper.build.engines.programs.process import Program
 from lumper.build.engines.programs.refusals import refuse
 from lumper.build.engines.programs.workshop import Folders, Workshop
-from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
+from lumper.build.port import BuildRequest, EngineInfo, Login, Report
 from lumper.build.target import OpenTarget
 
 _INFO_TIMEOUT = 60.0
@@ -40,19 +37,17 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _NO_BUILDER = re.compile(r"no builder \"|failed to find driver|no valid drivers|connection refused|connect: |dial unix")
 
 
-class BuildxEngine:
+class BuildxEngine(KeptImages):
     """Builds on `builder`, as `docker buildx create --name` calls it; `base` is a folder for images and contexts.
 
     `open_target` reaches registries. `path` is that of the program.
     """
 
     def __init__(self, builder: str, base: Path, open_target: OpenTarget, *, path: str = "") -> None:
+        super().__init__(base / "images", open_target)
         self._builder = builder
         self._path = path or find_buildx()
         self._workshop = Workshop(base, "buildx")
-        self._layout = Layout(base / "images")
-        self._pushes = LayoutPush(self._layout, open_target)
-        self._push_numbers = itertools.count(FIRST_PUSH)
 
     async def info(self) -> EngineInfo:
         program = await self._program()
@@ -112,18 +107,6 @@ class BuildxEngine:
         finally:
             for digest in digests:
                 self._layout.let_go(digest)
-
-    async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
-        reader = PushReader(image, next(self._push_numbers), report, time.time)
-        with told(reader):
-            return await self._pushes.push(image, login, reader)
-
-    async def remove(self, image: str) -> None:
-        await asyncio.to_thread(self._layout.remove, image)
-
-    async def images(self, prefix: str) -> list[str]:
-        names = await asyncio.to_thread(self._layout.names)
-        return [name for name in names if name.startswith(prefix)]
 
     async def cache_size(self) -> int:
         program = await self._program()
