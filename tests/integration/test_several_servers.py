@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -215,11 +215,11 @@ async def test_a_delivery_at_both_servers_is_one_build_and_its_log_is_at_both(
         build = await asyncio.to_thread(_delivered_to_both, forge, servers)
         broker = RabbitBroker(broker_url)
         try:
-            await broker.publish([Message("0", events.EVENTS, encode(_begun(build)))])
-            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-                for server in servers:  # one of them handles what the worker says; both tell of it
-                    group.create_task(_changes_heard(server, 2))
+            async with AsyncExitStack() as listeners:
+                news = [await listeners.enter_async_context(_news_of(server)) for server in servers]
                 await _built(broker, build)
+                for changes in news:  # one of them handles what the worker says; both tell of it
+                    await _change(changes)
         finally:
             await broker.close()
 
@@ -258,28 +258,30 @@ def _lines() -> str:
     return "".join(map(to_line, records))
 
 
-def _begun(build: int) -> events.AttemptStarted:
-    return events.AttemptStarted(build, 1, "claim", "builder", "boot", datetime.now(UTC))
-
-
 async def _built(broker: RabbitBroker, build: int) -> None:
-    """What a worker says of a build that it has begun: a log, and that it failed."""
+    """What a worker says of a build: that it has begun it, a log, and that it failed."""
     text, now = _lines(), datetime.now(UTC)
     half = len(text) // 2
     said: list[events.Payload] = [
+        events.AttemptStarted(build, 1, "claim", "builder", "boot", now),
         events.LogChunk(build, 1, "claim", 0, pack(text[:half].encode())),
         events.LogChunk(build, 1, "claim", half, pack(text[half:].encode())),
         events.AttemptFinished(build, 1, "claim", now, len(text), Result(Outcome.FAILED, error="make: no rule")),
     ]
-    await broker.publish([Message(f"{number + 1}", events.EVENTS, encode(event)) for number, event in enumerate(said)])
+    await broker.publish([Message(f"{number}", events.EVENTS, encode(event)) for number, event in enumerate(said)])
 
 
-async def _changes_heard(server: LumperServer, number: int) -> None:
-    """Wait for so many pieces of news from this server."""
+@asynccontextmanager
+async def _news_of(server: LumperServer) -> AsyncIterator[aiohttp.StreamReader]:
+    """The events of this server, behind the first one, with which it says that it listens."""
     headers = {"Authorization": f"Bearer {token_of(server)}"}
     async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{server.url}/events") as answer:
         assert answer.status == 200
-        async for line in answer.content:
-            number -= line.startswith(b"event: change")
-            if number == 0:
-                return
+        await _change(answer.content)
+        yield answer.content
+
+
+async def _change(news: aiohttp.StreamReader) -> None:
+    async with asyncio.timeout(20):
+        while not (line := await news.readline()).startswith(b"event: change"):
+            assert line, "the events ended"

@@ -25,13 +25,13 @@ from parts.eventually import eventually
 from parts.live_registry import digest_of, image_manifest
 from parts.postgresql import PostgresServer
 
-LAYER = b"a layer"
+LAYER, OTHER = b"a layer", b"a layer that nobody asks for"
 DIGEST = digest_of(LAYER)
 GRACE = timedelta(seconds=0.5)
 
 
 class SlowStorage(MemoryStorage):
-    """Commits and deletions wait for a word, if they are told to."""
+    """Commits and deletions of the layer wait for a word, if they are told to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,29 +40,42 @@ class SlowStorage(MemoryStorage):
         self.going_on.set()
         self.deleted: list[str] = []
 
-    async def _wait(self) -> None:
-        if not self.going_on.is_set():
+    async def _wait(self, digest: str) -> None:
+        if digest == DIGEST and not self.going_on.is_set():
             self.begun.set()
             await self.going_on.wait()
 
     async def commit(self, upload: str, digest: str) -> StoredBlob | None:
-        await self._wait()
+        await self._wait(digest)
         return await super().commit(upload, digest)
 
     async def delete(self, digest: str) -> None:
-        await self._wait()
+        await self._wait(digest)
         self.deleted.append(digest)
         await super().delete(digest)
 
 
+class WatchedHistory(ImageHistory):
+    """Knows when a push was told that a collector is at what it needs."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.kept_waiting = asyncio.Event()
+
+    async def need(self, repository: str, digests: Collection[str], seconds: float) -> set[str]:
+        if claimed := await super().need(repository, digests, seconds):
+            self.kept_waiting.set()
+        return claimed
+
+
 @dataclass
 class Two:
-    """`here` collects, `there` pushes."""
+    """`here` collects, `there` pushes; `metadata` is what `there` sees."""
 
     here: Registry
     there: Registry
     storage: SlowStorage
-    metadata: ImageHistory
+    metadata: WatchedHistory
 
     async def push(self, data: bytes = LAYER) -> None:
         """Push a layer at the other server."""
@@ -78,6 +91,11 @@ class Two:
         """Collect here; whether the layer's bytes went."""
         await self.here.collector.run()
         return DIGEST in self.storage.deleted
+
+    async def other_gone(self) -> bool:
+        """Collect here; whether the layer that nobody asks for went, and not the one that is asked for."""
+        assert not await self.gone()
+        return digest_of(OTHER) in self.storage.deleted
 
     async def deleting(self) -> asyncio.Task[Report]:
         """A collection here that deletes the layer's bytes, and waits."""
@@ -102,9 +120,9 @@ async def two(postgres: PostgresServer) -> AsyncIterator[Two]:
             database = Database(url)
             stack.push_async_callback(database.close)
             await database.listen()
-            metadata.append(ImageHistory(database))
+            metadata.append(WatchedHistory(database))
             registries.append(Registry(storage, metadata[-1], Policy(GRACE), shared=database.alone))
-        yield Two(registries[0], registries[1], storage, metadata[0])
+        yield Two(registries[0], registries[1], storage, metadata[1])
 
 
 async def test_what_nobody_needs_goes_in_the_end(two: Two) -> None:
@@ -114,10 +132,13 @@ async def test_what_nobody_needs_goes_in_the_end(two: Two) -> None:
 
 async def test_what_a_client_was_told_of_by_another_server_stays(two: Two) -> None:
     await two.push()
-    for _ in range(12):
+    await two.push(OTHER)
+
+    async def only_the_other_went() -> bool:
         assert (await two.there.blobs.stat("one", DIGEST)).size == len(LAYER)
-        assert not await two.gone()
-        await asyncio.sleep(0.25)
+        return await two.other_gone()
+
+    await eventually(only_the_other_went, 15)
     document = image_manifest((DIGEST, len(LAYER)))
     await two.there.manifests.put("one", "v1", document["mediaType"], _json(document), actor=SERVER)
     assert await two.there.blobs.stat("one", DIGEST)
@@ -126,11 +147,12 @@ async def test_what_a_client_was_told_of_by_another_server_stays(two: Two) -> No
 async def test_bytes_that_another_server_is_about_to_link_stay(two: Two) -> None:
     """The bytes are there, and nobody's, while the other server looks at them and reuses them."""
     await two.push()
+    await two.push(OTHER)
     await two.metadata.unlink_blob("one", DIGEST)
     two.storage.going_on.clear()
     pushing = asyncio.create_task(two.push())
     await two.storage.begun.wait()
-    await asyncio.sleep(GRACE.total_seconds() * 3)
+    await eventually(two.other_gone, 15)
     two.storage.going_on.set()
     assert not await two.gone()
     await pushing
@@ -144,8 +166,9 @@ async def test_a_push_of_what_is_being_deleted_elsewhere_waits_and_stores_it_ane
 
     collecting = await two.deleting()
     pushing = asyncio.create_task(two.push())
-    await asyncio.sleep(0.3)
+    await two.metadata.kept_waiting.wait()
     assert not pushing.done()
+    assert two.storage.deleted == []
     two.storage.going_on.set()
     await asyncio.gather(pushing, collecting)
     assert two.storage.deleted == [DIGEST]
