@@ -174,7 +174,7 @@ def test_a_cancelled_build_ends_at_once_with_its_program_and_can_be_restarted(li
     line.lumper.client.post(f"builds/{build_id}/cancel")
     assert line.ended(build_id)["state"] == "cancelled"
     gate.wait_until_nobody_waits()
-    assert time.monotonic() - cancelled_at < 5
+    assert time.monotonic() - cancelled_at < 10
     assert line.tags() == {}
 
     line.lumper.client.post(f"builds/{build_id}/restart")

@@ -68,7 +68,7 @@ async def test_an_engine_that_dies_during_a_build_is_unavailable(image: str, lin
     await eventually(begun, 30)
     line.cut()
     with pytest.raises(EngineUnavailable, match=r"docker\.sock gave the build up"):
-        await asyncio.wait_for(building, 5)
+        await asyncio.wait_for(building, 20)
     await engine.close()
 
     assert isinstance(told[-1], Step)
@@ -135,7 +135,7 @@ async def test_cancelling_while_the_context_is_read_closes_the_context(engine: B
     building = asyncio.create_task(engine.build(BuildRequest("1", image), endless(), lambda _: None))
     await waits.wait()
     building.cancel()
-    await asyncio.wait((building,), timeout=5)
+    await asyncio.wait((building,), timeout=20)
 
     assert building.cancelled()
     assert closed.is_set()

@@ -105,7 +105,7 @@ async def test_a_tag_that_moves_at_one_server_has_moved_at_the_other(both: Clien
         async def moved(digest: str = digest) -> bool:
             return [await seen(client) for client in both] == [digest, digest]
 
-        await eventually(moved, 1)
+        await eventually(moved)
 
 
 async def _write(client: RegistryClient, location: str, body: Callable[[], AsyncIterator[bytes]]) -> int:
@@ -163,7 +163,7 @@ async def test_when_a_server_is_killed_in_a_push_the_other_goes_on(pair: Pair) -
         async def goes_on() -> bool:
             return await b.status("PATCH", location, data=io.BytesIO(layer[start:])) == 202
 
-        await eventually(goes_on, 5)
+        await eventually(goes_on)
         assert await b.status("PUT", f"{location}?digest={digest_of(layer)}") == 201
         async with b.request("GET", f"/v2/killed/blobs/{digest_of(layer)}") as answer:
             assert await answer.read() == layer

@@ -182,14 +182,14 @@ async def test_the_claim_of_a_collector_that_is_gone_ends_by_itself(two: Two) ->
     async def claimed() -> bool:
         return bool(await two.metadata.claim_blobs([DIGEST], datetime.now(UTC), 1.0))
 
-    await eventually(claimed, 10)
+    await eventually(claimed)
     assert await two.metadata.need("one", [DIGEST], 5.0) == {DIGEST}
     assert await two.metadata.claim_blobs([DIGEST], datetime.now(UTC), 1.0) == set()
 
     async def free() -> bool:
         return not await two.metadata.need("one", [DIGEST], 5.0)
 
-    await eventually(free, 5)
+    await eventually(free)
     assert await two.metadata.claim_blobs([DIGEST], datetime.now(UTC), 1.0) == set()
 
 

@@ -81,7 +81,7 @@ async def test_a_reader_wakes_when_the_log_grows(logs: Logs) -> None:
     reader = asyncio.create_task(logs.wait(1, 1, 0, 60.0))
     await asyncio.sleep(0)
     await logs.append(1, 1, 0, b"x\n")
-    await asyncio.wait_for(reader, 5)
+    await asyncio.wait_for(reader, 20)
 
 
 async def test_the_logs_of_a_build_are_deleted_together(logs: Logs, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_a_reader_at_one_server_wakes_when_the_log_grows_at_another(
         await one.logs.append(1, 1, 0, b"x\n")
         return reader.done()
 
-    await eventually(wakes, 5)
+    await eventually(wakes)
     assert b"".join([chunk async for chunk in other.logs.read(1, 1)]) == b"x\n"
     await one.database.close()
     await other.database.close()

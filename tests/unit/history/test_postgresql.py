@@ -110,7 +110,7 @@ async def test_a_tag_that_moves_in_one_process_is_forgotten_in_the_other(two: tu
     async def seen() -> bool:
         return await read() == B
 
-    await eventually(seen, 2)
+    await eventually(seen)
 
 
 async def test_a_large_change_is_told_whole(two: tuple[Database, Database]) -> None:
@@ -123,7 +123,7 @@ async def test_a_large_change_is_told_whole(two: tuple[Database, Database]) -> N
     async def all_there() -> bool:
         return len(keys) == 500
 
-    await eventually(all_there, 5)
+    await eventually(all_there)
 
 
 async def test_nothing_is_remembered_that_may_change_unheard(postgres: PostgresServer) -> None:
@@ -154,7 +154,7 @@ async def test_a_name_belongs_to_one_process_and_to_nobody_when_that_ends(two: t
             async with other.alone("x") as theirs:
                 return theirs
 
-        await eventually(had, 5)
+        await eventually(had)
 
 
 async def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(postgres: PostgresServer) -> None:
