@@ -12,7 +12,7 @@ import pytest
 
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
-from lumper.history.tagging import drop_private_tag, move_tags
+from lumper.history.tagging import drop_private_tags, move_tags
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
 from parts.postgresql import PostgresServer
@@ -57,7 +57,7 @@ async def _database(url: str) -> AsyncIterator[Known]:
 
     async def drop(repository: str, name: str) -> None:
         async with opened.write() as connection:
-            await drop_private_tag(connection, repository, name)
+            await drop_private_tags(connection, repository, [name])
 
     yield Known(ImageHistory(opened), move, drop)
     await opened.close()

@@ -35,15 +35,19 @@ class Pool:
 
     def __init__(self) -> None:
         self.size = os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(self.size + 1, "pack", _give_way)
+        self._threads: ThreadPoolExecutor | None = None
 
     def run(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """Do it in a thread."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.size + 1, "pack", _give_way)
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def close(self) -> None:
-        """End the threads, once what they do is done."""
-        self._threads.shutdown(wait=False)
+        """End the threads, once what they do is done; new ones begin with the next work."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False)
 
 
 class Packing:

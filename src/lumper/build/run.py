@@ -252,7 +252,7 @@ class _Attempt:
                 timeout = self._builder.push_timeout
                 return await push_image(engine, request.image, self._login, self._report, timeout=timeout)
         finally:  # also after a build that was cancelled just when the engine had given the name
-            with contextlib.suppress(EngineError):  # a name that stays is swept at the worker's next start
+            with contextlib.suppress(EngineError):  # a name that stays is swept later (upkeep.py)
                 await engine.remove(request.image)
 
     async def _spread(self, recipe: Recipe, pushed: Pushed) -> None:

@@ -26,13 +26,24 @@ class UpkeepLimits:
 
 
 class Upkeep:
-    """The chores of one worker. `held` tells the private tags of the attempts that it works on."""
+    """The chores of one worker.
 
-    def __init__(self, builder: Builder, limits: UpkeepLimits, held: Callable[[], Collection[str]]) -> None:
+    `held` tells the private tags of the attempts that it works on, `left` are those that it worked on when it was
+    killed.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        limits: UpkeepLimits,
+        held: Callable[[], Collection[str]],
+        left: Collection[str] = (),
+    ) -> None:
         self._builder = builder
         self._limits = limits
         self._held = held
-        self._seen: dict[str, float] | None = None  # names in the engine that are nobody's, and since when
+        self._left = frozenset(left)
+        self._seen: dict[str, float] = {}  # names in the engine that are not ours, and since when
 
     def chores(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What is to be done again and again, by its name; each raises LumperError."""
@@ -57,18 +68,14 @@ class Upkeep:
     async def forget_names(self) -> None:
         """Remove names that attempts left in the engine. Raises EngineError.
 
-        At the worker's start these are all that there are. Later, another worker at the same engine may be at work on
-        one, so it must have been there for longer than any attempt takes.
+        Those of this worker go at once. Another worker at the same engine may be at work on any other one, so that it
+        must have been there for longer than an attempt takes.
         """
         now = time.monotonic()
-        names = dict.fromkeys(await self._names(), now)
-        if self._seen is None:
-            patience, self._seen = 0.0, names
-        else:
-            patience = self._builder.timeout + self._builder.push_timeout
-            self._seen = {name: self._seen.get(name, now) for name in names}
+        patience = self._builder.timeout + self._builder.push_timeout
+        self._seen = {name: self._seen.get(name, now) for name in await self._names()}
         for name, since in self._seen.items():
-            if now - since >= patience:
+            if now - since >= patience or name.rpartition(":")[2] in self._left:
                 log.info("a name that was left goes", action="engine.forget", image=name)
                 await self._builder.engine.remove(name)
 

@@ -12,6 +12,7 @@ from lumper.history.activity import record, record_pointing
 from lumper.history.collection import TOPIC, id_of, repository_made
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
+from lumper.history.garbage import drop_stale_tags
 from lumper.history.renames import rename
 from lumper.history.rules import check_moves, rules_in
 from lumper.history.tables import builds, manifests, tags
@@ -89,9 +90,15 @@ async def move_tags(
     changed(connection, TOPIC, repository)
 
 
-async def drop_private_tag(connection: AsyncConnection, repository: str, name: str) -> None:
-    """Within the caller's transaction: remove a tag that a build has pushed under. No error if there is none."""
-    await drop_tag(connection, repository, name)
+async def drop_private_tags(connection: AsyncConnection, repository: str, names: Sequence[str]) -> None:
+    """Within the caller's transaction: remove tags that a build has pushed under, those that there are.
+
+    Garbage collection takes what only they pointed at, also where images without a tag are kept: nobody was told of it.
+    """
+    identity = (await connection.execute(select(id_of(repository)))).scalar()
+    if identity is not None:
+        changed(connection, TOPIC, repository)
+        await drop_stale_tags(connection, identity, names)
 
 
 def here(repository: str, digest: str) -> tuple[ColumnElement[bool], ...]:

@@ -18,7 +18,8 @@ from lumper.history.collection import id_of
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, upsert
 from lumper.history.tables import builds, manifests, verifications
-from lumper.history.verifying import decide, forget_images, verification_from_row
+from lumper.history.tagging import drop_private_tags
+from lumper.history.verifying import decide, verification_from_row
 from lumper.model.build import Build, BuildState
 from lumper.model.image import private_tag
 from lumper.model.trigger import Trigger
@@ -111,7 +112,7 @@ class Verifications:
         """What came of a second build, whose image nobody needs any more."""
         async with self._database.write() as connection:
             await decide(connection, build.id, state, summary, differences)
-            await forget_images(connection, build.image, [private_tag(build.id, build.attempt)])
+            await drop_private_tags(connection, build.image, [private_tag(build.id, build.attempt)])
 
 
 async def _of(connection: AsyncConnection, build_id: int) -> Verification | None:

@@ -7,11 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, update
 
-from lumper.history.collection import id_of
 from lumper.history.connection import AsyncConnection
-from lumper.history.garbage import drop_stale_tags
 from lumper.history.tables import verifications
 from lumper.model.build import Base, BuildState
 from lumper.model.verification import Difference, FileDifference, Verification, Verified
@@ -77,13 +75,6 @@ async def gave_image(connection: AsyncConnection, row: Row[Any], digest: str, ba
         return False
     await decide(connection, row.id, Verified.COMPARING, "", other=digest)
     return True
-
-
-async def forget_images(connection: AsyncConnection, image: str, names: Sequence[str]) -> None:
-    """Remove the private tags of second builds; garbage collection takes what only they pointed at."""
-    identity = (await connection.execute(select(id_of(image)))).scalar()
-    if identity is not None:
-        await drop_stale_tags(connection, identity, names)
 
 
 def _moved(then: Sequence[Base], now: Sequence[Base]) -> str:

@@ -12,8 +12,8 @@ from lumper.errors import Conflict, Invalid, LogGap, OutOfTurn, RuleForbids
 from lumper.history.builds import build_from_row
 from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
-from lumper.history.tagging import drop_private_tag, move_tags, succeeded_tags
-from lumper.history.verifying import forget_images, gave_image
+from lumper.history.tagging import drop_private_tags, move_tags, succeeded_tags
+from lumper.history.verifying import gave_image
 from lumper.model import events
 from lumper.model.activity import Actor
 from lumper.model.build import BuildState, Outcome, Result
@@ -87,7 +87,7 @@ class Acceptance:
                 log.warning("a result came too late", action="attempt.stale", build=event.build_id, claim=event.claim)
                 if row is not None and (BuildState(row.state).final or event.attempt < row.attempt):
                     # It may have pushed after the attempt that counts had cleared up.
-                    await drop_private_tag(connection, row.image, private_tag(row.id, event.attempt))
+                    await drop_private_tags(connection, row.image, [private_tag(row.id, event.attempt)])
                 return
             if row.verifies and event.result.outcome is Outcome.SUCCEEDED:
                 await self._built_again(connection, row, event)
@@ -99,11 +99,7 @@ class Acceptance:
     async def _clear(self, connection: AsyncConnection, row: Row[Any], *, kept: int = 0) -> None:
         """Remove the private tags of all attempts but `kept`: earlier ones may have pushed before they were lost."""
         names = [private_tag(row.id, attempt) for attempt in range(1, row.attempt + 1) if attempt != kept]
-        if row.verifies:
-            await forget_images(connection, row.image, names)
-            return
-        for name in names:
-            await drop_private_tag(connection, row.image, name)
+        await drop_private_tags(connection, row.image, names)
 
     async def _built_again(self, connection: AsyncConnection, row: Row[Any], event: events.AttemptFinished) -> None:
         """A build whose image is only compared: it moves no tag, and its own tag stays until that is done."""

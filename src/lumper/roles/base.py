@@ -94,6 +94,8 @@ async def forever(name: str, period: float, action: Callable[[], Awaitable[objec
             await action()
         except LumperError as exc:
             log.warning("a periodic task failed", action=name, error=exc.sentence)
+        except Exception as exc:  # a mistake in a chore may not end what runs beside it, such as builds
+            log.error("a periodic task itself failed", action=name, exc_info=exc)
         await asyncio.sleep(period)
 
 

@@ -7,7 +7,9 @@ long the queue is away; a task beside it publishes what has come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import os
 import uuid
 from dataclasses import replace
@@ -59,6 +61,7 @@ class LogShipper:
         self._build = (build_id, attempt, claim)
         try:
             self._file = self._path.open("wb+", buffering=0)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # for as long as this process has it: take_left
         except OSError as exc:
             raise self._trouble(exc) from exc
         self._more = asyncio.Event()
@@ -162,3 +165,18 @@ class LogShipper:
             message = Message(uuid.uuid4().hex, EVENTS, encode(chunk))
             await persist(lambda message=message: self._broker.publish([message]), "log")  # type: ignore[misc]
             self._sent += len(data)
+
+
+def take_left(spool: Path) -> set[tuple[int, int]]:
+    """Remove what shippers that were killed have left; builds and attempts whose logs these are. Blocking.
+
+    Those of other workers that live are not taken for such, should they share the folder.
+    """
+    found = set()
+    for path in spool.glob("*.jsonl"):
+        with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+            build_id, attempt, _ = path.name.split("-")
+            found.add((int(build_id), int(attempt)))
+    return found

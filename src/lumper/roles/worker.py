@@ -28,7 +28,7 @@ from lumper.queue.codec import decode, encode
 from lumper.queue.port import Broker, Message
 from lumper.queue.retry import RetryPolicy
 from lumper.roles.base import consume, forever, persist
-from lumper.roles.shipper import LogShipper
+from lumper.roles.shipper import LogShipper, take_left
 
 log = structlog.get_logger(__name__)
 
@@ -77,14 +77,14 @@ class Worker:
         """Work until cancelled; then running builds are stopped, and the server gives them to somebody else."""
         self._begin()
         self._spool.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(_empty, self._spool)
+        left = {private_tag(build_id, attempt) for build_id, attempt in await asyncio.to_thread(take_left, self._spool)}
         await self._say(self._online(self._boot, self._concurrency))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._take_jobs(group))
                 group.create_task(consume(self._broker, events.worker_topic(self._name), self._hear, _HEARD))
                 group.create_task(forever("worker.heartbeat", HEARTBEAT_SECONDS, self._beat))
-                for name, chore in Upkeep(self._builder, self._upkeep, self._tags).chores().items():
+                for name, chore in Upkeep(self._builder, self._upkeep, self._tags, left).chores().items():
                     group.create_task(forever(name, _UPKEEP_SECONDS, chore))
         finally:
             await self._farewell()
@@ -203,8 +203,3 @@ def _job(body: bytes) -> events.BuildJob:
     if not isinstance(payload, events.BuildJob):
         raise QueueError(f"{type(payload).__name__} is not a job for a worker.")
     return payload
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.glob("*.jsonl"):
-        path.unlink(missing_ok=True)

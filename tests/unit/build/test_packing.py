@@ -89,3 +89,12 @@ async def test_an_error_of_the_source_ends_it(pool: Pool) -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         async for _part in Packing(pool).pack(broken()):
             pass
+
+
+async def test_threads_that_were_ended_begin_anew_with_the_next_work() -> None:
+    pool = Pool()
+    assert await pool.run(sum, (1, 2)) == 3
+    pool.close()
+    pool.close()
+    assert await pool.run(sum, (3, 4)) == 7
+    pool.close()

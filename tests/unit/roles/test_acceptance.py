@@ -239,6 +239,25 @@ async def test_a_stale_worker_cannot_move_a_tag_after_its_build_was_given_to_ano
     assert set((await desk.tags()).values()) == {"0002"}
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_a_lost_attempt_has_pushed_is_garbage_also_where_untagged_images_are_kept(
+    desk: Desk, late: bool
+) -> None:
+    build_id = await desk.queued()
+    await desk.manifest(digest(2), tag=private_tag(build_id, 2))
+    await desk.handle(started(build_id), WorkerOnline("w", "another boot"), started(build_id, 2, "c2", "v"))
+    if not late:
+        await desk.manifest(digest(1), tag=private_tag(build_id, 1))
+    await desk.handle(finished(build_id, success(2), 2, "c2"))
+    if late:
+        await desk.manifest(digest(1), tag=private_tag(build_id, 1))
+        await desk.handle(finished(build_id, success(1)))
+
+    garbage = await desk.history.images.garbage("owner/app", datetime.now(UTC) + timedelta(minutes=1), untagged=False)
+    assert [one.name for one in garbage] == [digest(1)]
+    assert set((await desk.tags()).values()) == {"0002"}
+
+
 async def test_an_image_that_the_registry_does_not_have_fails_the_build_with_a_hint(desk: Desk) -> None:
     build_id = await desk.queued()
     await desk.handle(started(build_id), finished(build_id, success(1, Service("app"))))

@@ -132,13 +132,14 @@ async def test_a_role_that_ends_gives_its_message_back_and_ends_also_without_a_q
     assert (await broker.take(TOPIC)).message.id == "jobs-1"
 
 
-async def test_a_periodic_task_goes_on_after_an_error() -> None:
+@pytest.mark.parametrize("error", [QueueError("not now"), KeyError("a mistake")])
+async def test_a_periodic_task_goes_on_after_an_error(error: Exception) -> None:
     calls = 0
 
     async def action() -> None:
         nonlocal calls
         calls += 1
-        raise QueueError("not now")
+        raise error
 
     async def called_again() -> bool:
         return calls > 2

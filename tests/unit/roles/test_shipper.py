@@ -14,7 +14,7 @@ from lumper.model.build import Output
 from lumper.model.events import EVENTS, LogChunk
 from lumper.model.log import LARGEST_CHUNK, to_line, unpack
 from lumper.queue.brokers.memory import MemoryBroker
-from lumper.roles.shipper import LogShipper
+from lumper.roles.shipper import LogShipper, take_left
 from parts.eventually import eventually
 from parts.running import Ear, listening
 
@@ -143,3 +143,12 @@ async def test_a_full_disk_is_told_and_what_was_kept_before_still_goes(tmp_path:
 async def test_a_spool_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file or directory"):
         LogShipper(MemoryBroker(), tmp_path / "gone", *CLAIM)
+
+
+async def test_what_a_killed_worker_left_is_taken_and_what_another_one_works_on_is_not(tmp_path: Path) -> None:
+    (tmp_path / "7-2-0123abcd.jsonl").write_text("{}")
+    (tmp_path / "notes.jsonl").write_text("no log of a build")
+    async with LogShipper(MemoryBroker(), tmp_path, 8, 1, "c1"):
+        assert take_left(tmp_path) == {(7, 2)}
+        assert [path.name for path in tmp_path.iterdir()] == ["8-1-c1.jsonl"]
+    assert take_left(tmp_path) == set()

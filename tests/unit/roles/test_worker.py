@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from lumper.build.checkout import Mirrors
 from lumper.build.engines.dummy import DummyEngine
+from lumper.build.port import BuildRequest
 from lumper.model.build import Outcome
 from lumper.model.events import (
     EVENTS,
@@ -23,6 +24,8 @@ from lumper.model.events import (
 from lumper.model.log import unpack
 from lumper.queue.port import Message
 from lumper.roles.worker import Worker
+from parts.context import context_tar, stream
+from parts.eventually import eventually
 from parts.running import listening, message, running
 from parts.worker_bench import JOBS, Bench, printed
 
@@ -247,6 +250,23 @@ async def test_a_mistake_of_ours_fails_one_build_and_not_the_worker(bench: Bench
     assert "KeyError('vertex')" in first.result.error
     assert first.result.hint
     assert second.build_id == 2
+
+
+async def test_a_worker_that_was_killed_removes_the_names_that_it_left_in_the_engine_and_no_others(
+    bench: Bench,
+) -> None:
+    registry = bench.builder.registry
+    for tag in ("_build-7-2", "_build-8-1"):
+        request = BuildRequest(tag, f"{registry}/app:{tag}")
+        await bench.engine.build(request, stream(context_tar({"Dockerfile": "FROM scratch\n"})), lambda _: None)
+    (bench.folder / "spool").mkdir(exist_ok=True)
+    (bench.folder / "spool" / "7-2-c1.jsonl").touch()
+
+    async def only_the_other() -> bool:
+        return await bench.engine.images("") == [f"{registry}/app:_build-8-1"]
+
+    async with bench.at_work():
+        await eventually(only_the_other)
 
 
 async def test_a_role_that_begins_anew_has_all_its_slots_and_holds_nothing(bench: Bench) -> None:
