@@ -293,6 +293,10 @@ class BuildFailed(EngineError):
         self.exit_code = exit_code
         super().__init__(message, hint=hint)
 
+    def happened(self, place: str) -> None:
+        """Say in front where it was."""
+        self.message = f"{place}: {self.message[:1].lower()}{self.message[1:]}"
+
 
 class FrontendUnavailable(BuildFailed):
     """The syntax image of the Dockerfile cannot be fetched."""

@@ -111,7 +111,8 @@ def test_a_failing_step_is_told_by_its_mail_and_moves_nothing(line: Line) -> Non
     first = line.succeeded(line.project.release("v1.0.0"))
     step = 'RUN ["/bin/busybox", "sh", "-c", "echo compiling; echo main.c:7: oh no >&2; exit 3"]\n'
     build = line.failed(line.project.release("v1.0.1", {"Dockerfile": f"FROM scratch\nCOPY busybox /bin/\n{step}"}))
-    assert "exit code 3" in build["error"]
+    assert build["error"].startswith("Dockerfile, line 3: step `")
+    assert build["error"].endswith("ended with exit code 3.")
     words = body_of(line.mail(f"{line.project.name} v1.0.1 failed"))
     assert "main.c:7: oh no" in words
     assert set(line.tags().values()) == {first["digest"]}

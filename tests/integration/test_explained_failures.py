@@ -69,6 +69,17 @@ def fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             "shared/a is in the repository, but not in the context app.",
         ),
         ({"Dockerfile": "# FROM scratch\nARG A\n"}, "Dockerfile has no FROM"),
+        (
+            {
+                "lumper.toml": '[build]\ndockerfile = "d/Dockerfile"\n',
+                "d/Dockerfile": """FROM scratch AS a\nENV A=a\n\nCOPY d / \nFROM a\nRUN ["/none"]\n""",
+            },
+            "d/Dockerfile, line 6: step `[stage-1 1/1] RUN",
+        ),
+        (
+            {"Dockerfile": "ARG A=b\nFROM scratch\nARG A=c\n\nCOPY Dockerfile \\\n  $A /x\n"},
+            "Dockerfile, line 5: step `[1/1] COPY",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

@@ -119,7 +119,7 @@ def _entries(archive: tarfile.TarFile) -> Iterator[tuple[str, str]]:
 def failed_step(said: str) -> str:
     """The begin of the last instruction that is told of as the one that failed, such as `[2/3] RUN make`, or ""."""
     failed = re.findall(r"^ ?> (\[[^\n]*?\d/\d+\] [^\n]{1,60})", said, re.MULTILINE)
-    failed = failed or re.findall(r"Step `(\[[^\n]*?\d/\d+\] [^\n`]{1,60})", said)
+    failed = failed or re.findall(r"[Ss]tep `(\[[^\n]*?\d/\d+\] [^\n`]{1,60})", said)
     return failed[-1].strip().removesuffix(":") if failed else ""
 
 

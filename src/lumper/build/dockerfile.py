@@ -1,17 +1,33 @@
-"""What Lumper itself reads in a Dockerfile: whether it has a stage at all, and what its stages are called. Pure.
+"""What Lumper itself reads in a Dockerfile: its instructions, whether there is a stage, what stages are called. Pure.
 
-Source: docs.docker.com, "Dockerfile reference" (parser directives, escape, comments), and moby/buildkit,
-frontend/dockerfile/parser, where the page is silent.
+Source: docs.docker.com, "Dockerfile reference" (parser directives, escape, comments, here-documents), and
+moby/buildkit, frontend/dockerfile/parser, where the page is silent.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 _ESCAPE = re.compile(rb"#\s*escape\s*=\s*(.)", re.IGNORECASE)
 _DIRECTIVE = re.compile(rb"#\s*[A-Za-z][A-Za-z0-9]*\s*=")
 _STAGE = re.compile(rb"FROM\s+(?:--\S+\s+)*\S+\s+AS\s+(\S+)", re.IGNORECASE)
+_HERE = re.compile(rb"(?<!\S)\d*<<(-?)(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2(?=\s|$)")
+_WITH_HERE = (b"RUN", b"COPY", b"ADD")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction with its continued lines joined, and the number of the line where it begins."""
+
+    line: int
+    text: bytes
+
+    @property
+    def keyword(self) -> bytes:
+        """Its first word, in upper case."""
+        return self.text.split(None, 1)[0].upper()
 
 
 def has_stage(text: bytes) -> bool:
@@ -25,16 +41,22 @@ def has_stage(text: bytes) -> bool:
 
 def stage_names(text: bytes) -> list[str]:
     """The names that stages have, in order."""
-    matches = (_STAGE.match(line) for line in _instructions(text, _escape(text)))
-    return [match[1].decode("utf-8", "replace") for match in matches if match]
+    return [name for one in instructions(text) if (name := stage_name(one))]
+
+
+def stage_name(instruction: Instruction) -> str:
+    """The name that a FROM gives to its stage; "" if it gives none."""
+    match = _STAGE.match(instruction.text)
+    return match[1].decode("utf-8", "replace") if match else ""
+
+
+def instructions(text: bytes) -> Iterator[Instruction]:
+    """All of them, as the engine sees them: without comments, and without what stands in here-documents."""
+    return _instructions(text, _escape(text))
 
 
 def _first_but_args(text: bytes, escape: bytes) -> bytes:
-    for instruction in _instructions(text, escape):
-        keyword = instruction.split(None, 1)[0].upper()
-        if keyword != b"ARG":
-            return keyword
-    return b""
+    return next((one.keyword for one in _instructions(text, escape) if one.keyword != b"ARG"), b"")
 
 
 def _escape(text: bytes) -> bytes:
@@ -46,21 +68,40 @@ def _escape(text: bytes) -> bytes:
     return b"\\"
 
 
-def _instructions(text: bytes, escape: bytes) -> Iterator[bytes]:
-    """Instructions with their continued lines joined; comments and blank lines are left out, also within one."""
-    joined = b""
-    for raw in text.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+def _instructions(text: bytes, escape: bytes) -> Iterator[Instruction]:
+    """Comments and blank lines are left out, also within an instruction."""
+    joined, begun = b"", 0
+    lines = enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+    for number, raw in lines:
         line = raw.removesuffix(b"\r")
         start = line.lstrip()
         if not start or start.startswith(b"#"):
             continue
+        begun = begun or number
         bare = line.rstrip(b" \t")
         if bare.endswith(escape):
             joined += bare.removesuffix(escape)
             continue
         joined += line
         if joined.strip():
-            yield joined.strip()
-        joined = b""
+            found = Instruction(begun, joined.strip())
+            yield found
+            _pass_over(_here_documents(found), lines)
+        joined, begun = b"", 0
     if joined.strip():
-        yield joined.strip()
+        yield Instruction(begun, joined.strip())
+
+
+def _here_documents(instruction: Instruction) -> list[tuple[bool, bytes]]:
+    """Those that follow it: whether tabs before a line do not count, and the line that ends it."""
+    if instruction.keyword not in _WITH_HERE:
+        return []
+    return [(match[1] == b"-", match[3]) for match in _HERE.finditer(instruction.text)]
+
+
+def _pass_over(documents: list[tuple[bool, bytes]], lines: Iterator[tuple[int, bytes]]) -> None:
+    for without_tabs, end in documents:
+        for _, raw in lines:
+            line = raw.removesuffix(b"\r")
+            if (line.lstrip(b"\t") if without_tabs else line) == end:
+                break

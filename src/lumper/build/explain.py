@@ -1,4 +1,4 @@
-"""What the engine cannot know of a failed build: why a file is not in the context, and what was meant instead."""
+"""What an engine does not tell of a failed build: in which line, why a file is not in the context, what was meant."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Protocol
 from lumper.build.dockerfile import stage_names
 from lumper.build.near import Names, near, near_name
 from lumper.build.objects import Kind, printable_path
+from lumper.build.step_lines import line_of
 from lumper.errors import BuildFailed, LumperError
 
 _COPY = re.compile(r"(?:^|\] )(?:COPY|ADD) ((?!.*--from=).*)", re.IGNORECASE | re.DOTALL)
@@ -39,11 +40,13 @@ class Commit(Protocol):
 async def explain(
     error: BuildFailed, commit: Commit, context: str, dockerfile: str, lies_about: Callable[[str], bool] | None = None
 ) -> None:
-    """Give the error a hint, if it has none yet and there is one to give.
+    """Tell the line of the step that failed; give the error a hint, if it has none yet and there is one to give.
 
     `lies_about` tells whether a file of the context lies in the work tree, committed or not.
     """
     with contextlib.suppress(LumperError):  # what failed is told in any case
+        if error.step and (line := line_of(error.step, await commit.dockerfile_text(context, dockerfile))):
+            error.happened(f"{printable_path(dockerfile)}, line {line}")
         if not error.hint:
             error.hint = await _hint(error, commit, context, dockerfile, lies_about)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.dockerfile import has_stage, stage_names
+from lumper.build.dockerfile import has_stage, instructions, stage_names
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,19 @@ def test_stages_have_names() -> None:
     text = b"FROM a AS one\nRUN \\\nFROM b AS no\nFROM --platform=$X c \\\n as Two\nFROM d\n# FROM e AS f\n"
     assert stage_names(text) == ["one", "Two"]
     assert stage_names(b"# escape=`\nFROM a `\nAS one\n") == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("FROM a\nRUN <<E\nRUN x\nE\nRUN y", [(1, "FROM a"), (2, "RUN <<E"), (5, "RUN y")]),
+        ("COPY <<A <<-'B' /to/\nRUN 1\nA\n\tRUN 2\n\tB\nRUN y", [(1, "COPY <<A <<-'B' /to/"), (6, "RUN y")]),
+        ("RUN cat 3<<E\r\nRUN x\r\nE\r\nRUN y", [(1, "RUN cat 3<<E"), (4, "RUN y")]),
+        ('RUN cat <<<E\nRUN "<<E"\nRUN $((1 <<2))\nENV A=<<E\nRUN y', [(n, "") for n in range(1, 6)]),
+        ("\n# no\nRUN a \\\n\n# no\n  b\nRUN y", [(3, "RUN a   b"), (7, "RUN y")]),
+        ("# escape=`\nRUN a `\n b\nRUN y\\", [(2, "RUN a  b"), (4, "RUN y\\")]),
+    ],
+)
+def test_instructions_and_where_they_begin(text: str, found: list[tuple[int, str]]) -> None:
+    told = [(one.line, one.text.decode()) for one in instructions(text.encode())]
+    assert [(line, words if wanted else "") for (line, words), (_, wanted) in zip(told, found, strict=True)] == found
