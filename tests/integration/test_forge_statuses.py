@@ -118,7 +118,8 @@ async def test_a_webhook_is_made_and_its_first_delivery_comes(api: Api, forge: F
 async def test_a_token_that_is_not_accepted_is_told_and_not_kept(api: Api, forge: Forge) -> None:
     _, answer = await connect(api, forge, "wrong")
     assert (answer.status, "the token is not accepted" in answer.error) == (502, True)
-    assert (await api.history.projects.get("Demo/hello")).forge_token == ""
+    project = await api.history.projects.get("Demo/hello")
+    assert (project.forge, await api.history.projects.forge_token(project.id)) == ("", "")
 
 
 async def test_a_forge_that_cannot_be_reached_is_told(api: Api) -> None:

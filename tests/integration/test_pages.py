@@ -291,7 +291,7 @@ async def test_a_project_is_added_with_all_that_the_forge_needs(live: LivePages,
     page = await text_at(person, "/projects/acme/My-App")
     project = await live.history.projects.get("acme/My-App")
     assert "s3cr3t-token" not in page
-    assert project.secret in page
+    assert await live.history.projects.webhook_secret(project.id) in page
     assert "http://lumper.example.org/hooks/github" in page
     assert "http://lumper.example.org/hooks/gitea" in page
     status, _, text = await posted(person, "/projects", {"url": url})

@@ -48,14 +48,16 @@ class Remotes:
         self._timeout = timeout
         self._git = Git(self._home, ssh_key=ssh_key, known_hosts=known_hosts, strict_host_keys=strict_host_keys)
 
-    async def refs(self, project: Project) -> Mapping[str, RemoteRef]:
-        """All its tags and branches by their full names, but those that are not handed to git. Raises SourceError."""
+    async def refs(self, project: Project, login: tuple[str, str] | None = None) -> Mapping[str, RemoteRef]:
+        """All its tags and branches by their full names, but those that are not handed to git. Raises SourceError.
+
+        `login` is the user name and the password, where it has any.
+        """
         url = parse_git_url(project.url)
         if url.local and not project.local:
             raise SourceRefused("Local repositories must be allowed by the operator.", hint="See [git] allow_local.")
-        credentials = (project.username, project.password) if project.username or project.password else None
         http = url.url.startswith(("http://", "https://"))
-        access = Access(url.url, local=url.local, credentials=credentials if http else None)
+        access = Access(url.url, local=url.local, credentials=login if http else None)
         await asyncio.to_thread(self._git.prepare)
         try:
             async with asyncio.timeout(self._timeout):

@@ -149,7 +149,7 @@ class BuildHistory:
 
     async def _tell_forge(self, connection: AsyncConnection, build_id: int) -> None:
         """Let the forge hear of the build's state, if the project has a token for that."""
-        query = select(projects.c.forge_token).join(builds).where(builds.c.id == build_id, builds.c.verifies == 0)
+        query = select(projects.c.forge).join(builds).where(builds.c.id == build_id, builds.c.verifies == 0)
         if (await connection.execute(query)).scalar():
             await self._outbox.add(connection, events.STATUSES, events.StatusDue(build_id))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Row, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,6 +15,7 @@ from lumper.errors import Conflict, Invalid, NotFound
 from lumper.history.database import Database
 from lumper.history.grants import PROJECT
 from lumper.history.schedule import next_time, schedule_problem
+from lumper.history.sealing import Sealer
 from lumper.history.tables import grants, projects
 from lumper.model.image import is_repository, repository_name
 from lumper.model.source import GitUrl, Project
@@ -29,15 +32,16 @@ def project_from_row(row: Row[tuple[object, ...]]) -> Project:
 
 
 class ProjectHistory:
-    """The table of projects."""
+    """The table of projects. Their secrets lie sealed in it, each to be opened by who needs it only."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
+        self._sealer = sealer
 
     async def add(self, source: GitUrl, *, name: str = "", repository: str = "", image: str = "") -> Project:
         """Store a project with a new webhook secret.
 
-        Raises Invalid for a name that is none, Conflict if its name or image is taken.
+        Raises Invalid for a name that is none, Conflict if its name or image is taken, StorageError.
         """
         path = source.path if not source.local else source.path.rsplit("/", 1)[-1]
         project = Project(
@@ -47,15 +51,20 @@ class ProjectHistory:
             repository=repository or (source.path if source.local else path),
             image=image or repository_name(name or path),
             created_at=datetime.now(UTC),
-            secret=secrets.token_urlsafe(32),
             username=source.username,
-            password=source.password,
             local=source.local,
         )
         _check(project)
+        values = {
+            **vars(project),
+            "rules": {},
+            "sealed_secret": self._seal(project.id, "secret", secrets.token_urlsafe(32)),
+            "sealed_password": self._seal(project.id, "password", source.password),
+            "sealed_token": b"",
+        }
         async with self._database.write() as connection:
             try:
-                await connection.execute(projects.insert().values(**{**vars(project), "rules": {}}))
+                await connection.execute(projects.insert().values(**values))
             except IntegrityError as exc:
                 raise Conflict(
                     f"There is a project {project.name!r} (or one with the image {project.image!r}) already.",
@@ -72,28 +81,49 @@ class ProjectHistory:
 
     async def get(self, name: str) -> Project:
         """The project of this name or id. Raises NotFound."""
+        return project_from_row(await self._row(name))
+
+    async def _row(self, name: str) -> Row[Any]:
         query = select(projects).where(or_(projects.c.name == name, projects.c.id == name))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).first()
         if row is None:
             raise NotFound(f"There is no project {name!r}.", hint="`lumper project list` shows all.")
-        return project_from_row(row)
+        return row
 
-    async def like(self, repository: str) -> list[Project]:
-        """Projects whose repository's last part is that of `repository`, whatever the case."""
+    async def like(self, repository: str) -> list[tuple[Project, str]]:
+        """Projects whose repository's last part is that of `repository`, whatever the case, with their webhook secrets.
+
+        Raises StorageError.
+        """
         last = repository.rsplit("/", 1)[-1].lower()
         name = func.lower(projects.c.repository)
         query = select(projects).where(or_(name == last, name.endswith("/" + last, autoescape=True)))
         async with self._database.read() as connection:
-            return [project_from_row(row) for row in await connection.execute(query)]
+            rows = list(await connection.execute(query))
+        return [(project_from_row(row), self._open(row.id, "secret", row.sealed_secret)) for row in rows]
+
+    async def webhook_secret(self, project_id: str) -> str:
+        """What signs the deliveries to a project. Raises NotFound, StorageError."""
+        return self._open(project_id, "secret", (await self._row(project_id)).sealed_secret)
+
+    async def git_login(self, project_id: str) -> tuple[str, str] | None:
+        """User name and password for a project's git server, if it has any. Raises NotFound, StorageError."""
+        row = await self._row(project_id)
+        password = self._open(project_id, "password", row.sealed_password)
+        return (row.username, password) if row.username or password else None
+
+    async def forge_token(self, project_id: str) -> str:
+        """What opens the API of a project's forge, or "". Raises NotFound, StorageError."""
+        return self._open(project_id, "token", (await self._row(project_id)).sealed_token)
 
     async def set_forge(self, name: str, forge: str, url: str, token: str) -> Project:
-        """Let Lumper use the API of the project's forge, or no more, with "" for all. Raises NotFound."""
+        """Let Lumper use the API of the project's forge, or no more, with "" for all. Raises NotFound, StorageError."""
         project = await self.get(name)
-        values = {"forge": forge, "forge_url": url, "forge_token": token}
+        values = {"forge": forge, "forge_url": url, "sealed_token": self._seal(project.id, "token", token)}
         async with self._database.write() as connection:
             await connection.execute(update(projects).where(projects.c.id == project.id).values(**values))
-        return replace(project, forge=forge, forge_url=url, forge_token=token)
+        return replace(project, forge=forge, forge_url=url)
 
     async def set_rules(self, name: str, rules: BuildRules) -> Project:
         """Give a project other rules. Raises NotFound, Invalid."""
@@ -107,16 +137,17 @@ class ProjectHistory:
             await connection.execute(update(projects).where(projects.c.id == project.id).values(**values))
         return replace(project, rules=rules)
 
-    async def set_secret(self, name: str, secret: str = "") -> Project:
-        """Give a project this webhook secret, or a new random one. Raises NotFound, Invalid."""
+    async def set_secret(self, name: str, secret: str = "") -> tuple[Project, str]:
+        """Give a project this webhook secret, or a new random one. Raises NotFound, Invalid, StorageError."""
         secret = secret or secrets.token_urlsafe(32)
         if len(secret) < _SHORTEST_SECRET or not secret.isascii() or not secret.isprintable() or " " in secret:
             hint = f"At least {_SHORTEST_SECRET} printable ASCII characters without spaces, on one line."
             raise Invalid("That is not the secret of a webhook.", hint=hint)
         project = await self.get(name)
         async with self._database.write() as connection:
-            await connection.execute(update(projects).where(projects.c.id == project.id).values(secret=secret))
-        return replace(project, secret=secret)
+            sealed = self._seal(project.id, "secret", secret)
+            await connection.execute(update(projects).where(projects.c.id == project.id).values(sealed_secret=sealed))
+        return project, secret
 
     async def remove(self, name: str) -> Project:
         """Forget a project with its builds and deliveries; its images stay. Raises NotFound."""
@@ -125,6 +156,16 @@ class ProjectHistory:
             await connection.execute(delete(projects).where(projects.c.id == project.id))
             await connection.execute(delete(grants).where(grants.c.account == PROJECT + project.name))
         return project
+
+    def _seal(self, project_id: str, what: str, text: str) -> bytes:
+        return self._sealer.seal_text(text, _about(project_id, what))
+
+    def _open(self, project_id: str, what: str, sealed: bytes) -> str:
+        return self._sealer.open_text(sealed, _about(project_id, what))
+
+
+def _about(project_id: str, what: str) -> str:
+    return json.dumps(["project", project_id, what])
 
 
 def _check(project: Project) -> None:

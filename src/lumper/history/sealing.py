@@ -21,6 +21,7 @@ class Sealer:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._known: tuple[tuple[int, int, int], AESGCM] | None = None
 
     def seal(self, content: bytes, about: str) -> bytes:
         """The content so that only `open` with the same `about` reads it: it cannot be put to another use."""
@@ -37,8 +38,30 @@ class Sealer:
                 hint="Put back the key that it was stored with, from a backup or another server, or set it anew.",
             ) from exc
 
+    def seal_text(self, text: str, about: str) -> bytes:
+        """As `seal`; no text gives no bytes, so that a query can tell whether there is any."""
+        return self.seal(text.encode(), about) if text else b""
+
+    def open_text(self, sealed: bytes, about: str) -> str:
+        """What `seal_text` has sealed."""
+        return self.open(sealed, about).decode() if sealed else ""
+
     def _cipher(self) -> AESGCM:
-        return AESGCM(make_key(self._file))
+        """The cipher, for as long as the file is the one that its key was read from: every delivery asks for it."""
+        known = self._known
+        if known is None or known[0] != _identity(self._file):
+            cipher = AESGCM(make_key(self._file))
+            known = self._known = (_identity(self._file), cipher)
+        return known[1]
+
+
+def _identity(file: Path) -> tuple[int, int, int]:
+    """Which file this is, as far as that can be told without reading it; (0, 0, 0) for none."""
+    try:
+        seen = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
 def make_key(file: Path) -> bytes:

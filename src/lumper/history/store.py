@@ -62,13 +62,14 @@ def open_history(
     The key that seals secrets lies in the folder `keys`, or in that of this name beside the logs.
     """
     database = Database(url)
+    sealer = Sealer((keys or logs.parent / "keys") / SECRETS_KEY)
     outbox = Outbox(database, encode)
     images = ImageHistory(database)
     builds = BuildHistory(database, outbox, links)
     return History(
         database=database,
         outbox=outbox,
-        projects=ProjectHistory(database),
+        projects=ProjectHistory(database, sealer),
         deliveries=DeliveryHistory(database),
         builds=builds,
         rollouts=RolloutHistory(database, outbox, links),
@@ -79,8 +80,8 @@ def open_history(
         logs=DatabaseLogs(database) if database.shared else FolderLogs(logs),
         figures=Figures(database),
         triggers=TriggerHistory(database),
-        webhooks=Webhooks(database, images),
+        webhooks=Webhooks(database, images, sealer),
         origins=Origins(database),
         verifications=Verifications(database, builds),
-        secrets=Secrets(database, Sealer((keys or logs.parent / "keys") / SECRETS_KEY)),
+        secrets=Secrets(database, sealer),
     )

@@ -51,15 +51,15 @@ projects = Table(
     Column("url", Text, nullable=False),
     Column("repository", String(255), nullable=False, index=True),
     Column("image", String(255), nullable=False, unique=True),
-    Column("secret", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),  # of the webhook
     Column("username", Text, nullable=False, default=""),
-    Column("password", Text, nullable=False, default=""),
+    Column("sealed_password", LargeBinary, nullable=False),  # of git; empty for none, as the token
     Column("local", Boolean, nullable=False, default=False),
     Column("created_at", Time, nullable=False),
     Column("rules", JSON, nullable=False, default=dict),  # those that are not the default
     Column("forge", String(32), nullable=False, default=""),
     Column("forge_url", Text, nullable=False, default=""),
-    Column("forge_token", Text, nullable=False, default=""),
+    Column("sealed_token", LargeBinary, nullable=False),  # of the forge
     Column("next_schedule", Time),
     Column("reconciled_at", Time),
 )
@@ -400,7 +400,7 @@ webhooks = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("url", Text, nullable=False),
-    Column("secret", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
     Column("actions", JSON, nullable=False),
     Column("repositories", String(255), nullable=False),  # a glob
     Column("format", String(32), nullable=False),

@@ -8,6 +8,7 @@ after a later one; so rows are looked at again until they are a minute old, and 
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from lumper.history.activity import activity_from_row
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.images import ImageHistory
+from lumper.history.sealing import Sealer
 from lumper.history.tables import activity, webhook_calls, webhooks
 from lumper.model.activity import Action, Activity
 from lumper.model.webhook import Call, CallState, Format, Webhook, event_of, ping_of
@@ -32,10 +34,11 @@ _HERE = webhook_calls.c
 
 
 class Webhooks:
-    """The tables of webhooks and calls."""
+    """The tables of webhooks and calls. The secrets that sign the calls lie sealed in them."""
 
-    def __init__(self, database: Database, images: ImageHistory) -> None:
+    def __init__(self, database: Database, images: ImageHistory, sealer: Sealer) -> None:
         self._database = database
+        self._sealer = sealer
         self._images = images
         self._wake = asyncio.Event()
         database.on_change(_TOPIC, lambda _key: self._wake.set())
@@ -43,18 +46,28 @@ class Webhooks:
     async def add(
         self, url: str, secret: str, actions: Sequence[Action], repositories: str, form: Format, *, private: bool
     ) -> Webhook:
-        """Make a webhook, which hears of what happens from now on."""
+        """Make a webhook, which hears of what happens from now on. Raises StorageError."""
         now = datetime.now(UTC)
         async with self._database.write() as connection:
             seen = (await connection.execute(select(func.coalesce(func.max(activity.c.id), 0)))).scalar_one()
             values = {
-                "url": url, "secret": secret, "actions": list(actions), "repositories": repositories,
+                "url": url, "sealed_secret": self._sealer.seal_text(secret, _about(url)),
+                "actions": list(actions), "repositories": repositories,
                 "format": form.value, "private": private, "created_at": now, "begins_after": seen, "seen": seen,
             }  # fmt: skip
             made = await connection.execute(insert(webhooks).values(values).returning(webhooks.c.id))
             number = made.scalar_one()
             changed(connection, _TOPIC, str(number))
-        return Webhook(number, url, tuple(actions), repositories, form, private, now, secret)
+        return Webhook(number, url, tuple(actions), repositories, form, private, now)
+
+    async def secret(self, webhook: Webhook) -> str:
+        """What signs the calls to a webhook. Raises NotFound, StorageError."""
+        query = select(webhooks.c.sealed_secret).where(webhooks.c.id == webhook.id)
+        async with self._database.read() as connection:
+            sealed = (await connection.execute(query)).scalar()
+        if sealed is None:
+            raise _missing(webhook.id)
+        return self._sealer.open_text(sealed, _about(webhook.url))
 
     async def all(self) -> list[Webhook]:
         """All webhooks in the order in which they were added."""
@@ -213,6 +226,10 @@ async def _check(connection: AsyncConnection, number: int) -> None:
         raise _missing(number)
 
 
+def _about(url: str) -> str:
+    return json.dumps(["webhook", url])
+
+
 def _missing(number: int) -> NotFound:
     return NotFound(f"There is no webhook {number}.", hint="`lumper registry webhooks list` shows all.")
 
@@ -221,7 +238,7 @@ def webhook_from_row(row: Row[Any]) -> Webhook:
     """A row of `webhooks` as a value."""
     actions = tuple(Action(action) for action in row.actions)
     form = Format(row.format)
-    return Webhook(row.id, row.url, actions, row.repositories, form, row.private, row.created_at, row.secret)
+    return Webhook(row.id, row.url, actions, row.repositories, form, row.private, row.created_at)
 
 
 def call_from_row(row: Row[Any]) -> Call:

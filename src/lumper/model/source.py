@@ -103,8 +103,9 @@ def _without_credentials(text: str) -> str:
 class Project:
     """A git repository that Lumper builds.
 
-    `repository` is the name at the forge (`owner/name`); `image` the repository in the registry. With a `forge_token`
-    Lumper uses the API of the `forge` at `forge_url`, for webhooks and statuses of commits.
+    `repository` is the name at the forge (`owner/name`); `image` the repository in the registry. Where a `forge` is
+    named, Lumper has a token for its API at `forge_url`, for webhooks and statuses of commits. No secret is in here:
+    who needs one asks for it.
     """
 
     id: str
@@ -113,14 +114,11 @@ class Project:
     repository: str
     image: str
     created_at: datetime
-    secret: str = field(default="", repr=False)
     username: str = ""
-    password: str = field(default="", repr=False)
     local: bool = False
     rules: BuildRules = field(default_factory=BuildRules)
     forge: str = ""
     forge_url: str = ""
-    forge_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -37,7 +37,8 @@ class CallState(StrEnum):
 class Webhook:
     """Whom to tell, and what of.
 
-    `repositories` is a glob; `private` lets it lead to addresses that the internet does not have. `secret` signs.
+    `repositories` is a glob; `private` lets it lead to addresses that the internet does not have. The secret that
+    signs is not in here.
     """
 
     id: int
@@ -47,7 +48,6 @@ class Webhook:
     format: Format
     private: bool
     created_at: datetime
-    secret: str = field(default="", repr=False)
 
     def wants(self, one: Activity) -> bool:
         """Whether it is told of this."""

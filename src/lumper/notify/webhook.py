@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from lumper.model.activity import Action
-from lumper.model.webhook import PING, Call, Format, Webhook
+from lumper.model.webhook import PING, Call, Format
 
 SIGNATURE = "Lumper-Signature-256"
 _TYPES = {
@@ -32,14 +32,14 @@ def body_of(call: Call, form: Format, public_url: str) -> bytes:
     return json.dumps(told, separators=(",", ":")).encode()
 
 
-def headers_of(call: Call, webhook: Webhook, body: bytes) -> dict[str, str]:
+def headers_of(call: Call, form: Format, secret: str, body: bytes) -> dict[str, str]:
     """The headers that go with the body: its kind, the event's id, and the signature over the bytes."""
     return {
-        "Content-Type": _TYPES[webhook.format],
+        "Content-Type": _TYPES[form],
         "User-Agent": f"lumper/{version('lumper')}",
         "Lumper-Event": str(call.event["action"]),
         "Lumper-Delivery": str(call.event["id"]),
-        SIGNATURE: signature(webhook.secret, body),
+        SIGNATURE: signature(secret, body),
     }
 
 

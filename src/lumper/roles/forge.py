@@ -52,7 +52,8 @@ class ForgeDesk:
             raise Invalid("That is not a token of a forge.", hint="Give the file with the token alone, on one line.")
         place = Place((url or forge_url_of(project.url)).rstrip("/"), project.repository, token)
         api = self._open_api(forge, place)
-        made = await self._client.send(api.make_webhook(self._links.hook(forge), project.secret))
+        secret = await self._history.projects.webhook_secret(project.id)
+        made = await self._client.send(api.make_webhook(self._links.hook(forge), secret))
         connected = await self._history.projects.set_forge(project.id, forge, place.base, token)
         try:
             if (ping := api.ping(made)) is not None:
@@ -74,11 +75,12 @@ class ForgeDesk:
         try:
             build = await self._history.builds.get(payload.build_id)
             project = await self._history.projects.get(build.project)
+            token = await self._history.projects.forge_token(project.id)
         except NotFound:
             return
-        if not project.forge_token:
+        if not token:
             return
-        api = self._open_api(project.forge, Place(project.forge_url, project.repository, project.forge_token))
+        api = self._open_api(project.forge, Place(project.forge_url, project.repository, token))
         page = self._links.build(build.id)
         status = split_status(payload.split, page) if payload.split else status_of(build, page)
         request = api.set_status(build.commit, build.ref, status)

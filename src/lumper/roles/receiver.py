@@ -24,8 +24,8 @@ class HistoryReceiver:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    async def projects_like(self, repository: str) -> Sequence[Project]:
-        """The projects that a delivery of this repository may belong to."""
+    async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
+        """The projects that a delivery of this repository may belong to, with their secrets."""
         return await self._history.projects.like(repository)
 
     async def accept(

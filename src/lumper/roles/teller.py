@@ -105,8 +105,9 @@ class Teller:
 
     async def _call(self, call: Call, webhook: Webhook) -> None:
         body = body_of(call, webhook.format, self._public_url)
+        headers = headers_of(call, webhook.format, await self._webhooks.secret(webhook), body)
         try:
-            await self._caller.call(webhook.url, body, headers_of(call, webhook, body), private=webhook.private)
+            await self._caller.call(webhook.url, body, headers, private=webhook.private)
         except ChannelUnavailable as exc:
             delay = self._policy.delay(call.tries + 1)
             await self._webhooks.failed(call, exc.message, delay)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from lumper.errors import Invalid, NotFound, SourceError
+from lumper.errors import Invalid, NotFound, SourceError, StorageError
 from lumper.history.store import History
 from lumper.hooks.rules import judge
 from lumper.model.build import Build
@@ -37,8 +37,8 @@ class Ref(Protocol):
 class Remotes(Protocol):
     """Asks git servers."""
 
-    async def refs(self, project: Project) -> Mapping[str, Ref]:
-        """All tags and branches by their full names. Raises SourceError."""
+    async def refs(self, project: Project, login: tuple[str, str] | None) -> Mapping[str, Ref]:
+        """All tags and branches by their full names, read with this user name and password. Raises SourceError."""
 
 
 class Triggers:
@@ -52,8 +52,8 @@ class Triggers:
         """Look at those repositories whose turn it is, one after the other, and start what is missing."""
         for project in await self._history.triggers.unreconciled(_EVERY):
             try:
-                await self._reconcile(project, await self._remotes.refs(project))
-            except SourceError as exc:
+                await self._reconcile(project, await self._refs(project))
+            except (SourceError, StorageError) as exc:
                 log.warning("its tags are not known", action="reconcile", project=project.name, error=exc.sentence)
                 async with self._history.database.write() as connection:
                     await self._history.triggers.reconciled(connection, project.id)
@@ -77,7 +77,7 @@ class Triggers:
         for project in await self._history.triggers.scheduled():
             try:
                 await self._on_schedule(project)
-            except SourceError as exc:
+            except (SourceError, StorageError) as exc:
                 log.warning("a schedule was not kept", action="schedule", project=project.name, error=exc.sentence)
                 async with self._history.database.write() as connection:
                     await self._history.triggers.take_schedule(connection, project)
@@ -111,12 +111,15 @@ class Triggers:
                 await builds.all_restarted(connection, build_id, Trigger.MANUAL, cause)
         return await builds.get(build_id)
 
+    async def _refs(self, project: Project) -> Mapping[str, Ref]:
+        return await self._remotes.refs(project, await self._history.projects.git_login(project.id))
+
     async def _push(self, project: Project, name: str) -> Push:
         """What a delivery would say of this tag, branch or full name. Raises NotFound, Invalid, SourceError."""
         names = [name] if name.startswith("refs/") else [TAG_PREFIX + name, BRANCH_PREFIX + name]
         if not is_safe_ref(names[0]):
             raise Invalid(f"{name[:200]!r} is not the name of a tag or branch.")
-        refs = await self._remotes.refs(project)
+        refs = await self._refs(project)
         for ref in names:
             if ref in refs:
                 return Push(project.repository, ref, refs[ref].commit)

@@ -17,12 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
 from aiohttp import web
 
 from lumper.errors import HookError, HookMalformed, HookTooLarge, HookUnauthorized, LumperError
 from lumper.hooks.port import Forge, Parsed, Request
 from lumper.hooks.rules import Decision, candidates, decide
+from lumper.hooks.signature import without_secret
 from lumper.model.source import Project, Verdict
+
+log = structlog.get_logger(__name__)
 
 MAX_BODY = 25 * 1024 * 1024  # bytes; GitHub's own cap (docs.github.com, "Webhook events and payloads")
 LARGE_BODY = 1024 * 1024  # bytes; above it a delivery needs a place and a thread
@@ -44,8 +48,11 @@ class Accepted:
 class Receiver(Protocol):
     """What stands behind the door."""
 
-    async def projects_like(self, repository: str) -> Sequence[Project]:
-        """The projects whose `repository` is this name or ends in "/" and this name, in any case; more do no harm."""
+    async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
+        """The projects whose `repository` is this name or ends in "/" and this name, in any case; more do no harm.
+
+        With each comes the secret that signs its deliveries.
+        """
 
     async def accept(
         self, project: Project, forge: str, request: Request, parsed: Parsed, decision: Decision
@@ -76,8 +83,9 @@ class _Door:
             accepted = await self._deliver(forge, Request(_headers(request), body.take()), large=body.large)
         except HookError as exc:
             return _refusal(_STATUS.get(type(exc), 400), exc.sentence)
-        except LumperError as exc:
-            return _refusal(503, exc.sentence)
+        except LumperError as exc:  # whoever asks has proved nothing yet: what is wrong here is not for them
+            log.warning("a delivery was not taken", action="hook.fail", error=exc.sentence, hint=exc.hint)
+            return _refusal(503, "Lumper cannot take this delivery now; its log says why. Send it again later.")
         finally:
             body.release()
         status = 202 if accepted.verdict is Verdict.BUILD else 200
@@ -102,16 +110,18 @@ class _Door:
 
     async def _deliver(self, forge: Forge, request: Request, *, large: bool) -> Accepted:
         parsed = await asyncio.to_thread(forge.parse, request) if large else forge.parse(request)
-        projects = await self._receiver.projects_like(parsed.repository) if parsed.repository else []
-        fitting = candidates(parsed, projects)
-        secrets = [project.secret for project in fitting] or [_DUMMY_SECRET]
+        known = await self._receiver.projects_like(parsed.repository) if parsed.repository else []
+        fitting = candidates(parsed, [project for project, _ in known])
+        secret_of = {project.id: secret for project, secret in known}
+        secrets = [secret_of[project.id] for project in fitting] or [_DUMMY_SECRET]
         verified = (
             await asyncio.to_thread(_verify, forge, request, secrets) if large else _verify(forge, request, secrets)
         )
         project = next((project for project, good in zip(fitting, verified, strict=False) if good), None)
         if project is None:
             raise HookUnauthorized
-        return await self._receiver.accept(project, forge.name, request, parsed, decide(parsed, project))
+        kept = without_secret(request, secret_of[project.id])
+        return await self._receiver.accept(project, forge.name, kept, parsed, decide(parsed, project))
 
 
 def _verify(forge: Forge, request: Request, secrets: Sequence[str]) -> list[bool]:

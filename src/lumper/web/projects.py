@@ -79,7 +79,7 @@ class Projects:
         if source.local:
             self._check_local(source, request[IDENTITY], allowed=new.allow_local)
         project = await self._projects.add(source, name=new.name, repository=new.repository, image=new.image)
-        return answer(self._private(project), 201)
+        return answer(await self._private(project), 201)
 
     def _check_local(self, source: GitUrl, identity: Identity, *, allowed: bool) -> None:
         """A local path must lie in an allowed folder, or be allowed by whoever owns the data folder."""
@@ -94,7 +94,7 @@ class Projects:
     @describe(PrivateProject)
     async def show(self, request: web.Request) -> web.Response:
         """One project with its secret."""
-        return answer(self._private(await self._projects.get(request.match_info["name"])))
+        return answer(await self._private(await self._projects.get(request.match_info["name"])))
 
     @describe(PublicProject)
     async def remove(self, request: web.Request) -> web.Response:
@@ -106,7 +106,8 @@ class Projects:
         """Give a project another webhook secret."""
         new = (await body_of(request, NewSecret)).secret
         secret = new.get_secret_value() if new else ""
-        return answer(self._private(await self._projects.set_secret(request.match_info["name"], secret)))
+        project, secret = await self._projects.set_secret(request.match_info["name"], secret)
+        return answer(self._with(project, secret))
 
     @describe(PrivateProject, body=NewRules)
     async def set_rules(self, request: web.Request) -> web.Response:
@@ -114,7 +115,7 @@ class Projects:
         given = (await body_of(request, NewRules)).model_dump(exclude_unset=True)
         name = request.match_info["name"]
         rules = replace((await self._projects.get(name)).rules, **given)
-        return answer(self._private(await self._projects.set_rules(name, rules)))
+        return answer(await self._private(await self._projects.set_rules(name, rules)))
 
     @describe(Connected, body=NewForge)
     async def connect(self, request: web.Request) -> web.Response:
@@ -129,7 +130,7 @@ class Projects:
     async def disconnect(self, request: web.Request) -> web.Response:
         """Forget the token of the forge; the webhook there stays."""
         project = await self._projects.get(request.match_info["name"])
-        return answer(self._private(await self._desk.disconnect(project)))
+        return answer(await self._private(await self._desk.disconnect(project)))
 
     @describe(ShownBuild, status=201, body=NewBuild)
     async def start(self, request: web.Request) -> web.Response:
@@ -142,14 +143,18 @@ class Projects:
     async def credentials(self, request: web.Request) -> web.Response:
         """For workers: how to log in at the project's git server."""
         project = await self._projects.get(request.match_info["name"])
-        return answer({"username": project.username, "password": project.password})
+        username, password = await self._projects.git_login(project.id) or ("", "")
+        return answer({"username": username, "password": password})
 
-    def _private(self, project: Project) -> dict[str, Any]:
+    async def _private(self, project: Project) -> dict[str, Any]:
+        return self._with(project, await self._projects.webhook_secret(project.id))
+
+    def _with(self, project: Project, secret: str) -> dict[str, Any]:
         """`forge` is the likely one, "" if the URL does not tell; `steps` is the way to the webhook, by forge."""
         hooks = {guide.forge: self._links.hook(guide.forge) for guide in GUIDES}
         steps = {guide.forge: guide.steps(hooks[guide.forge]) for guide in GUIDES}
         forge = project.forge or likely_forge(project.url)
-        return {**_public(project), "secret": project.secret, "hooks": hooks, "forge": forge, "steps": steps}
+        return {**_public(project), "secret": secret, "hooks": hooks, "forge": forge, "steps": steps}
 
 
 def _public(project: Project) -> dict[str, Any]:

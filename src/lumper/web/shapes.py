@@ -19,14 +19,20 @@ from lumper.model.verification import Verification
 from lumper.web.openapi import like
 
 MOST = 1000  # entries of a listing in one answer
-HIDDEN = ("secret", "username", "password", "forge_token")  # of a project
+HIDDEN = ("username",)  # of a project
 
 Limit = Annotated[int, Field(ge=1, le=MOST)]
 Days = Annotated[int | None, Field(ge=1, le=3660, description="Days until it expires; null for never.")]
 Number = Annotated[int, Field(ge=0, lt=10**18)]
 PublicProject: Any = like(Project, "Project", without=HIDDEN)
 PrivateProject: Any = like(
-    Project, "ProjectWithSecret", without=HIDDEN[1:], hooks=dict[str, str], forge=str, steps=dict[str, list[str]]
+    Project,
+    "ProjectWithSecret",
+    without=HIDDEN,
+    secret=str,
+    hooks=dict[str, str],
+    forge=str,
+    steps=dict[str, list[str]],
 )
 _SHOWN: Any = {"tag": str, "seconds": float | None, "position": int | None, "waits": str}
 ShownBuild: Any = like(Build, "Build", **_SHOWN)

@@ -17,8 +17,8 @@ from lumper.web.openapi import describe, like
 from lumper.web.shapes import MOST, Limit
 
 _SECRET = 16  # characters at least
-ShownWebhook: Any = like(Webhook, "Webhook", without=("secret",))
-MadeWebhook: Any = like(Webhook, "WebhookWithSecret", without=())
+ShownWebhook: Any = like(Webhook, "Webhook", without=())
+MadeWebhook: Any = like(Webhook, "WebhookWithSecret", without=(), secret=str)
 
 
 class NewWebhook(BaseModel):
@@ -56,7 +56,7 @@ class WebhookRoutes:
     @describe(list[ShownWebhook])
     async def show(self, _request: web.Request) -> web.Response:
         """All webhooks, without their secrets."""
-        return answer([_public(webhook) for webhook in await self._webhooks.all()])
+        return answer([vars(webhook) for webhook in await self._webhooks.all()])
 
     @describe(MadeWebhook, status=201, body=NewWebhook)
     async def add(self, request: web.Request) -> web.Response:
@@ -74,7 +74,7 @@ class WebhookRoutes:
             )
         actions = tuple(dict.fromkeys(new.actions))
         made = await self._webhooks.add(new.url, secret, actions, new.repositories, new.format, private=new.private)
-        return answer(vars(made), 201)
+        return answer({**vars(made), "secret": secret}, 201)
 
     @describe(Number)
     async def remove(self, request: web.Request) -> web.Response:
@@ -110,10 +110,6 @@ class WebhookRoutes:
 
 def _number(request: web.Request) -> int:
     return int(request.match_info["webhook"])
-
-
-def _public(webhook: Webhook) -> dict[str, Any]:
-    return {key: value for key, value in vars(webhook).items() if key != "secret"}
 
 
 def add_routes(app: web.Application, api: Api, webhooks: Webhooks) -> None:

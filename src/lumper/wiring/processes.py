@@ -52,11 +52,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         if Role.WORKER in roles:
             from lumper.wiring.roles import assemble_worker, entrust_builds, sign_in_builds
 
-            async def git(project_id: str) -> tuple[str, str] | None:
-                project = await history.projects.get(project_id)
-                return (project.username, project.password) if project.username or project.password else None
-
-            entrust = entrust_builds(history, where.links)
+            git, entrust = history.projects.git_login, entrust_builds(history, where.links)
             worker = assemble_worker(
                 config, folder, broker, where.local, sign_in_builds(folder), git, entrust, f"http://{where.local}"
             )

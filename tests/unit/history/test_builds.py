@@ -184,4 +184,6 @@ async def test_a_name_is_taken_once(history: History, project: Project) -> None:
         await history.projects.add(parse_git_url("https://elsewhere.example.org/owner/app.git"))
     second = await history.projects.add(parse_git_url("https://elsewhere.example.org/owner/app.git"), name="other")
     assert second.image == "other"
-    assert second.secret != project.secret
+    secrets = [await history.projects.webhook_secret(one.id) for one in (project, second)]
+    assert secrets[0] != secrets[1]
+    assert [len(secret) for secret in secrets] == [43, 43]

@@ -14,6 +14,7 @@ from lumper.errors import NotFound
 from lumper.history.activity import record
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
+from lumper.history.sealing import Sealer
 from lumper.history.tables import webhook_calls, webhooks
 from lumper.history.webhooks import Webhooks
 from lumper.model.activity import Action, Activity, Actor
@@ -32,9 +33,9 @@ PATIENT = RetryPolicy(attempts=1000, first=0.01, factor=1.0, longest=0.01)
 class House:
     """A database with an activity log, and what the tellers on it have said of their calls."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, key: Path) -> None:
         self.database = database
-        self.webhooks = Webhooks(database, ImageHistory(database))
+        self.webhooks = Webhooks(database, ImageHistory(database), Sealer(key))
         self.outcomes: list[str] = []
 
     async def happens(self, tag: str, repository: str = "team/app", action: Action = Action.TAG) -> None:
@@ -59,7 +60,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     database = Database(f"sqlite:///{tmp_path / 'x.db'}")
     await database.migrate()
     try:
-        yield House(database)
+        yield House(database, tmp_path / "key")
     finally:
         await database.close()
 

@@ -29,20 +29,20 @@ SECRET = "correct horse"
 UNAUTHORIZED = "The signature does not fit any project of this name."
 
 
-def _project(url: str, secret: str) -> Project:
+def _project(url: str, secret: str) -> tuple[Project, str]:
     path = parse_git_url(url).path
-    return Project(path, path, url, path, path.lower(), datetime(2026, 1, 1, tzinfo=UTC), secret)
+    return Project(url, path, url, path, path.lower(), datetime(2026, 1, 1, tzinfo=UTC)), secret
 
 
 @dataclass
 class MemoryReceiver:
     """Keeps what was accepted; a delivery id that it has seen is a duplicate."""
 
-    projects: list[Project]
+    projects: list[tuple[Project, str]]
     accepted: dict[tuple[str, str, str], Decision] = field(default_factory=dict)
     full: bool = False
 
-    async def projects_like(self, repository: str) -> Sequence[Project]:
+    async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
         return self.projects
 
     async def accept(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from yarl import URL
 
-from lumper.errors import Conflict, Invalid, SourceRefused
+from lumper.errors import Conflict, Invalid, SourceRefused, StorageError
 from lumper.history.store import History
 from lumper.hooks.guide import GUIDES, likely_forge
 from lumper.model.source import parse_git_url
@@ -67,12 +67,17 @@ class ProjectPages:
     async def one(self, request: web.Request) -> web.Response:
         """One project: its webhook, its deliveries, its builds."""
         project = await self._history.projects.get(request.match_info["name"])
+        try:
+            secret = await self._history.projects.webhook_secret(project.id)
+        except StorageError:
+            secret = ""
         return self._site.render(
             request,
             "project.html",
             project=project,
+            secret=secret,
             guides=GUIDES,
-            forge=likely_forge(project.url) or GUIDES[0].forge,
+            forge=project.forge or likely_forge(project.url) or GUIDES[0].forge,
             hooks={guide.forge: self._site.links.hook(guide.forge) for guide in GUIDES},
             secrets=await self._history.secrets.all(project.name),
             deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),
