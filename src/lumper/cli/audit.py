@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, who
 
 _HERE = Target()
 
@@ -50,7 +50,7 @@ def audit(
         (
             one["id"],
             ago(one["at"]),
-            one["actor"]["name"] or "anyone",
+            who(one["actor"]),
             one["actor"]["address"],
             one["action"],
             one["repository"] + (f":{one['tag']}" if one["tag"] else ""),

@@ -8,7 +8,7 @@ from typing import Any
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table
+from lumper.cli.output import ago, show_json, table, who
 from lumper.errors import Invalid
 
 app = App(
@@ -113,6 +113,6 @@ def _confirmed(reference: str) -> bool:
 
 
 def _who(actor: dict[str, Any]) -> str:
-    name = actor["name"] or "anyone"
+    name = who(actor)
     place = f" from {actor['address']}" if actor["address"] else ""
     return f"{name} ({actor['role']}){place}" if actor["role"] else f"{name}{place}"

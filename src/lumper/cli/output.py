@@ -80,6 +80,11 @@ def ago(iso: str | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def who(actor: dict[str, Any]) -> str:
+    """The name of who did something, as the API tells it; a build without a name is one that nobody pushed."""
+    return actor["name"] or ("a build" if actor["role"] == "build" else "anyone")
+
+
 def size(count: int) -> str:
     """Bytes as people write them."""
     number = float(count)

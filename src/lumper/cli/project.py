@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -328,6 +329,13 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
     )
 
 
+_POST_RECEIVE = """  #!/bin/sh
+  while read -r old new ref; do
+    case "$ref" in refs/tags/*) lumper start {name} "$ref" ;; esac
+  done"""
+"""What a git repository without a forge can do in its place; a tag that was removed is not found, and that is all."""
+
+
 def _read(file: Path) -> str:
     try:
         return file.read_text("utf-8").strip()
@@ -350,6 +358,14 @@ def _show_facts(project: dict[str, Any], *, secret: bool) -> None:
 
 
 def _show_steps(project: dict[str, Any], forge: str) -> None:
+    if not forge and project["url"].startswith("/"):
+        print(
+            "No forge tells of a path: Lumper looks for new tags itself, every ten minutes. To build at once, let git"
+        )
+        print(f"tell of them, by the executable file hooks/post-receive in {project['url']}:")
+        print()
+        print(_POST_RECEIVE.format(name=shlex.quote(project["name"])))
+        return
     if forge not in project["hooks"]:
         if forge:
             print(f"There is no forge {forge}.")

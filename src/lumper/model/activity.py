@@ -49,6 +49,11 @@ class Actor:
     role: str = ""
     address: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The name that people are shown; a build without a name is one that nobody pushed."""
+        return self.name or ("a build" if self.role == "build" else "anyone")
+
 
 SERVER = Actor("lumper", "server")
 RETENTION = Actor("retention", "server")

@@ -26,7 +26,8 @@ class LogKeeper:
         """Remove what is too much; how many builds have lost their log."""
         if self._limits.deliveries:
             emptied = await self._history.deliveries.empty(datetime.now(UTC) - self._limits.deliveries)
-            log.info("old deliveries were emptied", action="deliveries.tidy", count=emptied)
+            if emptied:
+                log.info("old deliveries were emptied", action="deliveries.tidy", count=emptied)
         if not self._limits.age and not self._limits.size:
             return 0
         sizes = await self._history.logs.sizes()

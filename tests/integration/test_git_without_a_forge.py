@@ -1,0 +1,44 @@
+"""A bare repository on the machine of the server: what `lumper project add` prints for it, put there and pushed to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from parts.command_line import lumper
+from parts.git_repository import ENVIRONMENT, Repository
+from parts.lumper_process import LumperServer
+
+NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
+
+
+def test_the_hook_that_is_printed_builds_every_tag_that_is_pushed_at_once(tmp_path: Path) -> None:
+    bare = Repository(tmp_path / "app.git")
+    commit = bare.commit({"Dockerfile": "FROM scratch\n"})
+    with LumperServer(tmp_path / "data", NO_ENGINE) as server:
+        at = ("--data", server.data)
+        said = lumper("project", "add", bare.path, "--name", "shop", "--allow-local", *at).out
+        assert said == lumper("project", "show", "shop", "--secret", *at).out
+        hook = bare.path / "hooks/post-receive"
+        hook.write_text(said[said.index("#!/bin/sh") :])
+        hook.chmod(0o755)
+        token = server.data / "tokens/operator"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{ENVIRONMENT['PATH']}"
+        mine = {**ENVIRONMENT, "PATH": path, "LUMPER_URL": server.url, "LUMPER_TOKEN_FILE": str(token)}
+
+        def push(*refs: str) -> str:
+            command = ["git", "-C", str(work), "push", "-q", str(bare.path), *refs]
+            return subprocess.run(command, env=mine, capture_output=True, text=True, check=True).stderr
+
+        work = tmp_path / "work"
+        bare.git("clone", "-q", str(bare.path), str(work))
+        for tag in ("v1.0.0", "v1.1.0"):
+            subprocess.run(["git", "-C", str(work), "tag", tag, commit], env=mine, check=True)
+        said = push(f"{commit}:refs/heads/main", "v1.0.0", "v1.1.0")
+        assert "remote: Build 1 of v1.0.0 is queued" in said
+        assert "remote: Build 2 of v1.1.0 is queued" in said
+        assert "has no tag" in push(":v1.0.0")
+        told = [(build["ref"], build["commit"], build["trigger"]) for build in reversed(server.client.get("builds"))]
+    assert told == [("refs/tags/v1.0.0", commit, "manual"), ("refs/tags/v1.1.0", commit, "manual")]
