@@ -44,15 +44,26 @@ async def agents(keys: Mapping[str, bytes], seconds: float) -> AsyncIterator[Map
 async def _agent(socket: Path, lifetime: int) -> AsyncIterator[None]:
     process = await _start("ssh-agent", "-D", "-a", str(socket), "-t", str(lifetime), stdout=PIPE)
     try:
-        async with asyncio.timeout(_PATIENCE):
-            told = await process.stdout.readline() if process.stdout else b""  # where it listens, as soon as it does
-        if not told:
+        if not await _listens(process):
             raise EngineError("The program `ssh-agent` does not start.", hint="Look whether it runs by hand.")
         yield
     finally:
+        await _end(process)
+
+
+async def _listens(agent: Process) -> bool:
+    """Whether it says where it listens, which it does as soon as it does so."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            return bool(agent.stdout and await agent.stdout.readline())
+    return False
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        await process.wait()
+    await process.wait()
 
 
 async def _add(socket: Path, name: str, key: bytes) -> None:
@@ -71,9 +82,9 @@ async def _run(*command: str, socket: Path, data: bytes = b"") -> tuple[int, str
         async with asyncio.timeout(_PATIENCE):
             _, said = await process.communicate(data)
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return 1, "it did not end"
+    finally:
+        await _end(process)
     return process.returncode or 0, said.decode("utf-8", "replace").strip()
 
 

@@ -25,6 +25,7 @@ from lumper.errors import Invalid, StorageError
 from lumper.model.build import Progress
 from lumper.model.log import render
 from lumper.model.masking import Masker
+from lumper.model.secrets import registry_host
 
 app = App(name="build", help="Build the commit that is checked out here, without a server; verify builds.")
 app.command("lumper.cli.verify:verify", name="verify", help="See whether a build gives the same image once more.")
@@ -84,7 +85,7 @@ def build(
         secrets=dict(read_secret(text, os.environ) for text in secret or ()),
         ssh=dict(_agent(text, agent) for text in ssh or ()),
         agent=agent,
-        logins=_logins(),
+        logins=docker_logins(Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")),
         platforms=_platforms(platform),
         target=target,
         args=dict(_argument(text, os.environ) for text in build_arg or ()),
@@ -173,11 +174,10 @@ def _platforms(text: str) -> tuple[str, ...]:
     return names
 
 
-def _logins() -> dict[str, Login]:
-    """The credentials that `docker login` has left, where they are in its file itself."""
+def docker_logins(folder: Path) -> dict[str, Login]:
+    """The credentials by registry that `docker login` has left in its folder, where they are in its file itself."""
     from lumper.registry.remote.docker_config import credentials_for
 
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
         text = (folder / "config.json").read_text("utf-8")
         hosts = [str(host) for host in json_.loads(text).get("auths") or {}]
@@ -185,7 +185,7 @@ def _logins() -> dict[str, Login]:
         return {}
     found = {}
     for host in hosts:
-        with contextlib.suppress(Invalid):  # another program knows the password
+        with contextlib.suppress(Invalid, ValueError):  # another program knows the password, or it is no registry
             if (known := credentials_for(host, text)) and known.password:
-                found["docker.io" if "docker.io" in host else host] = Login(known.username, known.password)
+                found[registry_host(host)] = Login(known.username, known.password)
     return found

@@ -82,11 +82,24 @@ def test_what_a_build_counts_on_stays_while_another_image_goes(tmp_path: Path) -
     layout.remove("app:1")
     assert blobs(tmp_path) == {digest(b"base")}
 
-    layout.let_go(digest(b"base"))
+    layout.let_go([digest(b"base")])
     layout.put("app:2", image(layout, b"base"))
-    layout.let_go(digest(b"base"))
+    layout.let_go([digest(b"base")])
     layout.remove("app:2")
     assert blobs(tmp_path) == set()
+
+
+def test_what_a_failed_build_has_left_goes_with_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.put("app:1", image(layout, b"base"))
+    counted = [digest(b"base"), add(layout, b"new").digest]
+    for each in counted:
+        layout.pin(each)
+
+    layout.let_go(counted)
+
+    assert digest(b"new") not in blobs(tmp_path)
+    assert digest(b"base") in blobs(tmp_path)
 
 
 def test_bytes_with_another_digest_are_not_kept(tmp_path: Path) -> None:

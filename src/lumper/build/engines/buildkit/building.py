@@ -106,10 +106,10 @@ class Building:
                 finally:
                     await session.close()  # first, or a cancelled build waits for the rest of its context
                     await end_following(following, None if cancelled else progress)
-        except TimeoutError as exc:
-            text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
-            raise FrontendUnavailable(text) from exc
         except (GRPCError, *BROKEN) as exc:
+            if isinstance(exc, TimeoutError) and starts.limit.expired():
+                text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
+                raise FrontendUnavailable(text) from exc
             raise found.failure or self._failure(exc, request, progress) from exc
         finally:
             progress.finish()

@@ -6,6 +6,8 @@ Source: moby/buildkit, session/content; containerd, core/content/proxy and plugi
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,7 +27,7 @@ from lumper.build.engines.buildkit.proto.content_pb2 import (
     WriteContentRequest,
     WriteContentResponse,
 )
-from lumper.errors import EngineError
+from lumper.errors import EngineError, StorageError, StorageFull
 
 _SERVICE = "/containerd.services.content.v1.Content"
 _STORE = "buildkit-attachable-store-id"
@@ -42,13 +44,15 @@ class Contents:
 
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
         self._layouts = layouts
-        self._pinned: list[tuple[Layout, str]] = []
+        self._pinned: defaultdict[Layout, list[str]] = defaultdict(list)
+        self.failure: StorageError | None = None
+        """Why the worker could not keep what the engine has sent, if that was so."""
 
     def let_go(self) -> None:
         """The build has ended, and what it needs has a name. Idempotent."""
         while self._pinned:
-            layout, digest = self._pinned.pop()
-            layout.let_go(digest)
+            layout, digests = self._pinned.popitem()
+            layout.let_go(digests)
 
     async def info(self, stream: Stream[InfoRequest, InfoResponse]) -> None:
         layout, request = self._layout(stream), await stream.recv_message()
@@ -70,12 +74,17 @@ class Contents:
     async def write(self, stream: Writing) -> None:
         """Each message is answered with how far the blob has come."""
         layout = self._layout(stream)
-        ingest = await asyncio.to_thread(layout.begin)
         try:
-            async for request in stream:
-                await self._receive(layout, ingest, request, stream)
-        finally:
-            ingest.discard()
+            ingest = await asyncio.to_thread(layout.begin)
+            try:
+                async for request in stream:
+                    await self._receive(layout, ingest, request, stream)
+            finally:
+                ingest.discard()
+        except OSError as exc:
+            kind = StorageFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+            self.failure = kind(f"The worker cannot keep the image that was built: {exc.strerror}.")
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, self.failure.message) from exc
 
     async def _receive(self, layout: Layout, ingest: Ingest, request: WriteContentRequest, stream: Writing) -> None:
         if request.expected and await self._known(layout, request.expected):
@@ -103,8 +112,11 @@ class Contents:
         return digest
 
     async def _known(self, layout: Layout, digest: str) -> bool:
-        self._pin(layout, digest)  # before it is looked for, so that it stays if it is found
-        return await asyncio.to_thread(layout.size, digest) is not None
+        try:
+            self._pin(layout, digest)  # before it is looked for, so that it stays if it is found
+            return await asyncio.to_thread(layout.size, digest) is not None
+        except EngineError as exc:
+            raise GRPCError(Status.INVALID_ARGUMENT, exc.message) from exc
 
     async def _size(self, layout: Layout, digest: str) -> int:
         try:
@@ -117,7 +129,7 @@ class Contents:
 
     def _pin(self, layout: Layout, digest: str) -> None:
         layout.pin(digest)
-        self._pinned.append((layout, digest))
+        self._pinned[layout].append(digest)
 
     def _layout(self, stream: Stream[Any, Any]) -> Layout:
         named = stream.metadata.getall(_STORE, []) if stream.metadata else []

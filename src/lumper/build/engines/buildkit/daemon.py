@@ -61,6 +61,8 @@ class DaemonEngine(KeptImages):
             answer = await self._building.run(request, context, report, exporter=STORE, more=[contents])
             descriptor = await asyncio.to_thread(self._described, answer.get(_DIGEST, ""))
             await asyncio.to_thread(self._layout.put, request.image, descriptor)
+        except EngineError as exc:
+            raise contents.failure or exc from exc
         finally:
             await asyncio.to_thread(contents.let_go)
 

@@ -17,7 +17,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -115,16 +115,23 @@ class Layout:
                 self._sweep(gone, index)
 
     def pin(self, digest: str) -> None:
-        """Keep a blob that some build counts on, until it is let go as often."""
+        """Keep a blob that some build counts on, until it is let go as often. Raises EngineError."""
+        self.path(digest)
         with self._lock:
             self._pins[digest] = self._pins.get(digest, 0) + 1
 
-    def let_go(self, digest: str) -> None:
-        """The opposite of `pin`."""
+    def let_go(self, digests: Iterable[str]) -> None:
+        """The opposite of `pin`, for each of these; what a build has left that failed goes then."""
         with self._lock:
-            left = self._pins.pop(digest, 0) - 1
-            if left > 0:
-                self._pins[digest] = left
+            free = set()
+            for digest in digests:
+                left = self._pins.pop(digest, 0) - 1
+                if left > 0:
+                    self._pins[digest] = left
+                else:
+                    free.add(digest)
+            if free:
+                self._drop(free, self._index())
 
     def blobs(self, descriptor: Descriptor) -> Iterator[Descriptor]:
         """All that a manifest or index needs, each before what names it, itself last. Raises EngineError."""
@@ -146,10 +153,13 @@ class Layout:
                     path.unlink()
 
     def _sweep(self, gone: Descriptor, index: Mapping[str, Descriptor]) -> None:
+        self._drop({blob.digest for blob in self._reachable(gone)}, index)
+
+    def _drop(self, digests: Set[str], index: Mapping[str, Descriptor]) -> None:
+        """Remove those of these blobs that no name and no build needs."""
         kept = {blob.digest for one in set(index.values()) for blob in self._reachable(one)} | self._pins.keys()
-        for blob in self._reachable(gone):
-            if blob.digest not in kept:
-                self.path(blob.digest).unlink(missing_ok=True)
+        for digest in digests - kept:
+            self.path(digest).unlink(missing_ok=True)
 
     def _reachable(self, descriptor: Descriptor) -> list[Descriptor]:
         try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from lumper.build.capabilities import needs, refuse
 from lumper.build.port import BuildRequest, Capability, Engine, EngineInfo, Login, Pushed, Report
-from lumper.errors import EngineUnavailable
+from lumper.errors import EngineError, EngineUnavailable
 
 
 class ChoosingEngine:
@@ -39,7 +39,7 @@ class ChoosingEngine:
                 engine = self._other
         await engine.build(request, context, report)
         left = self._first if engine is self._other else self._other
-        with suppress(EngineUnavailable):
+        with suppress(EngineError):
             if request.image in await left.images(request.image):  # of an earlier build, not what the name means now
                 await left.remove(request.image)
 

@@ -105,8 +105,7 @@ class BuildxEngine(KeptImages):
                 made.path(digest).replace(target)
             self._layout.put(image, found)
         finally:
-            for digest in digests:
-                self._layout.let_go(digest)
+            self._layout.let_go(digests)
 
     async def cache_size(self) -> int:
         program = await self._program()
