@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
+from lumper.hooks.guide import post_receive
 from parts.command_line import lumper
 from parts.git_repository import ENVIRONMENT, Repository
+from parts.live_pages import live_pages
 from parts.lumper_process import LumperServer
 
 NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
@@ -42,3 +45,15 @@ def test_the_hook_that_is_printed_builds_every_tag_that_is_pushed_at_once(tmp_pa
         assert "has no tag" in push(":v1.0.0")
         told = [(build["ref"], build["commit"], build["trigger"]) for build in reversed(server.client.get("builds"))]
     assert told == [("refs/tags/v1.0.0", commit, "manual"), ("refs/tags/v1.1.0", commit, "manual")]
+
+
+async def test_the_page_of_a_project_at_a_path_shows_the_hook(tmp_path: Path) -> None:
+    async with live_pages(tmp_path) as live, live.browser() as person:
+        await live.project("/srv/git/shop.git", name="shop")
+        await live.project("https://git.example.org/acme/other.git", name="other")
+        async with person.get("/projects/shop") as answer:
+            shown = await answer.text()
+        async with person.get("/projects/other") as answer:
+            other = await answer.text()
+    assert unescape(shown).count(post_receive("shop")) == 1
+    assert "post-receive" not in other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import textwrap
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from lumper.cli.client import Client, Target, connect
 from lumper.cli.output import ago, show_json, table, tell, warn
 from lumper.errors import Invalid
+from lumper.hooks.guide import post_receive
 
 app = App(name="project", help="The git repositories that are built.")
 
@@ -329,13 +330,6 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
     )
 
 
-_POST_RECEIVE = """  #!/bin/sh
-  while read -r old new ref; do
-    case "$ref" in refs/tags/*) lumper start {name} "$ref" ;; esac
-  done"""
-"""What a git repository without a forge can do in its place; a tag that was removed is not found, and that is all."""
-
-
 def _read(file: Path) -> str:
     try:
         return file.read_text("utf-8").strip()
@@ -364,7 +358,7 @@ def _show_steps(project: dict[str, Any], forge: str) -> None:
         )
         print(f"tell of them, by the executable file hooks/post-receive in {project['url']}:")
         print()
-        print(_POST_RECEIVE.format(name=shlex.quote(project["name"])))
+        print(textwrap.indent(post_receive(project["name"]), "  "), end="")
         return
     if forge not in project["hooks"]:
         if forge:

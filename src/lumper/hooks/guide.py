@@ -5,6 +5,7 @@ Sources: the forges' own manuals on webhooks, as named in the file of each forge
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -135,3 +136,12 @@ def likely_forge(url: str) -> str:
     if "/scm/" in urlsplit(url).path or "bitbucket" in host:
         return "bitbucket-server"
     return next((word for word in _WORDS if word in host), "")
+
+
+def post_receive(project: str) -> str:
+    """The hook of a git repository without a forge. A tag that is removed is not found, and that is all."""
+    return f"""#!/bin/sh
+while read -r old new ref; do
+  case "$ref" in refs/tags/*) lumper start {shlex.quote(project)} "$ref" ;; esac
+done
+"""

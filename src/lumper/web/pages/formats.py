@@ -13,6 +13,7 @@ from lumper.model.deployment import Port, Rollout, RolloutState
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (60 * 86400, 86400, "days"))
 _STAGES = ("checkout", "build", "push")
+_SPREAD = "spread"  # to other registries: of few builds
 
 
 def size(count: int) -> str:
@@ -98,7 +99,7 @@ class Bar:
 
 def stage_bars(stages: dict[str, int]) -> list[Bar]:
     """The share of each stage in the time of all."""
-    known = [(name, max(0, stages[name])) for name in _STAGES if name in stages]
+    known = [(name, max(0, stages[name])) for name in (*_STAGES, _SPREAD) if name in stages]
     total = sum(milliseconds for _, milliseconds in known) or 1
     bars, x = [], 0.0
     for name, milliseconds in known:
@@ -121,7 +122,7 @@ class Station:
 def stations(build: Build, rollout: Rollout | None) -> list[Station]:
     """The way of a build from the tag to the containers, as far as it has come."""
     line = [Station("tag", "done", build.created_at.strftime("%H:%M:%S")), _queue(build)]
-    line += [_stage(build, name) for name in _STAGES]
+    line += [_stage(build, name) for name in (*_STAGES, _SPREAD) if name != _SPREAD or name in build.stages]
     if build.state is BuildState.RUNNING and not build.stages:  # the stages are known at the end only
         line[2:] = [Station("build", "active", since=build.started_at)]
     if build.state is BuildState.SUCCEEDED:
@@ -143,12 +144,20 @@ def _queue(build: Build) -> Station:
 
 
 def _stage(build: Build, name: str) -> Station:
-    if name in build.stages:
-        return Station(name, "done", took(build.stages[name] / 1000))
-    first_missing = next(stage for stage in _STAGES if stage not in build.stages) == name
-    if not build.state.final or not first_missing or build.started_at is None:
-        return Station(name, "waiting")
-    return Station(name, "cancelled" if build.state in _ENDED_BY_WILL else "failed")
+    text = took(build.stages[name] / 1000) if name in build.stages else ""
+    if name == _stopped_at(build):
+        return Station(name, "cancelled" if build.state in _ENDED_BY_WILL else "failed", text)
+    return Station(name, "done" if text else "waiting", text)
+
+
+def _stopped_at(build: Build) -> str:
+    """The stage that a build did not get beyond: the last one that was measured, however that ended."""
+    if build.state is BuildState.SUCCEEDED or not build.state.final or build.started_at is None:
+        return ""
+    begun = [name for name in (*_STAGES, _SPREAD) if name in build.stages]
+    if build.state is BuildState.SKIPPED and begun:  # it was not to be built, which its commit told
+        return _STAGES[1]
+    return begun[-1] if begun else _STAGES[0]
 
 
 def _rollout(rollout: Rollout) -> Station:

@@ -7,7 +7,7 @@ from yarl import URL
 
 from lumper.errors import Conflict, Invalid, SourceRefused, StorageError
 from lumper.history.store import History
-from lumper.hooks.guide import GUIDES, likely_forge
+from lumper.hooks.guide import GUIDES, likely_forge, post_receive
 from lumper.model.source import parse_git_url
 from lumper.web.incoming import form_of
 from lumper.web.pages.site import Site
@@ -77,7 +77,8 @@ class ProjectPages:
             project=project,
             secret=secret,
             guides=GUIDES,
-            forge=project.forge or likely_forge(project.url) or GUIDES[0].forge,
+            post_receive=post_receive(project.name),
+            forge=project.forge or likely_forge(project.url) or ("" if project.local else GUIDES[0].forge),
             hooks={guide.forge: self._site.links.hook(guide.forge) for guide in GUIDES},
             secrets=await self._history.secrets.all(project.name),
             deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),

@@ -104,14 +104,21 @@ def test_a_running_build_is_at_the_build() -> None:
     assert way(build) == {"tag": "done", "queue": "done", "build": "active", "image": "waiting"}
 
 
-def test_a_failed_build_failed_at_the_first_stage_that_did_not_end() -> None:
-    assert way(a_build(BuildState.FAILED, stages={"checkout": 5})) == {
+def test_a_failed_build_failed_at_the_last_stage_that_was_begun() -> None:
+    assert way(a_build(BuildState.FAILED, stages={"checkout": 5, "build": 7})) == {
         "tag": "done",
         "queue": "done",
         "checkout": "done",
         "build": "failed",
         "push": "waiting",
     }
+    assert way(a_build(BuildState.FAILED, stages={"checkout": 5}))["checkout"] == "failed"
+    assert way(a_build(BuildState.FAILED))["checkout"] == "failed"
+    spread = way(a_build(BuildState.FAILED, stages={"checkout": 5, "build": 7, "push": 1, "spread": 2}))
+    assert list(spread.items())[-2:] == [("push", "done"), ("spread", "failed")]
+    assert way(a_build(BuildState.CANCELLED, stages={"checkout": 5, "build": 7}))["build"] == "cancelled"
+    skipped = way(a_build(BuildState.SKIPPED, stages={"checkout": 5}))
+    assert (skipped["checkout"], skipped["build"]) == ("done", "cancelled")
     assert way(a_build(BuildState.CANCELLED))["checkout"] == "cancelled"
     assert way(a_build(BuildState.FAILED, started=False))["queue"] == "failed"
     assert way(a_build(BuildState.FAILED, started=False))["checkout"] == "waiting"
