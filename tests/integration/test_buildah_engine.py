@@ -122,6 +122,27 @@ async def test_the_cache_goes_when_it_may_hold_nothing_and_needed_images_stay(be
     assert bench.last_states()[f"RUN echo {bench.mark} >/two"] is StepState.CACHED
 
 
+async def test_the_cache_is_cut_as_soon_as_the_build_under_way_has_ended_and_the_next_one_waits_for_that(
+    bench: Bench,
+) -> None:
+    await bench.build(f"{BASE}RUN echo {bench.mark} >/one\n", image=bench.image("1"))
+    await bench.engine.remove(bench.image("1"))
+    slow = asyncio.create_task(bench.build(f"{BASE}RUN echo begun; sleep 3\n", image=bench.image("2")))
+
+    async def begun() -> bool:
+        return "begun" in bench.output()
+
+    await eventually(begun, 30)
+    pruning = asyncio.create_task(bench.engine.prune(0))
+    await asyncio.sleep(0.2)
+    next_one = asyncio.create_task(bench.build(f"{BASE}RUN echo {bench.mark} >/three\n", image=bench.image("3")))
+    freed = await pruning
+    assert freed > 0
+    await asyncio.gather(slow, next_one)
+    assert any("this build waits until it was cut" in line for line in bench.output())
+    assert await bench.engine.images(bench.prefix) == [bench.image("2"), bench.image("3")]
+
+
 async def test_a_cancelled_build_leaves_no_container_and_no_mount(bench: Bench, place: Place) -> None:
     building = asyncio.create_task(bench.build(f"{BASE}RUN echo begun; sleep 600\n"))
 

@@ -67,6 +67,41 @@ async def test_who_tidies_up_is_alone(place: Place) -> None:
         assert alone
 
 
+@pytest.mark.parametrize("ends", [True, False])
+async def test_who_waits_to_be_alone_comes_before_those_who_begin_later_and_gives_up_at_last(
+    place: Place, ends: bool
+) -> None:
+    done: list[str] = []
+    told, end = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        async with place.shared():
+            await end.wait()
+            done.append("first")
+
+    async def tidy() -> None:
+        async with place.alone_within(10.0 if ends else 0.2) as alone:
+            done.append(f"alone: {alone}")
+
+    async def later() -> None:
+        async with Place(place.base).shared(told.set):  # as another process would
+            done.append("later")
+
+    tasks = [asyncio.create_task(first())]
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(tidy()))
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(later()))
+    await asyncio.wait_for(told.wait(), 5)
+    if ends:
+        end.set()
+    else:
+        await asyncio.wait(tasks[1:], timeout=5)
+        end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    assert done == (["first", "alone: True", "later"] if ends else ["alone: False", "later", "first"])
+
+
 def test_what_killed_builds_left_is_swept_and_caches_of_mounts_are_not(place: Place) -> None:
     for left in ("tmp/buildah123", "tmp/buildah-cache-0", "work/abc/context"):
         (place.base / left).mkdir(parents=True)

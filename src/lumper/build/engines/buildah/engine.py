@@ -31,6 +31,8 @@ Measure = Callable[[str, str, Login | None], Awaitable[int]]
 
 FIRST_PUSH = 1001
 _HINT = "Install it (Debian: `apt-get install buildah`) or set [worker] engine; `lumper doctor` checks it."
+_NO_PATIENCE, _MOST_PATIENCE = 10.0, 320.0  # seconds; much less than a build may take, as those that wait count them
+_WAITING = "buildah's cache is over its limit: this build waits until it was cut"
 _UNKNOWN = ("image not known", "no such image")
 
 
@@ -46,6 +48,7 @@ class BuildahEngine:
         self._program = Program([program, *self._place.arguments], self._place.environment(), "buildah", _HINT)
         self._push_numbers = itertools.count(FIRST_PUSH)
         self._preparing = asyncio.Lock()
+        self._patience = _NO_PATIENCE
         self._ability: Ability | None = None
 
     async def info(self) -> EngineInfo:
@@ -58,10 +61,11 @@ class BuildahEngine:
         try:
             ability = await self._ready()
             await refuse(request)
-            async with self._place.shared(), self._place.folders() as folders:
+            reader = StepReader(report, time.time)
+            async with self._place.shared(lambda: reader.remark(_WAITING)), self._place.folders() as folders:
                 await unpack(context, folders.work / "context")
                 shop = _shop(request, folders)
-                await self._build(request, shop, ability, StepReader(report, time.time))
+                await self._build(request, shop, ability, reader)
             done = True
         finally:
             await _close(context)
@@ -157,9 +161,13 @@ class BuildahEngine:
         return (await asyncio.to_thread(self._place.stored)).cache_size
 
     async def prune(self, keep: int) -> int:
-        """As the port says; nothing while anybody is building, as buildah would take layers from under a build."""
+        """As the port says; but buildah would take layers from under a build, so that it needs a moment without any.
+
+        The longer there is none, the longer new builds wait for those that are under way to end.
+        """
         await self._ready()
-        with self._place.alone() as alone:
+        async with self._place.alone_within(self._patience) as alone:
+            self._patience = _NO_PATIENCE if alone else min(2 * self._patience, _MOST_PATIENCE)
             stored = await asyncio.to_thread(self._place.stored)
             first = stored.cache_size
             while alone and stored.cache_size > keep and (image := stored.oldest):

@@ -6,6 +6,7 @@
   work/<build>/context/        the unpacked context of a build under way
   .config/containers/          settings, beside the machine's: buildah's HOME is <base>
   lock                         shared by all who work; held alone to tidy up
+  gate                         passed by all who begin to work; held by who waits to be alone, so that he comes to it
 <volatile>/                    in memory, mode 0700
   run/                         buildah's state, which must not outlive the machine's
   tmp                          a link to <base>/tmp: paths of sockets must be short
@@ -20,7 +21,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ unqualified-search-registries = ["docker.io"]
 short-name-mode = "disabled"
 """
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_POLL = 0.05  # seconds
 _POLICY = Path("/etc/containers/policy.json")
 _ELSEWHERE = ("dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "ostree", "sif", "tarball")
 """What else than a registry a FROM could name: files of this machine, and images of its other engines."""
@@ -87,24 +89,39 @@ class Place(Workshop):
             ) from exc
 
     @asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
-        """Nobody tidies up meanwhile."""
-        fd = os.open(self.base / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            await asyncio.to_thread(fcntl.flock, fd, fcntl.LOCK_SH)
+    async def shared(self, waiting: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+        """Nobody tidies up meanwhile. `waiting` is called if somebody does so first, or waits for that."""
+        with self._opened("gate") as gate, self._opened("lock") as lock:
+            if not _try(gate, fcntl.LOCK_SH):
+                waiting()
+                await _have(gate, fcntl.LOCK_SH)
+            fcntl.flock(gate, fcntl.LOCK_UN)
+            await _have(lock, fcntl.LOCK_SH)
             yield
-        finally:
-            os.close(fd)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
         """Whether nobody is building, of this process or another; then nobody begins to, either."""
-        fd = os.open(self.base / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._opened("lock") as lock:
+            yield _try(lock, fcntl.LOCK_EX)
+
+    @asynccontextmanager
+    async def alone_within(self, seconds: float) -> AsyncIterator[bool]:
+        """As `alone`, but those who are building have so long to end, in which nobody else begins."""
+        with self._opened("gate") as gate, self._opened("lock") as lock:
+            alone = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await _have(gate, fcntl.LOCK_EX)
+                    await _have(lock, fcntl.LOCK_EX)
+                    alone = True
+            yield alone
+
+    @contextlib.contextmanager
+    def _opened(self, name: str) -> Iterator[int]:
+        fd = os.open(self.base / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-        except BlockingIOError:
-            yield False
+            yield fd
         finally:
             os.close(fd)
 
@@ -118,6 +135,20 @@ class Place(Workshop):
             for path in folder.iterdir():
                 if path.name not in ("run", "tmp") and not path.name.startswith("buildah-cache-"):
                     remove(path)
+
+
+def _try(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _have(fd: int, kind: int) -> None:
+    """Wait for a lock in such a way that the wait can be cancelled, and needs no thread."""
+    while not _try(fd, kind):  # noqa: ASYNC110 - other processes set no event
+        await asyncio.sleep(_POLL)
 
 
 def _write(path: Path, text: str) -> None:
