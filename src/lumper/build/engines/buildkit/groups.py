@@ -2,7 +2,11 @@
 
 BuildKit limits nothing by itself, but makes the groups of a build's steps within the one that `cgroup-parent` names.
 Steps are cached by that name too, so it depends on the image's repository alone; builds of one repository at the same
-time share a group, which has room for all of them.
+time, also those of another worker on this machine, share a group, which has room for all of them.
+
+<users>/
+  lock                 held while a group is changed
+  <group>.<random>     the limits of one build, locked by the worker that runs it: what a killed one left is not
 Source: moby/buildkit, frontend/dockerui/config.go (since 0.9); Linux, admin-guide/cgroup-v2, cgroup-v1/memory and
 scheduler/sched-bwc.
 """
@@ -10,31 +14,32 @@ scheduler/sched-bwc.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import socket
 import struct
-from collections import defaultdict
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from lumper.build.port import Limits
 from lumper.errors import EngineError
 
 _KERNEL = Path("/sys/fs/cgroup")
+_USERS = Path("/run/lumper/limits")
 _OWN = "lumper"
 _PERIOD = 100_000  # microseconds in which a group has its share of the CPUs
 _SMALLEST_SHARE = 1_000  # the kernel takes no less
 
 
 class Groups:
-    """The groups of one worker, below `root`."""
+    """The groups below `root`, which all workers of this machine share by the folder `users`."""
 
-    def __init__(self, root: Path = _KERNEL) -> None:
+    def __init__(self, root: Path = _KERNEL, users: Path = _USERS) -> None:
         self._root = root
-        self._users: defaultdict[str, list[Limits]] = defaultdict(list)
-        self._lock = asyncio.Lock()
+        self._users = users
 
     def shared_with(self, path: str) -> bool:
         """Whether the engine that listens on this Unix socket is root among the same groups, and we may make some."""
@@ -51,28 +56,47 @@ class Groups:
         if limits == Limits():
             yield ""
             return
-        name = f"{_OWN}/{hashlib.sha256(repository.encode()).hexdigest()[:20]}"
-        async with self._lock:
-            self._users[name].append(limits)
-            try:
-                await asyncio.to_thread(self._set, name, _sum(self._users[name]))
-            except OSError as exc:
-                self._users[name].remove(limits)
-                raise EngineError(f"The limits of the build cannot be set in {self._root}: {exc.strerror}.") from exc
+        key = hashlib.sha256(repository.encode()).hexdigest()[:20]
         try:
-            yield f"/{name}"
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(self._user(key, limits))
+                    await asyncio.to_thread(self._settle, key)
+                except OSError as exc:
+                    text = f"The limits of the build cannot be set in {self._root}: {exc.strerror}."
+                    raise EngineError(text) from exc
+                yield f"/{_OWN}/{key}"
         finally:
-            await asyncio.shield(self._leave(name, limits))
-
-    async def _leave(self, name: str, limits: Limits) -> None:
-        async with self._lock:
-            users = self._users[name]
-            users.remove(limits)
             with suppress(OSError):  # the others' steps may hold more for a moment
-                await asyncio.to_thread(self._set, name, _sum(users)) if users else None
-            if not users:
-                del self._users[name]
-                await asyncio.to_thread(self._remove, name)
+                await asyncio.shield(asyncio.to_thread(self._settle, key))
+
+    @contextmanager
+    def _user(self, key: str, limits: Limits) -> Iterator[None]:
+        """A build that uses the group, for all workers to see."""
+        self._users.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made, path = self._users / f".{uuid.uuid4().hex}", self._users / f"{key}.{uuid.uuid4().hex}"
+        with made.open("x") as file:
+            try:
+                file.write(f"{limits.memory} {limits.cpus}")
+                file.flush()
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                made.rename(path)
+                yield
+            finally:
+                for each in (made, path):
+                    each.unlink(missing_ok=True)
+
+    def _settle(self, key: str) -> None:
+        """Let the group have room for all who use it; without any, it goes. Blocking."""
+        name = f"{_OWN}/{key}"
+        self._users.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._users / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            users = [limits for path in self._users.glob(f"{key}.*") if (limits := _used(path))]
+            if users:
+                self._set(name, _sum(users))
+            else:
+                self._remove(name)
 
     def _set(self, name: str, limits: Limits) -> None:
         share = max(_SMALLEST_SHARE, round(limits.cpus * _PERIOD)) if limits.cpus else 0
@@ -100,6 +124,18 @@ class Groups:
 
     def _hierarchies(self) -> Iterator[Path]:
         return (each for each in self._root.iterdir() if each.is_dir() and not each.is_symlink())
+
+
+def _used(path: Path) -> Limits | None:
+    """The limits of a build that goes on, None for one that is left of a killed worker: it is removed."""
+    with suppress(FileNotFoundError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            memory, cpus = file.read().split()
+            return Limits(int(memory), float(cpus))
+        path.unlink(missing_ok=True)
+    return None
 
 
 def _made(group: Path) -> Path:
