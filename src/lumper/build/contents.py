@@ -23,6 +23,7 @@ from lumper.model.source import Person, is_commit
 log = structlog.get_logger(__name__)
 
 CONTEXT_FOLDER = ".lumper-context"
+FEW_FILES = 400  # to bring so many one by one takes an engine less time than to unpack a stream of them
 
 Complete = Callable[[str, Wanted, Callable[[str], None]], Awaitable[Whole]]
 """From a tree to one with what is wanted besides; the last is told lines for the log."""
@@ -180,6 +181,19 @@ class Checkout:
         entry = await self.dockerfile(context, dockerfile)
         name, ignore = await self._ignore(await self._context(context), dockerfile)
         return CONTEXT_FOLDER if ignore and any(map(ignore.ignores, (*entry.trail, name))) else ""
+
+    async def context_key(self, context: str, dockerfile: str) -> str:
+        """A name that only this archive has, but for its folder, if it has a few hundred files at most; else "".
+
+        Raises DockerfileMissing.
+        """
+        tree = await self._context(context)
+        try:
+            few = await self._objects.has_few(tree, FEW_FILES)
+        except MirrorDamaged:
+            await self._damaged()
+            raise
+        return f"{tree} {int(self.committed_at.timestamp())} {dockerfile}" if few else ""
 
     def archive(self, context: str = ".", dockerfile: str = "Dockerfile", *, folder: str = "") -> AsyncIterator[bytes]:
         """A tar stream of the context folder, in chunks of about 1 MiB, without what its ignore file names.

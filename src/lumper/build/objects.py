@@ -169,6 +169,17 @@ class Objects:
             self._trees[tree] = parse_tree(found[2], len(tree) // 2)
         return self._trees[tree]
 
+    async def has_few(self, root: str, most: int) -> bool:
+        """Whether there are at most `most` entries below this tree, all with names that are UTF-8."""
+        trees, count = deque([root]), 0
+        while trees:
+            entries = await self.tree(trees.popleft())
+            count += len(entries)
+            if count > most or not all(map(_is_text, entries)):
+                return False
+            trees += [entry.id for entry in entries.values() if entry.kind is Kind.FOLDER]
+        return True
+
     async def find(self, root: str, path: str) -> Entry | None:
         """What lies at `path` under the tree `root`, after all symbolic links; None if there is nothing.
 
@@ -204,6 +215,10 @@ class Objects:
         if not target or target.startswith("/") or "\0" in target:
             raise OutsideTree(f"{printable_path(path)} is a symbolic link to {printable_path(target)}.")
         return target
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def printable_path(path: str) -> str:

@@ -42,6 +42,9 @@ class Facts(Protocol):
     async def context_folder(self, context: str, dockerfile: str) -> str:
         """The folder of the archive that is the context, "" for all of it. Raises RecipeError."""
 
+    async def context_key(self, context: str, dockerfile: str) -> str:
+        """A name that only this archive has, if it has few files; else "". Raises DockerfileMissing."""
+
 
 async def plan_build(job: BuildJob, recipe: Recipe, facts: Facts, registry_host: str) -> BuildRequest:
     """Check what can be checked before the engine is asked, and make the request.
@@ -56,7 +59,8 @@ async def plan_build(job: BuildJob, recipe: Recipe, facts: Facts, registry_host:
         raise BuildFailed(f"{recipe.dockerfile} has no FROM, so there is nothing to build.", hint=hint)
     folder = await facts.context_folder(recipe.context, recipe.dockerfile)
     request = build_request(job, recipe, facts.commit, facts.committed_at, registry_host)
-    return replace(request, context_folder=folder)
+    key = await facts.context_key(recipe.context, recipe.dockerfile)
+    return replace(request, context_folder=folder, context_key=f"{key} {folder}" if key else "")
 
 
 def build_request(

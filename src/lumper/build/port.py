@@ -72,10 +72,11 @@ class BuildRequest:
     """What to build. `image` is the full name with tag under which the engine keeps the result for `push`.
 
     `dockerfile` is relative to the root of the stream. `context_folder` is the folder of the stream that is the
-    context; beside it lies only the Dockerfile. "" is all of the stream. `pull`: ask for base images anew, also for
-    those that the engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for it;
-    without one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights.
-    `bases` are digests that base images are to have, where the engine can pin them.
+    context; beside it lies only the Dockerfile. "" is all of the stream. `context_key` names the stream: all of a name
+    are the same; it is set if there are few files in it, whose names are text. `pull`: ask for base images anew, also
+    for those that the engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for
+    it; without one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of
+    rights. `bases` are digests that base images are to have, where the engine can pin them.
 
     `platforms` are OS/ARCH[/VARIANT]; none: the engine's own. `secrets` are by their id in `RUN --mount=type=secret`;
     `ssh` maps the id in `RUN --mount=type=ssh` to the socket of an agent on the worker. `logins` are by registry host,
@@ -108,6 +109,7 @@ class BuildRequest:
     sbom: bool = False
     rewrite_timestamp: bool = False
     context_folder: str = ""
+    context_key: str = ""
 
 
 @dataclass(frozen=True)

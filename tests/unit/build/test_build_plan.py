@@ -102,10 +102,15 @@ class Commit:
         """Its ignore file names the Dockerfile."""
         return f"beside {context}/{dockerfile}"
 
+    async def context_key(self, context: str, dockerfile: str) -> str:
+        """There are few files."""
+        return f"key of {context}/{dockerfile}"
+
 
 async def test_the_dockerfile_is_looked_for_before_the_engine_is_asked() -> None:
     request = await plan_build(JOB, RECIPE, Commit(), "r")
     assert (request.dockerfile, request.context_folder) == ("app.Dockerfile", "beside sub/app.Dockerfile")
+    assert request.context_key == "key of sub/app.Dockerfile beside sub/app.Dockerfile"
     with pytest.raises(DockerfileMissing):
         await plan_build(JOB, Recipe(), Commit(), "r")
 

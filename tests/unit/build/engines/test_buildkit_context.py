@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +12,7 @@ from lumper.build.engines.buildkit.context import source
 from lumper.build.engines.buildkit.filesync import FileSync
 from lumper.build.engines.buildkit.session import Upload
 from lumper.build.engines.buildkit.spool import Entry, Spool, inside, open_spool, selected
-from lumper.errors import SourceError
+from lumper.errors import EngineError, SourceError
 from parts.context import context_tar, stream
 
 _DIRECTORY, _SYMLINK = 1 << 31, 1 << 27
@@ -114,7 +115,7 @@ async def test_small_contexts_and_small_files_are_sent_as_a_stream() -> None:
     large = context_tar({"f": "x" * 300_000}, busybox=False)
 
     for tar, kind in ((small, Upload), (many, Upload), (large, FileSync)):
-        async with source(stream(tar), 200_000) as found:
+        async with source(stream(tar), incremental_from=200_000) as found:
             assert isinstance(found.service, kind)
             assert bool(found.url) is (kind is Upload)
             assert bool(found.shared_key) is (kind is FileSync)
@@ -123,7 +124,8 @@ async def test_small_contexts_and_small_files_are_sent_as_a_stream() -> None:
 async def test_only_the_same_context_shares_what_the_engine_has() -> None:
     keys = []
     for content, folder in (("old", ""), ("new", ""), ("old", "d"), ("old", "")):
-        async with source(stream(context_tar({"d/f": content * 100_000}, busybox=False)), 0, folder) as found:
+        tar = context_tar({"d/f": content * 100_000}, busybox=False)
+        async with source(stream(tar), folder=folder, incremental_from=0) as found:
             keys.append(found.shared_key)
     assert len(set(keys)) == 3
     assert keys[0] == keys[3]
@@ -135,7 +137,7 @@ async def test_an_error_of_a_large_context_comes_out() -> None:
         raise SourceError("git went away")
 
     with pytest.raises(SourceError, match="git went away"):
-        async with source(broken(), 0):
+        async with source(broken(), incremental_from=0):
             pass
 
 
@@ -143,3 +145,51 @@ async def test_what_lies_in_the_folder_of_a_context_has_its_path_from_there() ->
     entries = await listed(context_tar({"Dockerfile": "f", "in/a/b": "b", "inner/c": "c"}, busybox=False))
     assert paths(inside(entries, "in")) == ["a", "a/b"]
     assert inside(entries, "") == entries
+
+
+async def test_a_build_begins_while_a_context_with_a_name_is_still_being_read() -> None:
+    more = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        await more.wait()
+        yield context_tar({"f": "f"})
+
+    async with source(slow(), "a name") as found:
+        assert isinstance(found.service, FileSync)
+        assert found.shared_key
+        assert not more.is_set()
+
+
+@pytest.mark.parametrize(
+    ("context", "error"),
+    [([], SourceError), ([special_tar(tarfile.LNKTYPE, link="other")], EngineError)],
+)
+async def test_why_a_context_with_a_name_was_not_read_is_kept(context: list[bytes], error: type[Exception]) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        for piece in context:
+            yield piece
+        if not context:
+            raise SourceError("git went away")
+
+    async with source(broken(), "a name") as found:
+        while found.failure is None:  # noqa: ASYNC110 - it is a value, not an event
+            await asyncio.sleep(0)
+        assert isinstance(found.failure, error)
+
+
+async def test_reading_ends_with_the_build() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        begun.set()
+        try:
+            while True:
+                yield b"x"
+        finally:
+            ended.set()
+
+    context = endless()
+    async with source(context, "a name"):
+        await begun.wait()
+    await context.aclose()  # type: ignore[attr-defined]
+    assert ended.is_set()

@@ -42,7 +42,7 @@ START_TIME = 0.2
 class Building:
     """Builds over one link. `frontend_time` is how long, in seconds, a syntax image may be looked for.
 
-    Contexts of `incremental_from` bytes and more are sent file by file.
+    Contexts without a key of `incremental_from` bytes and more are sent file by file.
     """
 
     def __init__(self, link: Link, frontend_time: float, incremental_from: int = INCREMENTAL_FROM) -> None:
@@ -67,7 +67,7 @@ class Building:
         """Build; what the exporter tells of the result. `more` is offered in the session. Raises as Engine.build."""
         try:
             async with (
-                source(context, self._incremental_from, request.context_folder) as found,
+                source(context, request.context_key, request.context_folder, self._incremental_from) as found,
                 self._groups.group(request.image.rpartition(":")[0], request.limits) as group,
             ):
                 offered = [found.service, *services(request), *more]

@@ -24,19 +24,30 @@ Packets = Stream[Packet, Packet]
 
 
 class FileSync:
-    """Serves a context whose entries are known; the Dockerfile copies from `folder`, beside which it may lie itself."""
+    """Serves a context once its entries are known; the Dockerfile copies from `folder`, beside which it may lie."""
 
-    def __init__(self, spool: Spool, entries: Sequence[Entry], folder: str = "") -> None:
+    def __init__(self, spool: Spool, entries: asyncio.Future[Sequence[Entry]], folder: str = "") -> None:
         self._spool = spool
-        self._folders = {_DOCKERFILE: entries, _CONTEXT: inside(entries, folder)}
+        self._entries = entries
+        self._folder = folder
+
+    @property
+    def failure(self) -> Exception | None:
+        """What reading the context raised, if it did."""
+        failure = self._entries.exception() if self._entries.done() and not self._entries.cancelled() else None
+        return failure if isinstance(failure, Exception) else None
 
     async def copy(self, stream: Packets) -> None:
         """Tell what there is, then send what is asked for."""
         name = next(iter(_values(stream, "dir-name")), "")
-        if name not in self._folders:
+        if name not in (_CONTEXT, _DOCKERFILE):
             raise GRPCError(Status.NOT_FOUND, "there is no such folder")
         patterns = [*_values(stream, "followpaths"), *_values(stream, "include-patterns")]
-        entries = await asyncio.to_thread(selected, self._folders[name], patterns)
+        await asyncio.wait((self._entries,))
+        if self.failure is not None:
+            raise GRPCError(Status.ABORTED, "the build context could not be read")
+        there = inside(self._entries.result(), self._folder if name == _CONTEXT else "")
+        entries = await asyncio.to_thread(selected, there, patterns)
         asked: asyncio.Queue[Entry | None] = asyncio.Queue()
         listening = asyncio.create_task(_listen(stream, entries, asked))
         try:
