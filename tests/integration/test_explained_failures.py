@@ -90,3 +90,32 @@ def test_the_error_says_what_was_meant(files: dict[str, str], words: str, fails:
 def test_a_file_that_is_not_committed_is_told_apart(fails: Fails) -> None:
     said = fails({"Dockerfile": "FROM scratch\nCOPY made /x\n"}, lying=("made",))
     assert "made lies in the folder, but is not committed" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"Dockerfile": "FROM scratch\n\n# x\nCOPY no /x\n"}, "Dockerfile, line 4: step `[1/1] COPY no /x` failed"),
+        (
+            {"Dockerfile": "ARG A\nFROM no.invalid/x:2\n"},
+            "Dockerfile, line 2: the base image no.invalid/x:2 cannot be fetched",
+        ),
+        (
+            {"Dockerfile": "FROM scratch AS one\nFROM scratch\nCOPY --from=one /a/b /x\n"},
+            'Dockerfile, line 3: step `[stage-1 1/1] COPY --from=one /a/b /x` failed: "/a/b": not found.',
+        ),
+        (
+            {"lumper.toml": '[build]\ncontext = "app"\n', "app/Dockerfile": "FROM scratch\nNO\n"},
+            "app/Dockerfile, line 2: unknown instruction: NO",
+        ),
+        (
+            {"Dockerfile": f"FROM scratch\nCOPY a \\\n  {'x' * 300} /x/\n", "a": ""},
+            f"Dockerfile, line 2: step `[1/1] COPY a {'x' * 147}…` failed:",
+        ),
+    ],
+    ids=["a step", "a base", "another stage", "not an instruction", "a long one"],
+)  # fmt: skip
+def test_the_error_says_in_which_line_of_which_dockerfile_it_is(
+    files: dict[str, str], words: str, fails: Fails
+) -> None:
+    assert words in fails(files)

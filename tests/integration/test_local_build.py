@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from lumper.cli.main import main
+from parts import newer_engine
 from parts.background import in_background
 from parts.context import BASE, BUSYBOX
 from parts.docker_engine import engine
+from parts.plain_docker import Engine
 from parts.ssh_agent import program_with_libraries, ssh_agent
 
 RECIPE = '[image.one]\ntags = ["raw:mine"]\n[image.two]\nimage = ""\n[image.broken]\ndockerfile = "gone"\n'
@@ -83,6 +85,29 @@ def test_the_commit_is_built_and_not_what_lies_about(folder: Path, capsys: pytes
     assert "from the commit" in said.err
     assert "not committed" not in said.err
     assert asyncio.run(labels(f"{folder.name}:1.2.3"))["org.opencontainers.image.version"] == "1.2.3"
+
+
+@pytest.mark.skipif(not newer_engine.WANTED, reason="`scripts/setup --test` has not brought the newer engine")
+def test_an_engine_that_keeps_images_in_containerd_finds_the_image_by_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(folder)
+    with newer_engine.newer_engine() as socket:
+        monkeypatch.setenv("LUMPER_WORKER_ENGINE", f"unix://{socket}")
+        assert build(str(folder)) == 0
+        docker = Engine(f"unix://{socket}")
+        assert f"{folder.name}:main is built" in capsys.readouterr().out
+        assert docker.config(f"{folder.name}:main")["Labels"] == {}
+
+
+def test_without_the_syntax_image_the_engine_s_own_parser_reads_the_dockerfile(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit(folder)
+    text = (folder / "Dockerfile").read_text()
+    (folder / "Dockerfile").write_text(f"# syntax=docker/dockerfile:0.not.there\n{text}")
+    assert build(str(folder), "--work-tree") == 0
+    assert "The engine's own parser takes its place" in capsys.readouterr().err
 
 
 def test_mirrors_that_nobody_has_used_for_long_go(folder: Path, tmp_path: Path) -> None:

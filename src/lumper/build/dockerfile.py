@@ -55,6 +55,13 @@ def instructions(text: bytes) -> Iterator[Instruction]:
     return _instructions(text, _escape(text))
 
 
+def in_heredoc(text: bytes, line: int) -> bool:
+    """Whether a line belongs to a here-document, or stands behind one before the next instruction."""
+    found = list(instructions(text))
+    ends = [one.line for one in found[1:]] + [len(text)]
+    return any(one.line < line < end and _here_documents(one) for one, end in zip(found, ends, strict=True))
+
+
 def _first_but_args(text: bytes, escape: bytes) -> bytes:
     return next((one.keyword for one in _instructions(text, escape) if one.keyword != b"ARG"), b"")
 

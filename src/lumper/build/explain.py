@@ -13,10 +13,12 @@ from lumper.build.dockerfile import stage_names
 from lumper.build.near import Names, near, near_name
 from lumper.build.objects import Kind, printable_path
 from lumper.build.step_lines import line_of
+from lumper.build.syntax import newer_syntax
 from lumper.errors import BuildFailed, LumperError
 
 _COPY = re.compile(r"(?:^|\] )(?:COPY|ADD) ((?!.*--from=).*)", re.IGNORECASE | re.DOTALL)
 _MISSING = re.compile(r"not found|no such file|no items matching|no source files", re.IGNORECASE)
+_LONGEST = 160  # characters of an instruction
 _PATTERN = frozenset("*?[\\")
 _TARGET = re.compile(
     r"target stage \"?([^\s\"]+)\"? could not be found|stage \"?([^\s\"]+)\"? not found", re.IGNORECASE
@@ -45,10 +47,26 @@ async def explain(
     `lies_about` tells whether a file of the context lies in the work tree, committed or not.
     """
     with contextlib.suppress(LumperError):  # what failed is told in any case
-        if error.step and (line := line_of(error.step, await commit.dockerfile_text(context, dockerfile))):
-            error.happened(f"{printable_path(dockerfile)}, line {line}")
+        text = await commit.dockerfile_text(context, dockerfile)
+        error.hint = error.hint or newer_syntax(error.message, text)
+        _place(error, posixpath.normpath(f"{context}/{dockerfile}"), dockerfile, text)
         if not error.hint:
             error.hint = await _hint(error, commit, context, dockerfile, lies_about)
+
+
+def _place(error: BuildFailed, path: str, dockerfile: str, text: bytes) -> None:
+    """Say in front in which line of which Dockerfile it was, by its path in the repository, where that is known."""
+    if error.message.startswith(f"{dockerfile}, line "):
+        error.message = f"{printable_path(path)}{error.message.removeprefix(dockerfile)}"
+    elif error.step and (line := line_of(error.step, text)):
+        error.message = error.message.replace(error.step, _short(error.step))
+        error.happened(f"{printable_path(path)}, line {line}")
+
+
+def _short(step: str) -> str:
+    """Who knows the line need not read all of a long instruction."""
+    words = " ".join(step.split())
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"
 
 
 async def _hint(

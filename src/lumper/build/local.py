@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +19,11 @@ from lumper.build.explain import explain
 from lumper.build.grants import Grants
 from lumper.build.plan import LABEL, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
+from lumper.build.reading import read_and_build
 from lumper.build.recipe import RECIPE_FILE, Recipe, read_recipes
 from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.errors import BuildFailed, Invalid, SecretMissing
+from lumper.model.build import Output
 from lumper.model.events import BuildJob
 from lumper.model.image import branch_tags, image_tags, repository_name
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
@@ -115,9 +118,12 @@ async def build_here(
 async def _build(
     here: Here, checkout: Checkout, request: BuildRequest, context: str, engine: Engine, report: Report
 ) -> None:
-    archive = checkout.archive(context, request.dockerfile, folder=request.context_folder)
-    try:
+    async def attempt(request: BuildRequest, report: Report) -> None:
+        archive = checkout.archive(context, request.dockerfile, folder=request.context_folder)
         await engine.build(request, archive, report)
+
+    try:
+        await read_and_build(attempt, request, report, lambda line: report(Output(0, 0, time.time(), line)))
     except BuildFailed as exc:
         folder = here.root / context
         await explain(exc, checkout, context, request.dockerfile, lambda path: os.path.lexists(folder / path))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from lumper.build.agents import agents
 from lumper.build.asked import shorter, without_spare_caches
@@ -16,17 +17,18 @@ from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.entrusting import check_given, with_entrusted
 from lumper.build.explain import explain
-from lumper.build.grants import Grants, is_official
+from lumper.build.grants import Grants
 from lumper.build.plan import base_of, parameters, plan_build
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
+from lumper.build.reading import read_and_build
 from lumper.build.recipe import Conditions, Recipe, Recipes, read_recipes
 from lumper.build.silence import Listener
 from lumper.build.skip import asks_to_skip, unwanted
 from lumper.build.spreading import Copy, Held, elsewhere, spread
 from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.build.whole import Wanted
-from lumper.errors import BuildFailed, BuildTimeout, EngineError, FrontendUnavailable, LumperError
+from lumper.errors import BuildFailed, BuildTimeout, EngineError, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
@@ -49,7 +51,6 @@ async def nothing(_build: int, _attempt: int, _needed: Needed) -> Entrusted:
 
 
 CHECKOUT_STEP = 0  # the engine numbers its own steps from 1
-SECOND_BUILD = 2000  # steps of a build without the syntax image are numbered from here
 FAILURE_STEP = 9999  # tells an error that no step of the engine's told
 
 
@@ -267,24 +268,12 @@ class _Attempt:
 
     async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
         try:
-            await self._read_and_build(request, recipe, checkout)
+            await read_and_build(partial(self._attend, recipe, checkout), request, self._report, self._say)
         except BuildFailed as exc:
             await explain(exc, checkout, recipe.context, request.dockerfile)
             raise
 
-    async def _read_and_build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
-        """Build; if the parser that every engine has some version of cannot be fetched, by that of the engine."""
-        try:
-            await self._attend(request, recipe, checkout, self._report)
-        except FrontendUnavailable as exc:
-            if not is_official(request.frontend):
-                raise
-            self._say(
-                f"{exc.message} The engine's own parser takes its place; it may not know the newest instructions."
-            )
-            await self._attend(replace(request, frontend=""), recipe, checkout, self._report_again)
-
-    async def _attend(self, request: BuildRequest, recipe: Recipe, checkout: Checkout, report: Report) -> None:
+    async def _attend(self, recipe: Recipe, checkout: Checkout, request: BuildRequest, report: Report) -> None:
         listener = Listener(report)
         archive = checkout.archive(recipe.context, request.dockerfile, folder=request.context_folder)
         silence = shorter(recipe.asked.silence, self._builder.silence)
@@ -297,9 +286,6 @@ class _Attempt:
                 raise
             words = f"The build did not end within {recipe.asked.timeout / 60:g} minutes."
             raise BuildTimeout(words, hint="`timeout` in lumper.toml says so.") from exc
-
-    def _report_again(self, record: Progress) -> None:
-        self._report(replace(record, number=record.number + SECOND_BUILD))
 
     async def _login(self) -> Login:
         login = await self._builder.login(self._job.build_id, self._job.attempt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.build.dockerfile import has_stage, instructions, stage_names
+from lumper.build.syntax import newer_syntax
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,25 @@ def test_stages_have_names() -> None:
 def test_instructions_and_where_they_begin(text: str, found: list[tuple[int, str]]) -> None:
     told = [(one.line, one.text.decode()) for one in instructions(text.encode())]
     assert [(line, words if wanted else "") for (line, words), (_, wanted) in zip(told, found, strict=True)] == found
+
+
+ASKED = "# syntax=docker/dockerfile:1\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "words"),
+    [
+        ("Dockerfile, line 2: unknown flag: parents.", "FROM a\nCOPY --parents b c\n", "`parents` needs `# syntax="),
+        ("line 2: unknown flag: checksum", "FROM a\nADD --checksum=x b c\n", "`checksum` needs Docker Engine 25"),
+        ("line 3: unknown instruction: set", "FROM a\nRUN <<E\nset\nE\n", "(`<<`) need Docker Engine 23"),
+        ("line 3: unknown instruction: set", ASKED + "FROM a\nRUN <<E\nset\nE\n", ""),
+        ("line 4: unknown flag: link", ASKED + "FROM a\nCOPY --link a b\n", "or that the engine can"),
+        ("line 4: unknown flag: device", "FROM a\nRUN --device=x y\n", "`device` needs `# syntax=docker/dockerf"),
+        ("The build failed: unexpected key 'env' in 'env=A'", "FROM a\n", "`env` needs Docker Engine 28"),
+        ("line 2: unknown instruction: COPPY", "FROM a\nCOPPY a b\n", ""),
+    ],
+)  # fmt: skip
+def test_what_needs_a_newer_reader_is_told_with_the_engine_that_has_it(message: str, text: str, words: str) -> None:
+    hint = newer_syntax(message, text.encode())
+    assert words in hint
+    assert bool(hint) == bool(words)

@@ -206,3 +206,34 @@ def test_a_right_that_was_not_granted_is_named_with_the_option_that_grants_it(te
     assert isinstance(error, BuildRefused)
     assert f"asks for {right}" in error.message
     assert "[worker]" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("secret npm_token: not found: not found", 'secrets = ["npm_token"]'),
+        ('secret "npm": not found', 'secrets = ["npm"]'),
+        ('no SSH key "vendor" forwarded from the client', 'ssh = ["vendor"]'),
+        ("no ssh forwarded from the client", "ssh = true"),
+        ('no SSH key "default" forwarded from the client', "ssh = true"),
+    ],
+)
+def test_a_secret_that_was_not_asked_for_is_told_with_the_line_that_asks_for_it(text: str, hint: str) -> None:
+    assert hint in failed("[2/2] RUN --mount=type=secret,required make", text).hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "failed to calculate checksum of ref x::y: failed to walk /d/tmp/buildkit-mount73/out: lstat "
+        "/d/tmp/buildkit-mount73/out: no such file or directory",
+        "failed to walk /var/lib/docker/overlay2/ab12/merged/out: lstat /var/lib/docker/overlay2/ab12/merged/out: no "
+        "such file or directory",
+        'failed to compute cache key: "/out" not found: not found',
+    ],
+)
+def test_the_engine_s_own_paths_are_left_out(text: str) -> None:
+    assert "/out" in reason(text)
+    assert not set(reason(text).split()) & {"lstat", "walk"}
+    assert "/d" not in reason(text)
+    assert "/var" not in reason(text)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumper.build.engines.buildkit.address import Address, parse_address
-from lumper.build.engines.buildkit.request import Exporter, solve_request
+from lumper.build.engines.buildkit.request import CONTAINERD, MOBY, Exporter, solve_request
 from lumper.build.engines.buildkit.services import services
 from lumper.build.engines.buildkit.session import messages
 from lumper.build.port import BuildRequest, Cache, Login
@@ -174,3 +174,10 @@ def test_only_what_the_request_has_is_offered() -> None:
     assert offered(BuildRequest("7", "app:1", secrets={"a": b"b"})) == {"GetSecret"}
     assert offered(BuildRequest("7", "app:1", ssh={"default": "/s"})) == {"CheckAgent", "ForwardAgent"}
     assert offered(BuildRequest("7", "app:1", logins={"r.test": Login("a", "b")})) == {"Credentials"}
+
+
+def test_an_engine_that_keeps_images_in_containerd_gets_whole_names() -> None:
+    request = BuildRequest("b1", "app:1")
+    for exporter, name in ((CONTAINERD, "docker.io/library/app:1"), (MOBY, "app:1")):
+        message = solve_request(request, ref="ref", session="s", context="", exporter=exporter)
+        assert message.Exporters[0].Attrs["name"] == name

@@ -85,7 +85,7 @@ def _unknown(instruction: str, dockerfile: str, content: str) -> BuildFailed:
     word = re.compile(rf"\s*{re.escape(instruction)}(?:\s|$)", re.IGNORECASE)
     line = next((number for number, line in enumerate(content.splitlines(), 1) if word.match(line)), 0)
     place = f"{dockerfile}, line {line}" if line else dockerfile
-    hint = _TOO_OLD if "<<" in content else "Mend the Dockerfile and push a new tag."
+    hint = _TOO_OLD if "<<" in content else ""
     return BuildFailed(f"{place}: unknown instruction: {instruction}.", hint=hint)
 
 

@@ -33,6 +33,12 @@ _SYNTAX_STEP = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 _IMAGE_STEP = re.compile(r"(?:\[internal\] load metadata for|(?:\[[^\]]*\] )?FROM) (?:docker-image://)?(\S+)")
 _NOT_GRANTED = re.compile(r"\b(?P<right>network\.host|security\.insecure|device)\b[^\n]{0,300}? is not allowed")
 _LOST = re.compile(r"context cancell?ed$|no active sessions?\b|transport is closing|error reading from server: EOF")
+_NO_SECRET = re.compile(r"secret \"?([\w.-]+)\"?: not found")
+_NO_AGENT = re.compile(r"no ssh (?:key \"([\w.-]+)\" )?forwarded", re.IGNORECASE)
+_INNER_PATH = re.compile(
+    r"(?<![^\s\"])/\S*?/(?:buildkit-mount\d+|overlay2/\w+/(?:merged|diff)|snapshots/\d+/fs)(?=/|:|\s|$)"
+)
+_WALKED = re.compile(r"(?:failed to \w+ \S+: )?\bl?stat (\S+): no such file or directory")
 _EXIT_HINTS = {
     126: "A program that it calls cannot be executed: look at its mode and its platform.",
     127: "A program that it calls is not in the image at this point.",
@@ -61,9 +67,7 @@ def build_error(text: str, failures: Sequence[Step], dockerfile: str) -> EngineE
     if step is not None:
         return _step_error(step)
     if match := _PARSER.search(text):
-        return BuildFailed(
-            f"{dockerfile}, line {match[1]}: {sentence(match[2])}", hint="Mend the Dockerfile and push a new tag."
-        )
+        return BuildFailed(f"{dockerfile}, line {match[1]}: {sentence(match[2])}")
     return BuildFailed(f"The build failed: {sentence(reason(text))}", hint=_FULL_HINT if FULL.search(text) else "")
 
 
@@ -80,11 +84,22 @@ def _step_error(step: Step) -> BuildFailed:
         text = f"Step `{step.name}` ended with exit code {code}."
         return BuildFailed(text, hint=_EXIT_HINTS.get(code, ""), step=step.name, exit_code=code)
     text = f"Step `{step.name}` failed: {sentence(reason(step.error))}"
-    return BuildFailed(text, hint=_FULL_HINT if FULL.search(step.error) else "", step=step.name)
+    return BuildFailed(text, hint=_FULL_HINT if FULL.search(step.error) else _lacking(step.error), step=step.name)
+
+
+def _lacking(text: str) -> str:
+    """What to do about a secret or an agent that the step must have and was not given."""
+    if match := _NO_SECRET.search(text):
+        return f'lumper.toml has to ask for it: [build] secrets = ["{match[1]}"].'
+    if match := _NO_AGENT.search(text):
+        value = "true" if match[1] in (None, "default") else f'["{match[1]}"]'
+        return f"lumper.toml has to ask for it: [build] ssh = {value}."
+    return ""
 
 
 def reason(text: str) -> str:
-    """The text without the leading parts that only say where in BuildKit it was raised."""
+    """The text without the leading parts that only say where in BuildKit it was raised, and without its own paths."""
+    text = _WALKED.sub(r'"\1": not found', _INNER_PATH.sub("", text))
     while (shorter := _ROOMS.sub("", text, count=1)) != text and shorter:
         text = shorter
     return text.removesuffix(": not found") if text.endswith("not found: not found") else text

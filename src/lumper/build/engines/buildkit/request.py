@@ -42,7 +42,8 @@ def solve_request(
 
     Its steps are in the control group `group`.
     """
-    result = {"name": request.image, **exporter.attributes}
+    name = canonical(request.image) if exporter == CONTAINERD else request.image
+    result = {"name": name, **exporter.attributes}
     if request.rewrite_timestamp:
         result["rewrite-timestamp"] = "true"
     return SolveRequest(
@@ -56,6 +57,20 @@ def solve_request(
         ExporterAttrsDeprecated=result,
         Exporters=[control_pb2.Exporter(Type=exporter.type, Attrs=result)],
     )
+
+
+def canonical(image: str) -> str:
+    """The name with its registry. An Engine that keeps images in containerd does not find any other one again.
+
+    Source: distribution/reference, "ParseNormalizedNamed".
+
+    >>> canonical("app:1"), canonical("team/app:1"), canonical("localhost:5000/app:1")
+    ('docker.io/library/app:1', 'docker.io/team/app:1', 'localhost:5000/app:1')
+    """
+    host, slash, _ = image.partition("/")
+    if not slash:
+        return f"docker.io/library/{image}"
+    return image if host == "localhost" or "." in host or ":" in host else f"docker.io/{image}"
 
 
 def _attributes(request: BuildRequest, context: str, group: str) -> dict[str, str]:

@@ -1,0 +1,34 @@
+"""Whichever reader of the Dockerfile there is: the image that its `# syntax=` line names, or that of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from lumper.build.grants import is_official
+from lumper.build.port import BuildRequest, Report
+from lumper.errors import FrontendUnavailable
+from lumper.model.build import Progress
+
+SECOND_BUILD = 2000  # steps of a build without the syntax image are numbered from here
+
+Attempt = Callable[[BuildRequest, Report], Awaitable[None]]
+"""Builds. Raises as Engine.build."""
+
+
+async def read_and_build(attempt: Attempt, request: BuildRequest, report: Report, say: Callable[[str], None]) -> None:
+    """Build; if the parser that every engine has some version of cannot be fetched, by that of the engine.
+
+    `say` gets lines for the log. Raises as Engine.build.
+    """
+
+    def report_again(record: Progress) -> None:
+        report(replace(record, number=record.number + SECOND_BUILD))
+
+    try:
+        await attempt(request, report)
+    except FrontendUnavailable as exc:
+        if not is_official(request.frontend):
+            raise
+        say(f"{exc.message} The engine's own parser takes its place; it may not know the newest instructions.")
+        await attempt(replace(request, frontend=""), report_again)
