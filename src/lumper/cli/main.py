@@ -15,6 +15,7 @@ app = App(
     help="From `git tag` to a running container: builds, a private registry and roll-outs in one program.",
     help_epilogue="Begin with `lumper up`, then `lumper project add URL`.",
     version_flags=["--version"],
+    version_format="plaintext",  # what is printed anyway; the default loads a reader of Markdown first
     default_parameter=Parameter(negative=()),
 )
 app.command("lumper.cli.serve:up", name="up", help="Run everything in one process.")

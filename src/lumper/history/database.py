@@ -12,7 +12,19 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, Float, Table, inspect, make_url, text
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Float,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    inspect,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import DatabaseError, DataError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
@@ -22,6 +34,7 @@ from lumper.errors import Invalid, StorageError, StorageFull
 from lumper.history.connection import AsyncConnection
 
 HEAD = "0001"  # the newest revision in migrations/: a test holds the two together
+_VERSION = "alembic_version"  # the table with the revision, as Alembic calls it
 _CHANGES = "lumper_changes"
 _AWAY = "Check [database] url, and that PostgreSQL runs and lets this machine in."
 
@@ -157,14 +170,13 @@ class Database:
                 await asyncio.to_thread(self._upgrade)
 
     def _upgrade(self) -> None:
-        from alembic import command  # slow to import and needed once a release
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self._kind.migrating() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, HEAD)
+            made = inspect(connection).has_table(_VERSION)
+            connection.rollback()  # what looking began: within a transaction Alembic would leave the commit to us
+            if made:
+                _migrate(connection)
+            else:
+                _make(connection)
 
     async def about(self) -> str:
         """Which database it is, for people. Raises StorageError, Invalid if it is not fit for use."""
@@ -275,6 +287,30 @@ def _translated(exc: BaseException | None, *, away: bool) -> StorageError:
 
 
 def _version(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(_VERSION):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(text(f"SELECT version_num FROM {_VERSION}")).scalar()  # noqa: S608 - our own name
+
+
+def _make(connection: Connection) -> None:
+    """All tables of HEAD, in a database that has none: a test compares them with those that the migrations make."""
+    from lumper.history.tables import made_for
+
+    made_for(connection.dialect.name).create_all(connection)
+    # As Alembic makes and reads it: https://alembic.sqlalchemy.org/en/latest/api/runtime.html
+    made = MetaData()
+    version = Table(_VERSION, made, Column("version_num", String(32), nullable=False))
+    version.append_constraint(PrimaryKeyConstraint("version_num", name=f"{_VERSION}_pkc"))
+    made.create_all(connection)
+    connection.execute(version.insert().values(version_num=HEAD))
+    connection.commit()
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command  # slow to import and needed once a release
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -69,8 +70,8 @@ class Sqlite:
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
-        """A connection that makes the schema."""
-        engine = create_engine(self._url)
+        """A connection that makes the schema, a whole step of it or nothing."""
+        engine = _engine(self._url, 1, "BEGIN IMMEDIATE", foreign_keys="OFF")  # a table may be replaced by a new one
         try:
             with engine.connect() as connection:
                 yield connection
@@ -83,9 +84,9 @@ class Sqlite:
         await self._readers.close()
 
 
-def _engine(url: URL, most: int, begin: str) -> Engine:
+def _engine(url: URL, most: int, begin: str, foreign_keys: str = "ON") -> Engine:
     engine = create_engine(url, pool_size=most, max_overflow=0, connect_args={"check_same_thread": False})
-    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "connect", partial(_set_up, foreign_keys))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
@@ -94,14 +95,14 @@ def _interrupt(connection: sqlite3.Connection) -> None:
     connection.interrupt()
 
 
-def _set_up(connection: Any, _record: Any) -> None:
+def _set_up(foreign_keys: str, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by the event alone
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout={_BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         "synchronous=FULL",
-        "foreign_keys=ON",
+        f"foreign_keys={foreign_keys}",
         "cache_size=-2000",
     ):
         cursor.execute(f"PRAGMA {pragma}")

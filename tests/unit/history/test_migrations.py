@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
@@ -21,16 +25,49 @@ def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
-async def test_the_migrations_make_the_tables(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+async def test_a_new_database_has_the_tables_and_is_known_to_alembic(database_url: str) -> None:
+    database = Database(database_url)
     await database.migrate()
     await database.migrate()
-    await database.close()
-    with sqlite3.connect(tmp_path / "x.db") as connection:
-        for table in metadata.sorted_tables:
-            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
-            assert columns == {column.name for column in table.columns}, table.name
+    try:
+        async with database.read() as connection:
+            assert (
+                await connection.run_sync(lambda bare: MigrationContext.configure(bare).get_current_revision()) == HEAD
+            )
+            assert await connection.run_sync(lambda bare: compare_metadata(_context(bare), metadata)) == []
+    finally:
+        await database.close()
+
+
+def _context(connection: Connection) -> MigrationContext:
+    return MigrationContext.configure(connection, opts={"compare_type": True})
+
+
+async def test_migrations_make_what_a_new_database_has(tmp_path: Path) -> None:
+    made, migrated = tmp_path / "made.db", tmp_path / "migrated.db"
+    with sqlite3.connect(migrated) as connection:
+        connection.execute(
+            "CREATE TABLE alembic_version"
+            " (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
     connection.close()
+    for path in (made, migrated):
+        database = Database(f"sqlite:///{path}")
+        await database.migrate()
+        await database.close()
+    assert _schema(made) == _schema(migrated)
+
+
+def _schema(path: Path) -> set[tuple[Any, ...]]:
+    """All tables and indexes, in SQL, and the revision."""
+    with sqlite3.connect(path) as connection:
+        made: set[tuple[Any, ...]] = {
+            (name, " ".join(str(sql).split()).replace("( ", "(").replace(" )", ")"))
+            for name, sql in connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        }
+        made |= set(connection.execute("SELECT 'revision', version_num FROM alembic_version"))
+    connection.close()
+    return made
 
 
 def test_names_sort_by_their_bytes_and_sizes_have_64_bits_in_postgresql() -> None:
