@@ -159,6 +159,11 @@ def test_an_image_goes_to_another_registry_with_the_same_digest_and_only_with_cr
         build = line.succeeded(line.project.release("v1.0.1", {"lumper.toml": recipe}))
         reader = RegistryReader(other.url, other.tokens[Role.ADMIN], "team/app")
         assert {reader.digest("edge"), reader.digest("1.0.1")} == {build["digest"]}
+        names = [f"{other.host}/team/app:1.0.1", f"{other.host}/team/app:edge"]
+        assert build["elsewhere"] == names
+        body = line.mail("v1.0.1 built").get_body(("plain",))
+        assert body is not None
+        assert ", ".join(names) in body.get_content()
         reader.pull(build["digest"])
         assert f"digest: {build['digest']}" in line.text(build["id"])
         assert password.read_text() not in line.text(build["id"])

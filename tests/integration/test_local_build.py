@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -13,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from lumper.cli.main import main
+from lumper.model.log import from_line
+from lumper.model.people import Role
 from parts import newer_engine
 from parts.background import in_background
 from parts.context import BASE, BUSYBOX
-from parts.docker_engine import engine
+from parts.docker_engine import ADDRESS, engine
+from parts.live_registry import live_registry
 from parts.plain_docker import Engine
+from parts.registry_reader import RegistryReader
 from parts.ssh_agent import program_with_libraries, ssh_agent
 
 RECIPE = '[image.one]\ntags = ["raw:mine"]\n[image.two]\nimage = ""\n[image.broken]\ndockerfile = "gone"\n'
@@ -123,7 +128,12 @@ def test_mirrors_that_nobody_has_used_for_long_go(folder: Path, tmp_path: Path) 
 def test_the_images_that_are_named_are_built(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commit(folder, RECIPE)
     assert build(str(folder), "one", "two", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == [f"{folder.name}/one:mine", f"{folder.name}:main"]
+    assert [one["images"] for one in json.loads(capsys.readouterr().out)] == [
+        [f"{folder.name}/one:mine"],
+        [f"{folder.name}:main"],
+    ]
+    assert build(str(folder), "one", "two", "-t", "x") == 1
+    assert "are for one image, and 2 would be built" in capsys.readouterr().err
     assert build(str(folder), "three") == 1
     assert "It has: one, two, broken." in capsys.readouterr().err
     assert build(str(folder), "broken") == 1
@@ -176,6 +186,71 @@ def state_of(folder: Path) -> tuple[bytes, set[str]]:
     """What git says of the work tree, and the files of the repository with what was staged."""
     status = subprocess.run(["git", "-C", folder, "status", "--porcelain"], check=True, capture_output=True).stdout
     return status, {str(path) for path in (folder / ".git").rglob("*")}
+
+
+def test_a_commit_without_a_branch_is_named_after_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commit(folder)
+    git(folder, "switch", "--detach")
+    git(folder, "commit", "--allow-empty", "--message", "on no branch")
+    assert build(str(folder), "--progress", "quiet") == 0
+    said = capsys.readouterr()
+    head = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert said.out == f"{folder.name}:{head[:12]}\n"
+    assert said.err == ""
+
+
+def test_names_that_are_given_are_those_of_the_image(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commit(folder)
+    other = folder / "other.Dockerfile"
+    other.write_text((folder / "Dockerfile").read_text() + "ENV OTHER=1\n")
+    names = f"{folder.name}:one", f"{folder.name}/two:latest"
+    arguments = ("--work-tree", "-f", str(other), "-t", names[0], "--tag", f"{folder.name}/two", "--progress", "json")
+    assert build(str(folder), *arguments, "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == [{"recipe": "", "images": list(names), "pushed": {}}]
+    assert [from_line(line) for line in said.err.splitlines() if line.startswith("{")]
+    docker = Engine(ADDRESS)
+    assert {"OTHER=1" in docker.config(name)["Env"] for name in names} == {True}
+    assert build(str(folder), "-t", "Upper:x") == 1
+    assert "is not the name of an image" in capsys.readouterr().err
+    assert build(str(folder), "-f", "/etc/hostname") == 1
+    assert "does not lie in the context" in capsys.readouterr().err
+
+
+def test_the_image_is_pushed_to_what_is_named_or_to_what_the_recipe_names(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(folder)
+    assert build(str(folder), "--push") == 1
+    assert "--tag HOST/REPOSITORY:TAG" in capsys.readouterr().err
+    assert build(str(folder), "--push", "-t", folder.name) == 1
+    assert "name the registry too" in capsys.readouterr().err
+    with in_background(live_registry(tmp_path)) as registry:
+        auth = base64.b64encode(f"bot:{registry.tokens[Role.ADMIN]}".encode()).decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": auth}}}))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        (folder / "lumper.toml").write_text(
+            f'[build]\npush = ["{registry.host}/team/app", {{ to = "{registry.host}/b", tags = ["raw:x", "raw:y"] }}]\n'
+        )
+        git(folder, "commit", "-q", "-a", "-m", "push")
+        assert build(str(folder), "--push", "--json") == 0
+        [made] = json.loads(capsys.readouterr().out)
+        assert made["images"] == [f"{folder.name}:main"]
+        names = ("team/app:main", "b:x", "b:y")
+        assert made["pushed"] == dict.fromkeys(
+            (f"{registry.host}/{n}" for n in names), made["pushed"][f"{registry.host}/b:x"]
+        )
+        for repository, tag in (name.split(":") for name in names):
+            reader = RegistryReader(registry.url, registry.tokens[Role.ADMIN], repository)
+            assert reader.digest(tag) == made["pushed"][f"{registry.host}/b:x"]
+
+        named = f"{registry.host}/c/{folder.name}:1"
+        assert build(str(folder), "--push", "-t", named, "-t", f"{registry.host}/c/{folder.name}:2") == 0
+        assert f"{named} is pushed, as sha256:" in capsys.readouterr().out
+        reader = RegistryReader(registry.url, registry.tokens[Role.ADMIN], f"c/{folder.name}")
+        assert reader.digest("1") == reader.digest("2")
+    assert f"{registry.host}/team/app:main" not in Engine(ADDRESS).docker("images").stdout.replace("  ", ":")
+    Engine(ADDRESS).docker("image", "rm", named, named.replace(":1", ":2"), check=False)
 
 
 SECRET = "[build]\nsecrets = { token = 'npm' }\n"

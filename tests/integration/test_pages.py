@@ -342,6 +342,7 @@ async def test_a_build_that_succeeded_shows_image_and_rollout(live: LivePages, p
         BuildState.SUCCEEDED,
         digest=DIGEST,
         tags=["1.4.2", "latest"],
+        elsewhere=["docker.io/team/shop:1.4.2", f"docker.io/{EVIL}"],
         stages=stages,
         author_name="Mara Okafor",
     )
@@ -354,7 +355,15 @@ async def test_a_build_that_succeeded_shows_image_and_rollout(live: LivePages, p
         )
     )
     page = await text_at(person, f"/builds/{build_id}")
-    for words in (DIGEST, "Mara Okafor", "3.5 s", "5.0 MiB", f"docker pull {REGISTRY}/acme/shop@{DIGEST}", COMMIT):
+    for words in (
+        DIGEST,
+        "Mara Okafor",
+        "docker.io/team/shop:1.4.2",
+        "3.5 s",
+        "5.0 MiB",
+        f"docker pull {REGISTRY}/acme/shop@{DIGEST}",
+        COMMIT,
+    ):
         assert words in page
     assert "said 502" in page
     assert EVIL not in page

@@ -72,7 +72,7 @@ class Engine:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False, env=environment, timeout=900
         )
-        return Built("" if done.returncode else json.loads(done.stdout)[0], done.stderr)
+        return Built("" if done.returncode else json.loads(done.stdout)[0]["images"][0], done.stderr)
 
     def config(self, image: str) -> dict[str, Any]:
         """What an image says of how it runs."""

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from lumper.build.asked import Asked, without_spare_caches
@@ -17,16 +17,15 @@ from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.explain import explain
 from lumper.build.grants import Grants
+from lumper.build.local_names import CopyFrom, push_here, push_names, recipe_tags
 from lumper.build.plan import LABEL, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
 from lumper.build.reading import read_and_build
 from lumper.build.recipe import RECIPE_FILE, Recipe, read_recipes
-from lumper.build.tag_templates import Moment, wanted_tags
 from lumper.errors import BuildFailed, Invalid, SecretMissing
-from lumper.model.build import Output
+from lumper.model.build import Output, Progress
 from lumper.model.events import BuildJob
-from lumper.model.image import branch_tags, image_tags, repository_name
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.image import repository_name
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ class Options:
     """What whoever builds here wants otherwise than the recipe says, and what a worker would be given.
 
     `secrets` and `ssh`, sockets of agents, are by their ids in the Dockerfile; `agent` is the socket for all other ids,
-    "" for none. `logins` are by registry. `args` come on top of those of the recipe.
+    "" for none. `logins` are by registry. `args` come on top of those of the recipe. `dockerfile` is the path of
+    another one than the recipe says. `names` are what the image is called, with tag, in place of the folder's name;
+    with `push` it goes to their registries, or to those of the recipe.
     """
 
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -61,6 +62,10 @@ class Options:
     target: str = ""
     args: Mapping[str, str] = field(default_factory=dict)
     no_cache: bool = False
+    pull: bool = False
+    dockerfile: Path | None = None
+    names: tuple[str, ...] = ()
+    push: bool = False
 
     def put_into(self, request: BuildRequest, asked: Asked) -> BuildRequest:
         """The request with all of this. Pure. Raises SecretMissing for what the recipe asks for and nobody gives."""
@@ -80,7 +85,17 @@ class Options:
             target=self.target or request.target,
             args={**request.args, **self.args},
             no_cache=self.no_cache or request.no_cache,
+            pull=self.pull or request.pull,
         )
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of one recipe: the names with tag under which the engine has the image, and digests by pushed name."""
+
+    recipe: str
+    images: tuple[str, ...]
+    pushed: Mapping[str, str] = field(default_factory=dict)
 
 
 async def build_here(
@@ -88,14 +103,16 @@ async def build_here(
     mirrors: Mirrors,
     engine: Engine,
     report: Report,
+    copy_from: CopyFrom,
     names: Sequence[str] = (),
     options: Options | None = None,
     grants: Grants | None = None,
-) -> list[str]:
-    """Build the images of these names, or all of them; the names with tag under which the engine has them now.
+) -> list[Made]:
+    """Build the images of these names, or all of them, and push them if that is wanted.
 
     Raises LumperError: the first error ends it.
     """
+    options = options or Options()
     identity = hashlib.sha256(str(here.root).encode()).hexdigest()[:20]
     source = str(here.changes or here.root)
     request = CheckoutRequest(identity, source, local=True, ref=here.ref, commit=here.commit)
@@ -106,28 +123,88 @@ async def build_here(
         if unknown := [name for name in names if name not in known]:
             there = ", ".join(name for name in known if name) or "none with a name"
             raise Invalid(f"{RECIPE_FILE} has no image {unknown[0]!r}.", hint=f"It has: {there}.")
-        images = []
-        for name in names or known:
-            image, local = await _request(here, checkout, known[name], options or Options(), grants or Grants())
-            fitting = await _fitting(local, known[name], engine)
-            await _build(here, checkout, fitting, known[name].context, engine, report)
-            images.append(image)
-        return images
+        wanted = [known[name] for name in names or known]
+        if len(wanted) > 1 and (options.names or options.dockerfile):
+            hint = f"Name one of them: {', '.join(known)}."
+            raise Invalid(f"--tag and --file are for one image, and {len(wanted)} would be built.", hint=hint)
+        workshop = _Workshop(here, checkout, engine, report, copy_from, options, grants or Grants())
+        planned = [(recipe, workshop.places(recipe)) for recipe in map(workshop.chosen, wanted)]
+        return [await workshop.make(recipe, places) for recipe, places in planned]
 
 
-async def _build(
-    here: Here, checkout: Checkout, request: BuildRequest, context: str, engine: Engine, report: Report
-) -> None:
-    async def attempt(request: BuildRequest, report: Report) -> None:
-        archive = checkout.archive(context, request.dockerfile, folder=request.context_folder)
-        await engine.build(request, archive, report)
+@dataclass(frozen=True)
+class _Workshop:
+    here: Here
+    checkout: Checkout
+    engine: Engine
+    report: Report
+    copy_from: CopyFrom
+    options: Options
+    grants: Grants
 
-    try:
-        await read_and_build(attempt, request, report, lambda line: report(Output(0, 0, time.time(), line)))
-    except BuildFailed as exc:
-        folder = here.root / context
-        await explain(exc, checkout, context, request.dockerfile, lambda path: os.path.lexists(folder / path))
-        raise
+    def chosen(self, recipe: Recipe) -> Recipe:
+        """The recipe with the Dockerfile that was named instead. Raises Invalid."""
+        other = self.options.dockerfile
+        if other is None:
+            return recipe
+        path, context = other.parent.resolve() / other.name, (self.here.root / recipe.context).resolve()
+        if not path.is_relative_to(context):
+            hint = "Its context is `context` of lumper.toml, or else the root of the repository."
+            raise Invalid(f"{other} does not lie in the context {context}.", hint=hint)
+        return replace(recipe, dockerfile=path.relative_to(context).as_posix())
+
+    def places(self, recipe: Recipe) -> list[str]:
+        """Where the image is to be pushed to. Raises Invalid."""
+        here = self.here
+        return push_names(recipe, here.ref, here.head or here.commit, self.options.names) if self.options.push else []
+
+    async def make(self, recipe: Recipe, places: Sequence[str]) -> Made:
+        """Build once with a log, and then, from the cache, under each further name that the engine has to know."""
+        image, local = await _request(self.here, self.checkout, recipe, self.options, self.grants)
+        fitting = await _fitting(local, recipe, self.engine)
+        first, *others = self.options.names or (image,)
+        await self._build(replace(fitting, image=first), recipe, self.report)
+        for name in others:
+            await self._build(_again(fitting, name), recipe, _unheard)
+        kept = (first, *others)
+        return Made(recipe.name, kept, await self._pushed(fitting, recipe, kept, places) if places else {})
+
+    async def _pushed(
+        self, request: BuildRequest, recipe: Recipe, kept: Sequence[str], places: Sequence[str]
+    ) -> dict[str, str]:
+        if places[0] in kept:
+            return await push_here(self.engine, places, self.options.logins, self.copy_from, self.report)
+        try:
+            await self._build(_again(request, places[0]), recipe, _unheard)
+            return await push_here(self.engine, places, self.options.logins, self.copy_from, self.report)
+        finally:
+            await self.engine.remove(places[0])
+
+    async def _build(self, request: BuildRequest, recipe: Recipe, report: Report) -> None:
+        async def attempt(request: BuildRequest, report: Report) -> None:
+            archive = self.checkout.archive(recipe.context, request.dockerfile, folder=request.context_folder)
+            await self.engine.build(request, archive, report)
+
+        try:
+            await read_and_build(attempt, request, report, lambda line: report(Output(0, 0, time.time(), line)))
+        except BuildFailed as exc:
+            folder = self.here.root / recipe.context
+            lies_about = partial(_lies, folder)
+            await explain(exc, self.checkout, recipe.context, request.dockerfile, lies_about)
+            raise
+
+
+def _lies(folder: Path, path: str) -> bool:
+    return os.path.lexists(folder / path)
+
+
+def _again(request: BuildRequest, name: str) -> BuildRequest:
+    """The same under another name: it is all in the cache by now."""
+    return replace(request, image=name, no_cache=False, pull=False)
+
+
+def _unheard(_: Progress) -> None:
+    """Nobody wants to read the log once more."""
 
 
 async def _request(
@@ -163,7 +240,7 @@ def _labels(here: Here, labels: Mapping[str, str]) -> Mapping[str, str]:
 
 def _job(here: Here, recipe: Recipe, commit: str) -> BuildJob:
     own = repository_name(here.root.name)
-    tag = _tag(recipe, here.ref, commit)
+    tag = next(iter(recipe_tags(recipe, here.ref, commit)), "local")
     return BuildJob(
         build_id=0,
         attempt=1,
@@ -177,14 +254,3 @@ def _job(here: Here, recipe: Recipe, commit: str) -> BuildJob:
         push_tag=f"{tag[:122]}-dirty" if here.changes else tag,
         recipe=recipe.name,
     )
-
-
-def _tag(recipe: Recipe, ref: str, commit: str) -> str:
-    """The first of the tags that the image would get in the registry."""
-    if recipe.tags is not None:
-        found = wanted_tags(recipe.tags, recipe.flavor, Moment(ref, commit, datetime.now(UTC)))
-    elif ref.startswith(TAG_PREFIX):
-        found = image_tags(ref.removeprefix(TAG_PREFIX))
-    else:
-        found = branch_tags(ref.removeprefix(BRANCH_PREFIX))
-    return found[0] if found else "local"

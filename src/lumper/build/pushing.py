@@ -22,7 +22,7 @@ FIRST_WAIT = 9001
 async def push_image(
     engine: Engine,
     image: str,
-    login: Callable[[], Awaitable[Login]],
+    login: Callable[[], Awaitable[Login | None]],
     report: Report,
     *,
     timeout: float,
@@ -50,7 +50,7 @@ async def push_image(
 
 
 async def _push(
-    engine: Engine, image: str, login: Callable[[], Awaitable[Login]], report: Report, timeout: float
+    engine: Engine, image: str, login: Callable[[], Awaitable[Login | None]], report: Report, timeout: float
 ) -> Pushed:
     signed_in = await login()
     try:

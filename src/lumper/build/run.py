@@ -129,13 +129,14 @@ class _Attempt:
                 raise
             self._step(CHECKOUT_STEP, self._name, StepState.DONE)
             pushed = await self._build_and_push(request, recipe, checkout)
-            await self._spread(recipe, pushed)
+            names = await self._spread(recipe, pushed)
         self.result = replace(
             self.result,
             outcome=Outcome.SUCCEEDED,
             digest=pushed.digest,
             size=pushed.size,
             service=recipe.service,
+            elsewhere=names,
             bases=tuple(self._bases.values()),
             parameters=parameters(recipe),
         )
@@ -256,15 +257,18 @@ class _Attempt:
             with contextlib.suppress(EngineError):  # a name that stays is swept later (upkeep.py)
                 await engine.remove(request.image)
 
-    async def _spread(self, recipe: Recipe, pushed: Pushed) -> None:
-        """Bring the image to the other registries that the recipe names; a build that verifies another does not."""
+    async def _spread(self, recipe: Recipe, pushed: Pushed) -> tuple[str, ...]:
+        """Bring the image to the other registries that the recipe names; its names there.
+
+        A build that verifies another does not.
+        """
         if self._builder.copy is None or self._job.verifies or not recipe.asked.push:
-            return
+            return ()
         moment = Moment(self._job.ref, self.result.commit, datetime.now(UTC), self._job.trigger == Trigger.SCHEDULE)
         places = elsewhere(recipe, moment, self._given)
         with self._stage("spread"):
             image = Held(self._job.image, pushed.digest, await self._login())
-            await spread(self._builder.copy, image, places, self._report, timeout=self._builder.push_timeout)
+            return await spread(self._builder.copy, image, places, self._report, timeout=self._builder.push_timeout)
 
     async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
         try:

@@ -62,8 +62,10 @@ def _of(ref: str) -> tuple[str, ...]:
     return branch_tags(ref.removeprefix(BRANCH_PREFIX))
 
 
-async def spread(copy: Copy, image: Held, places: Sequence[Elsewhere], report: Report, *, timeout: float) -> None:
-    """Copy the image to each of the places, which has `timeout` s, also when others have failed.
+async def spread(
+    copy: Copy, image: Held, places: Sequence[Elsewhere], report: Report, *, timeout: float
+) -> tuple[str, ...]:
+    """Copy the image to each of the places, which has `timeout` s, also when others have failed; its names there.
 
     Raises PushFailed (all that failed may pass) or PushRefused: they tell where the image is, and where not.
     """
@@ -82,7 +84,7 @@ async def spread(copy: Copy, image: Held, places: Sequence[Elsewhere], report: R
         else:
             failed.append((place.repository, error))
     if not failed:
-        return
+        return tuple(f"{place.repository}:{tag}" for place in places for tag in place.tags)
     kind = PushFailed if all(error.temporary for _, error in failed) else PushRefused
     words = " ".join(f"The image was not pushed to {name}: {error.message}" for name, error in failed)
     known = f" It is at {', '.join(there)}, as {image.digest}." if there else ""

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import json as json_
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from lumper.build.asked import platform_problem
 from lumper.build.checkout import Mirrors
 from lumper.build.grants import Grants
-from lumper.build.local import Here, Options, build_here
+from lumper.build.local import Here, Made, Options, build_here
+from lumper.build.local_names import full_name
 from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Login
 from lumper.cli.output import plain, show_json, warn
@@ -23,12 +26,15 @@ from lumper.cli.work_tree import here, with_changes
 from lumper.config import Config, load
 from lumper.errors import Invalid, StorageError
 from lumper.model.build import Progress
-from lumper.model.log import render
+from lumper.model.log import render, to_line
 from lumper.model.masking import Masker
 from lumper.model.secrets import registry_host
 
 app = App(name="build", help="Build the commit that is checked out here, without a server; verify builds.")
 app.command("lumper.cli.verify:verify", name="verify", help="See whether a build gives the same image once more.")
+
+Tell = Callable[[Sequence[Progress]], None]
+"""Takes records of progress to the one who waits."""
 
 _Several = Annotated[list[str] | None, Parameter(negative_iterable=())]
 
@@ -45,15 +51,21 @@ def build(
     target: str = "",
     build_arg: _Several = None,
     no_cache: bool = False,
+    pull: bool = False,
+    file: Annotated[Path | None, Parameter(name=("--file", "-f"))] = None,
+    tag: Annotated[list[str] | None, Parameter(name=("--tag", "-t"), negative_iterable=())] = None,
+    push: bool = False,
+    progress: Literal["plain", "json", "quiet"] = "plain",
     json: bool = False,
     config: Path | None = None,
 ) -> None:
     """Build the commit that is checked out here by its lumper.toml, without a server; the engine keeps the image.
 
-    Files that are not committed are not in it, unless with --work-tree. The image is named after the folder, with the
-    first of the tags that it would get in the registry. Status 1 if something fails.
+    Files that are not committed are not in it, unless with --work-tree. Without --tag, the image is named after the
+    folder, with the first of the tags that it would get in the registry. With --push it goes to the registries of
+    --tag, or else to those that lumper.toml names, with the credentials of `docker login`. Status 1 if something fails.
 
-    Example: lumper build . --secret id=npm,src=token.txt
+    Example: lumper build . --tag registry.example.org/team/app:1.2 --push
 
     Parameters
     ----------
@@ -75,8 +87,18 @@ def build(
         NAME=VALUE, on top of the args of lumper.toml; NAME alone takes the value of this shell's variable.
     no_cache
         Run all steps again.
+    pull
+        Ask for base images anew, also for those that the engine has.
+    file
+        The path of another Dockerfile than lumper.toml says, within its context.
+    tag
+        [HOST/]NAME[:TAG]: what the image is called; may be given more than once.
+    push
+        Push the image when it is built.
+    progress
+        How the log goes to standard error: as lines, as JSON with a record a line, or not at all.
     json
-        Print the names of the images as JSON at the end; the log goes to standard error in any case.
+        Print what was made as JSON at the end: names, and digests of what was pushed.
     config
         The TOML file whose [worker] engine, frontends and entitlements are used.
     """
@@ -90,32 +112,41 @@ def build(
         target=target,
         args=dict(_argument(text, os.environ) for text in build_arg or ()),
         no_cache=no_cache,
+        pull=pull,
+        dockerfile=file,
+        names=tuple(dict.fromkeys(full_name(name) for name in tag or ())),
+        push=push,
     )
     committed = here(folder)
     with with_changes(committed) if work_tree else contextlib.nullcontext(committed) as found:
         if found.changes:
             warn(f"{found.root} has changes that are not committed: they are in the image.")
-        images = asyncio.run(_build(found, names, load(config), options))
+        made = asyncio.run(_build(found, names, load(config), options, _TELLERS[progress]()))
     if json:
-        show_json(images)
-    else:
-        for image in images:
-            print(f"{image} is built; `docker run --rm {image}` runs it.")
+        show_json([asdict(one) for one in made])
+        return
+    for one in made:
+        for image in one.images:
+            print(image if progress == "quiet" else f"{image} is built; `docker run --rm {image}` runs it.")
+        for name, digest in one.pushed.items():
+            print(f"{name} is pushed, as {digest}.")
 
 
-async def _build(work_tree: Here, names: Sequence[str], config: Config, options: Options) -> list[str]:
+async def _build(work_tree: Here, names: Sequence[str], config: Config, options: Options, tell: Tell) -> list[Made]:
+    from lumper.model.addresses import registry_url
+    from lumper.roles.spreader import Spreader  # with a whole HTTP client
     from lumper.wiring.adapters import open_engine  # slow to import
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     mirrors, grants = Mirrors(cache / "lumper" / "mirrors"), Grants(config.worker.frontends, config.worker.entitlements)
     engine, masker = open_engine(config), Masker(options.secrets.values())
-    tell = _teller()
     try:
         return await build_here(
             work_tree,
             mirrors,
             engine,
             lambda record: tell(masker.feed([record])),
+            lambda host: Spreader(registry_url(host)).copy,
             names,
             options,
             grants,
@@ -127,7 +158,7 @@ async def _build(work_tree: Here, names: Sequence[str], config: Config, options:
             await mirrors.prune(MirrorLimits(config.git.mirror_days, config.git.mirror_total))
 
 
-def _teller() -> Callable[[Sequence[Progress]], None]:
+def _in_lines() -> Tell:
     """Tells each record of progress as a line, as the log of a build has it."""
     steps: dict[int, str] = {}
 
@@ -136,6 +167,23 @@ def _teller() -> Callable[[Sequence[Progress]], None]:
             warn(plain(line))
 
     return tell
+
+
+def _in_json() -> Tell:
+    """Tells each record as the log of a build on a server keeps it."""
+
+    def tell(records: Sequence[Progress]) -> None:
+        sys.stderr.write("".join(map(to_line, records)))
+        sys.stderr.flush()
+
+    return tell
+
+
+def _not_at_all() -> Tell:
+    return lambda _: None
+
+
+_TELLERS = {"plain": _in_lines, "json": _in_json, "quiet": _not_at_all}
 
 
 def read_secret(text: str, environment: Mapping[str, str]) -> tuple[str, bytes]:

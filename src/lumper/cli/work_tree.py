@@ -26,9 +26,8 @@ def here(folder: Path) -> Here:
     tag = _git(
         folder, "for-each-ref", "--points-at=HEAD", "--sort=-version:refname", "--format=%(refname)", "refs/tags"
     )
-    ref = tag.partition("\n")[0] or _git(folder, "symbolic-ref", "--quiet", "HEAD")
-    if not ref:
-        raise Invalid("No branch and no tag is checked out, only a commit.", hint="`git switch -c NAME` names it.")
+    branch = _git(folder, "symbolic-ref", "--quiet", "HEAD") or f"refs/heads/{commit[:12]}"  # only a commit
+    ref = tag.partition("\n")[0] or branch
     return Here(Path(root), ref, commit, _git(folder, "config", "--get", "remote.origin.url"))
 
 

@@ -43,6 +43,7 @@ def build_from_row(row: Row[Any]) -> Build:
         digest=row.digest,
         size=row.size,
         tags=tuple(row.tags),
+        elsewhere=tuple(row.elsewhere),
         error=row.error,
         hint=row.hint,
         log_size=row.log_size,

@@ -136,6 +136,7 @@ builds = Table(
     Column("digest", String(160), nullable=False, default="", index=True),
     Column("size", BigInteger, nullable=False, default=0),
     Column("tags", JSON, nullable=False, default=list),
+    Column("elsewhere", JSON, nullable=False, default=list),  # HOST/REPOSITORY:TAG in other registries
     Column("error", Text, nullable=False, default=""),
     Column("hint", Text, nullable=False, default=""),
     Column("log_size", BigInteger, nullable=False, default=0),

@@ -50,7 +50,8 @@ class Build:
     """One recipe at one commit.
 
     `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
-    token: only its result is accepted. `tags` are the image tags that the build moved; `stages` the milliseconds that
+    token: only its result is accepted. `tags` are the image tags that the build moved, `elsewhere` the names with tags
+    that other registries have of the image; `stages` the milliseconds that
     each stage took; `cause` says in words what made it start, where `trigger` does not say it all; `parameters` are
     what the recipe asked for. `recipe` is the name of the image in `lumper.toml`, where that has several. `verifies` is
     the build whose image this one is to give once more, 0 for a build of its own.
@@ -72,6 +73,7 @@ class Build:
     digest: str = ""
     size: int = 0
     tags: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     error: str = ""
     hint: str = ""
     log_size: int = 0
@@ -163,7 +165,8 @@ class Result:
 
     `temporary` failures are tried again by the server. `service` is what the recipe wants to be run. `stages` are
     the milliseconds that each stage took (checkout, build, push, spread). `tags` are the image tags that the recipe's
-    templates give, None where it has none. `parameters` are what the recipe asked for, without secrets. `parts` are the
+    templates give, None where it has none. `elsewhere` are the names, HOST/REPOSITORY:TAG, that the image has in other
+    registries. `parameters` are what the recipe asked for, without secrets. `parts` are the
     images of a commit that has several.
     """
 
@@ -179,5 +182,6 @@ class Result:
     stages: dict[str, int] = field(default_factory=dict)
     bases: tuple[Base, ...] = ()
     tags: tuple[str, ...] | None = None
+    elsewhere: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()

@@ -126,6 +126,7 @@ def _facts_of_build(build: Build) -> list[tuple[str, str]]:
         ("Pushed by", one_line(str(build.pusher))),
         ("Image", one_line(build.image)),
         ("Image tags", one_line(", ".join(build.tags), 600)),
+        ("Also at", one_line(", ".join(build.elsewhere), 2000)),
         ("Digest", one_line(build.digest)),
         ("Size", _size(build.size)),
         ("Took", _duration(build.seconds)),

@@ -174,6 +174,7 @@ class Acceptance:
             "digest": result.digest,
             "size": manifest.total if manifest else 0,
             "tags": list(tags),
+            "elsewhere": list(result.elsewhere),
             "error": "",
             "hint": hint,
         }

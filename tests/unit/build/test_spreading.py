@@ -100,3 +100,8 @@ async def test_a_place_for_which_no_tag_is_left_is_passed_over() -> None:
     await spread(registries.copy, HELD, [Elsewhere("one", (), Login("a", "b"))], told.append, timeout=5)
     assert registries.copied == []
     assert [line.text for line in told if isinstance(line, Output)] == ["no tag is for this ref"]
+
+
+async def test_the_names_that_the_image_got_are_told() -> None:
+    several = [Elsewhere("one", ("1", "1.2"), Login("a", "b")), Elsewhere("two", (), Login("a", "b"))]
+    assert await spread(Registries().copy, HELD, several, lambda _: None, timeout=5) == ("one:1", "one:1.2")

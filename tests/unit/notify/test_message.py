@@ -37,6 +37,7 @@ BUILT = Build(
     digest=DIGEST,
     size=1_234_567,
     tags=("1.2.3", "1.2", "1", "latest"),
+    elsewhere=("docker.io/team/app:1.2.3", "docker.io/team/app:edge"),
 )
 FAILED = replace(
     BUILT,
@@ -94,6 +95,7 @@ def test_a_build_that_succeeded_tells_what_who_how_long_and_how_to_run_it() -> N
             "ada@example.org",
             DIGEST,
             "1.2.3, 1.2, 1, latest",
+            "docker.io/team/app:1.2.3, docker.io/team/app:edge",
             "1 min 23 s",
             f"docker run --rm registry.example.org/demo/hello@{DIGEST}",
             "https://l.example.org/builds/7",

@@ -45,6 +45,7 @@ BUILD = Build(
     digest=DIGEST,
     size=2**40,
     tags=("1.2.3", "1.2", "1", "latest"),
+    elsewhere=("registry.example.com/team/app:1.2.3",),
     error="",
     hint="",
     log_size=99,
@@ -57,6 +58,7 @@ RESULT = Result(
     size=5,
     service=SERVICE,
     stages={"checkout": 12, "build": 3456},
+    elsewhere=("registry.example.com/team/app:1.2.3",),
 )
 CONTAINER = Container(
     id="c0ffee",
