@@ -127,6 +127,30 @@ async def test_an_upload_in_several_requests_becomes_a_blob(storage: Storage) ->
     assert await storage.uploaded("u-1") is None
 
 
+@pytest.mark.parametrize("before", [b"", b"x", b"x" * (9 * MIB)])
+async def test_the_last_bytes_may_come_with_the_end_of_an_upload(storage: Storage, before: bytes) -> None:
+    await storage.begin("u")
+    if before:
+        await storage.append("u", 0, pieces(before))
+
+    blob = await storage.commit("u", sha256(before + b"rest"), b"rest")
+
+    assert blob is not None
+    assert blob.size == len(before) + 4
+    assert await content(storage, blob.digest) == before + b"rest"
+    assert await storage.uploaded("u") is None
+    assert await storage.uploads() == []
+
+
+async def test_an_upload_with_wrong_last_bytes_is_gone(storage: Storage) -> None:
+    await storage.begin("u")
+
+    assert await storage.commit("u", sha256(b"right"), b"wrong") is None
+
+    assert await storage.uploaded("u") is None
+    assert await storage.stat(sha256(b"wrong")) is None
+
+
 async def test_a_large_upload_in_small_pieces_keeps_their_order(storage: Storage) -> None:
     parts = [bytes([n % 251]) * (n * 7 % 9000) for n in range(2000)]
     await storage.begin("u")

@@ -45,9 +45,9 @@ class SlowStorage(MemoryStorage):
             self.begun.set()
             await self.going_on.wait()
 
-    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
+    async def commit(self, upload: str, digest: str, rest: bytes = b"") -> StoredBlob | None:
         await self._wait(digest)
-        return await super().commit(upload, digest)
+        return await super().commit(upload, digest, rest)
 
     async def delete(self, digest: str) -> None:
         await self._wait(digest)

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
 
+from lumper.grouping import Grouped
 from lumper.history.activity import ActivityLog, record, record_pointing
 from lumper.history.collection import TOPIC, Collection, repository_id, repository_made
 from lumper.history.collection import id_of as _id_of
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
 from lumper.history.garbage import drop_links, drop_manifests
-from lumper.history.grouping import Grouped
 from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
 from lumper.history.overview import all_images, public

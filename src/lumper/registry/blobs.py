@@ -129,7 +129,7 @@ class Blobs:
             return await self._storage.append(session.name, size, data)
 
     async def finish(
-        self, session: Session, digest: str, start: int | None = None, data: AsyncIterator[bytes] | None = None
+        self, session: Session, digest: str, start: int | None = None, data: AsyncIterator[bytes] | bytes = b""
     ) -> StoredBlob:
         """Write the last bytes, if any, and make the upload a blob of its repository.
 
@@ -142,11 +142,12 @@ class Blobs:
             size = await self.size(session)
             if start is not None and start != size:
                 raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
-            if data is not None:
+            rest = data if isinstance(data, bytes) else b""
+            if not isinstance(data, bytes):
                 size = await self._storage.append(session.name, size, data)
             async with self._holds.using(session.repository, [digest]):
-                await self._admit(session, digest, size)
-                blob = await self._storage.commit(session.name, digest)
+                await self._admit(session, digest, size + len(rest))
+                blob = await self._storage.commit(session.name, digest, rest)
                 if blob is None:
                     raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
                 await self._metadata.link_blob(session.repository, digest, blob.size)

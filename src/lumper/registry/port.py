@@ -69,7 +69,7 @@ class Storage(Protocol):
         """Store a small blob whole (a manifest). The caller has checked the digest."""
 
     async def begin(self, upload: str) -> None:
-        """Make an empty upload of this name (letters, digits, dashes)."""
+        """Make an empty upload of this name (letters, digits, dashes). Until a byte came, a restart may forget it."""
 
     async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
         """Write at `offset`, which must be the upload's size; the new size. After an error what came is kept or not.
@@ -80,10 +80,13 @@ class Storage(Protocol):
         """
 
     async def uploaded(self, upload: str) -> int | None:
-        """The size of the upload, also after a restart, or None if there is none."""
+        """The size of the upload, once it has one also after a restart, or None if there is none."""
 
-    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
-        """Make the upload the blob of this digest, or return None (and keep nothing) if its bytes have another one."""
+    async def commit(self, upload: str, digest: str, rest: bytes = b"") -> StoredBlob | None:
+        """Make the upload, with `rest` (not much) at its end, the blob of this digest.
+
+        Returns None, and keeps nothing, if the bytes have another one.
+        """
 
     async def abort(self, upload: str) -> None:
         """Forget the upload. No error if there is none."""

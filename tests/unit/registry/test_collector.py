@@ -47,8 +47,8 @@ class GatedStorage(MemoryStorage):
             await self.deleting.stop()
         await super().delete(digest)
 
-    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
-        blob = await super().commit(upload, digest)
+    async def commit(self, upload: str, digest: str, rest: bytes = b"") -> StoredBlob | None:
+        blob = await super().commit(upload, digest, rest)
         if self.committed is not None:
             await self.committed.stop()
         return blob

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,7 +34,7 @@ async def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_bytes_that_reached_the_file_before_a_crash_are_counted_and_hashed(tmp_path: Path) -> None:
-    await FilesystemStorage(tmp_path).begin("u")
+    await FilesystemStorage(tmp_path).put(sha256(b"x"), b"x")
     (tmp_path / "uploads" / "u").write_bytes(b"unacknowledged")
 
     storage = FilesystemStorage(tmp_path)
@@ -57,6 +58,8 @@ async def test_the_layout_is_the_one_that_is_drawn(tmp_path: Path) -> None:
     digest = sha256(b"x")
     await storage.put(digest, b"x")
     await storage.begin("u-1")
+    await storage.append("u-1", 0, pieces(b"y"))
+    await storage.begin("u-2")
 
     encoded = digest.partition(":")[2]
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -81,8 +84,12 @@ async def test_the_errors_of_the_disk_are_translated(tmp_path: Path) -> None:
     (tmp_path / "uploads").write_text("a file where a folder should be")
     storage = FilesystemStorage(tmp_path)
 
+    await storage.begin("u")
     with pytest.raises(StorageError, match="refused"):
-        await storage.begin("u")
+        await storage.append("u", 0, pieces(b"x"))
+    assert await storage.uploaded("u") == 0
+    with pytest.raises(StorageError, match="refused"):
+        await storage.commit("u", sha256(b"x"), b"x")
     with pytest.raises(StorageError, match="refused"):
         await storage.put(sha256(b"x"), b"x")
 
@@ -99,3 +106,38 @@ async def test_a_full_disk_has_an_error_of_its_own_and_leaves_no_half_chunk(tmp_
 
     assert isinstance(caught.value, StorageFull)
     assert await storage.uploaded("u") == 3
+
+
+async def test_an_upload_without_a_byte_is_not_there_after_a_restart(tmp_path: Path) -> None:
+    await FilesystemStorage(tmp_path).begin("u")
+
+    assert await FilesystemStorage(tmp_path).uploaded("u") is None
+
+
+async def test_of_many_uploads_without_a_byte_most_have_a_file_instead_of_a_place_in_memory(tmp_path: Path) -> None:
+    storage = FilesystemStorage(tmp_path)
+    names = [f"u-{number}" for number in range(4200)]
+    for name in names:
+        await storage.begin(name)
+
+    assert len(list((tmp_path / "uploads").iterdir())) == 4200 - 4096
+    assert {await storage.uploaded(name) for name in names} == {0}
+    assert [name for name, _ in await storage.uploads()] == sorted(names)
+    assert await storage.commit(names[-1], sha256(b"x"), b"x") is not None
+
+
+async def test_of_small_blobs_at_the_same_time_those_fail_that_cannot_be_stored_and_no_others(tmp_path: Path) -> None:
+    storage = FilesystemStorage(tmp_path)
+    contents = [b"%d" % number for number in range(40)]
+    spoilt = contents[7]
+    folder = tmp_path / "blobs" / "sha256" / sha256(spoilt)[7:9]
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file where a folder should be")
+    fails = {one for one in contents if sha256(one)[7:9] == folder.name}
+
+    done = await asyncio.gather(*(storage.put(sha256(one), one) for one in contents), return_exceptions=True)
+
+    assert {one for one, result in zip(contents, done, strict=True) if isinstance(result, StorageError)} == fails
+    stored = {path.name for path in folder.parent.glob("*/*")}
+    assert stored == {sha256(one)[7:] for one in contents if one not in fails}
+    assert not list((tmp_path / "uploads").iterdir())

@@ -66,10 +66,17 @@ class Upload:
         self.blobs = Registry(open_storage(), self.metadata).blobs
         self.content = b""
 
-    async def step(self, session: Session, step: Chunk | Restart) -> None:
-        if isinstance(step, Restart):
-            self.blobs = Registry(self._open(), self.metadata).blobs
-            return
+    async def restart(self, session: Session) -> Session:
+        """The upload after a restart: without a byte it may be gone, and the client begins another one."""
+        self.blobs = Registry(self._open(), self.metadata).blobs
+        try:
+            assert await self.blobs.size(session) == len(self.content)
+        except RegistryError:
+            assert self.content == b""
+            return await self.blobs.begin(session.repository, session.owner)
+        return session
+
+    async def step(self, session: Session, step: Chunk) -> None:
         all_of_it = self.content + b"".join(step.pieces)
         try:
             size = await self.blobs.append(session, step.start, step.stream())
@@ -94,7 +101,10 @@ async def played(
     upload = Upload(open_storage)
     session = await upload.blobs.begin("a", "me")
     for step in steps:
-        await upload.step(session, step)
+        if isinstance(step, Restart):
+            session = await upload.restart(session)
+        else:
+            await upload.step(session, step)
     whole = upload.content + b"".join(last.pieces)
     digest = f"{algorithm}:{hashlib.new(algorithm, whole).hexdigest()}"
     try:

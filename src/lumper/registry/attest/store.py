@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json import loads
 from typing import Any
@@ -141,10 +141,6 @@ class Attestations:
     async def _push(self, repository: str, blobs: Sequence[Blob], manifest: bytes, tag: str) -> None:
         for blob in (Blob("", EMPTY_CONFIG), *blobs):
             session = await self._registry.blobs.begin(repository, _OWNER)
-            await self._registry.blobs.finish(session, blob.digest, 0, _whole(blob.content))
+            await self._registry.blobs.finish(session, blob.digest, 0, blob.content)
         reference = tag or Blob("", manifest).digest
         await self._registry.manifests.put(repository, reference, OCI_MANIFEST, manifest, actor=SERVER)
-
-
-async def _whole(content: bytes) -> AsyncIterator[bytes]:
-    yield content

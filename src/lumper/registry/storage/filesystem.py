@@ -7,7 +7,6 @@ import errno
 import functools
 import hashlib
 import os
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -19,19 +18,22 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from lumper.errors import StorageError, StorageFull
+from lumper.grouping import Grouped
 from lumper.model.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage.belt import Belt
 from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import named, read_name
-from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed, write_all
+from lumper.registry.storage.small_files import SmallFile, store, sync_folder
+from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed
 
 _CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
 _PARTS = 512  # buffers of one writev(2), below the kernel's 1024
-_THREADS = 16  # small files are synced side by side, and the disk is then waited for once for all of them
+_THREADS = 16  # several large files are synced side by side
 _PAGE = 1000  # names
 _REMEMBERED_UPLOADS = 1024
+_MOST_BEGUN = 4096  # uploads without a byte that have no file
 _REMEMBERED_BLOBS = 16_384
 _STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
 
@@ -43,12 +45,15 @@ class FilesystemStorage:
     """A folder on a local disk.
 
     A blob is written under uploads/, synced, renamed to its digest, and the folder synced, in this order. The hash of
-    an upload is kept in memory between its chunks and made anew from the file after a restart.
+    an upload is kept in memory between its chunks and made anew from the file after a restart. An upload gets its file
+    with its first byte; of one without, a restart leaves nothing.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._progress: OrderedDict[str, Progress] = OrderedDict()
+        self._begun: dict[str, datetime] = {}  # uploads that have no file
+        self._small = Grouped(self._store)
         self._seen: OrderedDict[str, tuple[StoredBlob, float]] = OrderedDict()
         self._made: set[Path] = set()
         self._threads = ThreadPoolExecutor(_THREADS, "storage")
@@ -109,24 +114,28 @@ class FilesystemStorage:
 
     async def put(self, digest: str, data: bytes) -> None:
         """Store a small blob whole."""
-        await self._in_thread(self._put, paths.blob(self._root, digest), data)
+        await self._put(paths.blob(self._root, digest), data)
         self._seen.pop(digest, None)
 
-    def _put(self, target: Path, data: bytes) -> None:
-        source = paths.upload(self._root, f"put-{secrets.token_hex(16)}")
-        self._make(source.parent)
-        try:
-            with source.open("xb", 0) as file:
-                write_all(file.fileno(), [data])
-            self._publish(source, target)
-        except BaseException:
-            source.unlink(missing_ok=True)
-            raise
+    async def _put(self, target: Path, data: bytes) -> None:
+        file = SmallFile(target, data)
+        await self._small.add(file)
+        if file.error is not None:
+            with _translating():
+                raise file.error
+
+    async def _store(self, files: Sequence[SmallFile]) -> None:
+        await self._in_thread(store, files, paths.uploads(self._root), self._make)
 
     async def begin(self, upload: str) -> None:
         """Make an empty upload of this name."""
-        await self._in_thread(self._begin, paths.upload(self._root, upload))
-        self._keep(upload, Progress(0, hashlib.sha256()))
+        path = paths.upload(self._root, upload)
+        if upload in self._begun or upload in self._progress:
+            raise StorageError(f"There is an upload {upload} already.")
+        if len(self._begun) < _MOST_BEGUN:
+            self._begun[upload] = datetime.now(UTC)
+        else:
+            await self._in_thread(self._begin, path)
 
     def _begin(self, path: Path) -> None:
         self._make(path.parent)
@@ -163,7 +172,12 @@ class FilesystemStorage:
         progress = self._progress.pop(upload, None)
         if progress is not None:
             return progress
-        return await self._in_thread(hashed, paths.upload(self._root, upload))
+        path = paths.upload(self._root, upload)
+        if upload in self._begun:
+            await self._in_thread(self._begin, path)
+            self._begun.pop(upload, None)
+            return Progress(0, hashlib.sha256())
+        return await self._in_thread(hashed, path)
 
     async def _pump(self, end: UploadEnd, data: AsyncIterator[bytes]) -> None:
         """Write all of `data`: while some chunks are hashed and written in a thread, the next ones come in."""
@@ -185,19 +199,35 @@ class FilesystemStorage:
         progress = self._progress.get(upload)
         if progress is not None:
             return progress.size
+        if upload in self._begun:
+            return 0
         try:
             return (await self._in_thread(paths.upload(self._root, upload).stat)).st_size
         except _Missing:
             return None
 
-    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
-        """Make the upload the blob of this digest, or return None if its bytes have another one."""
-        paths.blob(self._root, digest)
-        progress = await self._resume(upload)
-        blob = await self._in_thread(self._commit, upload, progress, digest)
+    async def commit(self, upload: str, digest: str, rest: bytes = b"") -> StoredBlob | None:
+        """Make the upload, with `rest` at its end, the blob of this digest; None if the bytes have another one."""
+        target = paths.blob(self._root, digest)
+        if upload in self._begun:
+            blob = await self._commit_small(upload, target, digest, rest)
+        else:
+            if rest:
+                await self.append(upload, await self.uploaded(upload) or 0, _once(rest))
+            progress = await self._resume(upload)
+            blob = await self._in_thread(self._commit, upload, progress, digest)
         if blob is not None:
             self._remember(blob)
         return blob
+
+    async def _commit_small(self, upload: str, target: Path, digest: str, data: bytes) -> StoredBlob | None:
+        """All bytes are here: they need no file of an upload."""
+        algorithm, _, wanted = digest.partition(":")
+        right = hashlib.new(algorithm, data).hexdigest() == wanted
+        if right:
+            await self._put(target, data)
+        self._begun.pop(upload, None)
+        return StoredBlob(digest, len(data), target) if right else None
 
     def _commit(self, upload: str, progress: Progress, digest: str) -> StoredBlob | None:
         source = paths.upload(self._root, upload)
@@ -215,12 +245,15 @@ class FilesystemStorage:
 
     async def abort(self, upload: str) -> None:
         """Forget the upload."""
+        path = paths.upload(self._root, upload)
         self._progress.pop(upload, None)
-        await self._in_thread(paths.upload(self._root, upload).unlink, missing_ok=True)
+        if self._begun.pop(upload, None) is None:
+            await self._in_thread(path.unlink, missing_ok=True)
 
     async def uploads(self) -> list[tuple[str, datetime]]:
         """All uploads with the time of their last byte."""
-        return await self._in_thread(lambda: sorted(self._uploads()))
+        begun = [*self._begun.items()]
+        return sorted({**dict(begun), **await self._in_thread(lambda: dict(self._uploads()))}.items())
 
     def _uploads(self) -> Iterator[tuple[str, datetime]]:
         folder = paths.uploads(self._root)
@@ -242,7 +275,7 @@ class FilesystemStorage:
 
     async def note(self, name: Name) -> None:
         """Say this of its repository's reference."""
-        await self._in_thread(self._put, self._name(name.repository, name.reference), name.says.encode())
+        await self._put(self._name(name.repository, name.reference), name.says.encode())
 
     async def noted(self, repository: str, reference: str) -> str | None:
         """What is said of the reference."""
@@ -271,7 +304,7 @@ class FilesystemStorage:
         with source.open("rb", 0) as file:
             os.fdatasync(file.fileno())
         source.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return target
 
     def _make(self, folder: Path) -> None:
@@ -280,7 +313,7 @@ class FilesystemStorage:
         for step in [*reversed(folder.parents), folder]:
             if not step.is_dir():
                 step.mkdir(exist_ok=True)
-                _sync_folder(step.parent)
+                sync_folder(step.parent)
         self._made.add(folder)
 
 
@@ -293,12 +326,8 @@ class _Missing(StorageError):
     """There is no such blob or upload in the storage."""
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 @contextmanager

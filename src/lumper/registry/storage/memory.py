@@ -73,10 +73,10 @@ class MemoryStorage:
         entry = self._uploads.get(upload)
         return None if entry is None else len(entry[0])
 
-    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
-        """Make the upload the blob of this digest, or return None if its bytes have another one."""
+    async def commit(self, upload: str, digest: str, rest: bytes = b"") -> StoredBlob | None:
+        """Make the upload, with `rest` at its end, the blob of this digest; None if the bytes have another one."""
         algorithm, _, wanted = _checked(digest).partition(":")
-        content = bytes(self._upload(upload))
+        content = bytes(self._upload(upload)) + rest
         del self._uploads[upload]
         if hashlib.new(algorithm, content).hexdigest() != wanted:
             return None

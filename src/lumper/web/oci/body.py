@@ -54,6 +54,11 @@ async def incoming(request: web.Request) -> AsyncIterator[bytes]:
         raise refuse("BLOB_UPLOAD_INVALID", "The body is not well-formed.") from exc
 
 
+async def incoming_small(request: web.Request) -> bytes:
+    """The request's body, which is known to be small. Raises what `incoming` raises."""
+    return b"".join([piece async for piece in incoming(request)]) if request.can_read_body else b""
+
+
 async def incoming_whole(request: web.Request, most: int) -> bytes:
     """The request's body, at most `most` bytes. Raises RegistryError MANIFEST_TOO_LARGE, before reading if it can."""
     if request.content_length is not None and request.content_length > most:

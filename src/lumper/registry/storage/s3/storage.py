@@ -18,7 +18,7 @@ from lumper.registry.port import StoredBlob
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
-from lumper.registry.storage.s3.progress import Progress
+from lumper.registry.storage.s3.progress import PART, Progress
 from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.signature import Credentials
 from lumper.registry.storage.s3.uploads import Uploads
@@ -124,10 +124,16 @@ class S3Storage:
         """The size of the upload, or None if there is none."""
         return await self._uploads.size(upload)
 
-    async def commit(self, upload: str, digest: str) -> StoredBlob | None:
-        """Make the upload the blob of this digest, or return None if its bytes have another one."""
+    async def commit(self, upload: str, digest: str, rest: bytes = b"") -> StoredBlob | None:
+        """Make the upload, with `rest` at its end, the blob of this digest; None if the bytes have another one."""
         keys.blob(digest)
         progress = await self._uploads.load(upload)
+        if progress.etags or progress.size + len(rest) >= PART:
+            if rest:
+                await self._uploads.append(upload, progress.size, _once(rest))
+                progress = await self._uploads.load(upload)
+        else:
+            progress.tail += rest
         if not progress.etags:
             return await self._commit_small(progress, digest)
         found = await progress.digest() if digest.startswith("sha256:") else None
@@ -234,3 +240,7 @@ class S3Storage:
     async def close(self) -> None:
         """End the connections."""
         await self._multipart.close()
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lumper.history.grouping import Grouped
+from lumper.grouping import Grouped
 
 
 async def test_what_comes_while_a_write_goes_on_is_written_together() -> None:

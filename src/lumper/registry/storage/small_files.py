@@ -1,0 +1,92 @@
+"""Small files that are stored at the same time: one visit to a thread, and each folder synced once, for all of them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lumper.registry.storage.upload_file import write_all
+from lumper.registry.storage.write_back import start_write_back
+
+
+@dataclass
+class SmallFile:
+    """Bytes that are to lie under `target`; `error` is why they do not, once it was tried."""
+
+    target: Path
+    data: bytes
+    error: OSError | None = None
+
+
+def store(files: Sequence[SmallFile], folder: Path, make: Callable[[Path], None]) -> None:
+    """Give each file its name: afterwards it survives a power cut, or has its `error`.
+
+    On their way they lie in `folder`; `make` makes a folder that is not there.
+    """
+    ways = [_Way(file, folder / f"put-{secrets.token_hex(16)}") for file in files]
+    for way in ways:
+        way.go(partial(way.write, make))
+    for way in ways:
+        way.go(way.publish)
+    for place in {way.file.target.parent for way in ways if way.file.error is None}:
+        error = _failure(partial(sync_folder, place))
+        for way in ways:
+            if way.file.target.parent == place:
+                way.file.error = way.file.error or error
+    for way in ways:
+        way.end()
+
+
+class _Way:
+    """The way of a file from `source` to its name."""
+
+    def __init__(self, file: SmallFile, source: Path) -> None:
+        self.file = file
+        self._source = source
+        self._descriptor = -1
+
+    def go(self, step: Callable[[], None]) -> None:
+        """Take a step, unless one has failed before."""
+        if self.file.error is None:
+            self.file.error = _failure(step)
+
+    def write(self, make: Callable[[Path], None]) -> None:
+        make(self._source.parent)
+        make(self.file.target.parent)
+        self._descriptor = os.open(self._source, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        write_all(self._descriptor, [self.file.data])
+        start_write_back(self._descriptor, 0, len(self.file.data))
+
+    def publish(self) -> None:
+        os.fdatasync(self._descriptor)
+        self._source.replace(self.file.target)
+
+    def end(self) -> None:
+        """Leave nothing behind of what was not published."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            if self.file.error is not None:
+                with suppress(OSError):  # the first error is the one to tell
+                    self._source.unlink()
+
+
+def _failure(step: Callable[[], None]) -> OSError | None:
+    try:
+        step()
+    except OSError as exc:
+        return exc
+    return None
+
+
+def sync_folder(folder: Path) -> None:
+    """What was given a name in this folder keeps it. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
