@@ -118,7 +118,9 @@ class ImageApi:
 
     async def _json(self, response: aiohttp.ClientResponse) -> Any:
         if response.status >= 400:
-            raise EngineError(f"The build engine at {self._address.text} refused: {await _message(response)}.")
+            words = (await _message(response)).rstrip(".")
+            hint = "It speaks TLS: set [worker] engine_ca." if "HTTPS server" in words else ""
+            raise EngineError(f"The build engine at {self._address.text} refused: {words}.", hint=hint)
         return json.loads(await response.read())
 
 

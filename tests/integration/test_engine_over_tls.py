@@ -1,0 +1,74 @@
+"""A Docker Engine on another machine's port, which asks for a certificate and shows one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from lumper.build.engines.buildkit import BuildKitEngine
+from lumper.build.engines.buildkit.address import Certificates, parse_address
+from lumper.build.port import BuildRequest
+from lumper.errors import EngineError, EngineUnavailable
+from lumper.model.build import Output, Progress
+from lumper.wiring.adapters import open_target
+from parts.certificates import Authority, Pair
+from parts.context import BASE, context_tar, stream
+from parts.eventually import eventually
+from parts.ports import free_ports
+from parts.push_sink import push_sink
+from parts.second_engine import second_engine
+
+
+async def test_builds_pushes_and_cancels_over_tls_and_only_for_those_that_it_knows(tmp_path: Path) -> None:
+    authority, others = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    server, client = authority.certificate("127.0.0.1"), authority.certificate("worker", file="worker")
+    stranger = others.certificate("worker", file="stranger")
+    (port,) = free_ports(1)
+    options = [
+        *("--host", f"tcp://127.0.0.1:{port}", "--tlsverify", f"--tlscacert={authority.file}"),
+        *(f"--tlscert={server.certificate}", f"--tlskey={server.key}"),
+    ]
+
+    def engine(known: Authority | None, shown: Pair | None) -> BuildKitEngine:
+        files = (shown.certificate, shown.key) if shown else (None, None)
+        own = Certificates(known.file, *files) if known else None
+        return BuildKitEngine(parse_address(f"tcp://127.0.0.1:{port}", own), open_target=open_target)
+
+    async with second_engine(*options), push_sink() as registry:
+        ours = engine(authority, client)
+        image, told = f"{registry.address}/app:1", list[Progress]()
+        large: dict[str, bytes | str] = {
+            "Dockerfile": f"{BASE}COPY large /\nRUN echo built\n",
+            "large": bytes(40 << 20),
+        }
+        await ours.build(BuildRequest("1", image), stream(context_tar(large)), told.append)
+        assert any(isinstance(record, Output) and record.text == "built" for record in told)
+        assert await ours.images(f"{registry.address}/") == [image]
+        assert (await ours.push(image, None, told.append)).digest in registry.manifests
+        assert await ours.cache_size() >= 0
+
+        waits = stream(context_tar({"Dockerfile": f"{BASE}RUN echo begun; sleep 1000\n"}))
+        building = asyncio.create_task(ours.build(BuildRequest("2", f"{registry.address}/app:2"), waits, told.append))
+
+        async def begun() -> bool:
+            return any(isinstance(record, Output) and record.text == "begun" for record in told)
+
+        await eventually(begun, 30)
+        building.cancel()
+        await asyncio.wait_for(asyncio.wait((building,)), 20)
+        assert building.cancelled()
+        await ours.close()
+
+        plain = engine(None, None)
+        with pytest.raises(EngineError, match="HTTPS server") as caught:
+            await plain.info()
+        await plain.close()
+        assert "engine_ca" in caught.value.hint
+        for wrong in (engine(authority, stranger), engine(others, client), engine(authority, None)):
+            with pytest.raises(EngineUnavailable, match="cannot be reached"):
+                await wrong.info()
+            with pytest.raises(EngineUnavailable, match="cannot be reached"):
+                await wrong.build(BuildRequest("3", image), stream(context_tar({"Dockerfile": BASE})), told.append)
+            await wrong.close()
