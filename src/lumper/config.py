@@ -78,6 +78,8 @@ Hosts = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9*._:/-]{1,255}
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._=-]{1,60}$")]
 Labels = Annotated[tuple[Label, ...], BeforeValidator(_parts)]
 Frontend = Annotated[str, Field(pattern=r"^[A-Za-z0-9*._:/-]{1,255}$")]
+Project = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*/-]{1,255}$")]
+Refs = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], BeforeValidator(_parts)]
 Entitlement = Literal["network.host", "security.insecure", "device"]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
 
@@ -199,6 +201,7 @@ class WorkerConfig(Section):
     entitlements: Annotated[tuple[Entitlement, ...], BeforeValidator(_parts)] = ()
     memory: SizeOrNone = 0
     cpus: float = Field(default=0.0, ge=0, le=4096)
+    ssh_agent: dict[Project, Refs] = {}
 
 
 class GitConfig(Section):
@@ -340,7 +343,7 @@ def _apply_environment(values: dict[str, Any], environment: Mapping[str, str], p
     problems = []
     for key, field in options().items():
         variable = "LUMPER_" + key.upper().replace(".", "_")
-        if key in ("mail.people", "registry.upstream"):  # tables: only in the file
+        if key in ("mail.people", "registry.upstream", "worker.ssh_agent"):  # tables: only in the file
             continue
         if variable in environment:
             _put(values, key, environment[variable])

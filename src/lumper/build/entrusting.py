@@ -11,15 +11,19 @@ from lumper.errors import SecretMissing
 from lumper.model.secrets import Entrusted
 
 
-def check_given(asked: Asked, given: Entrusted, project: str, ref: str) -> None:
-    """Raise SecretMissing unless everything that the recipe asks for is there, and names all that is not."""
+def check_given(asked: Asked, given: Entrusted, project: str, ref: str, *, agent: bool = False) -> None:
+    """Raise SecretMissing unless everything that the recipe asks for is there, and names all that is not.
+
+    `agent`: the worker's own ssh agent does for keys that the project does not have.
+    """
     if strange := [place.host for place in asked.push if place.host not in given.logins]:
         raise SecretMissing(
             f"lumper.toml wants the image at {strange[0]}, and builds of {ref} have no credentials for that registry.",
             hint=f"lumper secret login {strange[0]} --username NAME --project {project}",
         )
     absent = [name for name in asked.secrets.values() if name not in given.values]
-    absent += [f"the ssh key {name}" for name in asked.ssh if name not in given.keys]
+    keys = [name for name in asked.ssh if name not in given.keys and (name in given.refused or not agent)]
+    absent += [f"the ssh key {name}" for name in keys]
     if not absent:
         return
     kept = [name for name in absent if name.removeprefix("the ssh key ") in given.refused]

@@ -17,6 +17,8 @@ from typing import TypeVar
 
 from lumper.build.port import BuildRequest, Limits
 from lumper.errors import BuildRefused
+from lumper.model.patterns import matches
+from lumper.model.secrets import may_have
 
 OFFICIAL = "docker/dockerfile"
 _HOST_NETWORK = "network.host"
@@ -31,11 +33,20 @@ class Grants:
 
     `frontends` are repositories of syntax images, with or without `:TAG` (with `*`). `entitlements` are BuildKit's
     names of rights: `network.host`, `security.insecure`, `device`. `limits` are what each step may use at most.
+    `agent` is the socket of the worker's own ssh agent, which builds may use of the projects that fit the patterns in
+    `agent_for`: of tags, and of the branches that fit what these have.
     """
 
     frontends: Sequence[str] = (OFFICIAL,)
     entitlements: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
+    agent: str = ""
+    agent_for: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def agent_of(self, project: str, ref: str) -> str:
+        """The socket of the ssh agent that a build of this ref may use, "" for none."""
+        fitting = (branches for pattern, branches in self.agent_for.items() if matches((pattern,), project))
+        return self.agent if any(may_have(ref, branches) for branches in fitting) else ""
 
     def granted(self, request: BuildRequest, dockerfile: bytes) -> BuildRequest:
         """The request with what it is granted. Raises BuildRefused for what is more than that."""

@@ -100,6 +100,7 @@ class _Attempt:
         self._failure_told = False
         self._bases: dict[str, Base] = {}
         self._given = Entrusted()
+        self._agent = ""
         self.stages: dict[str, int] = {}
         self.result = Result(Outcome.FAILED)
 
@@ -223,7 +224,8 @@ class _Attempt:
             self._hide(value, f"the ssh key {name}")
         for host, (_, password) in given.logins.items():
             self._hide(password, f"the password for {host}")
-        check_given(asked, given, job.project, job.ref)
+        self._agent = self._builder.grants.agent_of(job.project, job.ref)
+        check_given(asked, given, job.project, job.ref, agent=bool(self._agent))
         self._given = given
         return with_entrusted(request, asked, given, await self._login(), (self._builder.registry, given.registry))
 
@@ -249,7 +251,8 @@ class _Attempt:
         try:
             with self._stage("build"):
                 async with agents(self._given.keys, self._builder.timeout) as sockets:
-                    await self._build(replace(request, ssh=sockets), recipe, checkout)
+                    own = dict.fromkeys(recipe.asked.ssh, self._agent)
+                    await self._build(replace(request, ssh={**own, **sockets}), recipe, checkout)
             with self._stage("push"):
                 timeout = self._builder.push_timeout
                 return await push_image(engine, request.image, self._login, self._report, timeout=timeout)

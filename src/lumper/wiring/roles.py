@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from lumper.build.checkout import Limits, Mirrors
@@ -87,6 +88,8 @@ def assemble_worker(
             config.worker.frontends,
             config.worker.entitlements,
             BuildLimits(config.worker.memory, config.worker.cpus),
+            os.environ.get("SSH_AUTH_SOCK", ""),
+            config.worker.ssh_agent,
         ),
         entrust=entrust,
         copy=Spreader(server).copy,

@@ -55,3 +55,12 @@ def test_without_credentials_nothing_is_pushed_elsewhere() -> None:
     with pytest.raises(SecretMissing) as caught:
         check_given(asked, Entrusted(), "owner/app", "refs/tags/v1")
     assert caught.value.hint == "lumper secret login r.example.com --username NAME --project owner/app"
+
+
+def test_the_agent_of_the_worker_does_for_keys_that_the_project_has_not_and_for_none_that_are_refused() -> None:
+    asked = Asked(ssh=("default", "vendor"))
+    check_given(asked, Entrusted(keys={"vendor": b"key"}), "owner/app", "refs/tags/v1", agent=True)
+    with pytest.raises(SecretMissing, match="may not have the ssh key vendor"):
+        check_given(asked, Entrusted(refused=frozenset({"vendor"})), "owner/app", "refs/heads/wip", agent=True)
+    with pytest.raises(SecretMissing, match="the secret npm"):
+        check_given(ASKED, Entrusted(), "owner/app", "refs/tags/v1", agent=True)

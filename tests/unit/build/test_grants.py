@@ -98,3 +98,23 @@ def test_a_build_has_the_limits_of_the_worker_or_lower_ones_of_its_own() -> None
         given(Limits(2000, 0.5))
     with pytest.raises(BuildRefused, match=r"2\.5 CPUs"):
         given(Limits(0, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("project", "ref", "agent"),
+    [
+        ("owner/app", "refs/tags/v1", "/agent"),
+        ("owner/app", "refs/heads/main", "/agent"),
+        ("owner/app", "refs/heads/wip", ""),
+        ("owner/app", "refs/pull/1/head", ""),
+        ("team/one", "refs/tags/v1", "/agent"),
+        ("team/one", "refs/heads/main", ""),
+        ("other/app", "refs/tags/v1", ""),
+    ],
+)
+def test_the_agent_of_the_worker_is_for_the_projects_and_branches_that_the_operator_names(
+    project: str, ref: str, agent: str
+) -> None:
+    grants = Grants(agent="/agent", agent_for={"owner/app": ("main",), "team/*": ()})
+    assert grants.agent_of(project, ref) == agent
+    assert Grants(agent="/agent").agent_of(project, ref) == ""

@@ -126,3 +126,19 @@ async def test_a_key_reaches_the_engine_as_the_socket_of_an_agent(bench: Bench, 
     socket = bench.engine.requests[0].ssh["default"]
     assert "lumper-ssh-" in socket
     assert not Path(socket).exists()
+
+
+async def test_the_agent_of_the_worker_serves_the_ids_that_the_project_has_no_key_for(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.given += [Entrusted(keys={"vendor": new_key(tmp_path / "key")})]
+    job = bench.tag("v1.0.1", "FROM scratch\n", '[build]\nssh = ["default", "vendor"]\n')
+    await bench.give(job, replace(job, build_id=2, project="other/app"))
+    grants = Grants(agent="/operator/agent", agent_for={job.project: ()})
+    async with bench.at_work(replace(bench.builder, grants=grants)) as ear:
+        first, second = await ear.until(AttemptFinished, 2)
+    assert first.result.outcome is Outcome.SUCCEEDED, first.result
+    [request] = bench.engine.requests
+    assert request.ssh["default"] == "/operator/agent"
+    assert "lumper-ssh-" in request.ssh["vendor"]
+    assert "the ssh key default" in second.result.error
