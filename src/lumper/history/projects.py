@@ -94,11 +94,13 @@ class ProjectHistory:
     async def like(self, repository: str) -> list[tuple[Project, str]]:
         """Projects whose repository's last part is that of `repository`, whatever the case, with their webhook secrets.
 
-        Raises StorageError.
+        "" is like all of them. Raises StorageError.
         """
         last = repository.rsplit("/", 1)[-1].lower()
         name = func.lower(projects.c.repository)
-        query = select(projects).where(or_(name == last, name.endswith("/" + last, autoescape=True)))
+        query = select(projects)
+        if repository:
+            query = query.where(or_(name == last, name.endswith("/" + last, autoescape=True)))
         async with self._database.read() as connection:
             rows = list(await connection.execute(query))
         return [(project_from_row(row), self._open(row.id, "secret", row.sealed_secret)) for row in rows]

@@ -14,6 +14,7 @@ _FORM = "application/x-www-form-urlencoded"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_CONTAINERS = 500_000  # a real delivery of 25 MB has some 60,000; each costs twenty times its bytes in memory
 _MAX_VALUES = 2_000_000
+_TWICE = object()  # the value of a field that an object has with several
 
 
 class Payload:
@@ -23,19 +24,25 @@ class Payload:
         self._fields = fields
         self._where = where
 
+    def _get(self, name: str) -> Any:
+        value = self._fields.get(name)
+        if value is _TWICE:  # two readers of it could disagree on what was signed
+            raise HookMalformed(f"The payload has several values for {self._where}{name}.")
+        return value
+
     def _wrong(self, name: str, wanted: str) -> HookMalformed:
         return HookMalformed(f"The field {self._where}{name} of the payload is not {wanted}.")
 
     def text(self, name: str) -> str:
         """A string that must be there."""
-        value = self._fields.get(name)
+        value = self._get(name)
         if not isinstance(value, str) or not value:
             raise self._wrong(name, "a string")
         return value
 
     def text_or_empty(self, name: str) -> str:
         """A string, "" where it is absent or null."""
-        value = self._fields.get(name)
+        value = self._get(name)
         if value is None:
             return ""
         if not isinstance(value, str):
@@ -44,7 +51,7 @@ class Payload:
 
     def flag(self, name: str) -> bool:
         """A boolean, False where it is absent or null."""
-        value = self._fields.get(name)
+        value = self._get(name)
         if value is None:
             return False
         if not isinstance(value, bool):
@@ -53,7 +60,7 @@ class Payload:
 
     def object(self, name: str) -> Payload | None:
         """An object, None where it is absent or null."""
-        value = self._fields.get(name)
+        value = self._get(name)
         if value is None:
             return None
         if not isinstance(value, dict):
@@ -62,7 +69,7 @@ class Payload:
 
     def objects(self, name: str) -> list[Payload]:
         """A list of objects, empty where it is absent or null."""
-        value = self._fields.get(name)
+        value = self._get(name)
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
@@ -99,7 +106,9 @@ def read_payload(request: Request) -> Payload:
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         if _SURROGATE_ESCAPE.search(text):
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails for half a surrogate pair, wherever it is
+            json.dumps(value, ensure_ascii=False, default=repr).encode(
+                "utf-8"
+            )  # fails for half a surrogate pair, wherever it is
     except HookMalformed:
         raise
     except RecursionError as exc:
@@ -116,9 +125,10 @@ def _refuse_constant(name: str) -> None:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; a field that it has with two values is not refused before somebody wants to read it."""
     fields = dict(pairs)
-    if len(fields) != len(pairs):  # two readers of it could disagree on what was signed
-        raise HookMalformed("The payload names a field twice in one object.")
+    if len(fields) != len(pairs):
+        fields |= {name: _TWICE for name, value in pairs if value != fields[name]}
     return fields
 
 

@@ -124,8 +124,8 @@ def candidates(parsed: Parsed, projects: Sequence[Project]) -> list[Project]:
     first. The path of a local repository does not tell who owns it at the forge: where no other project has the name,
     its last part is enough.
     """
-    if not parsed.repository:
-        return []
+    if not parsed.repository:  # such as a ping of a whole organization: it can be anybody's, and pushes nothing
+        return list(projects)
     urls = {address for url in parsed.urls if (address := _address(url))}
     by_url = [project for project in projects if _address(project.url) in urls and _ends_in(project, parsed.repository)]
     by_name = [project for project in projects if _same_name(project, parsed.repository) and project not in by_url]

@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 MAX_BODY = 25 * 1024 * 1024  # bytes; GitHub's own cap (docs.github.com, "Webhook events and payloads")
 LARGE_BODY = 1024 * 1024  # bytes; above it a delivery needs a place and a thread
 LARGE_PLACES = 4
+_MAX_UNNAMED = 16 * 1024  # bytes of a delivery that names no repository, and so is compared with every secret
 READ_TIMEOUT = 60.0  # seconds for the whole body; forges give up after 10
 PLACE_TIMEOUT = 5.0  # seconds to wait for a place
 _DUMMY_SECRET = "verified against when no project fits, so that both answers take the same work"  # noqa: S105
@@ -51,7 +52,7 @@ class Receiver(Protocol):
     async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
         """The projects whose `repository` is this name or ends in "/" and this name, in any case; more do no harm.
 
-        With each comes the secret that signs its deliveries.
+        With each comes the secret that signs its deliveries. "" asks for all of them.
         """
 
     async def accept(
@@ -110,7 +111,9 @@ class _Door:
 
     async def _deliver(self, forge: Forge, request: Request, *, large: bool) -> Accepted:
         parsed = await asyncio.to_thread(forge.parse, request) if large else forge.parse(request)
-        known = await self._receiver.projects_like(parsed.repository) if parsed.repository else []
+        if not parsed.repository and len(request.body) > _MAX_UNNAMED:
+            raise HookUnauthorized
+        known = await self._receiver.projects_like(parsed.repository)
         fitting = candidates(parsed, [project for project, _ in known])
         secret_of = {project.id: secret for project, secret in known}
         secrets = [secret_of[project.id] for project in fitting] or [_DUMMY_SECRET]

@@ -89,6 +89,8 @@ class TestParsing:
         "bitbucket-cloud/pullrequest",
         "bitbucket-server/ping",
         "bitbucket-server/mirror",
+        "bitbucket-server/pull_request",
+        "bitbucket-server/repository_renamed",
     ],
 )
 def test_what_moves_no_ref_is_ignored_with_a_reason(name: str) -> None:
@@ -118,3 +120,9 @@ def test_a_server_s_delivery_finds_its_project_by_either_clone_url(url: str, nam
     assert parsed.repository == "DEMO/hello"
     mine, other = project_at(url), project_at("https://bitbucket.example.org/scm/other/hello.git")
     assert candidates(parsed, [other, mine]) == [mine]
+
+
+@pytest.mark.parametrize("name", ["pull_request", "repository_renamed"])
+def test_events_without_a_repository_of_their_own_are_of_the_one_that_they_change(name: str) -> None:
+    parsed = BitbucketServer().parse(deliveries.fixture(f"bitbucket-server/{name}"))
+    assert (parsed.repository, parsed.pushes) == ("DEMO/hello", ())

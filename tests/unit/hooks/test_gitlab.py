@@ -153,3 +153,17 @@ class TestParsing:
     def test_a_field_of_another_kind_is_malformed(self, changes: dict[str, Any]) -> None:
         with pytest.raises(HookMalformed):
             _gitlab().parse(deliveries.fixture("gitlab/push_tag", **changes))
+
+
+@pytest.mark.parametrize("name", ["job", "merge_request_of_an_old_gitlab", "system_hook_project"])
+def test_the_project_is_found_wherever_an_event_names_it(name: str) -> None:
+    request = deliveries.fixture(f"gitlab/{name}")
+    assert GitLab().parse(request).repository == "demo/tools/hello"
+    explanation = explain_delivery(GitLab(), request)
+    assert (explanation.verdict, explanation.pushes) == (Verdict.IGNORED, ())
+
+
+def test_a_tag_of_a_gitlab_that_names_no_project_builds() -> None:
+    request = deliveries.fixture("gitlab/push_tag_of_an_old_gitlab")
+    (push,) = explain_delivery(GitLab(), request).pushes
+    assert (push.repository, push.ref) == ("demo/tools/hello", "refs/tags/v1.2.3")

@@ -45,7 +45,7 @@ def test_everything_else_is_ignored_with_a_reason(name: str) -> None:
 def test_a_gogs_that_does_not_tell_the_commit_is_told_so() -> None:
     explanation = explain_delivery(Gogs(), deliveries.fixture("gogs/create_tag", sha=""))
     assert explanation.verdict is Verdict.IGNORED
-    assert "0.12" in explanation.reason
+    assert "the next look at the repository's tags builds it" in explanation.reason
 
 
 @pytest.mark.parametrize("changes", [{"sha": "HEAD"}, {"ref": None}, {"ref": "x" * 9999}, {"repository": None}])

@@ -165,7 +165,6 @@ class TestCandidates:
             ("https://github.com/alice/app", "alice/app2", False),
             ("https://github.com/malice/app", "alice/app", False),
             ("https://github.com/group/alice/app", "alice/app", False),
-            ("https://github.com/alice/app", "", False),
             ("/srv/git/alice/app.git", "alice/app", True),
             ("/srv/git/alice/app.git", "Alice/App", True),
             ("/srv/git/alice/app.git", "bob/app", True),
@@ -178,6 +177,11 @@ class TestCandidates:
     ) -> None:
         project = project_at(url)
         assert candidates(_parsed(repository), [project]) == ([project] if fits else [])
+
+    def test_a_delivery_that_names_no_repository_may_be_of_any_and_builds_nothing(self) -> None:
+        projects = [project_at("https://github.com/alice/app"), project_at("/srv/git/bob/app.git")]
+        assert candidates(_parsed(""), projects) == projects
+        assert decide(replace(_parsed(""), pushes=()), projects[0]).verdict is Verdict.IGNORED
 
     def test_a_local_path_stands_back_behind_a_project_that_has_the_name(self) -> None:
         local, named = project_at("/srv/git/alice/app.git"), project_at("https://github.com/bob/app")

@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from lumper.errors import StorageFull
+from lumper.hooks.forges.bitbucket_server import BitbucketServer
 from lumper.hooks.forges.gitea import Gitea
 from lumper.hooks.forges.github import GitHub
 from lumper.hooks.port import Parsed, Request
@@ -81,7 +82,7 @@ class Door:
 async def door() -> AsyncIterator[Door]:
     receiver = MemoryReceiver([_project("https://github.com/Demo/hello", SECRET)])
     app = web.Application()
-    add_routes(app, receiver, [GitHub(), Gitea()])
+    add_routes(app, receiver, [GitHub(), Gitea(), BitbucketServer()])
     runner = web.AppRunner(app, lingering_time=0.2)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -118,6 +119,16 @@ async def test_the_same_delivery_twice_is_a_duplicate(door: Door) -> None:
     assert (await door.post(request))[1]["verdict"] == "duplicate"
 
 
+@pytest.mark.parametrize("name", ["github/ping_of_an_organization", "github/installation", "bitbucket-server/ping"])
+async def test_what_names_no_repository_is_accepted_for_whichever_project_s_secret_signs_it(
+    door: Door, name: str
+) -> None:
+    door.receiver.projects = [_project("https://git.example.org/a/one", "x" * 20), *door.receiver.projects]
+    status, answer = await door.post(deliveries.fixture(name, secret=SECRET), name.partition("/")[0])
+    assert (status, answer["verdict"], answer["builds"]) == (200, "ignored", [])
+    assert [project for project, *_ in door.receiver.accepted] == ["Demo/hello"]
+
+
 async def test_a_signed_push_of_a_hostile_ref_is_refused(door: Door) -> None:
     request = deliveries.fixture("github/push_annotated_tag", secret=SECRET, ref="refs/tags/--upload-pack=x")
     assert (await door.post(request))[1]["verdict"] == "refused"
@@ -129,7 +140,9 @@ async def test_no_signature_a_wrong_one_and_an_unknown_project_get_the_same_answ
         deliveries.fixture("github/push_annotated_tag"),
         deliveries.fixture("github/push_annotated_tag", secret="wrong"),
         deliveries.fixture("github/push_annotated_tag", secret=SECRET, repository=elsewhere),
-        deliveries.fixture("github/installation", secret=SECRET),
+        deliveries.fixture("github/ping_of_an_organization"),
+        deliveries.fixture("github/ping_of_an_organization", secret="wrong"),
+        deliveries.fixture("github/ping_of_an_organization", secret=SECRET, zen="x" * 20_000),
     ]
     answers = [await door.post(request) for request in requests]
     assert all(answer == answers[0] for answer in answers)

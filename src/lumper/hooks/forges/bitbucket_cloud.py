@@ -11,9 +11,9 @@ from lumper.hooks.delivery import (
     object_id,
     repository_name,
 )
+from lumper.hooks.forges.bitbucket_format import parsed, signed
 from lumper.hooks.payload import Payload, read_payload
 from lumper.hooks.port import Parsed, Request
-from lumper.hooks.signature import fits
 from lumper.model.source import Person, Push
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
@@ -22,29 +22,29 @@ _PREFIXES = {"tag": TAG_PREFIX, "branch": BRANCH_PREFIX}
 
 
 class BitbucketCloud:
-    """Bitbucket signs the raw body. The hook's UUID is no secret, and proves nothing."""
+    """Bitbucket signs the raw body."""
 
     name = "bitbucket-cloud"
 
     def verify(self, request: Request, secret: str) -> bool:
         """Check X-Hub-Signature over the raw body."""
-        return fits(request.headers.get("x-hub-signature", ""), secret, request.body, prefix="sha256=")
+        return signed(request, secret)
 
     def parse(self, request: Request) -> Parsed:
         """Read the delivery, which may tell of several refs. Raises HookMalformed."""
         event = event_from(request, "x-event-key")
         payload = read_payload(request)
-        repository, urls = _repository_from(payload)
+        repository = _repository_from(payload)
         push = payload.object("push") if event == _PUSH else None
         changes = push.objects("changes") if push else []
         pusher = _person_from(payload)
-        return Parsed(
-            event=event,
-            delivery_id=delivery_id_from(request, "x-request-uuid"),
-            repository=repository,
-            urls=urls,
-            pushes=tuple(_push_from(change, repository, urls, pusher) for change in changes),
-            ignored="" if changes else _why_ignored(event),
+        return parsed(
+            event,
+            delivery_id_from(request, "x-request-uuid"),
+            repository,
+            changes,
+            lambda change: _push_from(change, *repository, pusher),
+            push_event=_PUSH,
         )
 
 
@@ -86,11 +86,3 @@ def _person_from(payload: Payload) -> Person:
         return Person()
     names = (actor.text_or_empty(name) for name in ("nickname", "username", "display_name"))
     return Person(next(filter(None, names), ""))
-
-
-def _why_ignored(event: str) -> str:
-    if not event:
-        return "The request has no X-Event-Key header, so there is no event to act upon."
-    if event == _PUSH:
-        return "The push changed no ref."
-    return f"The event {event} moves no tag; only pushed tags are built."

@@ -12,14 +12,12 @@ from lumper.hooks.delivery import (
     object_id,
     repository_name,
 )
+from lumper.hooks.forges.bitbucket_format import parsed, signed
 from lumper.hooks.payload import Payload, read_payload
 from lumper.hooks.port import Parsed, Request
-from lumper.hooks.signature import fits
 from lumper.model.source import Person, Push
 
 _PUSH = "repo:refs_changed"
-_PING = "diagnostics:ping"
-_MIRROR = "mirror:repo_synchronized"
 
 
 class BitbucketServer:
@@ -29,7 +27,7 @@ class BitbucketServer:
 
     def verify(self, request: Request, secret: str) -> bool:
         """Check X-Hub-Signature over the raw body."""
-        return fits(request.headers.get("x-hub-signature", ""), secret, request.body, prefix="sha256=")
+        return signed(request, secret)
 
     def parse(self, request: Request) -> Parsed:
         """Read the delivery, which may tell of several refs. Raises HookMalformed.
@@ -39,22 +37,27 @@ class BitbucketServer:
         payload = read_payload(request)
         told = event_from(request, "x-event-key")
         event = told or checked_event(payload.text_or_empty("eventKey"), "The field eventKey of the payload")
-        repository, urls = _repository_from(payload)
-        changes = payload.objects("changes") if event == _PUSH else []
+        repository = _repository_from(payload)
         pusher = _person_from(payload)
-        return Parsed(
-            event=event,
-            delivery_id=delivery_id_from(request, "x-request-id"),
-            repository=repository,
-            urls=urls,
-            pushes=tuple(_push_from(change, repository, urls, pusher) for change in changes),
-            ignored="" if changes else _why_ignored(event),
+        return parsed(
+            event,
+            delivery_id_from(request, "x-request-id"),
+            repository,
+            payload.objects("changes") if event == _PUSH else [],
+            lambda change: _push_from(change, *repository, pusher),
+            push_event=_PUSH,
         )
 
 
 def _repository_from(payload: Payload) -> tuple[str, tuple[str, ...]]:
-    """KEY/slug, as in the URLs of pages; clone URLs by http have `scm/` before it."""
-    repository = payload.object("repository")
+    """KEY/slug, as in the URLs of pages; clone URLs by http have `scm/` before it.
+
+    Events of pull requests name it as what they want to get into, `repo:modified` as what it is now.
+    """
+    pull = payload.object("pullRequest")
+    target = pull.object("toRef") if pull else None
+    named = payload.object("repository") or payload.object("new")
+    repository = named or (target.object("repository") if target else None)
     if repository is None:
         return "", ()
     project = repository.object("project")
@@ -84,15 +87,3 @@ def _person_from(payload: Payload) -> Person:
     if actor is None:
         return Person()
     return Person(actor.text_or_empty("name"), actor.text_or_empty("emailAddress"))
-
-
-def _why_ignored(event: str) -> str:
-    if not event:
-        return "The request has no X-Event-Key header, so there is no event to act upon."
-    if event == _PING:
-        return "The forge only asks whether anybody listens (ping)."
-    if event == _PUSH:
-        return "The push changed no ref."
-    if event == _MIRROR:
-        return f"The event {event} tells of a mirror; what builds is the push at its primary ({_PUSH})."
-    return f"The event {event} moves no tag; only pushed tags are built."

@@ -65,10 +65,9 @@ def why_ignored(event: str, payload: Payload, header: str) -> str:
     if event == "release":
         return "The event release tells of a release; what builds is the push of its tag (event push)."
     if event not in ("create", "delete"):
-        return f"The event {event} moves no tag; only pushed tags are built."
+        return f"The event {event} moves no ref; only pushes of tags and branches build (event push)."
     kind = "tag" if payload.text_or_empty("ref_type") == "tag" else "branch"
     what = f"The {kind} {shown(payload.text_or_empty('ref'))}"
     if event == "delete":
         return f"{what} was deleted; a deletion never builds."
-    rule = "what builds it is its push (event push)" if kind == "tag" else "only pushed tags are built"
-    return f"{what} was created; {rule}."
+    return f"{what} was created; what may build it is its push (event push)."

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable
 
+from lumper.errors import SourceRefused
 from lumper.hooks.delivery import (
     NONE,
     checked_event,
@@ -26,10 +27,11 @@ from lumper.hooks.delivery import (
 )
 from lumper.hooks.payload import Payload, read_payload
 from lumper.hooks.port import Parsed, Request
-from lumper.model.source import Person, Push
+from lumper.model.source import Person, Push, parse_git_url
 from lumper.model.trigger import TAG_PREFIX
 
 _PUSHES = ("push", "tag_push")
+_PATHS = ("path_with_namespace", "project_path_with_namespace")  # of docs.gitlab.com, "System hooks"
 _KEY_PREFIX = "whsec_"
 _TOLERANCE = 300.0  # seconds between GitLab's clock and ours; Standard Webhooks, "Verifying webhook authenticity"
 _TIME = re.compile(r"[0-9]{1,12}")
@@ -96,12 +98,29 @@ def _key(secret: str) -> bytes | None:
 
 
 def _repository_from(payload: Payload) -> tuple[str, tuple[str, ...]]:
-    project = payload.object("project")
-    if project is None:
-        return "", ()
-    name = repository_name(project.text_or_empty("path_with_namespace"), "project.path_with_namespace")
-    urls = (project.text_or_empty(field) for field in ("git_http_url", "git_ssh_url", "web_url"))
-    return name, tuple(dict.fromkeys(url for url in urls if url))
+    """The project's path and its URLs.
+
+    Job events and GitLab before 8.5 have them in `repository` only, and only as URLs; old merge requests in their
+    target; system hooks that tell of a project have its path beside the event's name.
+    """
+    request = payload.object("object_attributes")
+    project = payload.object("project") or (request.object("target") if request else None)
+    repository = payload.object("repository")
+    found = [one for one in (project, repository) if one]
+    urls = [one.text_or_empty(field) for one in found for field in ("git_http_url", "git_ssh_url", "web_url")]
+    named = [url for url in urls if url]
+    path = project.text_or_empty("path_with_namespace") if project else ""
+    path = path or next(filter(None, map(payload.text_or_empty, _PATHS)), "") or _path_of(named)
+    return repository_name(path, "project.path_with_namespace"), tuple(dict.fromkeys(named))
+
+
+def _path_of(urls: list[str]) -> str:
+    for url in urls:
+        try:
+            return parse_git_url(url).path
+        except SourceRefused:
+            continue
+    return ""
 
 
 def _push_from(payload: Payload, repository: str, urls: tuple[str, ...]) -> Push:
@@ -132,4 +151,4 @@ def _why_ignored(event: str) -> str:
         return "The request does not say which event it tells of."
     if event == "release":
         return "The event release tells of a release; what builds is the push of its tag (Tag push events)."
-    return f"The event {event} moves no tag; only pushed tags are built."
+    return f"The event {event} moves no ref; only pushes of tags and branches build (Push and Tag push events)."

@@ -17,7 +17,7 @@ from lumper.hooks.signature import fits
 from lumper.model.source import Push
 from lumper.model.trigger import TAG_PREFIX
 
-_TOO_OLD = "This Gogs does not say which commit a new tag is of; Gogs 0.12 and newer do."
+_TOO_OLD = "This Gogs does not say which commit a new tag is of; the next look at the repository's tags builds it."
 _OTHERS = {"x-forgejo-event": "forgejo", "x-gitea-event": "gitea"}
 
 

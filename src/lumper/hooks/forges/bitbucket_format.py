@@ -1,0 +1,45 @@
+"""What Bitbucket Cloud and Bitbucket Server do alike: the signature, and one delivery that tells of several refs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from lumper.hooks.payload import Payload
+from lumper.hooks.port import Parsed, Request
+from lumper.hooks.signature import fits
+from lumper.model.source import Push
+
+PING = "diagnostics:ping"
+MIRROR = "mirror:repo_synchronized"
+
+
+def signed(request: Request, secret: str) -> bool:
+    """Check X-Hub-Signature over the raw body. The hook's UUID is no secret, and proves nothing."""
+    return fits(request.headers.get("x-hub-signature", ""), secret, request.body, prefix="sha256=")
+
+
+def parsed(
+    event: str,
+    delivery_id: str,
+    repository: tuple[str, tuple[str, ...]],
+    changes: Sequence[Payload],
+    push_from: Callable[[Payload], Push],
+    *,
+    push_event: str,
+) -> Parsed:
+    """The delivery, of whose `changes` each is a push. `repository` is its name and its URLs. Raises HookMalformed."""
+    name, urls = repository
+    pushes = tuple(map(push_from, changes))
+    return Parsed(event, delivery_id, name, urls, pushes, "" if pushes else _why_ignored(event, push_event))
+
+
+def _why_ignored(event: str, push_event: str) -> str:
+    if not event:
+        return "The request has no X-Event-Key header, so there is no event to act upon."
+    if event == PING:
+        return "The forge only asks whether anybody listens (ping)."
+    if event == push_event:
+        return "The push changed no ref."
+    if event == MIRROR:
+        return f"The event {event} tells of a mirror; what builds is the push at its primary ({push_event})."
+    return f"The event {event} moves no ref; only pushes of tags and branches build ({push_event})."
