@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import QueueError, QueueUnavailable
+from lumper.queue.brokers import sqlite_work as work
 from lumper.queue.brokers.sqlite import SqliteBroker
+from lumper.queue.brokers.sqlite_file import QueueFile
 from lumper.queue.port import Message
 from parts.small_disk import small_disk
 
@@ -116,6 +118,18 @@ async def test_waiting_costs_next_to_nothing(tmp_path: Path) -> None:
         await asyncio.wait(waiting)
     assert used < 0.1  # 5 % of the time waited, on a machine that is busy with other tests
     await broker.close()
+
+
+async def test_the_file_is_seen_to_be_written_to_without_a_look_into_it(tmp_path: Path) -> None:
+    ours, others = QueueFile(tmp_path / "queue.db"), QueueFile(tmp_path / "queue.db")
+    for file in (ours, others):
+        before = ours.written()
+        await asyncio.sleep(0.02)  # the times of files have steps of some milliseconds
+        await file.write(lambda connection: work.publish(connection, [Message(str(before), "topic", b"")]))  # noqa: B023
+        assert ours.written() != before
+    assert ours.written() == others.written()
+    await ours.close()
+    await others.close()
 
 
 async def test_nothing_is_left_of_a_holder_that_ended_in_order(tmp_path: Path) -> None:

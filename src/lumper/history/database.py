@@ -8,7 +8,13 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -186,6 +192,22 @@ class Database:
     async def close(self) -> None:
         """Close all connections. Idempotent; without it the process does not end."""
         await self._kind.close()
+
+
+class Commits:
+    """Hears of committed write transactions, also of other processes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._heard = asyncio.Event()
+        database.on_commit(self._heard.set)
+
+    async def wait(self, longest: float) -> None:
+        """Until there was one since the last call ended, or `longest` seconds have passed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest if self._database.hears else 0.0):
+                await self._heard.wait()
+        self._heard.clear()
 
 
 def changed(connection: AsyncConnection, topic: str, key: str) -> None:

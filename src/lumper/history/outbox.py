@@ -16,6 +16,7 @@ from lumper.history.tables import outbox
 from lumper.model.events import Payload
 
 _TOPIC = "outbox"
+_DEAF_SECONDS = 1.0  # between two looks, while nobody tells what other processes commit
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ class Outbox:
             await connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
 
     async def wait(self, longest: float) -> None:
-        """Until a message was committed in this process, its time has come, or `longest` seconds have passed."""
+        """Until a message was committed, its time has come, or `longest` seconds have passed: sooner if it is deaf."""
         query = select(outbox.c.not_before).order_by(outbox.c.not_before).limit(1)
         async with self._database.read() as connection:
             first = (await connection.execute(query)).scalar()
+        longest = longest if self._database.hears else min(longest, _DEAF_SECONDS)
         seconds = longest if first is None else (first - datetime.now(UTC)).total_seconds()
         try:
             async with asyncio.timeout(max(0.0, min(longest, seconds))):

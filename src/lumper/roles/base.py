@@ -87,8 +87,12 @@ async def persist(action: Callable[[], Awaitable[None]], what: str) -> None:
             await asyncio.sleep(_RECONNECT.delay(failures) or 10.0)
 
 
-async def forever(name: str, period: float, action: Callable[[], Awaitable[object]]) -> None:
-    """Do `action` every `period` seconds; an error is logged and does not end it."""
+Wait = Callable[[], Awaitable[None]]
+"""Until there may be something to do."""
+
+
+async def forever(name: str, period: float, action: Callable[[], Awaitable[object]], wait: Wait | None = None) -> None:
+    """Do `action` every `period` seconds, or later if `wait` takes longer; an error is logged and does not end it."""
     while True:
         try:
             await action()
@@ -97,6 +101,8 @@ async def forever(name: str, period: float, action: Callable[[], Awaitable[objec
         except Exception as exc:  # a mistake in a chore may not end what runs beside it, such as builds
             log.error("a periodic task itself failed", action=name, exc_info=exc)
         await asyncio.sleep(period)
+        if wait is not None:
+            await wait()
 
 
 async def supervise(name: str, part: Part) -> None:

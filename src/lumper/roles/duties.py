@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 
 from lumper.errors import Conflict
+from lumper.history.database import Commits
 from lumper.history.store import History
 from lumper.metrics import Metrics
 from lumper.model.events import EVENTS, NOTIFY, STATUSES, BuildReport, RolloutReport
@@ -43,6 +44,7 @@ _RECONCILE_SECONDS = 30.0
 _BASES_SECONDS = 3600.0
 _SIGN_SECONDS = 1.0
 _VERIFY_SECONDS = 1.0
+_QUIET_SECONDS = 10.0  # what failed is tried again, though nothing was committed
 _UPLOAD_AGE = timedelta(days=1)  # a client that has not come back by then does not come back
 # A chunk of a log may come before the one in front of it: look again soon, and for long when the disk is full.
 _EVENTS = RetryPolicy(attempts=400, first=0.05, factor=1.5, longest=30.0)
@@ -83,8 +85,12 @@ class Duties:
             "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
             "webhooks": self.teller.run,
         }
+        database = self.history.database
         for name, period, action in self._of_one():
-            parts[name] = partial(lead, self.history.database, name, partial(forever, name, period, action))
+            parts[name] = partial(lead, database, name, partial(forever, name, period, action))
+        for name, period, action in self._of_one_after_commits():
+            wait = partial(Commits(database).wait, _QUIET_SECONDS)
+            parts[name] = partial(lead, database, name, partial(forever, name, period, action, wait))
         if self.gc_interval:
             parts["gc"] = self._collect_for_ever
         return parts
@@ -96,10 +102,15 @@ class Duties:
             ("schedule", _SCHEDULE_SECONDS, self.triggers.keep_schedules),
             ("reconcile", _RECONCILE_SECONDS, self.triggers.reconcile),
             ("bases", _BASES_SECONDS, self.bases.check),
+            ("logs", LOGS_SECONDS, self.keeper.tidy),
+        ]
+
+    def _of_one_after_commits(self) -> list[tuple[str, float, Callable[[], Awaitable[object]]]]:
+        """What one of several servers does, at most every so many seconds, when something was written."""
+        return [
             ("sign", _SIGN_SECONDS, self.attester.sign),
             ("describe", _SIGN_SECONDS, self.attester.describe),
             ("verify", _VERIFY_SECONDS, self.verifier.compare),
-            ("logs", LOGS_SECONDS, self.keeper.tidy),
         ]
 
     def _published(self, topic: str, body: bytes) -> None:

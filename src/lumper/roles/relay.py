@@ -13,7 +13,8 @@ from lumper.queue.port import Broker, Message
 
 log = structlog.get_logger(__name__)
 
-_POLL_SECONDS = 1.0  # how late a message of another process may be seen
+_LONGEST_SECONDS = 30.0  # the clock, by which messages become due, may have been set meanwhile
+_AGAIN_SECONDS = 1.0
 
 Published = Callable[[str, bytes], None]
 
@@ -36,7 +37,7 @@ async def relay(outbox: Outbox, broker: Broker, published: Published = _nobody) 
                 for each in pending:
                     published(each.topic, each.body)
             else:
-                await outbox.wait(_POLL_SECONDS)
+                await outbox.wait(_LONGEST_SECONDS)
         except LumperError as exc:
             log.warning("the outbox waits", action="relay.wait", error=exc.sentence)
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_AGAIN_SECONDS)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, select
 
 from lumper.errors import StorageError
-from lumper.history.database import Database
+from lumper.history.database import Commits, Database
 from lumper.history.tables import repositories
 
 
@@ -60,3 +60,20 @@ async def test_it_is_closed_more_than_once_without_harm(database: Database) -> N
     await database.write_hot(lambda connection: _add(connection, "a"))
     await database.close()
     await database.close()
+
+
+async def test_commits_of_this_process_and_of_others_are_waited_for(database_url: str) -> None:
+    ours, others = Database(database_url), Database(database_url)
+    await ours.migrate()
+    await ours.listen()
+    commits = Commits(ours)
+    for database in (ours, others) if ours.shared else (ours,):
+        async with database.write() as connection:
+            await connection.run_sync(_add, "one" if database is ours else "other")
+        async with asyncio.timeout(20):
+            await commits.wait(100)
+    began = asyncio.get_running_loop().time()
+    await commits.wait(0.05)
+    assert asyncio.get_running_loop().time() - began >= 0.05
+    await ours.close()
+    await others.close()

@@ -148,6 +148,29 @@ async def test_a_periodic_task_goes_on_after_an_error(error: Exception) -> None:
         await eventually(called_again)
 
 
+async def test_a_periodic_task_that_waits_for_something_is_done_when_that_comes() -> None:
+    calls, come = 0, asyncio.Event()
+
+    async def action() -> None:
+        nonlocal calls
+        calls += 1
+        come.clear()
+
+    async def wait() -> None:
+        await come.wait()
+
+    async with running(forever("test", 0.0, action, wait)):
+        for expected in (1, 2, 3):
+            await eventually(lambda: _is(calls, expected))  # noqa: B023
+            await asyncio.sleep(0.01)
+            assert calls == expected
+            come.set()
+
+
+async def _is(value: int, expected: int) -> bool:
+    return value == expected
+
+
 async def test_a_part_that_fails_begins_anew() -> None:
     lives = 0
 

@@ -19,7 +19,8 @@ from lumper.queue.port import DeadLetter, Message
 
 T = TypeVar("T")
 
-_POLL = 0.1  # seconds between two looks at what other processes did
+_POLL = 0.1  # seconds between two looks whether the file was written to
+_ASK = 1.0  # seconds between two questions to the database: files have times in steps of some milliseconds
 _LONGEST_WAIT = 60.0  # seconds; the wall clock, by which messages become due, may have been set meanwhile
 
 
@@ -147,14 +148,17 @@ class SqliteBroker:
 
     async def _watch_others(self) -> None:
         """Notice what other processes commit, renew the leases, look for holders that died."""
-        seen, renewed = -1, time.monotonic()
+        seen, written, asked, renewed = -1, self._file.written(), 0.0, time.monotonic()
         while True:
             await asyncio.sleep(_POLL)
             with suppress(QueueError):  # whoever waits for messages notices it, too, and tells
-                version = await self._file.read(work.version)
-                if version != seen:
-                    seen = version
-                    self._wake({subscription.topic for subscription in self._subscriptions})
+                before, written = written, self._file.written()
+                if written != before or time.monotonic() - asked >= _ASK:
+                    asked = time.monotonic()
+                    version = await self._file.read(work.version)
+                    if version != seen:
+                        seen = version
+                        self._wake({subscription.topic for subscription in self._subscriptions})
                 if time.monotonic() - renewed >= self._lease / 3:
                     renewed = time.monotonic()
                     await self._renew()
