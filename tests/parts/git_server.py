@@ -21,9 +21,9 @@ class GitServer:
     """What the server does, changed by tests while it runs.
 
     `credentials`: who may come in (None: everybody). `redirect`: a URL that all requests are sent on to. `renamed`:
-    paths of repositories that have new ones. `dumb`: plain
-    files only, as a web server without git has them. `hang`: take requests and never answer. `drip`: answer every
-    request for a pack with its beginning, and then nothing.
+    paths of repositories that have new ones. `dumb`: plain files only, as a web server without git has them. `old`:
+    only the protocol that gives out nothing but what refs point at. `hang`: take requests and never answer. `drip`:
+    answer every request for a pack with its beginning, and then nothing.
     """
 
     root: Path
@@ -32,6 +32,7 @@ class GitServer:
     redirect: str = ""
     renamed: dict[str, str] = field(default_factory=dict)
     dumb: bool = False
+    old: bool = False
     hang: bool = False
     drip: bool = False
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -124,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": "" if self.server_state.old else self.headers.get("Git-Protocol", ""),
             "REMOTE_ADDR": "127.0.0.1",
         }
         done = subprocess.run(["git", "http-backend"], input=body, capture_output=True, env=environment, check=False)

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from lumper.errors import (
     CommitMismatch,
     MirrorDamaged,
     RefNotFound,
-    SourceError,
     SourceRefused,
     StorageError,
     StorageFull,
@@ -95,8 +94,9 @@ class Mirrors:
                     self._prepared = True
                 await stack.enter_async_context(in_use(use_file(self._folder, request.project_id)))
                 mirror = self._mirror(request.project_id, access, self._limits.max_bytes)
-                commit = await self._known(mirror, request) or await self._fetched(mirror, request, access)
-            objects = await stack.enter_async_context(Objects(self._git, mirror.path))
+                objects = await stack.enter_async_context(Objects(self._git, mirror.path))
+                commit = await self._known(mirror, objects, request)
+                commit = commit or await self._fetched(mirror, objects, request, access)
             complete = partial(self._complete, mirror, request.project_id, access)
             checkout = Checkout(self._git, mirror, objects, commit, partial(self._have, mirror, access), complete)
             try:
@@ -132,12 +132,12 @@ class Mirrors:
         with _disk_errors():
             return await completer.complete(mirror, tree)
 
-    async def _known(self, mirror: Mirror, request: CheckoutRequest) -> Commit | None:
+    async def _known(self, mirror: Mirror, objects: Objects, request: CheckoutRequest) -> Commit | None:
         name = f"refs/lumper/{request.commit}"
         if not request.commit or not await asyncio.to_thread(mirror.has, name):
             return None
         try:
-            return await self._told(mirror, name, request.commit)
+            return await _told(objects, name, request.commit)
         except MirrorDamaged:
             return None
 
@@ -149,39 +149,38 @@ class Mirrors:
         async with hold(mirror.path.with_suffix(".lock"), self._limits.timeout) as lock:
             await mirror.fetch(lock, access, commit, name)
 
-    async def _told(self, mirror: Mirror, name: str, told: str) -> Commit | None:
-        """The commit behind our ref `name`, if it is what was told of."""
-        async with Objects(self._git, mirror.path) as objects:
-            found = await objects.commit(name)
-        if found is None:
-            return None
-        object_id, commit = found
-        return commit if not told or told in (object_id, commit.id) else None
+    async def _fetched(self, mirror: Mirror, objects: Objects, request: CheckoutRequest, access: Access) -> Commit:
+        """Fetch the commit by its id, or else by the ref that has to point at it.
 
-    async def _fetched(self, mirror: Mirror, request: CheckoutRequest, access: Access) -> Commit:
+        By an id, git asks for no list of refs; but not every server gives out what it is asked for like that.
+        """
         name = f"refs/lumper/{request.commit or 'latest'}"
         async with hold(mirror.path.with_suffix(".lock"), self._limits.timeout) as lock:
-            if commit := await self._known(mirror, request):  # somebody else fetched it meanwhile
+            if commit := await self._known(mirror, objects, request):  # somebody else fetched it meanwhile
                 return commit
+            await objects.close()  # it may have the files of a mirror that is made anew now
+            if request.commit:
+                with suppress(RefNotFound):
+                    await mirror.fetch(lock, access, request.commit, name)
+                    if commit := await _told(objects, name, request.commit):
+                        return commit
             shown = printable_path(request.ref.removeprefix("refs/tags/"))
-            missing: SourceError = CommitMismatch(f"{shown} does not point at {request.commit} any more.")
             try:
                 await mirror.fetch(lock, access, request.ref, name)
-                if commit := await self._told(mirror, name, request.commit):
-                    return commit
             except RefNotFound as exc:
-                missing = RefNotFound(f"{access.url} has no {shown}.")
-                missing.__cause__ = exc
-            if not request.commit:
-                raise missing
-            try:  # the ref was moved or deleted, and the commit may still be there
-                await mirror.fetch(lock, access, request.commit, name)
-                commit = await self._told(mirror, name, request.commit)
-            except RefNotFound:
-                commit = None
-            if commit is None:
-                raise missing
-            return commit
+                raise RefNotFound(f"{access.url} has no {shown}.") from exc
+            if commit := await _told(objects, name, request.commit):
+                return commit
+            raise CommitMismatch(f"{shown} does not point at {request.commit} any more.")
+
+
+async def _told(objects: Objects, name: str, told: str) -> Commit | None:
+    """The commit behind our ref `name`, if it is what was told of."""
+    found = await objects.commit(name)
+    if found is None:
+        return None
+    object_id, commit = found
+    return commit if not told or told in (object_id, commit.id) else None
 
 
 def _access(request: CheckoutRequest) -> Access:

@@ -43,7 +43,10 @@ _SIGNS = (
     (Trouble.DISK_FULL, r"No space left on device|Disk quota exceeded"),
     (Trouble.OTHER_HASH, r"mismatched algorithms|the receiving end does not support this repository's hash"),
     (Trouble.NO_SHALLOW, r"does not support shallow|shallow capabilities"),
-    (Trouble.NO_REF, r"couldn't find remote ref|not our ref|Unable to find [0-9a-f]{40}|unadvertised object"),
+    (
+        Trouble.NO_REF,
+        r"couldn't find remote ref|not our ref|want \S+ not valid|Unable to find [0-9a-f]{40}|unadvertised object",
+    ),
     (Trouble.HOST_KEY, r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED"),
     (
         Trouble.UNAUTHORIZED,

@@ -130,9 +130,9 @@ class Worker:
         key = (job.build_id, job.attempt, secrets.token_hex(8))
         self._held[key] = None
         await self._say(events.AttemptStarted(*key, self._name, self._boot, datetime.now(UTC)))
+        group.create_task(self._attempt(job, key))
         with contextlib.suppress(QueueUnavailable):  # then the job comes again, and its second claim is refused
             await delivery.ack()
-        group.create_task(self._attempt(job, key))
         return True
 
     async def _attempt(self, job: events.BuildJob, key: Key) -> None:

@@ -101,6 +101,7 @@ def test_the_last_words_are_those_that_say_what_went_wrong() -> None:
         ("remote: ERROR: Repository not found.\nfatal: Could not read", Trouble.NO_REPOSITORY, False),
         ("fatal: couldn't find remote ref refs/tags/v9", Trouble.NO_REF, False),
         ("fatal: remote error: upload-pack: not our ref 1111", Trouble.NO_REF, False),
+        ("fatal: remote error: want 1111 not valid", Trouble.NO_REF, False),
         ("error: Server does not allow request for unadvertised object 11", Trouble.NO_REF, False),
         ("fatal: dumb http transport does not support shallow capabilities", Trouble.NO_SHALLOW, True),
         ("fatal: mismatched algorithms: client sha256; server sha1", Trouble.OTHER_HASH, True),
