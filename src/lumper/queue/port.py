@@ -61,10 +61,11 @@ class Broker(Protocol):
     the order of their publishing, as long as nothing is retried.
     """
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, durable: bool = True) -> None:
         """Store the messages; on return they survive a crash. All or, after an error, possibly some of them.
 
-        Raises QueueUnavailable, soon (within 10 s), when the broker cannot take them.
+        Without `durable` a power cut may take them back, with all that the caller published and answered since. Raises
+        QueueUnavailable, soon (within 10 s), when the broker cannot take them.
         """
 
     def consume(self, topic: str, *, prefetch: int = 1) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:

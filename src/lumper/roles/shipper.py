@@ -163,7 +163,7 @@ class LogShipper:
             data = os.pread(self._file.fileno(), min(LARGEST_CHUNK, self.size - self._sent), self._sent)
             chunk = LogChunk(*self._build, offset=self._sent, data=pack(data))
             message = Message(uuid.uuid4().hex, EVENTS, encode(chunk))
-            await persist(lambda message=message: self._broker.publish([message]), "log")  # type: ignore[misc]
+            await persist(lambda message=message: self._broker.publish([message], durable=False), "log")  # type: ignore[misc]
             self._sent += len(data)
 
 

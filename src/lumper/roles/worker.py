@@ -1,8 +1,11 @@
 """The worker: takes jobs, holds them by heartbeat, builds, ships the log, tells the result. It has no database.
 
-A job is acknowledged as soon as the server can know that it was taken (the event is stored durably); from then on the
+A job is acknowledged as soon as the server can know that it was taken (the event is stored); from then on the
 lease that the server keeps, extended by heartbeats, says whether the worker lives. So no time limit of the broker's
 ends a long build, and nothing is handed to a worker that is busy.
+
+Nothing that a worker tells waits for a disk of its own machine: a power cut that takes it back has ended the worker
+too, and its builds begin again.
 """
 
 from __future__ import annotations
@@ -92,7 +95,7 @@ class Worker:
 
     async def _say(self, event: events.Event) -> None:
         message = Message(uuid.uuid4().hex, events.EVENTS, encode(event))
-        await persist(lambda: self._broker.publish([message]), type(event).__name__)
+        await persist(lambda: self._broker.publish([message], durable=False), type(event).__name__)
 
     def _online(self, boot: str, slots: int) -> events.WorkerOnline:
         return events.WorkerOnline(self._name, boot, slots, self._labels, datetime.now(UTC))
@@ -191,7 +194,7 @@ class Worker:
         if not self._held and self._beats % _IDLE_BEATS:
             return
         beat = events.Heartbeat(self._name, tuple(self._held), self._boot, self._concurrency, self._labels)
-        await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, encode(beat))])
+        await self._broker.publish([Message(uuid.uuid4().hex, events.EVENTS, encode(beat))], durable=False)
 
     def _tags(self) -> set[str]:
         """The private tags of the attempts that are under way."""

@@ -144,7 +144,7 @@ class MemoryBroker:
         self._closed = False
         self._away = False
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, durable: bool = True) -> None:
         for message in messages:
             self._topic(message.topic).add(message)
 

@@ -72,7 +72,7 @@ class RabbitBroker:
         self._looking = asyncio.Lock()
         self._subscriptions: set[_Subscription] = set()
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, durable: bool = True) -> None:
         await self._send([self._to_topic(message, 0) for message in messages])
 
     @asynccontextmanager

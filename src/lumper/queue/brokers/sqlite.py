@@ -42,8 +42,8 @@ class SqliteBroker:
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def publish(self, messages: Sequence[Message]) -> None:
-        await self._file.write(lambda connection: work.publish(connection, messages), durable=True)
+    async def publish(self, messages: Sequence[Message], *, durable: bool = True) -> None:
+        await self._file.write(lambda connection: work.publish(connection, messages), durable=durable)
         self._wake({message.topic for message in messages})
 
     @asynccontextmanager
