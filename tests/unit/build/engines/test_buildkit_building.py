@@ -11,7 +11,7 @@ from grpclib.protocol import H2Protocol
 
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.building import Building, end_following
-from lumper.build.engines.buildkit.control import Control
+from lumper.build.engines.buildkit.control import AHEAD, Control
 from lumper.build.engines.buildkit.progress import LOST, ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, VertexLog
 from lumper.build.engines.buildkit.services import Service
@@ -23,24 +23,20 @@ from parts.context import stream
 from parts.records import printed
 
 
-async def told(progress: ProgressReader, *, lines: int, empty: int = 0, ends: bool = True) -> None:
+async def told(progress: ProgressReader, *, lines: int, ends: bool = True) -> None:
     """An engine that tells slowly."""
     for number in range(lines):
         await asyncio.sleep(0.02)
         progress.receive(StatusResponse(logs=[VertexLog(vertex="v", stream=1, msg=b"%d\n" % number)]))
-    for _ in range(empty):
-        progress.receive(StatusResponse())
     if not ends:
         await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize(
-    ("lines", "empty", "ends", "lost"), [(60, 0, True, False), (2, 2000, False, True), (2, 0, False, True)]
-)
-async def test_an_engine_is_waited_for_as_long_as_it_tells(lines: int, empty: int, ends: bool, lost: bool) -> None:
+@pytest.mark.parametrize(("lines", "ends", "lost"), [(60, True, False), (2, False, True)])
+async def test_an_engine_is_waited_for_as_long_as_it_tells(lines: int, ends: bool, lost: bool) -> None:
     records: list[Progress] = []
     progress = ProgressReader(records.append)
-    following = asyncio.create_task(told(progress, lines=lines, empty=empty, ends=ends))
+    following = asyncio.create_task(told(progress, lines=lines, ends=ends))
     await end_following(following, progress, timeout=1.0)
     assert following.done()
     assert printed(records) == [*map(str, range(lines)), *([LOST] if lost else [])]
@@ -51,8 +47,8 @@ class Gone:
 
     address = parse_address("tcp://gone.test:2376")
 
-    def control(self) -> Control:
-        return Control(self._connect)
+    def control(self, ahead: int = AHEAD) -> Control:
+        return Control(self._connect, ahead)
 
     async def _connect(self, protocol: H2Protocol) -> H2Protocol:
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")

@@ -56,6 +56,39 @@ def test_a_step_is_told_when_it_starts_and_when_it_ends() -> None:
     ]
 
 
+def test_lines_come_before_the_end_of_their_step_although_the_engine_cuts_the_message_and_tells_it_first() -> None:
+    text = b"".join(b"line %d\n" % n for n in range(200_000))
+    pieces = [text[at : at + 32_000] for at in range(0, len(text), 32_000)]
+    logs = [log("run", piece, 1.5 + n / 1000) for n, piece in enumerate(pieces)]
+    ended = [vertex("run", 1, 2.75), vertex("next", 2.8)]
+    told = collect(
+        [
+            StatusResponse(vertexes=[vertex("run", 1)]),
+            StatusResponse(vertexes=ended, logs=logs[:33]),
+            *(StatusResponse(logs=[entry]) for entry in logs[33:]),
+            StatusResponse(vertexes=[vertex("next", 2.8, 2.9)]),
+        ]
+    )
+
+    assert printed(told) == text.decode().splitlines()
+    assert told[-3:] == [
+        Step(1, "run", StepState.DONE, 2.75),
+        Step(2, "next", StepState.RUNNING, 2.8),
+        Step(2, "next", StepState.DONE, 2.9),
+    ]
+
+
+def test_the_end_of_a_step_is_told_although_a_cut_message_does_not_go_on() -> None:
+    told: list[Progress] = []
+    reader = ProgressReader(told.append)
+    reader.receive(
+        StatusResponse(vertexes=[vertex("run", 1, 2, error="exit code: 1")], logs=[log("run", bytes(1 << 21))])
+    )
+    assert not reader.failures
+    reader.settle()
+    assert [step.error for step in reader.failures] == ["exit code: 1"]
+
+
 def test_numbers_follow_the_start_of_steps_not_their_announcement() -> None:
     told = collect(
         [

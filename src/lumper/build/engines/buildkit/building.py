@@ -13,7 +13,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import ProtocolError
 
 from lumper.build.engines.buildkit.context import INCREMENTAL_FROM, Source, source
-from lumper.build.engines.buildkit.control import Control
+from lumper.build.engines.buildkit.control import STANDING_BY, Control
 from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.groups import Groups
 from lumper.build.engines.buildkit.link import Link
@@ -21,6 +21,7 @@ from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
 from lumper.build.engines.buildkit.request import MOBY, Exporter, solve_request
 from lumper.build.engines.buildkit.services import Service, services
+from lumper.build.engines.buildkit.status import Following
 from lumper.build.port import BuildRequest, Report
 from lumper.errors import EngineError, FrontendUnavailable
 from lumper.model.build import Progress, Step, StepState
@@ -32,7 +33,6 @@ END_TIMEOUT = 10.0
 """Seconds that the engine may take to end a cancelled step, or may be silent before it has told all of a build."""
 
 _LOOK = 0.5  # seconds between two looks whether anything was told
-_SPINNING = 1000  # messages that tell nothing, one after the other: nothing will follow
 
 START_TIME = 0.2
 """How long, in seconds, a step must have been running before a cancellation is handed on, because Engine 26.1
@@ -86,13 +86,15 @@ class Building:
     ) -> Mapping[str, str]:
         starts = _Starts(report, self._frontend_time)
         progress = ProgressReader(starts.report)
-        control = self._link.control()
+        control, spare = self._link.control(), self._link.control(STANDING_BY)
         try:
-            async with control:
+            async with control, spare:
                 await control.connect()
+                listens_twice = await control.gets_stuck()
                 session = await self._link.session(offered, found.shared_key)
                 ref = uuid.uuid4().hex
-                following = asyncio.create_task(control.status(ref, progress.receive))
+                told = Following(ref, control, spare if listens_twice else None, progress)
+                following = asyncio.create_task(told.follow())
                 cancelled = False
                 try:
                     message = solve_request(
@@ -104,8 +106,10 @@ class Building:
                     cancelled = True
                     raise
                 finally:
+                    told.over.set()
                     await session.close()  # first, or a cancelled build waits for the rest of its context
                     await end_following(following, None if cancelled else progress)
+                    progress.settle()
         except (GRPCError, *BROKEN) as exc:
             if isinstance(exc, TimeoutError) and starts.limit.expired():
                 text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
@@ -190,7 +194,7 @@ async def _tells_all(following: asyncio.Task[None], progress: ProgressReader, ti
         await asyncio.wait((following,), timeout=_LOOK)
         if progress.messages > heard:
             heard, since = progress.messages, time.monotonic()
-        elif progress.empty >= _SPINNING or time.monotonic() - since > timeout:
+        elif time.monotonic() - since > timeout:
             return following.done()
     return True
 

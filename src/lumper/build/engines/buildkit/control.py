@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from asyncio import BaseTransport
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 
-from grpclib.client import Channel, Handler, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.client import Channel, Handler, Stream, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.config import Configuration
 from grpclib.protocol import H2Protocol
 from h2.settings import SettingCodes
@@ -31,9 +32,10 @@ Connect = Callable[[H2Protocol], Awaitable[H2Protocol]]
 """Connects, and hands the connection to the protocol. Raises EngineUnavailable."""
 
 
-_AHEAD = 64 * 1024 * 1024
-"""How far, in bytes, the engine may be ahead of us: when it has to wait until we have read, Engine 20.10 loses the rest
-of the log as soon as the build has ended."""
+STANDING_BY = 65535
+"""How far, in bytes, the engine may be ahead in a call that is not read: as little as grpclib allows."""
+AHEAD = 64 * 1024 * 1024
+"""How far it may be ahead otherwise: it need not wait for us."""
 
 
 class _Protocol(H2Protocol):
@@ -47,10 +49,10 @@ class _Protocol(H2Protocol):
 
 
 class Control(Channel):
-    """One connection to the control service. Close it."""
+    """One connection to the control service. Close it. `ahead` is how far, in bytes, a call may be ahead of us."""
 
-    def __init__(self, connect: Connect) -> None:
-        super().__init__(config=Configuration(http2_connection_window_size=_AHEAD, http2_stream_window_size=_AHEAD))
+    def __init__(self, connect: Connect, ahead: int = AHEAD) -> None:
+        super().__init__(config=Configuration(http2_connection_window_size=AHEAD, http2_stream_window_size=ahead))
         self._connect = connect
         self._solve = UnaryUnaryMethod(self, f"{_SERVICE}/Solve", SolveRequest, SolveResponse)
         self._status = UnaryStreamMethod(self, f"{_SERVICE}/Status", StatusRequest, StatusResponse)
@@ -74,12 +76,12 @@ class Control(Channel):
         """Build; what the exporter tells, when it has ended well. Cancelling resets the call, which stops the build."""
         return (await self._solve(request)).ExporterResponse
 
-    async def status(self, ref: str, receive: Callable[[StatusResponse], None]) -> None:
-        """Hand over every change of the build `ref` until the engine has nothing more to tell."""
+    @asynccontextmanager
+    async def status(self, ref: str) -> AsyncIterator[Stream[StatusRequest, StatusResponse]]:
+        """A call that tells every change of the build `ref` until there is nothing more to tell. Leaving it ends it."""
         async with self._status.open() as stream:
             await stream.send_message(StatusRequest(Ref=ref), end=True)
-            async for response in stream:
-                receive(response)
+            yield stream
 
     async def usage(self) -> list[UsageRecord]:
         """All that the cache holds."""
@@ -95,3 +97,11 @@ class Control(Channel):
     async def workers(self) -> ListWorkersResponse:
         """What executes builds there."""
         return await self._workers(ListWorkersRequest())
+
+    async def gets_stuck(self) -> bool:
+        """Whether a call of `status` may end in the middle (status.py): BuildKit before 0.11 does not tell its version.
+
+        0.10 would not get stuck. It is treated alike, as nothing tells it from those that do.
+        """
+        workers = (await self.workers()).record
+        return not (workers and workers[0].BuildkitVersion.version)

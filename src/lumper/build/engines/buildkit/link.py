@@ -11,7 +11,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 
 from lumper.build.engines.buildkit.address import Address
-from lumper.build.engines.buildkit.control import Control
+from lumper.build.engines.buildkit.control import AHEAD, Control
 from lumper.build.engines.buildkit.services import Service
 from lumper.build.engines.buildkit.session import Session, session_headers, session_protocol
 from lumper.build.engines.buildkit.tunnel import Tunnel
@@ -23,8 +23,8 @@ class Link(Protocol):
 
     address: Address
 
-    def control(self) -> Control:
-        """A connection for calls, which connects by itself. Close it."""
+    def control(self, ahead: int = AHEAD) -> Control:
+        """A connection for calls, which connects by itself. Close it. `ahead` as for Control."""
 
     async def session(self, offered: Sequence[Service], shared_key: str) -> Session:
         """Offer these services to it; `shared_key` as in BuildKit. Raises EngineUnavailable."""
@@ -36,8 +36,8 @@ class EngineLink:
     def __init__(self, address: Address) -> None:
         self.address = address
 
-    def control(self) -> Control:
-        return Control(lambda protocol: upgrade(self.address, "/grpc", (), protocol))
+    def control(self, ahead: int = AHEAD) -> Control:
+        return Control(lambda protocol: upgrade(self.address, "/grpc", (), protocol), ahead)
 
     async def session(self, offered: Sequence[Service], shared_key: str) -> Session:
         name = uuid.uuid4().hex
@@ -53,8 +53,8 @@ class DaemonLink:
     def __init__(self, address: Address) -> None:
         self.address = address
 
-    def control(self) -> Control:
-        return Control(self._connect)
+    def control(self, ahead: int = AHEAD) -> Control:
+        return Control(self._connect, ahead)
 
     async def _connect(self, protocol: H2Protocol) -> H2Protocol:
         return await self.address.connect(lambda: protocol, protocols=("h2",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vert
 from lumper.model.build import Output, Progress, Step, StepState
 
 STDOUT, STDERR = 1, 2
+FULL = 1024 * 1024
+"""Bytes of output in one message, from which on BuildKit goes on in the next one."""
 LINE_LIMIT = 1024 * 1024
 """A longer line is told in pieces of so many bytes, so that one without an end cannot fill the memory."""
 
@@ -27,7 +30,11 @@ CLIPPED = (
     " BUILDKIT_STEP_LOG_MAX_SPEED=2147483647 in its environment, and it tells all of them."
 )
 """What the log says behind such a line, in Lumper's own words."""
-LOST = "The engine has ended the build and does not tell the rest of its log."
+LOST = "The engine does not tell all of this log: lines are missing here."
+
+
+_Event = tuple[float, int, Callable[[], None]]
+"""When it happened, what comes first of what happened at once, and how to report it."""
 
 
 @dataclass
@@ -46,8 +53,7 @@ class ProgressReader:
 
     BuildKit announces the whole graph before it works on it, and may start and complete a vertex more than once (first
     to find its cache key, then to execute it). A step gets its number when it starts, and is told again only when its
-    state changes. `messages` is how many have come that tell something, `empty` how many others since the last of them:
-    Engine 20.10 (BuildKit 0.8) sends these without end when it could not tell all before the build ended.
+    state changes. `messages` is how many have come that tell something.
     """
 
     def __init__(self, report: Callable[[Progress], None]) -> None:
@@ -55,36 +61,59 @@ class ProgressReader:
         self._known: dict[str, _Known] = {}
         self._numbers = 0
         self._latest = 0.0
-        self.messages = self.empty = 0
+        self._waiting: list[_Event] = []
+        self.messages = 0
         self.failures: list[Step] = []
         """The steps that failed, the first one first, with BuildKit's own words as their `error`."""
 
     def receive(self, response: StatusResponse) -> None:
         """Report what one message tells, in the order of the engine's clock."""
         if response.vertexes or response.logs or response.warnings:
-            self.messages, self.empty = self.messages + 1, 0
-        else:
-            self.empty += 1
-        events: list[tuple[float, int, Callable[[], None]]] = []
+            self.messages += 1
+        events = self._waiting
         for vertex in response.vertexes:
             known = self._known.setdefault(vertex.digest, _Known(vertex.name))
             if vertex.HasField("started") and not vertex.cached:
                 events.append((seconds(vertex.started), 0, partial(self._start, known, vertex)))
             if vertex.HasField("completed"):
                 events.append((seconds(vertex.completed), 2, partial(self._complete, known, vertex)))
-        events += [(seconds(log.timestamp), 1, partial(self._print, log)) for log in response.logs]
-        for _, _, happen in sorted(events, key=lambda event: event[:2]):
-            happen()
+        logs: list[_Event] = [(seconds(log.timestamp), 1, partial(self._print, log)) for log in response.logs]
+        whole = sum(len(log.msg) for log in response.logs) <= FULL and (bool(response.vertexes) or not logs)
+        self._happen(events + logs, math.inf if whole or not events else max(at for at, _, _ in logs))
         for warning in response.warnings:
             self._warn(warning)
 
+    def _happen(self, events: list[_Event], until: float) -> None:
+        """Report what happened until then; the rest waits.
+
+        BuildKit cuts a message that has more than 1 MiB of output: that a step has ended stands in the first part of
+        it, before lines that it printed.
+        """
+        events.sort(key=lambda event: event[:2])
+        self._waiting = [event for event in events if event[0] > until]
+        for at, _, happen in events:
+            if at <= until:
+                happen()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a step has not ended, as far as was told."""
+        return bool(self._running())
+
+    def _running(self) -> list[int]:
+        return [known.number for known in self._known.values() if known.state is StepState.RUNNING]
+
     def lose(self) -> None:
-        """The engine was given up before it had told all: say so."""
-        running = [known.number for known in self._known.values() if known.state is StepState.RUNNING]
-        self._report(Output(max([*running, 1]), 0, self._latest, LOST))
+        """The engine has not told all: say so."""
+        self._report(Output(max([*self._running(), 1]), 0, self._latest, LOST))
+
+    def settle(self) -> None:
+        """No part of a message is missing any more."""
+        self._happen(self._waiting, math.inf)
 
     def finish(self) -> None:
         """The engine tells nothing more: report what was held back, and what will never end."""
+        self.settle()
         for known in sorted(self._known.values(), key=lambda known: known.number):
             self._flush(known)
             if known.state is StepState.RUNNING:
