@@ -93,15 +93,15 @@ def _parent(process: Path) -> str:
         return ""
 
 
-def distribution(folder: Path) -> Server:
-    """Debian's docker-registry with its defaults, without accounts, and without the log of every request."""
+def distribution(folder: Path, program: str = "docker-registry") -> Server:
+    """Debian's docker-registry, or a newer `registry`, with its defaults, no accounts, and no log of every request."""
     port = _free_port()
     folder.mkdir()
     (folder / "config.yml").write_text(DISTRIBUTION.format(folder=folder / "data", port=port))
-    process = _spawn(folder, "docker-registry", "serve", str(folder / "config.yml"))
+    process = _spawn(folder, program, "serve", str(folder / "config.yml"))
     _answering(port, folder)
     blobs = folder / "data" / "docker" / "registry" / "v2" / "blobs" / "sha256"
-    return Server("docker-registry", port, process, lambda digest: blobs / digest[7:9] / digest[7:] / "data")
+    return Server(Path(program).name, port, process, lambda digest: blobs / digest[7:9] / digest[7:] / "data")
 
 
 def lumper(folder: Path) -> Server:

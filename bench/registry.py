@@ -1,12 +1,13 @@
 """The registry's speed: Lumper against Debian's docker-registry, in one run, alternating.
 
-    sudo .venv/bin/python bench/registry.py [--rounds 5] [--quick] [--only TEXT] [--folder DIR]
+    sudo .venv/bin/python bench/registry.py [--rounds 5] [--quick] [--only TEXT] [--folder DIR] [--peer PROGRAM]
 
 Needs `apt-get install docker-registry`, and nginx for one more line. Both registries keep their files on the same disk,
 in a network namespace that this program makes for itself and that ends with it: its congestion control is reno, since
 BBR, where that is the default, paces loopback. Lumper runs as `lumper registry` with everything on: tokens, rights,
 metadata in SQLite, all of it durable before it is acknowledged. docker-registry runs with its defaults and without
-accounts.
+accounts. `--peer` is a `registry` that was built from a newer release of distribution; it runs beside the two with the
+same configuration, and has a table of its own.
 
 Each row is the median over the rounds; a first round only warms up (pages of memory that a virtual machine has never
 touched are slow). The ratio is the median of each round's own ratio. Pushed blobs are removed outside of the time
@@ -198,10 +199,10 @@ def compare(bench: Bench, rows: list[Row], servers: list[Server], rounds: int) -
         print(f"round {turn} of {rounds}" + ("" if turn else " (does not count)"), file=sys.stderr, flush=True)
 
 
-def report(rows: list[Row], servers: list[Server]) -> None:
-    """The table."""
+def report(rows: list[Row], servers: tuple[Server, Server]) -> None:
+    """The table of two of them."""
     ours, theirs = (server.name for server in servers)
-    print(f"{'':31}{ours:>10}{theirs:>17}      ratio (least-most)  goal   CPU, ours theirs client")
+    print(f"\n{'':31}{ours:>10}{theirs:>17}      ratio (least-most)  goal   CPU, ours theirs client")
     for row in rows:
         pairs = list(zip(row.samples[ours], row.samples[theirs], strict=True))
         ratios = [a.rate / b.rate for a, b in pairs]
@@ -248,7 +249,7 @@ def limits(bench: Bench, folder: Path) -> None:
         server.stop()
 
 
-def run(folder: Path, rounds: int, *, quick: bool, only: str) -> None:
+def run(folder: Path, rounds: int, *, quick: bool, only: str, peer: str) -> None:
     """Inside the namespace."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text("reno")
@@ -256,11 +257,14 @@ def run(folder: Path, rounds: int, *, quick: bool, only: str) -> None:
     rows = [row for row in ROWS if only in row.name]
     servers: list[Server] = []
     try:
-        for start, name in ((lumper, "lumper"), (distribution, "distribution")):
-            servers.append(start(folder / name))
-            bench.prepare(servers[-1])
+        servers.append(lumper(folder / "lumper"))
+        for program in ("docker-registry", *([peer] if peer else [])):
+            servers.append(distribution(folder / f"peer{len(servers)}", program))
+        for server in servers:
+            bench.prepare(server)
         compare(bench, rows, servers, rounds)
-        report(rows, servers)
+        for other in servers[1:]:
+            report(rows, (servers[0], other))
     finally:
         for server in servers:
             server.stop()
@@ -276,6 +280,7 @@ def main() -> None:
     arguments.add_argument(
         "--folder", type=Path, help="where both registries keep their files; default: as TMPDIR says"
     )
+    arguments.add_argument("--peer", default="", help="the program of another distribution, to compare with as well")
     arguments.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if shutil.which("docker-registry") is None:
@@ -283,7 +288,7 @@ def main() -> None:
     if not given.inside:
         raise SystemExit(subprocess.call(["unshare", "--net", "--", sys.executable, *sys.argv, "--inside"]))
     with tempfile.TemporaryDirectory(prefix="lumper-bench-", dir=given.folder) as name:
-        run(Path(name), 2 if given.quick else given.rounds, quick=given.quick, only=given.only)
+        run(Path(name), 2 if given.quick else given.rounds, quick=given.quick, only=given.only, peer=given.peer)
 
 
 if __name__ == "__main__":
