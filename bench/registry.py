@@ -200,7 +200,7 @@ def compare(bench: Bench, rows: list[Row], servers: list[Server], rounds: int) -
 
 
 def report(rows: list[Row], servers: tuple[Server, Server]) -> None:
-    """The table of two of them."""
+    """The table of two of them. Goals are for the comparison with Debian's."""
     ours, theirs = (server.name for server in servers)
     print(f"\n{'':31}{ours:>10}{theirs:>17}      ratio (least-most)  goal   CPU, ours theirs client")
     for row in rows:
@@ -211,9 +211,10 @@ def report(rows: list[Row], servers: tuple[Server, Server]) -> None:
         scale, unit = (2**30 / 1e6, "s/GiB") if row.unit == "MB/s" else (1e6, "µs")
         used = [statistics.median(p[side].server_cpu for p in pairs) * scale for side in (0, 1)]
         used.append(statistics.median(p[0].client_cpu for p in pairs) * scale)
+        goal = row.goal if theirs == "docker-registry" else 1.0
         print(
             f"{row.name:31}{a:>10,.0f}{b:>12,.0f} {row.unit:4} {ratio:>9.1f} ({min(ratios):.1f}-{max(ratios):.1f})"
-            f"{'' if ratio >= row.goal else ' <':3}{row.goal:>6.1f}   {' '.join(f'{u:>8.2f}' for u in used)} {unit}"
+            f"{'' if ratio >= goal else ' <':3}{goal:>6.1f}   {' '.join(f'{u:>8.2f}' for u in used)} {unit}"
         )
     for server in servers:
         most, own = server.memory()

@@ -196,10 +196,28 @@ async def test_tags_are_told_with_the_last_pull_of_what_they_point_at(metadata: 
         "b": (A, at),
         "c": (B, None),
     }
-    assert [state.name for state in await metadata.tag_states("one", last="a", limit=1)] == ["b"]
     assert await metadata.tag_states("none") == []
     await push(metadata, A, "a")
     assert (await states(metadata))["a"].pulled_at == at
+
+
+async def test_tags_are_told_by_digest_and_name_page_by_page_also_those_of_some_digests_alone(
+    metadata: Metadata,
+) -> None:
+    for digest, names in ((C, ("a", "z")), (A, ("y", "b", "B")), (B, ("x",))):
+        await push(metadata, digest, *names)
+    order = [(A, "B"), (A, "b"), (A, "y"), (B, "x"), (C, "a"), (C, "z")]
+
+    told, after = [], ("", "")
+    while page := await metadata.tag_states("one", after=after, limit=2):
+        told += [(state.digest, state.name) for state in page]
+        after = told[-1]
+
+    assert told == order
+    some = await metadata.tag_states("one", after=(A, "b"), among=[A, C])
+    assert [(state.digest, state.name) for state in some] == [(A, "y"), (C, "a"), (C, "z")]
+    named = await metadata.states_of("one", ["z", "b", "none"])
+    assert [(state.name, state.digest) for state in named] == [("b", A), ("z", C)]
 
 
 async def test_only_what_is_as_it_was_is_retired(metadata: Metadata) -> None:

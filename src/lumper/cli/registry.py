@@ -12,6 +12,7 @@ from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.output import show_json, size, table
+from lumper.cli.retention import retention
 from lumper.cli.rules import app as rules
 from lumper.cli.serve import serve
 from lumper.cli.webhooks import app as webhooks
@@ -136,49 +137,7 @@ def rebuild(*, dry_run: bool = False, json: bool = False, target: Target = _HERE
         sys.exit(1)
 
 
-@app.command
-def retention(
-    *, dry_run: bool = False, repository: str = "", kept: bool = False, json: bool = False, target: Target = _HERE
-) -> None:
-    """Remove the tags that no rule keeps, as the server does before each collection, and tell why.
-
-    Example: lumper registry retention --dry-run
-
-    Parameters
-    ----------
-    dry_run
-        Remove nothing; show every tag, also those that stay, and why.
-    repository
-        A glob: only in repositories that fit it.
-    kept
-        Show also the tags that stay.
-    json
-        Print JSON.
-    """
-    tags: list[dict[str, object]] = []
-    done: dict[str, int] = {}
-    with connect(target) as client:
-        for line in client.lines("registry/retention", method="GET" if dry_run else "POST", repositories=repository):
-            told = loads(line)
-            if "error" in told:
-                raise StorageError(told["error"], hint=told["hint"])
-            done = told.get("done", done)
-            if "tag" in told:
-                tags.append(told["tag"])
-    if not done:
-        raise ServerUnreachable("The server ended before all tags were judged.", hint="Start it and try again.")
-    if json:
-        show_json({"tags": tags, **done})
-        return
-    rows = [
-        (f"{t['repository']}:{t['tag']}", "stays" if t["kept"] else "goes", str(t["why"]))
-        for t in tags
-        if dry_run or kept or not t["kept"]
-    ]
-    table(("tag", "verdict", "why"), rows, empty="No tag goes." if tags else "No rule says what is kept.")
-    print(f"\n{done['removed']} {'would be' if dry_run else 'were'} removed, {done['kept']} stay.")
-
-
+app.command(retention)
 app.command(rules)
 app.command(webhooks)
 

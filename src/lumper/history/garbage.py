@@ -194,7 +194,8 @@ async def drop_stale_tags(connection: AsyncConnection, identity: int, names: Seq
     """Remove private tags; what they point at and no build has given has no other use, unless it is tagged again."""
     for some in parts(names):
         mine = and_(tags.c.repository_id == identity, tags.c.name.in_(some))
-        held = list((await connection.execute(select(tags.c.digest).where(mine).distinct())).scalars())
+        by_name = select(tags.c.digest).where(mine).order_by(tags.c.name)  # or SQLite reads the index of digests whole
+        held = list({*(await connection.execute(by_name)).scalars()})
         await connection.execute(delete(tags).where(mine))
         given = exists().where(builds.c.digest == manifests.c.digest)
         await _abandon(connection, identity, and_(manifests.c.digest.in_(held), ~given))

@@ -41,7 +41,8 @@ class NameHistory:
             for some in parts(references):
                 for table, key, says, public in _KINDS:
                     mine = table.c.repository_id == id_of(repository), key.in_(some), public
-                    found.update((row[0], row[1]) for row in await connection.execute(select(key, says).where(*mine)))
+                    query = select(key, says).where(*mine).order_by(key)  # or SQLite reads another index whole
+                    found.update((row[0], row[1]) for row in await connection.execute(query))
         return found
 
     async def names(self, repository: str, *, last: str = "", limit: int = 500) -> list[Name]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import and_, bindparam, delete, exists, select, tuple_, update
 
 from lumper.history.activity import record
 from lumper.history.collection import TOPIC, id_of
@@ -26,15 +26,44 @@ class RetentionHistory:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def tag_states(self, repository: str, *, last: str = "", limit: int = 1000) -> list[TagState]:
-        """At most `limit` public tags after `last` in lexical order, with the last pull of what they point at."""
-        here = (manifests.c.repository_id == tags.c.repository_id) & (manifests.c.digest == tags.c.digest)
+    async def tag_states(
+        self,
+        repository: str,
+        *,
+        after: tuple[str, str] = ("", ""),
+        among: Sequence[str] | None = None,
+        pulls: bool = True,
+        limit: int = 500,
+    ) -> list[TagState]:
+        """At most `limit` public tags after this digest and name, in this order, with the last pull if `pulls`.
+
+        Only those that point at one of at most 600 digests `among`, if these are given.
+        """
+        mine = tags.c
+        digest = (
+            mine.digest.concat("") if among is not None else mine.digest
+        )  # the index in this order would lead past all tags
         query = (
-            select(tags.c.name, tags.c.digest, tags.c.updated_at, manifests.c.pulled_at)
-            .join(manifests, here)
-            .where(tags.c.repository_id == id_of(repository), tags.c.name > last, public())
-            .order_by(tags.c.name)
+            select(mine.name, mine.digest, mine.updated_at)
+            .where(mine.repository_id == id_of(repository), tuple_(digest, mine.name) > tuple_(*after), public())
+            .order_by(digest, mine.name)
             .limit(limit)
+        )
+        if pulls:  # without them, the index has all that is asked for
+            here = and_(manifests.c.repository_id == mine.repository_id, manifests.c.digest == mine.digest)
+            query = query.join(manifests, here).add_columns(manifests.c.pulled_at)
+        if among is not None:
+            query = query.where(mine.digest.in_(among))
+        async with self._database.read() as connection:
+            return [TagState(*row) for row in await connection.execute(query)]
+
+    async def states_of(self, repository: str, names: Sequence[str]) -> list[TagState]:
+        """Those of at most 600 public tags that are there, in lexical order, without the last pull."""
+        mine = tags.c
+        query = (
+            select(mine.name, mine.digest, mine.updated_at)
+            .where(mine.repository_id == id_of(repository), mine.name.in_(names), public())
+            .order_by(mine.name)  # or SQLite reads the whole index of digests instead
         )
         async with self._database.read() as connection:
             return [TagState(*row) for row in await connection.execute(query)]

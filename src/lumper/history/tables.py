@@ -297,7 +297,7 @@ tags = Table(
     Column("digest", String(160), nullable=False),
     Column("updated_at", Time, nullable=False),
     Column("build_id", Integer),
-    Index("tags_digest", "repository_id", "digest"),
+    Index("tags_digest", "repository_id", "digest", "name", "updated_at"),
 )
 
 rules = Table(

@@ -61,6 +61,7 @@ _ADOPT_STEP = 5000  # blobs of the storage that one run looks at
 _REPOSITORIES = 100  # names of one page
 _TOLD = 1000  # things of one report
 _WHOLE_SECONDS = 86_400.0  # between two runs that look at everything
+_REST = 10  # times as long as retention took it rests: with a million tags it takes a while
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Collector:
         self._step: asyncio.Future[list[Garbage]] | None = None  # so that it is not forgotten in the middle
         self._judged: datetime | None = None  # what was not needed since then was looked at by a run that ended well
         self._all_at = float("-inf")  # when a run has begun that looked at everything
+        self._retained = float("-inf")  # when retention is due again in a quick run
         self._adopted = ""  # the last digest of the page of the storage that was looked at
 
     async def run(self, *, dry_run: bool = False, quick: bool = False) -> Report:
@@ -166,7 +168,7 @@ class Collector:
         return _Window(since=self._judged - 3 * self._policy.grace)
 
     async def _run(self, window: _Window, *, dry_run: bool) -> Report:
-        if not dry_run:
+        if not dry_run and (window == _ALL or time.monotonic() > self._retained):
             await self._retain()
         report = Report(dry_run)
         before = datetime.now(UTC) - self._policy.grace
@@ -195,9 +197,10 @@ class Collector:
 
     async def _retain(self) -> None:
         """Remove the tags that rules do not keep; what they held is garbage when the time to undo that is over."""
-        gone = 0
+        gone, began = 0, time.monotonic()
         async for verdict in self._retention.run():
             gone += not verdict.kept
+        self._retained = time.monotonic() + _REST * (time.monotonic() - began)
         if gone:
             log.info("tags were removed that no rule keeps", action="registry.retention", tags=gone)
 

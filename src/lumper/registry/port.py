@@ -238,8 +238,22 @@ class Metadata(Protocol):
     async def remove_rule(self, repositories: str, actor: Actor) -> None:
         """Remove the rule of this glob. Raises NotFound."""
 
-    async def tag_states(self, repository: str, *, last: str = "", limit: int = 1000) -> list[TagState]:
-        """At most `limit` public tags after `last` in lexical order, with the last pull of what they point at."""
+    async def tag_states(
+        self,
+        repository: str,
+        *,
+        after: tuple[str, str] = ("", ""),
+        among: Sequence[str] | None = None,
+        pulls: bool = True,
+        limit: int = 500,
+    ) -> list[TagState]:
+        """At most `limit` public tags after this digest and name, in this order, with the last pull if `pulls`.
+
+        Only those that point at one of at most 600 digests `among`, if these are given.
+        """
+
+    async def states_of(self, repository: str, names: Sequence[str]) -> list[TagState]:
+        """Those of at most 600 public tags that are there, in lexical order, without the last pull."""
 
     async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
         """When manifests were pulled last, by repository and digest. What is not there is passed over."""

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from lumper.model.activity import Action, Actor
 from lumper.model.image import NewManifest, TagState
 from lumper.model.rules import Keep, Rule
+from lumper.registry.judging import Judge, Survey, Verdict
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.pulls import Pulls
-from lumper.registry.retention import Retention, Verdict, decide
+from lumper.registry.retention import Retention
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -34,7 +35,10 @@ def tag(name: str, number: int, days: float = 0, pulled: float | None = None) ->
 def judged(
     tags: Sequence[TagState], keep: Keep, freezing: Rule | None = None, needed: dict[str, str] | None = None
 ) -> list[Verdict]:
-    return decide("one", tags, Rule("one", keep=keep), freezing=freezing, needed=needed or {}, now=NOW)
+    survey = Survey(keep)
+    survey.add(tags)
+    judge = Judge("one", Rule("one", keep=keep), survey.marks(), freezing, needed or {}, NOW)
+    return judge.verdicts(tags, judge.reasons(tags))
 
 
 def kept(tags: Sequence[TagState], keep: Keep, freezing: Rule | None = None, **needed: str) -> list[str]:
@@ -178,7 +182,7 @@ async def test_a_run_removes_what_no_rule_keeps_and_only_in_the_repositories_tha
     retention = Retention(metadata, Pulls(metadata))
 
     told = [(v.repository, v.tag, v.kept) async for v in retention.run("team/a", dry_run=True)]
-    assert told == [("team/a", "1", False), ("team/a", "2", True)]
+    assert sorted(told) == [("team/a", "1", False), ("team/a", "2", True)]
     assert len(await metadata.tags("team/a") or []) == 2
 
     assert [(v.repository, v.tag) async for v in retention.run("team/a") if not v.kept] == [("team/a", "1")]
@@ -202,3 +206,66 @@ async def test_a_pull_is_known_to_retention_before_it_is_written() -> None:
     found = {verdict.tag: verdict.kept async for verdict in Retention(metadata, pulls).run()}
 
     assert found == {"used": True, "unused": False}
+
+
+def signature(number: int) -> str:
+    return f"sha256-{number:064x}.sig"
+
+
+NAMES = st.dictionaries(
+    st.sampled_from([*VERSIONS, "1.2", "main", *(signature(number) for number in range(4))]),
+    st.integers(0, 5),
+    max_size=12,
+)
+
+
+@given(NAMES, KEEPS.filter(lambda keep: keep != Keep()), st.integers(1, 4))
+async def test_however_small_the_pages_are_the_verdicts_are_the_same(
+    names: dict[str, int], keep: Keep, page: int
+) -> None:
+    metadata = MemoryMetadata()
+    await metadata.set_rule(Rule("one", keep=keep), ANN)
+    for name, number in names.items():
+        await metadata.put_manifest("one", NewManifest(digest(number), OCI, 1, ()), [name], ANN)
+
+    async def told(size: int, *, dry_run: bool) -> list[Verdict]:
+        return [one async for one in Retention(metadata, Pulls(metadata), page=size).run(dry_run=dry_run)]
+
+    whole = await told(1000, dry_run=True)
+    assert sorted(one.tag for one in whole) == sorted(names)
+    by_name = sorted(whole, key=lambda one: one.tag)
+    assert sorted(await told(page, dry_run=True), key=lambda one: one.tag) == by_name
+    states = sorted(await metadata.tag_states("one"), key=lambda state: state.name)
+    assert [(one.tag, one.kept) for one in judged(states, keep)] == [(one.tag, one.kept) for one in by_name]
+
+    done = await told(page, dry_run=False)
+    assert {one.tag for one in done if not one.kept} == {one.tag for one in whole if not one.kept}
+    left = {state.name for state in await metadata.tag_states("one")}
+    assert left == {one.tag for one in whole if one.kept}
+
+
+def test_an_image_that_came_after_the_survey_is_not_taken_for_an_old_one() -> None:
+    survey = Survey(Keep(last=1, minors=1, patches=1))
+    survey.add([tag("1.0.0", 1, 9), tag("1.0.1", 2, 5)])
+    judge = Judge("one", Rule("one", keep=Keep(last=1, minors=1, patches=1)), survey.marks(), None, {}, NOW)
+
+    late = [tag("new", 3, 1), tag("2.0.0", 4, 99), tag("1.0.2", 5, 99), tag("0.9.0", 6, 99)]
+
+    assert {state.name: bool(judge.reasons([state])[state.digest]) for state in late} == {
+        "new": True,
+        "2.0.0": True,
+        "1.0.2": True,
+        "0.9.0": False,
+    }
+
+
+def test_a_survey_of_many_tags_holds_little_more_than_what_is_kept() -> None:
+    survey = Survey(Keep(last=10, minors=10, patches=2))
+    for start in range(0, 100_000, 500):
+        survey.add(tag(f"{n % 7919}.{n % 13}.{n}", n, days=n % 365) for n in range(start, start + 500))
+
+    marks = survey.marks()
+    assert marks.lines is not None
+    assert len(marks.lines) == 10
+    held = [survey.__dict__[name] for name in ("_newest", "_lines")]
+    assert all(len(one) < 3000 for one in held)

@@ -97,11 +97,26 @@ class MemoryMetadata(MemoryLog, MemoryNames):
         """The tag, or None."""
         return self._known(repository).tags.get(name)
 
-    async def tag_states(self, repository: str, *, last: str = "", limit: int = 1000) -> list[TagState]:
-        """At most `limit` public tags after `last` in lexical order, with the last pull of what they point at."""
+    async def tag_states(
+        self,
+        repository: str,
+        *,
+        after: tuple[str, str] = ("", ""),
+        among: Sequence[str] | None = None,
+        pulls: bool = True,
+        limit: int = 500,
+    ) -> list[TagState]:
+        """At most `limit` public tags after this digest and name, in this order; only of digests `among`, if given."""
         known = self._known(repository)
-        found = [TagState(x.name, x.digest, x.updated_at, known.pulled_at.get(x.digest)) for x in known.public_tags]
-        return [state for state in found if state.name > last][:limit]
+        at = known.pulled_at if pulls else {}
+        found = [TagState(tag.name, tag.digest, tag.updated_at, at.get(tag.digest)) for tag in known.public_tags]
+        wanted = [x for x in found if (x.digest, x.name) > after and (among is None or x.digest in among)]
+        return sorted(wanted, key=lambda state: (state.digest, state.name))[:limit]
+
+    async def states_of(self, repository: str, names: Sequence[str]) -> list[TagState]:
+        """Those of the public tags that are there, in lexical order, without the last pull."""
+        found = [TagState(x.name, x.digest, x.updated_at) for x in self._known(repository).public_tags]
+        return sorted((state for state in found if state.name in names), key=lambda state: state.name)
 
     async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
         """When manifests were pulled last, by repository and digest."""

@@ -9,7 +9,6 @@ from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
 from lumper.model.rules import Keep, Rule, keep_words, problems
 from lumper.registry.registry import Registry
-from lumper.registry.retention import Verdict
 from lumper.web.auth import actor_of
 from lumper.web.incoming import form_of
 from lumper.web.pages.image_names import nothing, page_of, reference_of
@@ -42,7 +41,7 @@ class RulePages:
     async def _shown(self, request: web.Request, error: str = "") -> web.Response:
         name = await self._name(request)
         rules = await self._registry.metadata.rules()
-        preview = await self._registry.retention.preview(name) if "preview" in request.query else None
+        preview = await self._registry.retention.preview(name, _MOST) if "preview" in request.query else None
         return self._site.render(
             request,
             "image_rules.html",
@@ -55,9 +54,7 @@ class RulePages:
             standing=await self._registry.quotas.standing(name),
             own=next((rule for rule in rules.all if rule.repositories == name), Rule(name)),
             unit=_UNIT,
-            preview=None if preview is None else _going_first(preview)[:_MOST],
-            going=sum(not verdict.kept for verdict in preview or ()),
-            judged=len(preview or ()),
+            preview=preview,
             admin=request[IDENTITY].role in PEOPLE,
         )
 
@@ -83,10 +80,6 @@ class RulePages:
         if not there or reference.tag or reference.digest:
             raise nothing(str(request.match_info["reference"]))
         return reference.repository
-
-
-def _going_first(verdicts: list[Verdict]) -> list[Verdict]:
-    return sorted(verdicts, key=lambda verdict: verdict.kept)
 
 
 def rule_from_form(name: str, form: dict[str, str]) -> Rule:
