@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lumper.errors import StorageError
+from lumper.secret_files import made_once
 
 _NONCE = 12  # bytes; random ones are safe for 2**32 secrets of one key: SP 800-38D, section 8.3
 _KEY = 32  # bytes
@@ -65,23 +65,10 @@ def _identity(file: Path) -> tuple[int, int, int]:
 
 
 def make_key(file: Path) -> bytes:
-    """Read the key, or make one: written aside and linked, so that two processes agree and none reads half of it."""
+    """Read the key, or make one. Raises StorageError."""
     try:
-        if not file.exists():
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as out:
-                out.write(base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
-                out.flush()
-                os.fsync(out.fileno())
-            try:
-                os.link(draft, file)
-            except FileExistsError:
-                pass  # another process was quicker
-            finally:
-                draft.unlink()
-        key = base64.b64decode(file.read_bytes().strip(), validate=True)
+        content = made_once(file, lambda: base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
+        key = base64.b64decode(content.strip(), validate=True)
     except (OSError, ValueError) as exc:
         raise StorageError(f"The key file {file} cannot be used: {exc}.") from exc
     if len(key) != _KEY:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from lumper.model.activity import SERVER, Actor
 from lumper.model.activity import Action as Done
 from lumper.model.people import GRANTED, Identity, Role, grants_of_role
 from lumper.model.rights import Action, Grant
+from lumper.secret_files import made_once
 
 TOKEN_PREFIX = "lmp_"  # noqa: S105 - so that people and secret scanners know one when they see it
 BUILD_PREFIX = "lmb_"  # before the signed token of a build
@@ -239,24 +239,11 @@ def _token_from_row(row: Row[Any]) -> ApiToken:
 
 
 def make_token(file: Path) -> str:
-    """Read the token, or make one: written aside and linked, so that two processes agree and none reads half of it."""
+    """Read the token, or make one. Raises StorageError."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as out:
-                out.write(TOKEN_PREFIX + secrets.token_urlsafe(32) + "\n")
-                out.flush()
-                os.fsync(out.fileno())
-            try:
-                os.link(draft, file)
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
+        content = made_once(file, lambda: f"{TOKEN_PREFIX}{secrets.token_urlsafe(32)}\n".encode("ascii"))
         file.chmod(0o600)
-        token = file.read_text(encoding="ascii").strip()
+        token = content.decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise StorageError(f"The token file {file} cannot be used: {exc}.") from exc
     if not token.startswith(TOKEN_PREFIX) or len(token) < 40:

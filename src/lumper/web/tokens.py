@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from joserfc.jwk import ECKey
 
 from lumper.errors import StorageError
 from lumper.history.tokens import BUILD_PREFIX
+from lumper.secret_files import made_once
 
 _ALGORITHM = "ES256"
 _ISSUER = "lumper"
@@ -73,29 +73,11 @@ def _is_time(value: object) -> TypeGuard[int]:
 
 
 def make_key(file: Path) -> ECKey:
-    """Read the key, or make one: written aside and linked, so that two processes agree and none reads half of it."""
+    """Read the key, or make one. Raises StorageError."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            _write_new_key(file)
-        return ECKey.import_key(file.read_bytes())
+        return ECKey.import_key(made_once(file, lambda: ECKey.generate_key("P-256").as_pem(private=True)))
     except (OSError, ValueError, JoseError) as exc:
         raise StorageError(
             f"The key file {file} cannot be used: {exc}.",
             hint="Remove it to have a new one made; everyone signs in anew.",
         ) from exc
-
-
-def _write_new_key(file: Path) -> None:
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(ECKey.generate_key("P-256").as_pem(private=True))
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(draft, file)
-    except FileExistsError:
-        return  # another process was quicker
-    finally:
-        draft.unlink()
