@@ -46,7 +46,7 @@ class Forge:
         return web.json_response({"id": 7}, status=self.status)
 
     async def _deliver(self) -> None:
-        secret = next(body["config"]["secret"] for _, path, body in self.asked if path.endswith("/hooks"))
+        secret = [body["config"]["secret"] for _, path, body in self.asked if path.endswith("/hooks")][-1]
         signed = deliveries.fixture("gitea/push_branch", secret=secret)
         async with self.api.session.post(
             f"{self.api.url}/hooks/gitea", data=signed.body, headers=dict(signed.headers)
@@ -120,6 +120,36 @@ async def test_a_token_that_is_not_accepted_is_told_and_not_kept(api: Api, forge
     assert (answer.status, "the token is not accepted" in answer.error) == (502, True)
     project = await api.history.projects.get("Demo/hello")
     assert (project.forge, await api.history.projects.forge_token(project.id)) == ("", "")
+
+
+async def test_another_secret_of_lumper_s_making_is_given_to_the_forge_by_a_new_webhook(api: Api, forge: Forge) -> None:
+    project, _ = await connect(api, forge)
+    forge.asked.clear()
+    renewed = (await api.ask("PUT", "/projects/Demo/hello/secret", {})).body
+    assert renewed["renewed"] is True
+    assert renewed["secret"] != project["secret"]
+    assert [(method, path) for method, path, _ in forge.asked] == [
+        ("DELETE", "/api/v1/repos/Demo/hello/hooks/7"),
+        ("POST", "/api/v1/repos/Demo/hello/hooks"),
+    ]
+    assert forge.asked[-1][2]["config"]["secret"] == renewed["secret"]
+    given = (await api.ask("PUT", "/projects/Demo/hello/secret", {"secret": "the-forge-s-own-secret"})).body
+    assert (given["renewed"], len(forge.asked)) == (False, 2)
+
+
+async def test_who_connects_again_gets_no_second_webhook(api: Api, forge: Forge) -> None:
+    await connect(api, forge)
+    forge.asked.clear()
+    body = {"token": TOKEN, "forge": "gitea", "url": forge.url}
+    assert (await api.ask("PUT", "/projects/Demo/hello/forge", body)).status == 200
+    assert [method for method, path, _ in forge.asked if "/tests" not in path] == ["DELETE", "POST"]
+
+
+async def test_a_forge_without_statuses_is_not_said_to_hear_of_builds(api: Api, forge: Forge) -> None:
+    await api.project("https://git.example.org/Demo/hello.git")
+    body = {"token": TOKEN, "forge": "gogs", "url": forge.url}
+    told = (await api.ask("PUT", "/projects/Demo/hello/forge", body)).body
+    assert (told["statuses"], told["pings"]) == (False, False)
 
 
 async def test_a_forge_that_cannot_be_reached_is_told(api: Api) -> None:

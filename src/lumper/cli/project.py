@@ -18,6 +18,7 @@ app = App(name="project", help="The git repositories that are built.")
 
 _HERE = Target()
 _PING_SECONDS = 15.0
+_RENEWED = "the forge has a new webhook with it"
 
 
 @app.command
@@ -217,7 +218,8 @@ def _connect(client: Client, name: str, forge: str, url: str, token_file: Path) 
 
 
 def _tell_connected(made: dict[str, Any]) -> None:
-    print(f"The webhook at {made['forge_url']} delivers to {made['hook']}; the forge hears of every build.")
+    hears = "the forge hears of every build" if made["statuses"] else "this forge shows no statuses of commits"
+    print(f"The webhook at {made['forge_url']} delivers to {made['hook']}; {hears}.")
     if made["delivered"]:
         print("Its first delivery has come.")
     elif made["pings"]:
@@ -309,6 +311,8 @@ def _listed(text: str | None) -> list[str] | None:
 def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = False, target: Target = _HERE) -> None:
     """Give a project another webhook secret: the one in a file, or a new random one.
 
+    Where Lumper has made the webhook, a random secret is given to the forge as well.
+
     Example: lumper project secret owner/app --secret-file signing-token.txt
 
     Parameters
@@ -323,11 +327,8 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
     secret = _read(secret_file) if secret_file else None
     with connect(target) as client:
         project = client.put(f"projects/{name}/secret", {"secret": secret})
-    tell(
-        project,
-        f"{project['name']} has another secret: enter it at the forge, `lumper project show {name} --secret`.",
-        json=json,
-    )
+    todo = f"enter it at the forge, `lumper project show {name} --secret`"
+    tell(project, f"{project['name']} has another secret: {_RENEWED if project['renewed'] else todo}.", json=json)
 
 
 def _read(file: Path) -> str:

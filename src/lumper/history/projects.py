@@ -119,13 +119,17 @@ class ProjectHistory:
         """What opens the API of a project's forge, or "". Raises NotFound, StorageError."""
         return self._open(project_id, "token", (await self._row(project_id)).sealed_token)
 
-    async def set_forge(self, name: str, forge: str, url: str, token: str) -> Project:
-        """Let Lumper use the API of the project's forge, or no more, with "" for all. Raises NotFound, StorageError."""
+    async def set_forge(self, name: str, forge: str, url: str, token: str, webhook: str) -> Project:
+        """Let Lumper use the API of the project's forge, or no more, with "" for all. Raises NotFound, StorageError.
+
+        `webhook` is the id of the one that Lumper has made there.
+        """
         project = await self.get(name)
-        values = {"forge": forge, "forge_url": url, "sealed_token": self._seal(project.id, "token", token)}
+        told = {"forge": forge, "forge_url": url, "webhook": webhook}
+        values = {**told, "sealed_token": self._seal(project.id, "token", token)}
         async with self._database.write() as connection:
             await connection.execute(update(projects).where(projects.c.id == project.id).values(**values))
-        return replace(project, forge=forge, forge_url=url)
+        return replace(project, forge=forge, forge_url=url, webhook=webhook)
 
     async def set_rules(self, name: str, rules: BuildRules) -> Project:
         """Give a project other rules. Raises NotFound, Invalid."""

@@ -60,6 +60,7 @@ projects = Table(
     Column("forge", String(32), nullable=False, default=""),
     Column("forge_url", Text, nullable=False, default=""),
     Column("sealed_token", LargeBinary, nullable=False),  # of the forge
+    Column("webhook", String(64), nullable=False, default=""),  # its id at the forge
     Column("next_schedule", Time),
     Column("reconciled_at", Time),
 )

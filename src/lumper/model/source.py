@@ -105,7 +105,7 @@ class Project:
 
     `repository` is the name at the forge (`owner/name`); `image` the repository in the registry. Where a `forge` is
     named, Lumper has a token for its API at `forge_url`, for webhooks and statuses of commits. No secret is in here:
-    who needs one asks for it.
+    who needs one asks for it. `webhook` is the forge's id of the webhook that Lumper has made there.
     """
 
     id: str
@@ -119,6 +119,7 @@ class Project:
     rules: BuildRules = field(default_factory=BuildRules)
     forge: str = ""
     forge_url: str = ""
+    webhook: str = ""
 
 
 @dataclass(frozen=True)

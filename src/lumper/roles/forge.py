@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from lumper.errors import ForgeError, ForgeRefused, Invalid, NotFound
 from lumper.history.store import History
 from lumper.hooks.api.client import ForgeClient
-from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState
+from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState, webhook_id
 from lumper.hooks.guide import likely_forge
 from lumper.model.build import Build, BuildState
 from lumper.model.events import Payload, StatusDue
@@ -31,6 +33,15 @@ _STATES = {
 }
 
 
+@dataclass(frozen=True)
+class Connected:
+    """A project whose forge Lumper speaks with: whether a first delivery comes without a push, and of statuses."""
+
+    project: Project
+    pings: bool
+    statuses: bool
+
+
 class ForgeDesk:
     """Speaks with forges for the projects that have a token."""
 
@@ -40,10 +51,10 @@ class ForgeDesk:
         self._open_api = open_api
         self._client = client
 
-    async def connect(self, project: Project, forge: str, url: str, token: str) -> tuple[Project, bool]:
-        """Make the webhook at the forge and keep the token; whether a first delivery comes without a push.
+    async def connect(self, project: Project, forge: str, url: str, token: str) -> Connected:
+        """Make the webhook at the forge, in place of one that Lumper has made there before, and keep the token.
 
-        `forge` and `url` may be "" where the project's URL tells. Raises Invalid, NotFound, ForgeError.
+        `forge` and `url` may be "" where the project's URL tells. Raises Invalid, NotFound, ForgeError, StorageError.
         """
         forge = forge or likely_forge(project.url)
         if not forge:
@@ -52,20 +63,44 @@ class ForgeDesk:
             raise Invalid("That is not a token of a forge.", hint="Give the file with the token alone, on one line.")
         place = Place((url or forge_url_of(project.url)).rstrip("/"), project.repository, token)
         api = self._open_api(forge, place)
-        secret = await self._history.projects.webhook_secret(project.id)
-        made = await self._client.send(api.make_webhook(self._links.hook(forge), secret))
-        connected = await self._history.projects.set_forge(project.id, forge, place.base, token)
+        before = project.webhook if (project.forge, project.forge_url) == (forge, place.base) else ""
+        made = await self._make(api, project, forge, before)
+        connected = await self._history.projects.set_forge(project.id, forge, place.base, token, webhook_id(made))
         try:
             if (ping := api.ping(made)) is not None:
                 await self._client.send(ping)
         except (ForgeError, KeyError, TypeError, ValueError) as exc:
             log.warning("no test delivery", action="forge.ping", project=project.name, error=str(exc))
-            return connected, False
-        return connected, api.pings
+            return Connected(connected, pings=False, statuses=api.statuses)
+        return Connected(connected, pings=api.pings, statuses=api.statuses)
+
+    async def renew(self, project: Project) -> bool:
+        """Give the webhook that Lumper has made at the forge the project's secret of now; whether there is one.
+
+        Raises ForgeError, StorageError.
+        """
+        projects = self._history.projects
+        token = await projects.forge_token(project.id)
+        if not token or not project.webhook:
+            return False
+        api = self._open_api(project.forge, Place(project.forge_url, project.repository, token))
+        made = await self._make(api, project, project.forge, project.webhook)
+        await projects.set_forge(project.id, project.forge, project.forge_url, token, webhook_id(made))
+        return True
+
+    async def _make(self, api: ForgeApi, project: Project, forge: str, before: str) -> Mapping[str, Any]:
+        """Make the webhook; the one of before goes first, since GitHub takes no second one for the same URL."""
+        if before:
+            try:
+                await self._client.send(api.remove_webhook(before))
+            except ForgeError as exc:
+                log.warning("a webhook was not removed", action="forge.remove", project=project.name, error=str(exc))
+        secret = await self._history.projects.webhook_secret(project.id)
+        return await self._client.send(api.make_webhook(self._links.hook(forge), secret))
 
     async def disconnect(self, project: Project) -> Project:
         """Forget the token. The webhook at the forge stays."""
-        return await self._history.projects.set_forge(project.id, "", "", "")
+        return await self._history.projects.set_forge(project.id, "", "", "", "")
 
     async def handle(self, payload: Payload) -> None:
         """Tell the forge how a build stands now. Raises ForgeUnavailable: then it is worth another try."""

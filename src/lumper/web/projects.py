@@ -28,6 +28,7 @@ from lumper.web.shapes import (
     NewSecret,
     PrivateProject,
     PublicProject,
+    RenewedProject,
     ShownBuild,
 )
 
@@ -39,11 +40,30 @@ class Starter(Protocol):
         """Build a tag, a branch, or a ref by its full name. Raises NotFound, Invalid, SourceError."""
 
 
+class Connection(Protocol):
+    """What came of connecting a project with its forge."""
+
+    @property
+    def project(self) -> Project:
+        """The project as it is now."""
+
+    @property
+    def pings(self) -> bool:
+        """Whether a delivery comes without a push."""
+
+    @property
+    def statuses(self) -> bool:
+        """Whether the forge hears of builds."""
+
+
 class Desk(Protocol):
     """Speaks with forges."""
 
-    async def connect(self, project: Project, forge: str, url: str, token: str) -> tuple[Project, bool]:
-        """Make the webhook and keep the token; whether a delivery comes without a push. Raises Invalid, ForgeError."""
+    async def connect(self, project: Project, forge: str, url: str, token: str) -> Connection:
+        """Make the webhook and keep the token. Raises Invalid, ForgeError."""
+
+    async def renew(self, project: Project) -> bool:
+        """Give the webhook at the forge the secret of now; whether Lumper has made one there. Raises ForgeError."""
 
     async def disconnect(self, project: Project) -> Project:
         """Forget the token."""
@@ -101,13 +121,14 @@ class Projects:
         """Forget a project."""
         return answer(_public(await self._projects.remove(request.match_info["name"])))
 
-    @describe(PrivateProject, body=NewSecret)
+    @describe(RenewedProject, body=NewSecret)
     async def set_secret(self, request: web.Request) -> web.Response:
-        """Give a project another webhook secret."""
+        """Give a project another webhook secret; a random one also at the forge, if Lumper has made its webhook."""
         new = (await body_of(request, NewSecret)).secret
         secret = new.get_secret_value() if new else ""
         project, secret = await self._projects.set_secret(request.match_info["name"], secret)
-        return answer(self._with(project, secret))
+        renewed = new is None and await self._desk.renew(project)  # one that is given may be the forge's own
+        return answer({**self._with(project, secret), "renewed": renewed})
 
     @describe(PrivateProject, body=NewRules)
     async def set_rules(self, request: web.Request) -> web.Response:
@@ -122,9 +143,10 @@ class Projects:
         """Make the webhook at the forge by its API, and tell the forge of builds from now on."""
         new = await body_of(request, NewForge)
         project = await self._projects.get(request.match_info["name"])
-        project, pings = await self._desk.connect(project, new.forge, new.url, new.token.get_secret_value())
-        hook = self._links.hook(project.forge)
-        return answer({"forge": project.forge, "forge_url": project.forge_url, "hook": hook, "pings": pings})
+        made = await self._desk.connect(project, new.forge, new.url, new.token.get_secret_value())
+        forge, hook = made.project.forge, self._links.hook(made.project.forge)
+        told = {"forge": forge, "forge_url": made.project.forge_url, "hook": hook}
+        return answer({**told, "pings": made.pings, "statuses": made.statuses})
 
     @describe(PrivateProject)
     async def disconnect(self, request: web.Request) -> web.Response:

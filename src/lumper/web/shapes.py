@@ -19,21 +19,15 @@ from lumper.model.verification import Verification
 from lumper.web.openapi import like
 
 MOST = 1000  # entries of a listing in one answer
-HIDDEN = ("username",)  # of a project
+HIDDEN = ("username", "webhook")  # of a project
 
 Limit = Annotated[int, Field(ge=1, le=MOST)]
 Days = Annotated[int | None, Field(ge=1, le=3660, description="Days until it expires; null for never.")]
 Number = Annotated[int, Field(ge=0, lt=10**18)]
 PublicProject: Any = like(Project, "Project", without=HIDDEN)
-PrivateProject: Any = like(
-    Project,
-    "ProjectWithSecret",
-    without=HIDDEN,
-    secret=str,
-    hooks=dict[str, str],
-    forge=str,
-    steps=dict[str, list[str]],
-)
+_PRIVATE: Any = {"secret": str, "hooks": dict[str, str], "forge": str, "steps": dict[str, list[str]]}
+PrivateProject: Any = like(Project, "ProjectWithSecret", without=HIDDEN, **_PRIVATE)
+RenewedProject: Any = like(Project, "ProjectWithAnotherSecret", without=HIDDEN, **_PRIVATE, renewed=bool)
 _SHOWN: Any = {"tag": str, "seconds": float | None, "position": int | None, "waits": str}
 ShownBuild: Any = like(Build, "Build", **_SHOWN)
 BuildWithRollout: Any = like(
@@ -177,12 +171,13 @@ class NewForge(BaseModel):
 
 
 class Connected(BaseModel):
-    """What came of it: `pings` tells that a first delivery comes without a push."""
+    """What came of it: `pings` tells that a first delivery comes without a push, `statuses` that commits have any."""
 
     forge: str
     forge_url: str
     hook: str
     pings: bool
+    statuses: bool
 
 
 class NewSecret(BaseModel):

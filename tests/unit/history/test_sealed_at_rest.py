@@ -67,7 +67,7 @@ async def test_a_dump_of_the_database_has_none_of_the_secrets(
     seen = "a name that is no secret"
     await history.webhooks.add(f"https://ci.example.org/{seen}", CALLS, ACTIONS, "**", Format.LUMPER, private=False)
     await history.projects.set_secret("owner/app", SECRET)
-    await history.projects.set_forge("owner/app", "gitea", "https://git.example.org", TOKEN)
+    await history.projects.set_forge("owner/app", "gitea", "https://git.example.org", TOKEN, "7")
     assert await history.projects.webhook_secret(project.id) == SECRET
     assert await history.projects.git_login(project.id) == ("bot", PASSWORD)
     assert await history.projects.forge_token(project.id) == TOKEN

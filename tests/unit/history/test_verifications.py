@@ -104,7 +104,7 @@ async def desk(tmp_path: Path, database_url: str) -> AsyncIterator[Desk]:
     await history.database.migrate()
     await history.builds.online(WorkerOnline("w", "boot", 100))
     project = await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
-    await history.projects.set_forge(project.id, "gitea", "https://git.example.org", "token")
+    await history.projects.set_forge(project.id, "gitea", "https://git.example.org", "token", "7")
     made = Desk(history, Acceptance(history), project)
     made.first = await made.push("a")
     await made.end(made.first, success(1, BASE))

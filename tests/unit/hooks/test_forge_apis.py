@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.errors import NotFound
-from lumper.hooks.api.port import Place, Status, StatusState
+from lumper.hooks.api.port import Place, Status, StatusState, webhook_id
 from lumper.hooks.forges.github import GitHub
 from lumper.model.source import forge_url_of
 from lumper.wiring.adapters import open_forge_api, open_forges
@@ -51,6 +51,22 @@ def test_a_webhook_is_made_with_the_secret_for_tags(forge: str) -> None:
     assert "t0ken" in str(dict(request.headers))
     assert "t0ken" not in repr(request)
     assert SECRET not in repr(request)
+
+
+@pytest.mark.parametrize("forge", [forge.name for forge in open_forges()])
+def test_a_webhook_is_removed_by_its_id(forge: str) -> None:
+    api = open_forge_api(forge, Place("https://forge.example", "owner/app", "t0ken"))
+    identity = webhook_id({"uuid": "{7f1c-0000}"} if forge == "bitbucket-cloud" else {"id": 7})
+    request = api.remove_webhook(identity)
+    end = "%7B7f1c-0000%7D" if forge == "bitbucket-cloud" else "7"
+    assert (request.method, request.url) == ("DELETE", f"{URLS[forge][0]}/{end}")
+    assert api.statuses is bool(URLS[forge][1])
+
+
+def test_an_id_that_would_lead_elsewhere_does_not() -> None:
+    api = open_forge_api("gitea", Place("https://forge.example", "owner/app", "t0ken"))
+    assert api.remove_webhook(webhook_id({"id": "../../x?y"})).url.endswith("/hooks/..%2F..%2Fx%3Fy")
+    assert webhook_id({"id": ["7"]}) == webhook_id({}) == ""
 
 
 @pytest.mark.parametrize("forge", [forge.name for forge in open_forges()])

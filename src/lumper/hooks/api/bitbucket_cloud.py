@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from lumper.hooks.api.port import Place, Request, Status, StatusState
 
@@ -21,6 +22,7 @@ class BitbucketCloudApi:
     """With an access token of the repository. There are no test deliveries."""
 
     pings = False
+    statuses = True
 
     def __init__(self, place: Place) -> None:
         self._repository = f"https://api.bitbucket.org/2.0/repositories/{place.repository}"
@@ -30,6 +32,10 @@ class BitbucketCloudApi:
         """Pushes of branches and tags are one event."""
         body = {"description": "Lumper", "url": hook, "active": True, "secret": secret, "events": ["repo:push"]}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
+
+    def remove_webhook(self, webhook: str) -> Request:
+        """By its UUID."""
+        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """There is no such thing."""

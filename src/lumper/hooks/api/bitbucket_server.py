@@ -19,6 +19,7 @@ class BitbucketServerApi:
     """With an HTTP access token of the project or repository. A test delivery is asked for."""
 
     pings = True
+    statuses = True
 
     def __init__(self, place: Place) -> None:
         key, _, slug = place.repository.removeprefix("scm/").partition("/")
@@ -31,6 +32,10 @@ class BitbucketServerApi:
         events = ["repo:refs_changed"]
         body = {"name": "Lumper", "url": hook, "active": True, "events": events, "configuration": {"secret": secret}}
         return Request("POST", self._webhooks, self._headers, body)
+
+    def remove_webhook(self, webhook: str) -> Request:
+        """By its id."""
+        return Request("DELETE", f"{self._webhooks}/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """The test that its settings page has: `diagnostics:ping`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from lumper.hooks.api.port import Place, Request, Status, StatusState
 
@@ -20,6 +21,7 @@ class GiteaApi:
     """Gitea, or Forgejo, whose name is the `kind` of its webhooks. A test delivery is asked for."""
 
     pings = True
+    statuses = True
 
     def __init__(self, place: Place, kind: str = "gitea") -> None:
         self._kind = kind
@@ -31,6 +33,10 @@ class GiteaApi:
         config = {"url": hook, "content_type": "json", "http_method": "post", "secret": secret}
         body = {"type": self._kind, "active": True, "events": ["push"], "branch_filter": "*", "config": config}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
+
+    def remove_webhook(self, webhook: str) -> Request:
+        """By its id."""
+        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """A test delivery of the newest commit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from lumper.hooks.api.port import Place, Request, Status, StatusState
 
@@ -22,6 +23,7 @@ class GitHubApi:
     """github.com and GitHub Enterprise Server. A new webhook is pinged by GitHub itself."""
 
     pings = True
+    statuses = True
 
     def __init__(self, place: Place) -> None:
         base = "https://api.github.com" if place.base.lower() == _HOST else f"{place.base}/api/v3"
@@ -37,6 +39,10 @@ class GitHubApi:
         config = {"url": hook, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
         body = {"name": "web", "active": True, "events": ["push"], "config": config}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
+
+    def remove_webhook(self, webhook: str) -> Request:
+        """By its id."""
+        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """It comes of itself."""

@@ -22,6 +22,7 @@ class GitLabApi:
     """gitlab.com and self-managed GitLab. A test delivery of a push is asked for; it has a signature like any other."""
 
     pings = True
+    statuses = True
 
     def __init__(self, place: Place) -> None:
         self._project = f"{place.base}/api/v4/projects/{quote(place.repository, safe='')}"
@@ -37,6 +38,10 @@ class GitLabApi:
             "enable_ssl_verification": True,
         }
         return Request("POST", f"{self._project}/hooks", self._headers, body)
+
+    def remove_webhook(self, webhook: str) -> Request:
+        """By its id."""
+        return Request("DELETE", f"{self._project}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """A test of the push event, with the newest commit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from lumper.hooks.api.port import Place, Request, Status
 
@@ -12,6 +13,7 @@ class GogsApi:
     """Gogs has neither test deliveries in its API nor statuses of commits."""
 
     pings = False
+    statuses = False
 
     def __init__(self, place: Place) -> None:
         self._repository = f"{place.base}/api/v1/repos/{place.repository}"
@@ -22,6 +24,10 @@ class GogsApi:
         config = {"url": hook, "content_type": "json", "secret": secret}
         body = {"type": "gogs", "active": True, "events": ["create", "push"], "config": config}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
+
+    def remove_webhook(self, webhook: str) -> Request:
+        """By its id."""
+        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """There is no such thing."""

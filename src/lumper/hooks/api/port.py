@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+_LONGEST_ID = 64
+
 
 @dataclass(frozen=True)
 class Request:
@@ -47,11 +49,20 @@ class Place:
     token: str = field(repr=False)
 
 
+def webhook_id(made: Mapping[str, Any]) -> str:
+    """The forge's id of a webhook that was made, "" if it has told none; Bitbucket Cloud has UUIDs."""
+    found = made.get("id") or made.get("uuid")
+    return str(found)[:_LONGEST_ID] if isinstance(found, int | str) else ""
+
+
 class ForgeApi(Protocol):
     """What can be asked of one kind of forge. Methods only compute."""
 
     def make_webhook(self, hook: str, secret: str) -> Request:
         """Make a webhook that delivers pushes of tags and branches to the URL `hook`."""
+
+    def remove_webhook(self, webhook: str) -> Request:
+        """Remove the webhook of this id: Gitea and Gogs change no secret of one that is there."""
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """Let the webhook that was `made` deliver something; None where the forge does that by itself, or never."""
@@ -59,6 +70,10 @@ class ForgeApi(Protocol):
     @property
     def pings(self) -> bool:
         """Whether a delivery comes of itself or by `ping`, without a push."""
+
+    @property
+    def statuses(self) -> bool:
+        """Whether commits have statuses."""
 
     def set_status(self, commit: str, ref: str, status: Status) -> Request | None:
         """Set a status of the commit; None where the forge has none."""
