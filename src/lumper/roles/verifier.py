@@ -7,6 +7,7 @@ database is away is tried again, later and later, also after a restart: the tabl
 from __future__ import annotations
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from lumper.errors import LumperError, StorageError
 from lumper.history.store import History
@@ -18,7 +19,11 @@ from lumper.roles.patience import FOR_A_DAY, Patience
 
 log = structlog.get_logger(__name__)
 
-_ATTESTED = "Every platform came out with the same digest; only the engine's own attestations beside them differ."
+_TOO_LONG = "That took too long."
+_SAME_PLATFORMS = (
+    "Every platform came out with the same digest; the index of them differs in its order, or in attestations of the"
+    " engine's own."
+)
 
 
 class Verifier:
@@ -38,7 +43,7 @@ class Verifier:
         try:
             await self._compare(verification, second)
         except Exception as exc:  # one pair may not hold up the others
-            known = exc.sentence if isinstance(exc, LumperError) else ""
+            known = exc.sentence if isinstance(exc, LumperError) else _TOO_LONG if isinstance(exc, TimeoutError) else ""
             log.warning(
                 "images were not compared",
                 action="verify",
@@ -46,7 +51,7 @@ class Verifier:
                 error=known or repr(exc),
                 exc_info=None if known else exc,
             )
-            if isinstance(exc, StorageError) and self._patience.failed(second.id, FOR_A_DAY):
+            if isinstance(exc, StorageError | SQLAlchemyError) and self._patience.failed(second.id, FOR_A_DAY):
                 return
             words = f"It could not be verified: the images were not compared: {known or repr(exc)}"
             await self._history.verifications.decided(second, Verified.UNKNOWN, words)
@@ -64,4 +69,4 @@ class Verifier:
             return
         differences = await compare(self._registry, second.image, first, other)
         state = Verified.DIFFERS if differences else Verified.REPRODUCIBLE
-        await decided(second, state, summary_of(differences) if differences else _ATTESTED, differences)
+        await decided(second, state, summary_of(differences) if differences else _SAME_PLATFORMS, differences)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from lumper.errors import StorageError
 from lumper.history.store import History, open_history
@@ -23,7 +24,7 @@ from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.verifier import Verifier
-from parts.page_images import Put
+from parts.page_images import INDEX, MANIFEST, Put
 
 IMAGE = "owner/app"
 
@@ -48,7 +49,26 @@ class Bench:
     history: History
     registry: Registry
     storage: WeakStorage
-    build: Build
+    put: Put
+    build: Build = field(init=False)
+
+    async def pair(self, first: str, second: str) -> None:
+        """These images come out of a build and of its repetition; they have private tags."""
+        project = (await self.history.projects.all())[0]
+        async with self.history.database.write() as connection:
+            push = Push(IMAGE, "refs/tags/v1.0.0", first[-40:])
+            build_id, _ = await self.history.builds.queue(connection, project, push)
+        await self.ended(build_id, first)
+        begun = await self.history.verifications.begin(build_id)
+        self.build = await self.history.builds.get(build_id)
+        await self.ended(begun.by, second)
+
+    async def ended(self, build_id: int, digest: str) -> None:
+        """A build has given this image."""
+        acceptance, now = Acceptance(self.history), datetime.now(UTC)
+        await acceptance.handle(AttemptStarted(build_id, 1, "c", "w", "boot", now))
+        result = Result(Outcome.SUCCEEDED, "c" * 40, Person("Ada"), digest, 400)
+        await acceptance.handle(AttemptFinished(build_id, 1, "c", now, 0, result))
 
     async def found(self) -> Verification:
         found = await self.history.verifications.of(self.build)
@@ -64,22 +84,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await history.builds.online(WorkerOnline("w", "boot", 100))
     storage = WeakStorage()
     registry = Registry(storage, history.images)
-    put, acceptance = Put(registry, storage, IMAGE), Acceptance(history)
-    project = await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
-
-    async def end(build_id: int, layer: bytes) -> None:
-        digest = await put.image(private_tag(build_id, 1), layer=layer)
-        now = datetime.now(UTC)
-        await acceptance.handle(AttemptStarted(build_id, 1, "c", "w", "boot", now))
-        result = Result(Outcome.SUCCEEDED, "c" * 40, Person("Ada"), digest, 400)
-        await acceptance.handle(AttemptFinished(build_id, 1, "c", now, 0, result))
-
-    async with history.database.write() as connection:
-        first, _ = await history.builds.queue(connection, project, Push(IMAGE, "refs/tags/v1.0.0", "a" * 40))
-    await end(first, b"one")
-    begun = await history.verifications.begin(first)
-    await end(begun.by, b"other")
-    yield Bench(history, registry, storage, await history.builds.get(first))
+    put = Put(registry, storage, IMAGE)
+    await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
+    bench = Bench(history, registry, storage, put)
+    await bench.pair(
+        await put.image(private_tag(1, 1), layer=b"one"), await put.image(private_tag(2, 1), layer=b"other")
+    )
+    yield bench
     await registry.close()
     await history.database.close()
 
@@ -111,6 +122,29 @@ async def test_an_image_that_went_meanwhile_ends_it(bench: Bench) -> None:
     found = await bench.found()
     assert found.state is Verified.UNKNOWN
     assert f"the image {bench.build.digest} is not in the registry any more" in found.summary
+
+
+async def test_a_database_that_fails_for_a_moment_decides_nothing(bench: Bench) -> None:
+    bench.storage.fault = OperationalError("SELECT", {}, ConnectionError("gone"))
+    await Verifier(bench.history, bench.registry).compare()
+    assert (await bench.found()).state is Verified.COMPARING
+
+
+async def test_platforms_in_another_order_are_the_same_image(bench: Bench) -> None:
+    platforms = []
+    for name in ("amd64", "arm64"):
+        digest = await bench.put.image(layer=name.encode(), config={"os": "linux", "architecture": name})
+        known = await bench.history.images.manifest(IMAGE, digest)
+        assert known is not None
+        platform = {"os": "linux", "architecture": name}
+        platforms.append({"mediaType": MANIFEST, "digest": digest, "size": known.size, "platform": platform})
+    first = await bench.put.manifest({"manifests": platforms}, [private_tag(3, 1)], INDEX)
+    second = await bench.put.manifest({"manifests": platforms[::-1]}, [private_tag(4, 1)], INDEX)
+    await bench.pair(first, second)
+    await Verifier(bench.history, bench.registry).compare()
+    found = await bench.found()
+    assert (found.state, found.differences) == (Verified.REPRODUCIBLE, ())
+    assert "in its order" in found.summary
 
 
 async def test_a_fault_of_ours_ends_it_too(bench: Bench) -> None:
