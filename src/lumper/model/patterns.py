@@ -4,6 +4,8 @@ v*            `*` and `?` stand for anything but a slash, `**` for anything, [ab
 release/**    everything below
 >=1.2 <2      versions from 1.2.0 up to, without, 2.0.0; ^1.2 and ~1.2.3 as in node-semver's README, "Ranges"
 !*-rc.*       not these, whatever the patterns before it say
+
+Globs for repositories and image tags are in model/globs.py.
 """
 
 from __future__ import annotations

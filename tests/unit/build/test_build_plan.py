@@ -12,6 +12,7 @@ from lumper.build.recipe import Recipe
 from lumper.errors import BuildFailed, DockerfileMissing
 from lumper.model.build import Base
 from lumper.model.events import BuildJob
+from lumper.model.trigger import Trigger
 
 JOB = BuildJob(
     build_id=7,
@@ -57,6 +58,12 @@ def test_two_attempts_at_one_commit_ask_for_the_same_image() -> None:
         for job in (JOB, replace(JOB, attempt=3, push_tag="_build-7-3"))
     )
     assert (first.labels, first.args) == (second.labels, second.args)
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+def test_base_images_are_asked_for_anew_when_one_of_them_has_changed(trigger: Trigger) -> None:
+    job = replace(JOB, trigger=trigger.value)
+    assert build_request(job, RECIPE, "c" * 40, MOMENT, "r").pull is (trigger is Trigger.BASE)
 
 
 def test_what_is_built_once_more_comes_from_the_same_bases_and_no_cache() -> None:
