@@ -36,11 +36,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def followed(
-    api: Api, build: int, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
+    api: Api, build: int, *arguments: str, follow: bool = True, settings: Mapping[str, str] = MappingProxyType({})
 ) -> AsyncIterator[Process]:
-    """`lumper log BUILD --follow` at work."""
+    """`lumper log BUILD --follow` at work, or without `--follow`."""
     settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
-    command = (sys.executable, "-m", "lumper", "log", str(build), "--follow", *arguments)
+    command = (sys.executable, "-m", "lumper", "log", str(build), *(["--follow"] if follow else []), *arguments)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment(settings))
     try:
         async with asyncio.timeout(20):
@@ -206,18 +206,66 @@ async def test_a_log_goes_on_where_it_was_when_the_server_is_back(api: Api) -> N
     await say(api, build, 1, "one")
     async with followed(api, build) as process:
         assert [await said(process), await said(process)] == ["#1 RUN make", "#1 one"]
-        (site,) = api.runner.sites
-        await site.stop()
-        assert api.runner.server is not None
-        await api.runner.server.shutdown(0.1)
+        await cut(api)
         assert process.stderr is not None
         assert (await process.stderr.readline()).endswith(b"Waiting for it.\n")
         await say(api, build, 1, "two")
-        await web.TCPSite(api.runner, "127.0.0.1", urlsplit(api.url).port).start()
+        await again(api)
         assert await said(process) == "#1 two"
         await end(api, build, 1, FAILED)
         out, err = await process.communicate()
         assert (out.decode(), err) == (f"Build {build} failed: Step 1 failed. Look at it.\n", b"")
+
+
+async def cut(api: Api) -> None:
+    """End the server in the middle of all its answers."""
+    (site,) = api.runner.sites
+    await site.stop()
+    assert api.runner.server is not None
+    await api.runner.server.shutdown(0.1)
+
+
+async def again(api: Api) -> None:
+    """Start it again, where it was."""
+    await web.TCPSite(api.runner, "127.0.0.1", urlsplit(api.url).port).start()
+
+
+MANY = [f"line {n} of a log that no buffer holds: {'x' * 300}" for n in range(40_000)]
+
+
+async def finished_log(api: Api) -> int:
+    """A build that has ended, with a log of some 15 MB."""
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, *MANY)
+    await end(api, build, 1, FAILED)
+    return build
+
+
+async def test_reading_a_log_goes_on_where_it_was_when_the_server_is_back(api: Api) -> None:
+    build = await finished_log(api)
+    async with followed(api, build, follow=False) as process:
+        assert [await said(process), await said(process)] == ["#1 RUN make", f"#1 {MANY[0]}"]
+        await cut(api)
+        await again(api)
+        out, err = await process.communicate()
+        assert [line[10:] for line in out.decode().splitlines()] == [f"#1 {text}" for text in MANY[1:]]
+        assert (process.returncode, err) == (1, b"")
+
+
+async def test_a_log_that_is_removed_while_it_is_read_is_told_as_such(api: Api) -> None:
+    build = await finished_log(api)
+    async with followed(api, build, follow=False) as process:
+        assert await said(process) == "#1 RUN make"
+        await cut(api)
+        await api.history.logs.delete(build, 1)
+        await again(api)
+        out, err = await process.communicate()
+        assert 0 < len(out.splitlines()) < len(MANY)
+        assert f"The log of build {build} is not kept any more." in err.decode()
+        assert "keep_days" in err.decode()
+        assert "No Lumper server" not in err.decode()
+        assert process.returncode == 1
 
 
 async def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ _KINDS: dict[int, type[LumperError]] = {
 }
 _ANSWER_SECONDS = 60.0
 _AWAY_SECONDS = 60.0  # how long a server that was there may be away while its log is followed: a restart, an update
+_PIECE = 256 * 1024  # bytes that are read at once
 _PATIENCE = 10.0  # seconds for a server to begin that holds the data folder already
 _PROXY = (502, 503, 504)  # what a proxy says of a server that is away
 _FINAL = ("succeeded", "failed", "cancelled", "skipped")
@@ -96,19 +97,37 @@ class Client:
     def lines(self, path: str, *, method: str = "GET", **query: object) -> Iterator[bytes]:
         """GET /api/v1/path, or another method, line by line as they come."""
         with self._request(method, path, query=query, stream=True) as response:
-            yield from response
+            yield from _lines(response)
+
+    def read_log(self, build: int, attempt: int = 0, away: Callable[[str], object] = print) -> Iterator[bytes]:
+        """Every line that a build's log has now, of its last attempt or of the given one.
+
+        When the server goes away in the middle, or ends the answer there, reading goes on where it was; `away` hears of
+        it if that takes longer. Raises NotFound if the log is not kept any more, also in the middle, and
+        ServerUnreachable when the server is not back within a minute.
+        """
+        current, offset = attempt or self.get(f"builds/{build}")["attempt"], 0
+        patience = _Patience(away)
+        while True:
+            begun = offset
+            try:
+                for line in self.lines(f"builds/{build}/log", attempt=current, offset=offset):
+                    offset += len(line)
+                    yield line
+                return
+            except ServerUnreachable as exc:
+                patience.wait(exc, progress=offset != begun)
 
     def follow_log(
         self, build: int, attempt: int = 0, away: Callable[[str], object] = print
     ) -> Iterator[tuple[int, bytes]]:
         """Every line of a build's log with the number of its attempt, until the build has ended.
 
-        Without `attempt`, a build that begins again is followed into its next attempts. When the server goes away, that
-        is told to `away`, and the log goes on where it was as soon as the server is back. Raises ServerUnreachable when
-        it is not back within a minute.
+        Without `attempt`, a build that begins again is followed into its next attempts. A server that goes away is
+        waited for as in `read_log`. Raises ServerUnreachable, NotFound.
         """
         current, offset = attempt or self.get(f"builds/{build}")["attempt"], 0
-        gone = 0.0  # since when the server is away
+        patience = _Patience(away)
         while True:
             begun = offset
             try:
@@ -118,14 +137,9 @@ class Client:
                         yield current, line
                 found = self.get(f"builds/{build}")
             except ServerUnreachable as exc:
-                if offset != begun or not gone:
-                    gone = time.monotonic()
-                    away(f"{exc.message} Waiting for it.")
-                elif time.monotonic() - gone > _AWAY_SECONDS:
-                    raise
-                time.sleep(0.2)
+                patience.wait(exc, progress=offset != begun)
                 continue
-            gone = 0.0
+            patience.end()
             if not attempt and found["attempt"] != current:
                 current, offset = found["attempt"], 0
             elif found["state"] in _FINAL or found["attempt"] != current:
@@ -168,6 +182,45 @@ class Client:
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=_ANSWER_SECONDS)
         connection.response_class = partial(Response, woken=woken)  # type: ignore[assignment]
         return connection
+
+
+class _Patience:
+    """With a server that was there and is away: one that is back at once is not worth a word."""
+
+    def __init__(self, away: Callable[[str], object]) -> None:
+        self._away = away
+        self._tries = 0
+        self._since = 0.0
+
+    def wait(self, exc: ServerUnreachable, *, progress: bool) -> None:
+        """Wait a moment before the next try; `progress` tells that it had answered since the last time."""
+        if progress or not self._tries:
+            self._tries, self._since = 0, time.monotonic()
+        elif self._tries == 1:
+            self._away(f"{exc.message} Waiting for it.")
+        elif time.monotonic() - self._since > _AWAY_SECONDS:
+            raise exc
+        self._tries += 1
+        time.sleep(0.2)
+
+    def end(self) -> None:
+        """It is back."""
+        self._tries = 0
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The lines of an answer. Iterating over it takes a connection that breaks for its end."""
+    held: list[bytes] = []
+    while data := response.read1(_PIECE):
+        first, *others = data.split(b"\n")
+        held.append(first)
+        for other in others:
+            yield b"".join([*held, b"\n"])
+            held = [other]
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    if rest := b"".join(held):
+        yield rest
 
 
 def _http_url(url: str) -> SplitResult:

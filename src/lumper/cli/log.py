@@ -52,7 +52,7 @@ def log(
             if not json and number > (attempt or 1):
                 warn(f"Attempt {number} begins.")
             show = _show_json if json else _show_text
-            show(line for _, line in group)
+            show((line for _, line in group), flush=follow)
         state = _state(client, build)
     if follow and not json:
         print(state["line"])
@@ -77,18 +77,17 @@ def _lines(client: Client, build: int, attempt: int, follow: bool) -> Iterator[t
     """Lines with the number of their attempt, which is 0 where nobody needs it."""
     if follow:
         return client.follow_log(build, attempt, warn)
-    return ((0, line) for line in client.lines(f"builds/{build}/log", attempt=attempt or None))
+    return ((0, line) for line in client.read_log(build, attempt, warn))
 
 
-def _show_json(lines: Iterator[bytes]) -> None:
+def _show_json(lines: Iterator[bytes], *, flush: bool) -> None:
     for line in lines:
-        sys.stdout.write(line.decode("ascii", "replace"))
-        sys.stdout.flush()
+        print(line.decode("ascii", "replace"), end="", flush=flush)
 
 
-def _show_text(lines: Iterator[bytes]) -> None:
+def _show_text(lines: Iterator[bytes], *, flush: bool) -> None:
     for text in render(_records(lines)):
-        print(plain(text), flush=True)
+        print(plain(text), flush=flush)
 
 
 def _records(lines: Iterator[bytes]) -> Iterator[Progress]:

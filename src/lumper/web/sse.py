@@ -4,7 +4,8 @@ Source of the format: WHATWG HTML, section 9.2 "Server-sent events".
 
     /events                     event `change` whenever something was committed
     /builds/{id}/log/stream     events without a name: `id` is the offset behind the records, a `data` line is one;
-                                event `end` when nothing more will come: {"state": …, "attempt": …}
+                                event `end` when nothing more will come: {"state": …, "attempt": …};
+                                event `gone` when the log is not kept any more
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from contextlib import aclosing
 
 from aiohttp import web
 
+from lumper.errors import NotFound
 from lumper.history.database import Database
 from lumper.history.store import History
 from lumper.model.build import Build
-from lumper.web.log_lines import whole_blocks
+from lumper.web.log_lines import is_gone, whole_blocks
 
 QUIET_SECONDS = 15.0  # proxies cut connections on which nothing moves; a comment keeps them
 LONGEST_SECONDS = 600.0  # then the browser comes again, and its session is looked at again
@@ -93,10 +95,17 @@ async def log_events(history: History, build: Build, attempt: int, offset: int) 
     while True:
         over = build.state.final or build.attempt != attempt  # looked at before the log: what ends it is in it then
         seen = await history.logs.size(build.id, attempt)
-        async with aclosing(_records(history, build.id, attempt, offset)) as events:
-            async for end, event in events:
-                offset = end
-                yield event
+        try:
+            async with aclosing(_records(history, build.id, attempt, offset)) as events:
+                async for end, event in events:
+                    offset = end
+                    yield event
+            removed = await is_gone(history.logs, build)
+        except NotFound:
+            removed = True
+        if removed:
+            yield b"event: gone\ndata:\n\n"
+            return
         if over:
             break
         await history.logs.wait(build.id, attempt, max(seen, offset), QUIET_SECONDS)

@@ -18,6 +18,7 @@ let following = false;
 let speaking = null; // the step of Lumper's own last word
 let ended = false;
 let away = false;
+let removed = false;
 
 function stepOf(number) {
   let step = steps.get(number);
@@ -106,7 +107,8 @@ function showFailing(step) {
 function tell() {
   const words = [];
   if (count) words.push(counted(count));
-  if (away) words.push("the server does not answer, trying again");
+  if (removed) words.push("the rest of this log is not kept any more");
+  else if (away) words.push("the server does not answer, trying again");
   else if (live) words.push(steps.size ? "live" : "waiting for a worker");
   else if (ended && !steps.size) words.push("there is no log");
   set(find("count"), words.join(", "));
@@ -177,6 +179,10 @@ const stream = new LogStream(log.dataset.stream, attempt, log.dataset.from, {
   away(gone) {
     away = gone;
     plan();
+  },
+  gone() {
+    removed = true;
+    finish(log.dataset.state);
   },
 });
 const search = new LogSearch({

@@ -4,9 +4,10 @@ const FIRST_PAUSE = 1000; // milliseconds
 const LONGEST_PAUSE = 15000;
 
 export class LogStream {
-  // `take` gets the lines of one message, `end` what ends the log, `away` whether the server is.
-  constructor(url, attempt, from, { take, end, away }) {
-    Object.assign(this, { url, attempt, offset: from, take, end, away });
+  // `take` gets the lines of one message, `end` what ends the log, `away` whether the server is; `gone`: the log is not
+  // kept any more.
+  constructor(url, attempt, from, { take, end, away, gone }) {
+    Object.assign(this, { url, attempt, offset: from, take, end, away, gone });
     this.source = null;
     this.over = false;
     this.pause = FIRST_PAUSE;
@@ -31,6 +32,11 @@ export class LogStream {
       this.over = true;
       this.close();
       this.end(JSON.parse(event.data));
+    });
+    this.source.addEventListener("gone", () => {
+      this.over = true;
+      this.close();
+      this.gone();
     });
     this.source.onerror = () => {
       this.away(true);
