@@ -10,38 +10,26 @@ import asyncio
 import contextlib
 import shutil
 import ssl
-import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from parts.newer_engine import wait_for
+from parts.daemon import daemon
 
 _UPGRADE = b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
 
 
-@contextlib.contextmanager
-def buildkitd() -> Iterator[str]:
+def buildkitd() -> contextlib.AbstractContextManager[str]:
     """The path of the socket of a real one."""
-    folder = Path(tempfile.mkdtemp(prefix="buildkitd"))
-    socket = folder / "buildkitd.sock"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *("buildkitd", "--root", f"{folder}/root", "--addr", f"unix://{socket}"),
-                *("--allow-insecure-entitlement", "network.host", "--containerd-worker=false"),
-            ],
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            wait_for(socket, process, folder / "log")
-            yield str(socket)
-        finally:
-            process.terminate()
-            process.wait(30)
-    shutil.rmtree(folder, ignore_errors=True)
+    return daemon("buildkitd", _command)
+
+
+def _command(folder: Path) -> list[str]:
+    return [
+        *("buildkitd", "--root", f"{folder}/root", "--addr", f"unix://{folder}/buildkitd.sock"),
+        *("--allow-insecure-entitlement", "network.host", "--containerd-worker=false"),
+    ]
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ from lumper.wiring.adapters import open_target
 from parts import docker_engine, newer_engine
 from parts.buildkitd import behind_a_socket, buildkitd
 from parts.context import context_tar, stream
-from parts.push_sink import push_sink
+from parts.push_sink import PushSink, push_sink
 from parts.records import printed
 
 NEWER = newer_engine.WANTED
@@ -236,7 +236,8 @@ async def _output(*command: str) -> bytes:
 
 
 @asynccontextmanager
-async def _buildkitd(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
+async def _beside_buildkitd(daemons: Daemons) -> AsyncIterator[tuple[str, PushSink, PushSink]]:
+    """The address of a buildkitd, a registry, and one that has no space."""
     async with contextlib.AsyncExitStack() as stack:
         if shutil.which("buildkitd"):
             address = f"unix://{daemons.buildkitd()}"
@@ -244,49 +245,42 @@ async def _buildkitd(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
             address = await stack.enter_async_context(behind_a_socket(daemons.newer_engine()))
         registry = await stack.enter_async_context(push_sink())
         full = await stack.enter_async_context(push_sink(refusal="no space left on device"))
-        layout = folder / "images"
+        yield address, registry, full
 
-        async def labels(image: str) -> Mapping[str, str]:
-            return labels_in(layout, image)
 
-        yield Bench(
-            engine=DaemonEngine(parse_address(f"buildkitd+{address}"), layout, open_target),
-            down=DaemonEngine(parse_address(f"buildkitd+unix://{folder}/none"), folder / "down", open_target),
-            prefix=f"{registry.address}/lumper/",
-            refusing=f"{full.address}/lumper/",
-            manifests=registry.manifests,
-            labels=lambda image: asyncio.ensure_future(labels(image)),
-            runs=_is_running,
-            blobs=registry.blobs,
-            keeps_images=False,
-        )
+def _with_layout(engine: Engine, down: Engine, layout: Path, registry: PushSink, full: PushSink) -> Bench:
+    """A bench whose worker keeps the images, in this OCI layout."""
+
+    async def labels(image: str) -> Mapping[str, str]:
+        return labels_in(layout, image)
+
+    return Bench(
+        engine=engine,
+        down=down,
+        prefix=f"{registry.address}/lumper/",
+        refusing=f"{full.address}/lumper/",
+        manifests=registry.manifests,
+        labels=lambda image: asyncio.ensure_future(labels(image)),
+        runs=_is_running,
+        blobs=registry.blobs,
+        keeps_images=False,
+    )
+
+
+@asynccontextmanager
+async def _buildkitd(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
+    async with _beside_buildkitd(daemons) as (address, registry, full):
+        engine = DaemonEngine(parse_address(f"buildkitd+{address}"), folder / "images", open_target)
+        down = DaemonEngine(parse_address(f"buildkitd+unix://{folder}/none"), folder / "down", open_target)
+        yield _with_layout(engine, down, folder / "images", registry, full)
 
 
 @asynccontextmanager
 async def _buildx(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
-    async with contextlib.AsyncExitStack() as stack:
-        if shutil.which("buildkitd"):
-            address = f"unix://{daemons.buildkitd()}"
-        else:
-            address = await stack.enter_async_context(behind_a_socket(daemons.newer_engine()))
-        registry = await stack.enter_async_context(push_sink())
-        full = await stack.enter_async_context(push_sink(refusal="no space left on device"))
-        builder = await stack.enter_async_context(remote_builder(address))
-
-        async def labels(image: str) -> Mapping[str, str]:
-            return labels_in(folder / "buildx/images", image)
-
-        yield Bench(
-            engine=BuildxEngine(builder, folder / "buildx", open_target, path=str(BUILDX)),
-            down=BuildxEngine(builder, folder / "down", open_target, path=f"{folder}/docker-buildx"),
-            prefix=f"{registry.address}/lumper/",
-            refusing=f"{full.address}/lumper/",
-            manifests=registry.manifests,
-            labels=lambda image: asyncio.ensure_future(labels(image)),
-            runs=_is_running,
-            blobs=registry.blobs,
-            keeps_images=False,
-        )
+    async with _beside_buildkitd(daemons) as (address, registry, full), remote_builder(address) as builder:
+        engine = BuildxEngine(builder, folder / "buildx", open_target, path=str(BUILDX))
+        down = BuildxEngine(builder, folder / "down", open_target, path=f"{folder}/docker-buildx")
+        yield _with_layout(engine, down, folder / "buildx/images", registry, full)
         left = [*Workshop(folder / "buildx", "buildx").volatile.glob("*"), *folder.glob("buildx/work/*")]
         assert left == []
     for base in ("buildx", "down"):
