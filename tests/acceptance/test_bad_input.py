@@ -163,8 +163,9 @@ def test_on_a_full_disk_no_delivery_is_taken_and_a_build_that_runs_ends_when_the
         gate.let_through()
         answer = line.project.push_tag("v1.0.1")
         assert (answer.status, answer.builds) == (503, ())
-        assert "Free some space" in answer.reason
+        assert "Send it again later" in answer.reason
         lumper.wait_until_said("The disk is full")
+        lumper.wait_until_said("Free some space")
         ballast.unlink()
         line.check_that_it_ended_once(build_id, TAGS)
 
