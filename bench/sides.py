@@ -92,13 +92,12 @@ class Lumper:
     def run(self, path: str, tag: str, commit: str) -> Run:
         """From the webhook to the pullable tag."""
         begun = time.monotonic()
-        self.push(path, tag, commit)
-        self.await_end(tag)
+        self.await_end(self.push(path, tag, commit))
         self.pullable(f"/v2/{path}/manifests/{tag.removeprefix('v')}")
         return Run(time.monotonic() - begun, self._stages(tag))
 
-    def push(self, path: str, tag: str, commit: str) -> None:
-        """Deliver the push of a tag, as Gitea does."""
+    def push(self, path: str, tag: str, commit: str) -> int:
+        """Deliver the push of a tag, as Gitea does; its build."""
         payload = {
             "ref": f"refs/tags/{tag}",
             "before": "0" * 40,
@@ -113,15 +112,20 @@ class Lumper:
             "X-Gitea-Delivery": str(uuid.uuid4()),
             "X-Gitea-Signature": hmac.new(self._projects[path]["secret"].encode(), body, hashlib.sha256).hexdigest(),
         }
-        assert status(self.host, "POST", "/hooks/gitea", body, headers) == 202
+        connection = http.client.HTTPConnection(self.host, timeout=30)
+        try:
+            connection.request("POST", "/hooks/gitea", body, headers)
+            [build] = json.load(connection.getresponse())["builds"]
+        finally:
+            connection.close()
+        return int(build)
 
-    def await_end(self, tag: str) -> None:
+    def await_end(self, build: int) -> None:
         """Read the build's log until it ends: to ask again and again would cost what is measured."""
-        build = next(one for one in self._client.get("builds", limit=50) if one["ref"] == f"refs/tags/{tag}")
         connection = http.client.HTTPConnection(self.host, timeout=300)
         try:
             authorization = {"Authorization": f"Bearer {self.token}"}
-            connection.request("GET", f"/api/v1/builds/{build['id']}/log?follow=1", headers=authorization)
+            connection.request("GET", f"/api/v1/builds/{build}/log?follow=1", headers=authorization)
             connection.getresponse().read()
         finally:
             connection.close()

@@ -72,7 +72,11 @@ class AsyncConnection:
 
     async def end(self, *, commit: bool) -> None:
         """Give the connection back; without `commit` nothing was written."""
-        if self._opened is not None:
+        if self._opened is None:
+            return
+        if self._threads.quick_end and not commit:
+            self._end(self._opened, commit=False)
+        else:
             await self._threads.settled(partial(self._end, self._opened, commit=commit))
 
     def _end(self, connection: Connection, *, commit: bool) -> None:
@@ -89,9 +93,13 @@ class Connections:
     So nobody who waits in a thread for a lock can be in the way of who holds it.
     """
 
-    def __init__(self, engine: Engine, most: int, interrupt: Callable[[Any], None]) -> None:
-        """`engine` has room for `most` connections in its pool; `interrupt` ends what one of the driver is doing."""
+    def __init__(self, engine: Engine, most: int, interrupt: Callable[[Any], None], *, quick_end: bool = False) -> None:
+        """`engine` has room for `most` connections in its pool; `interrupt` ends what one of the driver is doing.
+
+        `quick_end`: to give one back without a commit waits for nothing, so that it takes no visit to a thread.
+        """
         self._engine = engine
+        self.quick_end = quick_end
         self.interrupt = interrupt
         self._threads = ThreadPoolExecutor(most, "database")
         self._free = asyncio.Semaphore(most)

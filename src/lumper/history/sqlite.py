@@ -30,7 +30,7 @@ class Sqlite:
 
     def __init__(self, url: URL) -> None:
         self._url = url.set(drivername="sqlite")
-        self._readers = Connections(_engine(self._url, _READERS, "BEGIN"), _READERS, _interrupt)
+        self._readers = Connections(_engine(self._url, _READERS, "BEGIN"), _READERS, _interrupt, quick_end=True)
         self._writer = Connections(_engine(self._url, 1, "BEGIN IMMEDIATE"), 1, _interrupt)
         self._held: set[str] = set()
 

@@ -74,15 +74,17 @@ class Acceptance:
         if await builds.holds(event.build_id, event.attempt, event.claim):
             return True
         if await builds.waits(event.build_id, event.attempt):
-            raise OutOfTurn(f"Nobody is known to have begun attempt {event.attempt} of build {event.build_id}.")
+            raise _out_of_turn(event)
         return False
 
     async def _finished(self, event: events.AttemptFinished) -> None:
         whole = await self._history.logs.size(event.build_id, event.attempt) >= event.log_size
-        if await self._counts(event) and not whole:
+        if not whole and await self._counts(event):
             raise LogGap(f"The log of build {event.build_id} is not whole yet.")
         async with self._history.database.write() as connection:
             row = await self._history.builds.row(connection, event.build_id)
+            if row is not None and (row.attempt, row.state) == (event.attempt, "queued"):
+                raise _out_of_turn(event)
             if row is None or (row.attempt, row.claim, row.state) != (event.attempt, event.claim, "running"):
                 log.warning("a result came too late", action="attempt.stale", build=event.build_id, claim=event.claim)
                 if row is not None and (BuildState(row.state).final or event.attempt < row.attempt):
@@ -199,3 +201,7 @@ class Acceptance:
             return ""
         log.error("a service of another project", action="rollout.refused", build=row.id, service=service.name)
         return f"Not deployed: the service {service.name!r} belongs to another project; choose another [deploy] name."
+
+
+def _out_of_turn(event: events.LogChunk | events.AttemptFinished) -> OutOfTurn:
+    return OutOfTurn(f"Nobody is known to have begun attempt {event.attempt} of build {event.build_id}.")

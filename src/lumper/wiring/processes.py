@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,10 @@ from lumper.wiring.assembly import (
     token_of,
 )
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread that came back from the disk waits for one that computes: Python's own 5 ms add up on the way of a
+build, which goes to the disk and back some fifty times."""
+
 _LOCAL_HINT = "Set [server] local_listen to another address of loopback."
 
 Announce = Callable[[str, str], None]
@@ -37,6 +42,7 @@ Announce = Callable[[str, str], None]
 
 async def run_server(config: Config, announce: Announce, roles: frozenset[Role]) -> None:
     """The server, with these roles in its process, until a signal comes: all for `lumper up`, none for a registry."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     folder = DataFolder(config.data)
     folder.prepare()
     async with AsyncExitStack() as stack:
