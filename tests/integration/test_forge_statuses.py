@@ -145,6 +145,18 @@ async def test_who_connects_again_gets_no_second_webhook(api: Api, forge: Forge)
     assert [method for method, path, _ in forge.asked if "/tests" not in path] == ["DELETE", "POST"]
 
 
+@pytest.mark.parametrize("status", [204, 404, 503])
+async def test_a_project_goes_with_the_webhook_that_was_made_for_it_whatever_the_forge_says(
+    api: Api, forge: Forge, status: int
+) -> None:
+    await connect(api, forge)
+    forge.asked.clear()
+    forge.status = status
+    assert (await api.ask("DELETE", "/projects/Demo/hello")).status == 200
+    assert forge.asked == [("DELETE", "/api/v1/repos/Demo/hello/hooks/7", None)]
+    assert (await api.ask("GET", "/projects")).body == []
+
+
 async def test_a_forge_without_statuses_is_not_said_to_hear_of_builds(api: Api, forge: Forge) -> None:
     await api.project("https://git.example.org/Demo/hello.git")
     body = {"token": TOKEN, "forge": "gogs", "url": forge.url}

@@ -333,6 +333,19 @@ async def test_where_the_commit_before_is_not_known_paths_keep_nothing_from_bein
     assert (await outcome(builder, job(origin, "refs/heads/main", commit, before=before)))[0] is Outcome.SUCCEEDED
 
 
+@pytest.mark.parametrize(("left", "skipped"), [("src/main.c", False), ("README.md", True)])
+async def test_after_a_forced_push_what_differs_from_the_commit_that_was_left_counts(
+    origin: Repository, builder: Builder, left: str, skipped: bool
+) -> None:
+    files = {**DOCKERFILE, "lumper.toml": '[on]\npaths = ["src/**"]\n'}
+    base = origin.commit(files)
+    before = origin.commit({**files, left: "left"}, parent=base)
+    await outcome(builder, job(origin, "refs/heads/main", before, before=base))
+    after = origin.commit({**files, "docs/new.md": "new"}, parent=base)
+    found, _ = await outcome(builder, job(origin, "refs/heads/main", after, before=before))
+    assert (found is Outcome.SKIPPED) is skipped
+
+
 async def test_a_skipped_build_ends_so_and_nobody_is_told(api: Api, origin: Repository) -> None:
     await add(api, origin)
     assert BuildState.SKIPPED.final

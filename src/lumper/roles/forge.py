@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from lumper.errors import ForgeError, ForgeRefused, Invalid, NotFound
+from lumper.errors import ForgeError, ForgeRefused, Invalid, NotFound, StorageError
 from lumper.history.store import History
 from lumper.hooks.api.client import ForgeClient
 from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState, webhook_id
@@ -97,6 +97,17 @@ class ForgeDesk:
                 log.warning("a webhook was not removed", action="forge.remove", project=project.name, error=str(exc))
         secret = await self._history.projects.webhook_secret(project.id)
         return await self._client.send(api.make_webhook(self._links.hook(forge), secret))
+
+    async def forget(self, project: Project) -> None:
+        """Remove the webhook that Lumper has made, if the forge lets it: the project is about to go."""
+        if not project.webhook:
+            return
+        try:
+            token = await self._history.projects.forge_token(project.id)
+            api = self._open_api(project.forge, Place(project.forge_url, project.repository, token))
+            await self._client.send(api.remove_webhook(project.webhook))
+        except (ForgeError, StorageError) as exc:
+            log.warning("a webhook was not removed", action="forge.remove", project=project.name, error=str(exc))
 
     async def disconnect(self, project: Project) -> Project:
         """Forget the token. The webhook at the forge stays."""

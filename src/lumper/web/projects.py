@@ -65,6 +65,9 @@ class Desk(Protocol):
     async def renew(self, project: Project) -> bool:
         """Give the webhook at the forge the secret of now; whether Lumper has made one there. Raises ForgeError."""
 
+    async def forget(self, project: Project) -> None:
+        """Remove the webhook that Lumper has made, if the forge lets it."""
+
     async def disconnect(self, project: Project) -> Project:
         """Forget the token."""
 
@@ -118,8 +121,10 @@ class Projects:
 
     @describe(PublicProject)
     async def remove(self, request: web.Request) -> web.Response:
-        """Forget a project."""
-        return answer(_public(await self._projects.remove(request.match_info["name"])))
+        """Forget a project; the webhook that Lumper has made for it goes, too."""
+        project = await self._projects.get(request.match_info["name"])
+        await self._desk.forget(project)
+        return answer(_public(await self._projects.remove(project.id)))
 
     @describe(RenewedProject, body=NewSecret)
     async def set_secret(self, request: web.Request) -> web.Response:
