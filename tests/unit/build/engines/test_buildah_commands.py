@@ -99,3 +99,11 @@ def test_only_a_registry_on_this_machine_may_do_without_tls(image: str, local: b
 
     assert ("--tls-verify=false" in made) == local
     assert made[-3:] == ["--", image, f"docker://{image}"]
+
+
+def test_limits_are_among_what_it_can_only_where_the_kernel_lets_this_user_set_them() -> None:
+    assert {Capability.LIMITS, Capability.NETWORK_NONE} <= OCI.capabilities
+    user = replace(OCI, limits=False).capabilities
+    assert Capability.LIMITS not in user
+    assert Capability.NETWORK_NONE in user
+    assert not {Capability.LIMITS, Capability.NETWORK_NONE} & CHROOT.capabilities

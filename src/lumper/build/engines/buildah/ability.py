@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from lumper.build.engines.programs.process import Program
@@ -26,7 +28,8 @@ _ALWAYS = frozenset(
         Capability.DOCKERFILE_APART,
     }
 )
-_CONTAINED = frozenset({Capability.NETWORK_NONE, Capability.LIMITS})
+_LIMITS = ("--memory=64m", "--memory-swap=64m", "--cpu-period=100000", "--cpu-quota=50000")
+"""Of a container that is only tried."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,19 @@ class Isolation:
 
 @dataclass(frozen=True)
 class Ability:
-    """What was found. `platform` is OS/ARCH."""
+    """What was found. `platform` is OS/ARCH; `limits`: the kernel lets this user limit what steps use."""
 
     version: str
     platform: str
     isolation: Isolation
+    limits: bool = True
 
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Without containers there is neither a network of one's own nor a limit."""
-        return _ALWAYS if self.isolation.kind == "chroot" else _ALWAYS | _CONTAINED
+        if self.isolation.kind == "chroot":
+            return _ALWAYS
+        return _ALWAYS | {Capability.NETWORK_NONE} | ({Capability.LIMITS} if self.limits else frozenset())
 
     @property
     def note(self) -> str:
@@ -78,25 +84,39 @@ async def find_ability(program: Program) -> Ability:
         version, platform = str(told["version"]), str(told["osArch"])
     except (ValueError, KeyError, TypeError) as exc:
         raise program.unavailable(asked.words or "it does not tell its version") from exc
-    return Ability(version, platform, await _isolation(program))
+    isolation = await _isolation(program)
+    async with _container(program, *_LIMITS) as container:
+        limits = isolation.kind != "chroot" and not await _trouble(program, container, isolation)
+    return Ability(version, platform, isolation, limits)
 
 
 async def _isolation(program: Program) -> Isolation:
-    made = await program.run("from", "scratch")
+    async with _container(program) as container:
+        words = ""
+        for isolation in _ways():
+            words = await _trouble(program, container, isolation)
+            if not words:
+                return isolation
+    raise program.unavailable(f"it can execute nothing: {words.removeprefix('Error: ')}")
+
+
+@asynccontextmanager
+async def _container(program: Program, *options: str) -> AsyncIterator[str]:
+    made = await program.run("from", *options, "scratch")
     if made.code:
         raise program.unavailable(made.words.removeprefix("Error: "))
     container = made.output.decode("utf-8", "replace").strip()
     try:
-        words = ""
-        for isolation in _ways():
-            network = [f"--network={isolation.network}"] if isolation.network else []
-            tried = await program.run("run", *isolation.arguments, *network, "--", container, _NOTHING)
-            if _only_the_program_is_missing(tried.words):
-                return isolation
-            words = tried.words
+        yield container
     finally:
         await program.run("rm", "--", container)
-    raise program.unavailable(f"it can execute nothing: {words.removeprefix('Error: ')}")
+
+
+async def _trouble(program: Program, container: str, isolation: Isolation) -> str:
+    """Why nothing can be executed in this way, or ""."""
+    network = [f"--network={isolation.network}"] if isolation.network else []
+    tried = await program.run("run", *isolation.arguments, *network, "--", container, _NOTHING)
+    return "" if _only_the_program_is_missing(tried.words) else tried.words or "no reason was given"
 
 
 def _ways() -> list[Isolation]:
