@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import http.cookiejar
 import random
 import subprocess
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 
 from parts.background import in_background
 from parts.docker_engine import ADDRESS
+from parts.first_user import pages
 from parts.forge import Forge, serve_forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of, mails_in
@@ -176,18 +174,6 @@ def test_on_a_full_disk_no_delivery_is_taken_and_a_build_that_runs_ends_when_the
 
 
 # the mail server
-
-
-def pages(lumper: LumperServer) -> urllib.request.OpenerDirector:
-    """A browser that has used the one-time link."""
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-    link = urllib.parse.urlsplit(lumper.setup_link)
-    form = {"token": urllib.parse.parse_qs(link.query)["token"][0], "name": "ada", "password": "correct horse battery"}
-    request = urllib.request.Request(f"{lumper.url}/setup", urllib.parse.urlencode(form).encode())
-    request.add_header("Origin", lumper.url)
-    with browser.open(request, timeout=10) as response:
-        assert response.status == 200
-    return browser
 
 
 def test_a_mail_server_that_is_away_gets_the_mail_later_and_what_it_refuses_is_kept(

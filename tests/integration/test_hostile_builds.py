@@ -20,6 +20,7 @@ from lumper.model.masking import Masker
 from parts.context import BASE, BUSYBOX
 from parts.docker_engine import ADDRESS
 from parts.git_repository import Repository
+from parts.narrow_group import narrow_group
 from parts.push_sink import push_sink
 from parts.second_engine import second_engine
 from parts.small_disk import small_disk
@@ -122,4 +123,21 @@ async def test_a_build_that_fills_the_engine_s_disk_says_so_and_the_next_one_has
             result, said = await bench.build("dd if=/dev/zero of=/fill bs=1M 2>&1; echo filled >&2; sync; exit 1")
             assert "No space left on device" in said
             assert result.outcome is Outcome.FAILED
+            await bench.check_that_it_still_builds()
+
+
+BOMB = 'export b=\'while :; do sh -c "$b" "$b" & done\'; sh -c "$b" {mark} & exec sleep {mark}'
+"""Shells that start shells, faster than any of them ends."""
+
+
+async def test_a_fork_bomb_in_an_engine_with_limits_is_ended_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    mark = f"{300_000 + abs(hash(str(tmp_path))) % 100_000}"
+    with narrow_group(processes=150, cpus=0.5) as group:
+        options = ("--cgroup-parent", group, "--exec-opt", "native.cgroupdriver=cgroupfs")
+        async with second_engine(*options) as second, bench_on(second.address, tmp_path) as bench:
+            result, said = await bench.build(BOMB.format(mark=mark), replace(bench.builder, timeout=20.0))
+            assert "can't fork" in said
+            assert (result.outcome, result.temporary) == (Outcome.FAILED, False)
+            assert "did not end within" in result.error
+            assert running(f"sleep {mark}") == running('sh -c "$b"') == 0
             await bench.check_that_it_still_builds()
