@@ -71,6 +71,7 @@ NAMES: dict[str, str | bytes] = {
     )
 }
 ATTRIBUTES = "subst export-subst\nhidden export-ignore\ncrlf text eol=crlf\n"
+AROUND = "*.sh text eol=crlf\n/sub/in/*.sh text eol=lf\nsub/w* working-tree-encoding=UTF-16LE\n*d ident\n"
 ALL_KINDS = f"""# escape=`
 ARG WHICH=first
 {BASE.replace("scratch", "scratch AS first")}ARG A=1`
@@ -138,6 +139,19 @@ CASES = [
         "what git changes on its way",
         COPY_ALL + "RUN cat /x/subst /x/crlf\n",
         {".gitattributes": ATTRIBUTES, "subst": "$Format:%H$\n", "hidden": "1", "crlf": "a\nb\n"},
+    ),
+    Case(
+        "what attributes around the context change in it",
+        COPY_ALL + "RUN od -c /x/run.sh; od -c /x/in/other.sh; od -c /x/wide; cat /x/id\n",
+        {
+            ".gitattributes": AROUND,
+            "sub/busybox": BUSYBOX.read_bytes(),
+            "sub/run.sh": "a\nb\n",
+            "sub/in/other.sh": "a\nb\n",
+            "sub/wide": "wide\n".encode("utf-16-le"),
+            "sub/id": "$Id$\n",
+        },
+        recipe=Recipe("sub", "Dockerfile"),
     ),
     Case("instructions of all kinds", ALL_KINDS, {"plain.tar": _tar(False), "packed.tar.gz": _tar(True)}),
     Case("a Dockerfile with carriage returns", COPY_ALL.replace("\n", "\r\n"), MANY),

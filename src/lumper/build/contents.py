@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 
 import structlog
 
+from lumper.build.attributes import ATTRIBUTES, ATTRIBUTES_LIMIT, folders_around, inherited
 from lumper.build.dockerignore import IGNORE_LIMIT, Ignore, parse_dockerignore
 from lumper.build.git import CHUNK, Git, last_words
 from lumper.build.lfs import find_pointers, uses_lfs
@@ -193,7 +197,8 @@ class Checkout:
         except MirrorDamaged:
             await self._damaged()
             raise
-        return f"{tree} {int(self.committed_at.timestamp())} {dockerfile}" if few else ""
+        around = hashlib.sha256(await self._attributes_around(context)).hexdigest()
+        return f"{tree} {int(self.committed_at.timestamp())} {around} {dockerfile}" if few else ""
 
     def archive(self, context: str = ".", dockerfile: str = "Dockerfile", *, folder: str = "") -> AsyncIterator[bytes]:
         """A tar stream of the context folder, in chunks of about 1 MiB, without what its ignore file names.
@@ -215,7 +220,7 @@ class Checkout:
         tree = await self._context(context)
         text = await self.dockerfile_text(context, dockerfile)
         _, ignore = await self._ignore(tree, dockerfile)
-        chunks = self._tar(await self._tar_of(tree), folder)
+        chunks = self._tar(await self._tar_of(tree), folder, await self._attributes_around(context))
         stream = filtered(chunks, ignore, folder=folder) if ignore else chunks
         try:
             if folder:
@@ -288,10 +293,26 @@ class Checkout:
         )
         return output.decode("ascii").strip()
 
-    async def _tar(self, commit: str, folder: str) -> AsyncGenerator[bytes]:
+    async def _attributes_around(self, context: str) -> bytes:
+        """What the folders around the context say of line ends and the like, as a file of attributes."""
+        entry = await self._find(self._tree, context)
+        path = entry.path if entry else ""
+        files = []
+        for around in folders_around(path):
+            found = (await self.names(around)).get(ATTRIBUTES) is Kind.FILE  # git follows no link here
+            content = await self._read(self._tree, f"{around}/{ATTRIBUTES}", ATTRIBUTES_LIMIT) if found else None
+            files.append((around, content or b""))
+        return inherited(files, path)
+
+    async def _tar(self, commit: str, folder: str, attributes: bytes) -> AsyncGenerator[bytes]:
+        with _attributes_file(attributes) as settings:
+            async for chunk in self._tar_with(commit, folder, {**self._environment, **settings}):
+                yield chunk
+
+    async def _tar_with(self, commit: str, folder: str, environment: Mapping[str, str]) -> AsyncGenerator[bytes]:
         pipe = asyncio.subprocess.PIPE
         arguments = ("archive", "--format=tar", *((f"--prefix={folder}/",) if folder else ()), commit)
-        async with self._git.start(self._mirror.path, *arguments, stdout=pipe, extra=self._environment) as running:
+        async with self._git.start(self._mirror.path, *arguments, stdout=pipe, extra=environment) as running:
             assert running.process.stdout is not None  # noqa: S101 (for the type checker)
             while chunk := await _filled(running.process.stdout):
                 yield chunk
@@ -302,6 +323,22 @@ class Checkout:
         if finished.code:
             await self._damaged()
             raise MirrorDamaged(f"The commit {self.commit} cannot be read whole: {last_words(finished.words)}")
+
+
+@contextlib.contextmanager
+def _attributes_file(content: bytes) -> Iterator[Mapping[str, str]]:
+    """Settings with which git heeds these attributes, less than those of any folder that it looks at."""
+    if not content:
+        yield {}
+        return
+    with tempfile.NamedTemporaryFile(prefix="lumper-attributes-") as file:
+        file.write(content)
+        file.flush()
+        yield {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "core.attributesFile",
+            "GIT_CONFIG_VALUE_0": file.name,
+        }
 
 
 async def _filled(stream: asyncio.StreamReader) -> bytes:
