@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,14 @@ async def test_builds_at_the_same_time_have_room_for_all(unified: Path) -> None:
         assert cpus.read_text() == "100000 100000"
 
 
+async def test_one_build_without_a_limit_of_a_kind_leaves_all_of_them_without(unified: Path) -> None:
+    one = groups(unified)
+    async with one.group("localhost/app", Limits(64 * MIB, 1.0)) as name, one.group("localhost/app", Limits(0, 2.0)):
+        assert (group_of(unified, name) / "memory.max").read_text() == "max"
+        assert (group_of(unified, name) / "memory.swap.max").read_text() == "max"
+        assert (group_of(unified, name) / "cpu.max").read_text() == "300000 100000"
+
+
 async def test_another_worker_on_the_machine_neither_takes_the_limits_away_nor_narrows_them(unified: Path) -> None:
     async with groups(unified).group("localhost/app", Limits(64 * MIB)) as name:
         memory = group_of(unified, name) / "memory.max"
@@ -106,6 +117,20 @@ async def test_limits_that_cannot_be_set_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot be set"):
         async with groups(tmp_path).group("localhost/app", Limits(MIB)):
             pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can be another user")
+@pytest.mark.parametrize(("user", "shared"), [(0, True), (65534, False)])
+def test_an_engine_without_root_shares_nothing(unified: Path, user: int, shared: bool) -> None:
+    listen = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True)"
+    with tempfile.TemporaryDirectory(prefix="engine") as folder:
+        Path(folder).chmod(0o777)
+        command = ["/usr/bin/python3", "-c", f"{listen}; input()", f"{folder}/socket"]
+        with subprocess.Popen(command, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
+            assert engine.stdout is not None
+            engine.stdout.readline()
+            assert groups(unified).shared_with(f"{folder}/socket") is shared
+            engine.terminate()
 
 
 def test_an_engine_that_is_not_there_shares_nothing(unified: Path) -> None:
