@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lumper.build.port import BuildRequest, Capability, Engine, EngineInfo
+from lumper.build.port import BuildRequest, Capability, EngineInfo
 from lumper.errors import EngineLacks
 
 _NETWORKS = frozenset({Capability.NETWORK_NONE, Capability.NETWORK_HOST})
@@ -42,12 +42,6 @@ def needs(request: BuildRequest) -> Mapping[Capability, str]:
         Capability.DOCKERFILE_APART: request.dockerfile if request.context_folder else "",
     }
     return {capability: words for capability, words in asked.items() if words}
-
-
-async def check(request: BuildRequest, engine: Engine) -> None:
-    """Ask the engine what it can, if the request needs more than every engine can. Raises as `refuse`."""
-    if needs(request):
-        refuse(request, await engine.info())
 
 
 def refuse(request: BuildRequest, info: EngineInfo) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.capabilities import CAPABILITIES, check, needs, refuse
-from lumper.build.engines.dummy import DummyEngine
+from lumper.build.capabilities import CAPABILITIES, needs, refuse
 from lumper.build.port import BuildRequest, Cache, Capability, EngineInfo, Limits, Login
-from lumper.errors import EngineLacks, EngineUnavailable
+from lumper.errors import EngineLacks
 
 PLAIN = BuildRequest("1", "localhost/app:1", platforms=("linux/amd64",))
 WANTS_ALL = BuildRequest(
@@ -26,14 +25,8 @@ WANTS_ALL = BuildRequest(
 )
 
 
-def test_a_plain_build_needs_nothing_and_asks_no_engine() -> None:
+def test_a_plain_build_needs_nothing() -> None:
     assert needs(PLAIN) == {}
-
-
-async def test_an_engine_that_is_not_asked_may_be_down() -> None:
-    await check(PLAIN, DummyEngine(down=True))
-    with pytest.raises(EngineUnavailable):
-        await check(WANTS_ALL, DummyEngine(down=True))
 
 
 def test_everything_that_can_be_asked_for_is_seen() -> None:

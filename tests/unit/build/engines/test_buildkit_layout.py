@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,19 @@ def test_names_are_found_by_a_later_process(tmp_path: Path) -> None:
     assert Layout(tmp_path).names() == ["r.test/app:1", "r.test/app:2"]
     assert Layout(tmp_path).find("r.test/app:1") == made
     assert json.loads((tmp_path / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
+
+
+def test_workers_that_share_the_folder_lose_no_name_of_each_other(tmp_path: Path) -> None:
+    made = image(Layout(tmp_path), b"one")
+
+    def name(worker: int) -> None:
+        layout = Layout(tmp_path)
+        for number in range(50):
+            layout.put(f"r.test/app:{worker}-{number}", made)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(name, (1, 2)))
+    assert len(Layout(tmp_path).names()) == 100
 
 
 def test_what_only_a_removed_image_needed_goes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -7,10 +8,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.build.engines.buildkit.progress import CLIPPED, LINE_LIMIT, ProgressReader, collect
+from lumper.build.engines.buildkit.progress import CLIPPED, LINE_LIMIT, ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog, VertexWarning
 from lumper.model.build import Output, Progress, Step, StepState
 from parts.records import printed
+
+
+def collect(responses: Iterable[StatusResponse]) -> list[Progress]:
+    """All that a whole stream of status messages tells."""
+    told: list[Progress] = []
+    reader = ProgressReader(told.append)
+    for response in responses:
+        reader.receive(response)
+    reader.finish()
+    return told
 
 
 def moment(at: float | None) -> Timestamp | None:

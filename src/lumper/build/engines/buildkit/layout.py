@@ -7,11 +7,13 @@ Source: OCI image-spec 1.1, "Image Layout".
   index.json                  what there is, each with its name
   blobs/sha256/<hex>          manifests, configs and layers, named by their digests
   ingest/<random>             blobs that are being written
+  lock                        held while names change
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import threading
@@ -43,7 +45,7 @@ class Descriptor:
 
 
 class Layout:
-    """One folder, made when it is first written to; one process at a time owns it. Methods block."""
+    """One folder, made when it is first written to, and shared by the workers that have it. Methods block."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -68,7 +70,7 @@ class Layout:
         """A blob to be written."""
         folder = self._root / "ingest"
         folder.mkdir(parents=True, exist_ok=True)
-        with self._lock:
+        with self._alone():
             if not self._tidied:
                 self._tidied = True
                 self._tidy()
@@ -97,7 +99,7 @@ class Layout:
 
     def put(self, name: str, descriptor: Descriptor) -> None:
         """Give what is in the layout a name. What had it before, and has no other, goes."""
-        with self._lock:
+        with self._alone():
             index = self._index()
             before = index.get(name)
             index[name] = descriptor
@@ -107,7 +109,9 @@ class Layout:
 
     def remove(self, name: str) -> None:
         """Forget a name, and blobs that only it needed. No error if there is none."""
-        with self._lock:
+        if not self._root.exists():
+            return
+        with self._alone():
             index = self._index()
             gone = index.pop(name, None)
             if gone is not None:
@@ -122,7 +126,7 @@ class Layout:
 
     def let_go(self, digests: Iterable[str]) -> None:
         """The opposite of `pin`, for each of these; what a build has left that failed goes then."""
-        with self._lock:
+        with self._alone():
             free = set()
             for digest in digests:
                 left = self._pins.pop(digest, 0) - 1
@@ -142,6 +146,14 @@ class Layout:
             if child:
                 yield _descriptor(child)
         yield descriptor
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread and no other process changes anything meanwhile."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with self._lock, (self._root / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _tidy(self) -> None:
         """Remove what builds that were killed have left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -193,16 +193,6 @@ class ProgressReader:
 def seconds(timestamp: Timestamp) -> float:
     """Seconds since the epoch."""
     return timestamp.seconds + timestamp.nanos / 1e9
-
-
-def collect(responses: Iterable[StatusResponse]) -> list[Progress]:
-    """All that a whole stream of status messages tells."""
-    told: list[Progress] = []
-    reader = ProgressReader(told.append)
-    for response in responses:
-        reader.receive(response)
-    reader.finish()
-    return told
 
 
 def _text(line: bytes | bytearray) -> str:
