@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 from collections.abc import AsyncIterator
@@ -141,3 +142,58 @@ async def test_many_slow_uploads_hold_up_nobody(admin: RegistryClient, live: Liv
             assert (await reader.readline()).startswith(b"HTTP/1.1 202")
     for _, writer in slow:
         writer.close()
+
+
+LARGE = os.urandom(MIB) * 32  # more than a connection takes before somebody reads
+
+
+async def _asked(live: LiveRegistry, digest: str) -> tuple[Reader, Writer]:
+    """A connection on which a blob is on its way: the head of the answer was read."""
+    reader, writer = await _begun(live, "GET", f"/v2/a/blobs/{digest}", 0)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    return reader, writer
+
+
+async def test_many_slow_downloads_hold_up_nobody(admin: RegistryClient, live: LiveRegistry) -> None:
+    digest = await admin.push_blob("a", LARGE)
+    slow = [await _asked(live, digest) for _ in range(12)]
+    async with asyncio.timeout(30):
+        async with admin.request("GET", f"/v2/a/blobs/{digest}") as response:
+            assert await response.read() == LARGE
+        for reader, writer in slow:
+            assert await reader.readexactly(len(LARGE)) == LARGE
+            writer.close()
+
+
+async def test_a_client_that_says_it_sends_no_more_gets_all_of_a_blob(
+    admin: RegistryClient, live: LiveRegistry
+) -> None:
+    digest = await admin.push_blob("a", LARGE)
+    reader, writer = await _asked(live, digest)
+    writer.write_eof()
+    async with asyncio.timeout(20):
+        assert await reader.readexactly(len(LARGE)) == LARGE
+    writer.close()
+
+
+async def test_clients_that_go_away_in_the_middle_of_a_blob_leave_nothing_open(
+    admin: RegistryClient, live: LiveRegistry
+) -> None:
+    digest = await admin.push_blob("a", LARGE)
+
+    async def gone() -> bool:
+        return digest[7:] not in {Path(name).name for name in await asyncio.to_thread(_open_files)}
+
+    for _ in range(6):
+        _, writer = await _asked(live, digest)
+        assert not await gone()
+        writer.transport.abort()
+    await eventually(gone)
+
+
+def _open_files() -> list[str]:
+    found = []
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            found.append(str(path.readlink()))
+    return found

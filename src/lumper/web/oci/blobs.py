@@ -15,8 +15,8 @@ from lumper.registry.errors import refuse
 from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, digest_headers, error_answer, has_already
-from lumper.web.oci.body import Piece, send_file
 from lumper.web.oci.door import Door
+from lumper.web.oci.outlet import Outlet, Piece, send_file
 from lumper.web.oci.ranges import Span, parse_range
 
 _TYPE = "application/octet-stream"
@@ -29,6 +29,7 @@ class BlobRoutes:
         self._requests = requests
         self._blobs = blobs
         self._door = door
+        self._outlet = Outlet()
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -64,7 +65,7 @@ class BlobRoutes:
     ) -> None:
         try:
             if blob.path is not None:
-                await send_file(request, response, blob.path, pieces)
+                await send_file(self._outlet, request, response, blob.path, pieces)
             else:
                 await self._copy(request, response, blob, pieces)
             self._requests.sent(sum(piece.size for piece in pieces if isinstance(piece, Span)))

@@ -1,27 +1,16 @@
-"""Bytes in and out of the registry: request bodies as they come, blobs by sendfile(2)."""
+"""Bytes that come in: request bodies."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import socket
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from lumper.errors import StorageError
 from lumper.registry.errors import refuse
-from lumper.web.oci.ranges import Span
 
 IDLE_SECONDS = 60.0  # without a byte, then the upload is given up; its bytes are kept
-_LARGE = 1 << 20
-_SHORT = "The blob's file is shorter than it was."
-
-Piece = Span | bytes  # a part of a blob, or bytes of the answer itself
 
 
 async def expect_later(request: web.Request) -> None:
@@ -71,61 +60,3 @@ async def incoming_whole(request: web.Request, most: int) -> bytes:
             raise refuse("MANIFEST_TOO_LARGE")
         pieces.append(piece)
     return b"".join(pieces)
-
-
-async def send_file(request: web.Request, response: web.StreamResponse, path: Path, pieces: Sequence[Piece]) -> None:
-    """Send parts of a file by sendfile(2), so that Python never touches their bytes, and what stands between them.
-
-    Raises FileNotFoundError before anything is sent, StorageError in the middle; if the client goes away, that is the
-    end of it.
-    """
-    file = await asyncio.to_thread(_opened, path)
-    try:
-        with contextlib.suppress(ConnectionError):
-            await response.prepare(request)
-            transport = request.transport
-            if transport is None:
-                return
-            if any(isinstance(piece, Span) and piece.size >= _LARGE for piece in pieces):
-                _unpace_loopback(transport)
-            for piece in pieces:
-                if not isinstance(piece, Span):
-                    await response.write(piece)
-                elif transport.get_extra_info("sslcontext") is not None:
-                    await _copy_span(response, file, piece)
-                else:
-                    await _send_span(transport, file, piece)
-            await response.write_eof()
-    finally:
-        file.close()
-
-
-async def _send_span(transport: asyncio.WriteTransport, file: BinaryIO, span: Span) -> None:
-    if span.size == 0:  # an error to asyncio
-        return
-    if await asyncio.get_running_loop().sendfile(transport, file, span.start, span.size) != span.size:
-        raise StorageError(_SHORT)
-
-
-async def _copy_span(response: web.StreamResponse, file: BinaryIO, span: Span) -> None:
-    """What sendfile(2) does, through TLS: asyncio's own way takes sixty times as many steps."""
-    await asyncio.to_thread(file.seek, span.start)
-    left = span.size
-    while left:
-        chunk = await asyncio.to_thread(file.read, min(_LARGE, left))
-        if not chunk:
-            raise StorageError(_SHORT)
-        left -= len(chunk)
-        await response.write(chunk)
-
-
-def _opened(path: Path) -> BinaryIO:
-    return path.open("rb")
-
-
-def _unpace_loopback(transport: asyncio.BaseTransport) -> None:
-    """On this machine itself, send as fast as it goes: BBR, where it is the default, paces loopback to a quarter."""
-    peer, connection = transport.get_extra_info("peername"), transport.get_extra_info("socket")
-    with contextlib.suppress(OSError, ValueError, TypeError, IndexError, AttributeError):
-        if ipaddress.ip_address(peer[0]).is_loopback:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")

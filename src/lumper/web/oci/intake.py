@@ -42,7 +42,7 @@ class Intake:
     """Hands out the bodies of requests."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, "intake", initializer=_give_way)
+        self._threads = ThreadPoolExecutor(_THREADS, "intake", initializer=give_way)
         self._rooms = threading.local()
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
@@ -163,8 +163,8 @@ class _Stream:
         return filled
 
 
-def _give_way() -> None:
-    """Where there is not processor enough for all, a large upload waits rather than the many small requests."""
+def give_way() -> None:
+    """Where there is not processor enough for all, a large blob waits rather than the many small requests."""
     with contextlib.suppress(OSError, AttributeError):  # Linux has priorities of threads
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
