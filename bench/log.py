@@ -1,11 +1,14 @@
 """How many lines of a build's log go from the engine to the store in a second, and what each part of the way takes.
 
-    .venv/bin/python bench/log.py [--lines 300000] [--rounds 3]
+    .venv/bin/python bench/log.py [--lines 300000] [--rounds 3] [--engine own|newer]
 
 The messages are those that BuildKit sends of a program that prints much: 32 KiB of output each. They go the whole way
 of a worker and a server that are one process, as `lumper up` is: BuildKit's messages to records, secrets masked,
 records to lines in the spool, chunks through the queue's file, each synced to the disk, and from there into the log's
 file. What is stored is compared with what was printed. Before it, each part of the way alone, by the processor's clock.
+
+With `--engine`, this machine's dockerd (`own`), or the one that `scripts/setup --test` unpacks (`newer`), starts, and
+builds Dockerfiles whose steps print as fast as they can: every line is counted in the store. As root.
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+import log_engine
 from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog
 from lumper.history.store import History, open_history
@@ -39,6 +43,9 @@ from lumper.queue.retry import RetryPolicy
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume
 from lumper.roles.shipper import LogShipper
+
+Tell = Callable[[Callable[[Progress], None]], Awaitable[None]]
+"""What prints: it is given what takes each record."""
 
 _MESSAGE = 32 * 1024  # bytes: what BuildKit reads of a step's output at once
 _SECRETS = 10
@@ -96,38 +103,52 @@ class Way:
         assert await self.history.builds.take(AttemptStarted(build, 1, "claim", "w", "b", datetime.now(UTC)))
         return build
 
-    async def carry(self, build: int, told: list[StatusResponse]) -> Took:
+    async def carry(self, build: int, tell: Tell) -> Took:
         """From the first message to the last line in the store."""
         begun, worked = time.monotonic(), time.process_time()
         async with LogShipper(self.broker, self.spool, build, 1, "claim", masker()) as shipper:
-            reader = ProgressReader(shipper.report)
-            for message in told:
-                reader.receive(message)
-                await asyncio.sleep(0)
-            reader.finish()
+            await tell(shipper.report)
         while await self.history.logs.size(build, 1) < shipper.size:
             await self.history.logs.wait(build, 1, await self.history.logs.size(build, 1), 1.0)
         return Took(time.monotonic() - begun, time.process_time() - worked)
 
 
-async def whole_way(count: int, told: list[StatusResponse]) -> Took:
-    """How long it takes; what is stored must be what was printed."""
+async def whole_way(tell: Tell) -> tuple[Took, list[Output]]:
+    """How long it takes, and what is stored."""
     with tempfile.TemporaryDirectory(prefix="lumper-bench-") as name:
         way = Way(Path(name))
         build = await way.begin()
         policy = RetryPolicy(attempts=3, first=0.1)
         server = asyncio.create_task(consume(way.broker, EVENTS, Acceptance(way.history).handle, policy))
         try:
-            took = await way.carry(build, told)
+            took = await way.carry(build, tell)
             data = b"".join([chunk async for chunk in way.history.logs.read(build, 1)])
         finally:
             server.cancel()
             await asyncio.wait([server])
             await way.broker.close()
             await way.history.database.close()
-        stored = [record.text for record in map(from_line, data.splitlines()) if isinstance(record, Output)]
-        assert stored == list(printed(count)), "lines were lost, changed, or are in another order"
-        return took
+        return took, [record for record in map(from_line, data.splitlines()) if isinstance(record, Output)]
+
+
+def by_hand(told: list[StatusResponse]) -> Tell:
+    """Hands messages over as an engine's connection does."""
+
+    async def tell(report: Callable[[Progress], None]) -> None:
+        reader = ProgressReader(report)
+        for message in told:
+            reader.receive(message)
+            await asyncio.sleep(0)
+        reader.finish()
+
+    return tell
+
+
+def measured(count: int, told: list[StatusResponse]) -> Took:
+    """How long the whole way takes; what is stored must be what was printed."""
+    took, stored = asyncio.run(whole_way(by_hand(told)))
+    assert [record.text for record in stored] == list(printed(count)), "lines were lost, or changed"
+    return took
 
 
 def parts(told: list[StatusResponse]) -> dict[str, Callable[[], object]]:
@@ -156,11 +177,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--lines", type=int, default=300_000)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--engine", choices=("own", "newer"))
     given = arguments.parse_args()
+    if given.engine:
+        asyncio.run(log_engine.measure(given.engine, given.lines, given.rounds, whole_way))
+        return
     count, told = given.lines, messages(given.lines)
     for name, part in parts(told).items():
         tell(name, [count / _seconds(part) for _ in range(given.rounds)])
-    took = [asyncio.run(whole_way(count, told)) for _ in range(given.rounds)]
+    took = [measured(count, told) for _ in range(given.rounds)]
     tell("the whole way", [count / one.clock for one in took])
     tell("  of the processor", [count / one.work for one in took])
 

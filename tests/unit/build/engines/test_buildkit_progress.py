@@ -89,6 +89,17 @@ def test_lines_come_before_the_end_of_their_step_although_the_engine_cuts_the_me
     ]
 
 
+def test_a_cut_message_of_which_a_part_was_told_before_still_ends_no_step_too_early() -> None:
+    told: list[Progress] = []
+    reader = ProgressReader(told.append)
+    reader.receive(StatusResponse(vertexes=[vertex("run", 1, 2)], logs=[log("run", b"half a ", 1.5)]), whole=False)
+    reader.receive(StatusResponse(), whole=False)
+    reader.receive(StatusResponse(logs=[log("run", b"line\n", 1.6)]))
+    reader.finish()
+    assert printed(told) == ["half a line"]
+    assert told[-1] == Step(1, "run", StepState.DONE, 2)
+
+
 def test_the_end_of_a_step_is_told_although_a_cut_message_does_not_go_on() -> None:
     told: list[Progress] = []
     reader = ProgressReader(told.append)

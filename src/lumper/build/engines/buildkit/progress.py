@@ -66,8 +66,11 @@ class ProgressReader:
         self.failures: list[Step] = []
         """The steps that failed, the first one first, with BuildKit's own words as their `error`."""
 
-    def receive(self, response: StatusResponse) -> None:
-        """Report what one message tells, in the order of the engine's clock."""
+    def receive(self, response: StatusResponse, *, whole: bool | None = None) -> None:
+        """Report what one message tells, in the order of the engine's clock.
+
+        `whole` is `is_whole` of the message as it came, if it does not tell all of that any more.
+        """
         if response.vertexes or response.logs or response.warnings:
             self.messages += 1
         events = self._waiting
@@ -78,8 +81,9 @@ class ProgressReader:
             if vertex.HasField("completed"):
                 events.append((seconds(vertex.completed), 2, partial(self._complete, known, vertex)))
         logs: list[_Event] = [(seconds(log.timestamp), 1, partial(self._print, log)) for log in response.logs]
-        whole = sum(len(log.msg) for log in response.logs) <= FULL and (bool(response.vertexes) or not logs)
-        self._happen(events + logs, math.inf if whole or not events else max(at for at, _, _ in logs))
+        whole = is_whole(response) if whole is None else whole
+        latest = max((at for at, _, _ in logs), default=-math.inf)
+        self._happen(events + logs, math.inf if whole or not events else latest)
         for warning in response.warnings:
             self._warn(warning)
 
@@ -188,6 +192,11 @@ class ProgressReader:
             begun = clipped.end() + 1
         if begun <= len(text):
             self._report(Output(known.number, stream, at, text[begun:]))
+
+
+def is_whole(response: StatusResponse) -> bool:
+    """Whether no other message has a part of what this one has."""
+    return sum(len(log.msg) for log in response.logs) <= FULL and (bool(response.vertexes) or not response.logs)
 
 
 def seconds(timestamp: Timestamp) -> float:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from lumper.build.engines.buildkit.control import Control
-from lumper.build.engines.buildkit.progress import FULL, ProgressReader
+from lumper.build.engines.buildkit.progress import FULL, ProgressReader, is_whole
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog
 
 _EMPTY = 100  # messages without anything, one behind the other: such an engine sends them without end
@@ -191,7 +191,7 @@ class Following:
                 older.task.cancel()
         elif self._newer is None and self._next is not None and self._kept > _RENEWED:
             self._kept, self._newer = 0, self._standby()
-        self._progress.receive(self._told.new(message))
+        self._progress.receive(self._told.new(message), whole=is_whole(message))
 
 
 async def _any(events: Iterable[asyncio.Event], seconds: float) -> None:
