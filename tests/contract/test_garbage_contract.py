@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Known:
         found = await self.metadata.garbage(repository, soon, untagged=untagged)
         lately = await self.metadata.garbage(repository, soon, untagged=untagged, since=begun)
         assert set(lately) == set(found)
-        assert not found or repository in await self.metadata.restless(begun, soon)
+        assert not found or repository in await self.metadata.restless(begun, soon, untagged=untagged)
         return [(one.kind.value, one.name) for one in found]
 
     async def collect(self, *, untagged: bool = False, repository: str = "one") -> list[tuple[str, str]]:
@@ -409,3 +410,21 @@ async def test_what_a_build_gave_up_is_found_however_old_it_is(known: Known) -> 
 
     assert [one.name for one in await known.metadata.garbage("one", soon, since=later)] == [A]
     assert "one" in await known.metadata.restless(later, soon)
+
+
+async def test_what_lost_its_tag_is_found_when_it_comes_of_age_however_old_it_is(known: Known) -> None:
+    await push(known, A, tags=["x"])
+    await asyncio.sleep(0.01)
+    since = datetime.now(UTC)
+    await push(known, B, tags=["x"])
+    moved = datetime.now(UTC)
+
+    async def found(left: datetime) -> list[str]:
+        before = moved + SOON
+        begun = before - (moved - since)  # nothing was pushed since then
+        here = await known.metadata.restless(begun, before, untagged=True, left=left)
+        garbage = await known.metadata.garbage("one", before, untagged=True, left=left, since=begun)
+        return [one.name for one in garbage] if "one" in here else []
+
+    assert await found(since) == []
+    assert await found(moved) == [A]

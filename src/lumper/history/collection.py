@@ -12,6 +12,7 @@ from lumper.history import needs
 from lumper.history.activity import record
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, insert_missing
+from lumper.history.flaws import flaws
 from lumper.history.tables import manifests, repositories
 from lumper.model.activity import RETENTION, Action, Activity
 from lumper.model.garbage import Garbage, GarbageKind
@@ -93,10 +94,19 @@ class Collection:
                 gone |= {(GarbageKind.TAG, name) for name in stale}
         return [one for one in garbage if (one.kind, one.name) in gone]
 
-    async def restless(self, since: datetime, before: datetime, *, last: str = "", limit: int = 100) -> list[str]:
+    async def restless(
+        self,
+        since: datetime,
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
+        last: str = "",
+        limit: int = 100,
+    ) -> list[str]:
         """Repositories in which `garbage` may find something with these two times."""
         async with self._database.read() as connection:
-            return await tables.restless(connection, since, before, last, limit)
+            return await tables.restless(connection, since, before, last, limit, untagged=untagged, left=left)
 
     async def idle_blobs(
         self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
@@ -136,7 +146,7 @@ class Collection:
         """What `repository` refers to and does not have: at most `limit` tags and digests of each kind, with words."""
         async with self._database.read() as connection:
             identity = (await connection.execute(select(id_of(repository)))).scalar()
-            return [] if identity is None else await tables.flaws(connection, identity, limit)
+            return [] if identity is None else await flaws(connection, identity, limit)
 
 
 async def _tell_of_retired(connection: AsyncConnection, repository: str, identity: int, digests: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     String,
     and_,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     exists,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     text,
@@ -102,7 +104,8 @@ async def needless_manifests(
 ) -> list[tuple[str, int]]:
     """Digest and size of the manifests that nothing keeps, and that no tag `left` since; `among` these, if given.
 
-    With `since`, of those that were needed after this time, or that retention or a build gave up.
+    With `since`, of those that were needed after this time, that retention or a build gave up, or that lost a tag and
+    the time to undo that since.
     """
     mine = manifests.c
     unused = and_(~exists().where(builds.c.digest == mine.digest), ~exists().where(rollouts.c.digest == mine.digest))
@@ -129,13 +132,24 @@ async def needless_manifests(
         at = type_coerce(mine.pushed_at.op("||")(literal("", String)), Time)  # the index of times has nearly all rows
         given_up = query.where(at < since, or_(mine.retired, mine.abandoned))
         rows += (await connection.execute(given_up.limit(limit))).all()
-    return [(row.digest, row.size) for row in rows[:limit]]
+        if untagged:
+            name = select(repositories.c.name).where(repositories.c.id == identity).scalar_subquery()
+            lost = select(activity.c.before).where(activity.c.repository == name, *_lost(since, before, left))
+            alone = query.where(mine.digest.in_(lost), mine.pushed_at < since)
+            rows += (await connection.execute(alone.limit(limit))).all()
+    return [*{row.digest: row.size for row in rows}.items()][:limit]
 
 
 async def _needed(connection: AsyncConnection, identity: int) -> list[str]:
     """What runs or was built last, if there is anything in the repository that may go although it once was needed."""
     retired = exists().where(manifests.c.repository_id == identity, manifests.c.retired)
     return list(await needed(connection)) if (await connection.execute(select(retired))).scalar() else []
+
+
+def _lost(since: datetime, before: datetime, left: datetime | None) -> list[ColumnElement[bool]]:
+    """That a tag left something so long ago that the time to undo it, if there is one, was over within these times."""
+    until = before if left is None else left
+    return [literal_column("before != ''", Boolean), activity.c.at >= until - (before - since), activity.c.at < until]
 
 
 def _left_since(identity: int, digest: ColumnElement[str], since: datetime) -> ColumnElement[bool]:
@@ -171,13 +185,23 @@ async def needless_links(
     return [(row.digest, row.size) for row in await connection.execute(query.limit(limit))]
 
 
-async def restless(connection: AsyncConnection, since: datetime, before: datetime, last: str, limit: int) -> list[str]:
+async def restless(
+    connection: AsyncConnection,
+    since: datetime,
+    before: datetime,
+    last: str,
+    limit: int,
+    *,
+    untagged: bool,
+    left: datetime | None,
+) -> list[str]:
     """Repositories of which anything was last needed between these times, or that retention or a build had to do with.
 
-    Whatever loses what it was needed for is as young as that moment, so the rest was judged when it came of age.
+    With `untagged`, also those of which a tag has left anything. Whatever else loses what it was needed for is as young
+    as that moment, so the rest was judged when it came of age.
     """
     pushed, linked = manifests.c, repository_blobs.c
-    mine = repositories.c.id
+    mine, lost = repositories.c.id, _lost(since, before, left)
     query = select(repositories.c.name).where(
         repositories.c.name > last,
         or_(
@@ -185,6 +209,7 @@ async def restless(connection: AsyncConnection, since: datetime, before: datetim
             exists().where(linked.repository_id == mine, linked.linked_at >= since, linked.linked_at < before),
             exists().where(pushed.repository_id == mine, or_(pushed.retired, pushed.abandoned)),
             exists().where(tags.c.repository_id == mine, *_PRIVATE),
+            *([exists().where(activity.c.repository == repositories.c.name, *lost)] if untagged else []),
         ),
     )
     return list((await connection.execute(query.order_by(repositories.c.name).limit(limit))).scalars())
@@ -327,35 +352,6 @@ async def known(connection: AsyncConnection, after: str, until: str) -> dict[str
     if until:
         query = query.where(blobs.c.digest <= until)
     return {row.digest: (row.size, bool(row.needed)) for row in await connection.execute(query)}
-
-
-async def flaws(connection: AsyncConnection, identity: int, limit: int) -> list[tuple[str, str]]:
-    """What a repository refers to and does not have."""
-    mine, links = manifests.c, manifest_links.c
-    here = exists().where(mine.repository_id == identity, mine.digest == tags.c.digest)
-    child = exists().where(mine.repository_id == identity, mine.digest == links.child)
-    served = exists().where(repository_blobs.c.repository_id == identity, repository_blobs.c.digest == links.child)
-    stored = exists().where(blobs.c.digest == mine.digest)
-    linked = exists().where(blobs.c.digest == repository_blobs.c.digest)
-    queries = {
-        "a tag of a manifest that is not there": select(tags.c.name).where(tags.c.repository_id == identity, ~here),
-        "an index refers to it, and it is not there": select(links.child).where(
-            links.repository_id == identity, links.manifest, ~child
-        ),
-        "a manifest refers to it, and the repository may not serve it": select(links.child).where(
-            links.repository_id == identity, ~links.manifest, ~served
-        ),
-        "a manifest that is not known to be in the storage": select(mine.digest).where(
-            mine.repository_id == identity, ~stored
-        ),
-        "a blob that is not known to be in the storage": select(repository_blobs.c.digest).where(
-            repository_blobs.c.repository_id == identity, ~linked
-        ),
-    }
-    found: list[tuple[str, str]] = []
-    for words, query in queries.items():
-        found += [(name, words) for name in (await connection.execute(query.distinct().limit(limit))).scalars()]
-    return found
 
 
 def _idle(before: datetime) -> list[ColumnElement[bool]]:

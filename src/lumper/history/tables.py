@@ -351,6 +351,7 @@ activity = Table(  # who did what; nothing in it refers to other tables, so that
     Index("activity_tag", "repository", "tag", "id"),
     Index("activity_actor", "actor", "id"),
     _partial("activity_before", "repository", "before", sqlite="before != ''", postgresql="before != ''"),
+    _partial("activity_left", "repository", "at", "before", sqlite="before != ''", postgresql="before != ''"),
     sqlite_autoincrement=True,  # who reads on from an id may not meet it again after all rows were forgotten
 )
 

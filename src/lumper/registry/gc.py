@@ -193,7 +193,8 @@ class Collector:
         """Those of these repositories, the next ones after `last`, that have to be looked at."""
         if window["since"] is None:
             return set(names)
-        return set(await self._metadata.restless(window["since"], before, last=last, limit=len(names)))
+        found = await self._metadata.restless(window["since"], before, **self._which(), last=last, limit=len(names))
+        return set(found)
 
     async def _retain(self) -> None:
         """Remove the tags that rules do not keep; what they held is garbage when the time to undo that is over."""
@@ -278,8 +279,8 @@ class Collector:
             return await self._metadata.collect(repository, chosen, before, **which)
 
     def _which(self) -> _Which:
-        undo = self._policy.undo
-        return _Which(untagged=self._policy.untagged, left=datetime.now(UTC) - undo if undo else None)
+        kept = max(self._policy.undo, self._policy.grace)
+        return _Which(untagged=self._policy.untagged, left=datetime.now(UTC) - kept)
 
     async def _bytes(self, before: datetime, report: Report, window: _Window) -> Report:
         last = ""

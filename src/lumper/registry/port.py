@@ -296,7 +296,16 @@ class Metadata(Protocol):
         last needed before that may be left out.
         """
 
-    async def restless(self, since: datetime, before: datetime, *, last: str = "", limit: int = 100) -> list[str]:
+    async def restless(
+        self,
+        since: datetime,
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
+        last: str = "",
+        limit: int = 100,
+    ) -> list[str]:
         """At most `limit` repositories after `last` in which `garbage` may find something with these two times."""
 
     async def collect(

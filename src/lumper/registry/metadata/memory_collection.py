@@ -90,7 +90,16 @@ class MemoryCollection(MemoryLog, MemoryNames):
                 self._unlink(repository, one.name)
         return gone
 
-    async def restless(self, since: datetime, before: datetime, *, last: str = "", limit: int = 100) -> list[str]:
+    async def restless(
+        self,
+        since: datetime,
+        before: datetime,
+        *,
+        untagged: bool = False,
+        left: datetime | None = None,
+        last: str = "",
+        limit: int = 100,
+    ) -> list[str]:
         """All of them: nothing is large here."""
         return [name for name in sorted(self._repositories) if name > last][:limit]
 
