@@ -371,11 +371,15 @@ class LogGap(StorageError):
 
 
 class RegistryError(LumperError):
-    """The registry refused the request. `code` is one of the OCI distribution spec's error codes."""
+    """The registry refused the request. `code` is one of the OCI distribution spec's error codes.
 
-    def __init__(self, code: str, message: str = "", *, detail: str = "") -> None:
+    `retry_after` are the seconds that the client is told to wait, 0 for none.
+    """
+
+    def __init__(self, code: str, message: str = "", *, detail: str = "", retry_after: float = 0.0) -> None:
         self.code = code
         self.detail = detail
+        self.retry_after = retry_after
         super().__init__(message or code)
 
 

@@ -202,6 +202,72 @@ async def test_what_is_here_is_served_when_upstream_cannot_be_asked(
         assert await digest(client, "/v2/hub/app/manifests/1") == pushed
         refused = await client.refusal("GET", "/v2/hub/app/manifests/2")
         assert refused[1] == (told or "MANIFEST_UNKNOWN")
+        async with client.request("GET", "/v2/hub/app/manifests/2") as response:
+            assert response.headers.get("Retry-After", "") == ("3600" if status == 429 else "")
+
+
+async def test_each_of_two_upstreams_is_told_its_own_credentials_and_no_others(tmp_path: Path) -> None:
+    async with upstream(tmp_path / "one") as (one, first), upstream(tmp_path / "two") as (two, second):
+        digests = [await first.push_image("app", "1", b"one"), await second.push_image("app", "1", b"two")]
+        doors, upstreams = {"one": one, "two": two}, []
+        for name, door in doors.items():
+            door.seen.clear()
+            door.first = _asks_to_sign_in(door, name)
+            remote = RemoteRegistry(door.url, Credentials(name, f"{name}'s secret"), patience=QUICK)
+            upstreams.append(Upstream(name, remote))
+        (tmp_path / "mirror").mkdir()
+        async with live_registry(tmp_path / "mirror", upstreams=upstreams) as live, aiohttp.ClientSession() as session:
+            client = RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+            got = [await digest(client, f"/v2/{name}/app/manifests/1") for name in doors]
+
+    assert got == digests
+    for name, door in doors.items():
+        assert {header for _, header in door.seen} == {"", basic(name, f"{name}'s secret")}
+
+
+def _asks_to_sign_in(door: Door, name: str) -> Callable[[web.Request], Any]:
+    """Answer 401 to whoever does not know the secret; behind the door nobody asks for any."""
+
+    async def first(request: web.Request) -> web.Response | None:
+        if request.headers.get("Authorization") != basic(name, f"{name}'s secret"):
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="there"'})
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(door.behind + request.path_qs, headers={"Accept": request.headers["Accept"]}) as response,
+        ):
+            kept = ("Content-Type", "Docker-Content-Digest")
+            headers = {key: response.headers[key] for key in kept}
+            return web.Response(status=response.status, headers=headers, body=await response.read())
+
+    return first
+
+
+async def test_a_blob_whose_upstream_dies_in_the_middle_is_an_error_and_never_a_short_one(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    layer = os.urandom(2_000_000)
+    blob = await pusher.push_blob("app", layer)
+
+    async def dying(request: web.Request) -> web.StreamResponse | None:
+        if "/blobs/" not in request.path:
+            return None
+        if request.headers.get("Range"):
+            return web.Response(status=503)
+        answer = web.StreamResponse(headers={"Content-Length": str(len(layer))})
+        await answer.prepare(request)
+        await answer.write(layer[:500_000])
+        assert request.transport
+        request.transport.close()
+        return answer
+
+    async with mirror() as (live, client):
+        door.first = dying
+        with pytest.raises(aiohttp.ClientError):
+            async with client.request("GET", f"/v2/hub/app/blobs/{blob}") as response:
+                await response.read()
+        assert not [path for path in live.files if "blobs" in path.parts]
+        door.first = None
+        assert await body(client, f"/v2/hub/app/blobs/{blob}") == layer
 
 
 async def test_a_tag_that_is_gone_upstream_is_gone_here(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:

@@ -262,3 +262,19 @@ async def test_skopeo_lists_thousands_of_tags_page_by_page_and_deletes_an_image(
 
     assert json.loads(listed)["Tags"] == ["first", *tags]
     assert await admin.status("GET", "/v2/many/manifests/t0001") == 404  # skopeo deletes by digest
+
+
+async def test_skopeo_syncs_a_repository_with_all_its_tags_there_and_back(
+    live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
+) -> None:
+    digests = {tag: await admin.push_image("old/app", tag, tag.encode()) for tag in ("1", "2", "latest")}
+
+    source = ("--src-tls-verify=false", f"--src-creds={CREDS}")
+    await run("skopeo", "sync", "--src=docker", "--dest=dir", "--scoped", *source, f"{live.host}/old/app", tmp_path)
+    await run(
+        "skopeo", "sync", "--src=docker", "--dest=docker", *source, *DEST, f"{live.host}/old/app", f"{live.host}/new"
+    )
+
+    for tag, digest in digests.items():
+        assert (await manifest(admin, "new/app", tag))[0] == digest
+        assert digest_of((tmp_path / f"{live.host}/old/app:{tag}" / "manifest.json").read_bytes()) == digest

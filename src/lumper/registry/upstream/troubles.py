@@ -16,7 +16,8 @@ def as_answer(error: LumperError, unknown: str, name: str) -> RegistryError:
     if isinstance(error, RemoteUnauthorized):
         return refuse(unknown, f"The registry that is mirrored does not show it: {error.sentence}", detail=name)
     if isinstance(error, RemoteLimited):
-        return refuse("TOOMANYREQUESTS", f"The registry that is mirrored allows no more requests: {error.sentence}")
+        words = f"The registry that is mirrored allows no more requests: {error.sentence}"
+        return RegistryError("TOOMANYREQUESTS", words, retry_after=error.retry_after)
     if isinstance(error, RegistryError):
         return error
     return refuse("UPSTREAM_FAILED", error.sentence, detail=name)

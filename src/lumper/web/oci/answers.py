@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
@@ -25,6 +26,9 @@ def error_answer(refused: RegistryError, headers: Mapping[str, str] | None = Non
     entry = {"code": refused.code, "message": refused.message}
     if refused.detail:
         entry["detail"] = refused.detail
+    headers = dict(headers or {})
+    if refused.retry_after:
+        headers[hdrs.RETRY_AFTER] = str(math.ceil(refused.retry_after))
     return web.json_response({"errors": [entry], **more}, status=status_of(refused.code), headers=headers)
 
 
