@@ -212,6 +212,8 @@ def test_a_right_that_was_not_granted_is_named_with_the_option_that_grants_it(te
     ("text", "hint"),
     [
         ("secret npm_token: not found: not found", 'secrets = ["npm_token"]'),
+        ("secret npm not found: not found", 'secrets = ["npm"]'),
+        ('no SSH key "" forwarded from the client', "ssh = true"),
         ('secret "npm": not found', 'secrets = ["npm"]'),
         ('no SSH key "vendor" forwarded from the client', 'ssh = ["vendor"]'),
         ("no ssh forwarded from the client", "ssh = true"),

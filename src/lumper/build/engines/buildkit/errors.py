@@ -33,8 +33,8 @@ _SYNTAX_STEP = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 _IMAGE_STEP = re.compile(r"(?:\[internal\] load metadata for|(?:\[[^\]]*\] )?FROM) (?:docker-image://)?(\S+)")
 _NOT_GRANTED = re.compile(r"\b(?P<right>network\.host|security\.insecure|device)\b[^\n]{0,300}? is not allowed")
 _LOST = re.compile(r"context cancell?ed$|no active sessions?\b|transport is closing|error reading from server: EOF")
-_NO_SECRET = re.compile(r"secret \"?([\w.-]+)\"?: not found")
-_NO_AGENT = re.compile(r"no ssh (?:key \"([\w.-]+)\" )?forwarded", re.IGNORECASE)
+_NO_SECRET = re.compile(r"secret \"?([\w.-]+?)\"?:? not found")
+_NO_AGENT = re.compile(r"no ssh (?:key \"([\w.-]*)\" )?forwarded", re.IGNORECASE)
 _INNER_PATH = re.compile(
     r"(?<![^\s\"])/\S*?/(?:buildkit-mount\d+|overlay2/\w+/(?:merged|diff)|snapshots/\d+/fs)(?=/|:|\s|$)"
 )
@@ -92,7 +92,7 @@ def _lacking(text: str) -> str:
     if match := _NO_SECRET.search(text):
         return f'lumper.toml has to ask for it: [build] secrets = ["{match[1]}"].'
     if match := _NO_AGENT.search(text):
-        value = "true" if match[1] in (None, "default") else f'["{match[1]}"]'
+        value = "true" if match[1] in (None, "", "default") else f'["{match[1]}"]'
         return f"lumper.toml has to ask for it: [build] ssh = {value}."
     return ""
 
