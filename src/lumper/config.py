@@ -111,6 +111,7 @@ class DatabaseConfig(Section):
     """`[database]`: where history is kept. Empty: SQLite in the data folder."""
 
     url: SecretStr = SecretStr("")
+    secrets_key_file: Path | None = None
 
 
 class QueueConfig(Section):

@@ -14,6 +14,7 @@ from lumper.secret_files import made_once
 
 _NONCE = 12  # bytes; random ones are safe for 2**32 secrets of one key: SP 800-38D, section 8.3
 _KEY = 32  # bytes
+_MAKE = "`head -c 32 /dev/urandom | base64` makes a key; every server and every backup needs the same one."
 
 
 class Sealer:
@@ -68,9 +69,25 @@ def make_key(file: Path) -> bytes:
     """Read the key, or make one. Raises StorageError."""
     try:
         content = made_once(file, lambda: base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
-        key = base64.b64decode(content.strip(), validate=True)
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
         raise StorageError(f"The key file {file} cannot be used: {exc}.") from exc
+    return _key_in(file, content)
+
+
+def read_key(file: Path) -> bytes:
+    """Read the key, which must be there. Raises StorageError."""
+    try:
+        content = file.read_bytes()
+    except OSError as exc:
+        raise StorageError(f"The key file {file} cannot be used: {exc.strerror}.", hint=_MAKE) from exc
+    return _key_in(file, content)
+
+
+def _key_in(file: Path, content: bytes) -> bytes:
+    try:
+        key = base64.b64decode(content.strip(), validate=True)
+    except ValueError as exc:
+        raise StorageError(f"The key file {file} cannot be used: {exc}.", hint=_MAKE) from exc
     if len(key) != _KEY:
         raise StorageError(f"{file} does not hold a key.", hint="Put it back from a backup.")
     return key

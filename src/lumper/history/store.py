@@ -55,14 +55,14 @@ class History:
 
 
 def open_history(
-    url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes], keys: Path | None = None
+    url: str, logs: Path, links: Links, encode: Callable[[Payload], bytes], key: Path | None = None
 ) -> History:
     """The history in the database at `url` (a SQLAlchemy URL); call `migrate` on its database before use.
 
-    The key that seals secrets lies in the folder `keys`, or in that of this name beside the logs.
+    `key` is the file with the key that seals secrets, or one in the folder `keys` beside the logs.
     """
     database = Database(url)
-    sealer = Sealer((keys or logs.parent / "keys") / SECRETS_KEY)
+    sealer = Sealer(key or logs.parent / "keys" / SECRETS_KEY)
     outbox = Outbox(database, encode)
     images = ImageHistory(database)
     builds = BuildHistory(database, outbox, links)

@@ -55,17 +55,23 @@ SIGNING_KEY = "signing.pem"
 async def open_own_history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
     """The history in its database, brought to the newest schema, with the tokens of the roles."""
     from lumper.history.sealing import make_key as make_sealing_key
+    from lumper.history.sealing import read_key
     from lumper.history.tokens import make_token
     from lumper.web.tokens import make_key
 
     url = config.database.url.get_secret_value() or folder.database_url
-    history = open_history(url, folder.folder("logs"), links, encode, folder.folder("keys"))
+    own_key = config.database.secrets_key_file
+    sealing_key = own_key or folder.folder("keys") / SECRETS_KEY
+    if own_key:
+        read_key(own_key)
+    history = open_history(url, folder.folder("logs"), links, encode, sealing_key)
     try:
         await history.database.migrate()
         await history.database.listen()
         for name in ("registry.pem", SIGNING_KEY):
             await share(history.database, name, folder.folder("keys") / name, make_key)
-        await share(history.database, SECRETS_KEY, folder.folder("keys") / SECRETS_KEY, make_sealing_key)
+        if not own_key:
+            await share(history.database, SECRETS_KEY, sealing_key, make_sealing_key)
         for role in (Role.OPERATOR, Role.WORKER, Role.MAILER, Role.DEPLOYER):
             await share(history.database, f"tokens/{role.value}", folder.token(role.value), make_token)
             await history.accounts.ensure_token(role.value, role, folder.token(role.value))

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select, update
 
+from lumper.config import Config, DatabaseConfig
 from lumper.errors import StorageError
 from lumper.history.projects import ProjectHistory
 from lumper.history.sealing import Sealer
@@ -18,11 +20,13 @@ from lumper.history.store import SECRETS_KEY, History, open_history
 from lumper.history.tables import projects
 from lumper.hooks.port import Request
 from lumper.hooks.signature import without_secret
+from lumper.layout import DataFolder
 from lumper.model.links import Links
 from lumper.model.source import Project, parse_git_url
 from lumper.model.webhook import ACTIONS, Format
 from lumper.queue.codec import encode
-from parts.postgresql import programs
+from lumper.wiring.assembly import open_own_history
+from parts.postgresql import PostgresServer, programs
 
 PASSWORD, TOKEN, SECRET = "p4ssw0rd-of-git", "t0ken-of-the-forge", "s3cret-of-the-webhook"
 CALLS = "s3cret-of-the-calls"
@@ -113,6 +117,28 @@ def test_a_key_that_is_put_back_counts_without_a_restart(tmp_path: Path) -> None
         sealer.open_text(sealed, "x")
     kept.replace(file)
     assert sealer.open_text(sealed, "x") == SECRET
+
+
+async def test_a_key_of_one_s_own_is_not_copied_into_a_database_that_servers_share(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    own = tmp_path / "own.key"
+    folder = DataFolder(tmp_path / "data")
+    folder.prepare()
+    config = Config(data=folder.root, database=DatabaseConfig(url=SecretStr(postgres.fresh()), secrets_key_file=own))
+    links = Links("http://l", "l", "l")
+    with pytest.raises(StorageError, match=r"own\.key cannot be used: No such file"):
+        async with open_own_history(config, folder, links):
+            pass
+    key = base64.b64encode(b"k" * 32)
+    own.write_bytes(key)
+    async with open_own_history(config, folder, links) as history:
+        project = await history.projects.add(parse_git_url(f"https://bot:{PASSWORD}@git.example.org/owner/app.git"))
+        assert await history.projects.git_login(project.id) == ("bot", PASSWORD)
+    copied = dump(config.database.url.get_secret_value(), tmp_path)
+    assert b"owner/app" in copied
+    assert key not in copied
+    assert key.hex().encode() not in copied
 
 
 @pytest.mark.parametrize("secret", [SECRET, 'with"quotes\\and<angles>&more'])
