@@ -93,6 +93,7 @@ def test_a_build_has_the_limits_of_the_worker_or_lower_ones_of_its_own() -> None
 
     assert given(Limits()) == Limits(1000, 2.0)
     assert given(Limits(500, 0.5)) == Limits(500, 0.5)
+    assert given(Limits(1000, 2.0)) == Limits(1000, 2.0)
     assert Grants().granted(BuildRequest("1", "a", limits=Limits(7, 1)), b"").limits == Limits(7, 1)
     with pytest.raises(BuildRefused, match="2000 bytes of memory, and this worker gives a build at most 1000"):
         given(Limits(2000, 0.5))

@@ -12,7 +12,7 @@ from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Login, Pushed, Report
 from lumper.build.pushing import push_image
 from lumper.build.silence import Listener
-from lumper.errors import BuildTimeout, EngineError, EngineUnavailable, PushFailed
+from lumper.errors import BuildTimeout, EngineError, EngineUnavailable, PushFailed, RegistryFull
 from lumper.model.build import Output, Progress, Step, StepState
 from parts.context import context_tar, stream
 
@@ -96,6 +96,13 @@ async def test_what_stays_refused_is_not_tried_again(text: str) -> None:
     with pytest.raises(PushFailed) as raised:
         await push_image(engine, IMAGE, counter.login, lambda _: None, timeout=9, delays=(0.0, 0.0))
     assert (counter.count, raised.value.temporary) == (1, False)
+
+
+async def test_a_full_registry_is_left_to_another_attempt() -> None:
+    engine, counter = await engine_with(push_error(IMAGE, "no space left on device")), Counter()
+    with pytest.raises(RegistryFull):
+        await push_image(engine, IMAGE, counter.login, lambda _: None, timeout=9, delays=(0.0,))
+    assert counter.count == 1
 
 
 async def test_the_last_reason_is_told_when_no_try_helps() -> None:

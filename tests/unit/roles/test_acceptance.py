@@ -258,6 +258,16 @@ async def test_what_a_lost_attempt_has_pushed_is_garbage_also_where_untagged_ima
     assert set((await desk.tags()).values()) == {"0002"}
 
 
+async def test_whoever_was_refused_an_attempt_does_not_take_the_image_of_who_has_it(desk: Desk) -> None:
+    build_id = await desk.queued()
+    await desk.manifest(digest(1), tag=private_tag(build_id, 1))
+    await desk.handle(started(build_id), started(build_id, 1, "c2", "v"))
+    await desk.handle(finished(build_id, success(2), 1, "c2"))
+    assert await desk.history.images.tag("owner/app", private_tag(build_id, 1)) is not None
+    await desk.handle(finished(build_id, success(1)))
+    assert set((await desk.tags()).values()) == {"0001"}
+
+
 async def test_an_image_that_the_registry_does_not_have_fails_the_build_with_a_hint(desk: Desk) -> None:
     build_id = await desk.queued()
     await desk.handle(started(build_id), finished(build_id, success(1, Service("app"))))
