@@ -23,7 +23,7 @@ from lumper.errors import StorageError
 from lumper.web.oci.intake import give_way
 from lumper.web.oci.ranges import Span
 
-_TURN = 16 << 20  # bytes, then another download may have the thread, and it is looked whether there is one
+_TURN = 16 << 20  # bytes, then another download may have the thread
 _THREADS = 4
 _LARGE = 1 << 20  # bytes of a part
 _SHORT = "The blob's file is shorter than it was."
@@ -49,7 +49,7 @@ class Outlet:
         self._under_way += 1
         try:
             while position < end:
-                sent = await self._turn(transport, file, position, min(_TURN, end - position))
+                sent = await self._turn(transport, file, position, end - position)
                 if not sent:
                     break
                 position += sent
@@ -60,7 +60,8 @@ class Outlet:
     async def _turn(self, transport: asyncio.WriteTransport, file: BinaryIO, start: int, size: int) -> int:
         if self._under_way == 1 or transport.get_write_buffer_size():
             return await asyncio.get_running_loop().sendfile(transport, file, start, size)
-        stream = _Stream(os.dup(transport.get_extra_info("socket").fileno()), file.fileno(), start, start + size)
+        end = start + min(_TURN, size)
+        stream = _Stream(os.dup(transport.get_extra_info("socket").fileno()), file.fileno(), start, end)
         try:
             while not await self._in_thread(stream):
                 await stream.writable()
