@@ -24,7 +24,7 @@ from lumper.errors import EngineError
 
 
 class BuildKitEngine:
-    """Builds over the Engine's `/grpc` and `/session`, two connections for each build; pushes over its REST API.
+    """Builds over the Engine's `/grpc` and `/session`, two or three connections for each; pushes over its REST API.
 
     `address` is `unix:///path` or `tcp://host:port`; `frontend_time` is how long, in seconds, the engine may look for a
     syntax image: a firewall that swallows all must not hold it. With `open_target` images are pushed without the Engine
