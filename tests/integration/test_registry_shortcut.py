@@ -347,6 +347,15 @@ async def test_odd_requests_in_odd_pieces_get_the_same_answers(ways: Ways) -> No
             pieces += [whole[a:b] for a, b in zip([0, *places], [*places, len(whole)], strict=True) if a < b]
         ours = asyncio.run_coroutine_threadsafe(spoken(ways.shortcut, *pieces), loop).result(20)
         theirs = asyncio.run_coroutine_threadsafe(spoken(ways.aiohttp, *pieces), loop).result(20)
+        if any("Content-Length: 3" in fields and len(body) != 3 for _, _, fields, _, body in requests):
+            ours, theirs = (_before_the_nonsense(answers) for answers in (ours, theirs))
         assert ours == theirs, pieces
 
     await asyncio.to_thread(same)
+
+
+def _before_the_nonsense(answers: bytes) -> bytes:
+    """What a next request that begins in the middle has no part in: aiohttp tells of it in the answer before it, by
+    closing, if it has come by then, and else in an answer of its own.
+    """
+    return re.sub(rb"Connection: close\r\n|HTTP/1\.0 400 Bad Request\r\nContent-Type: text/plain$", b"", answers)
