@@ -26,7 +26,7 @@ def here(folder: Path) -> Here:
     tag = _git(
         folder, "for-each-ref", "--points-at=HEAD", "--sort=-version:refname", "--format=%(refname)", "refs/tags"
     )
-    branch = _git(folder, "symbolic-ref", "--quiet", "HEAD") or f"refs/heads/{commit[:12]}"  # only a commit
+    branch = _git(folder, "symbolic-ref", "--quiet", "HEAD") or f"refs/heads/sha-{commit[:12]}"  # only a commit
     ref = tag.partition("\n")[0] or branch
     return Here(Path(root), ref, commit, _git(folder, "config", "--get", "remote.origin.url"))
 
