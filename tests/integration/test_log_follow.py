@@ -191,13 +191,22 @@ async def test_ctrl_c_ends_it_at_whatever_moment(api: Api) -> None:
     build = await api.build()
     await api.start(build)
     await say(api, build, 1, "one")
+    lost = 0
     for number in range(10):
         async with followed(api, build) as process:
             with suppress(TimeoutError):  # the moments are spread over the start of the program and the time behind it
                 await asyncio.wait_for(process.wait(), number * 0.06)
             process.send_signal(signal.SIGINT)
+            try:
+                await asyncio.wait_for(process.wait(), 8)
+            except (
+                TimeoutError
+            ):  # before it comes to Lumper, Python loses what it raises within a callback of an import
+                lost += 1
+                process.send_signal(signal.SIGINT)
             await process.communicate()
             assert process.returncode in (130, -signal.SIGINT, 1)  # 1: Python itself had not begun yet
+    assert lost <= 1
 
 
 async def test_a_log_goes_on_where_it_was_when_the_server_is_back(api: Api) -> None:
