@@ -11,6 +11,7 @@ import pytest
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.grants import Grants
 from lumper.build.port import Limits, Login
+from lumper.build.spreading import Elsewhere, Held
 from lumper.model.build import Outcome
 from lumper.model.events import (
     AttemptFinished,
@@ -142,3 +143,22 @@ async def test_the_agent_of_the_worker_serves_the_ids_that_the_project_has_no_ke
     assert request.ssh["default"] == "/operator/agent"
     assert "lumper-ssh-" in request.ssh["vendor"]
     assert "the ssh key default" in second.result.error
+
+
+async def test_what_is_built_once_more_to_be_compared_goes_to_no_other_registry(bench: Bench) -> None:
+    toml = '[build]\npush = ["other.test/team/app"]\n'
+    went: list[tuple[str, str]] = []
+
+    async def copy(image: Held, place: Elsewhere, _: object) -> None:
+        went.append((image.digest, place.repository))
+
+    first = bench.tag("v1.0.1", "FROM scratch\n", toml)
+    again = replace(first, build_id=2, push_tag="_build-2-1", trigger="verify", verifies=1)
+    bench.given.append(Entrusted(logins={"other.test": ("bot", "passw0rd")}, registry="r.org"))
+    await bench.give(first, again)
+    async with bench.at_work(replace(bench.builder, copy=copy)) as ear:
+        ended = {one.build_id: one.result for one in await ear.until(AttemptFinished, 2)}
+    assert [result.outcome for result in ended.values()] == [Outcome.SUCCEEDED] * 2, ended
+    assert went == [(ended[1].digest, "other.test/team/app")]
+    assert ended[1].elsewhere
+    assert ended[2].elsewhere == ()
