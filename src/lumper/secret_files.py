@@ -1,4 +1,4 @@
-"""Files with a secret that is made once, by whichever process comes first."""
+"""Files that only their owner may read; and those with a secret that is made once, by whichever process comes first."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def made_once(file: Path, make: Callable[[], bytes]) -> bytes:
         finally:
             draft.unlink()
     return file.read_bytes()
+
+
+def private(file: Path) -> None:
+    """Make an empty file for a database, if there is none. SQLite gives the files beside it the same rights.
+
+    What cannot be made is told by whoever opens it next.
+    """
+    if not file.exists():
+        with suppress(OSError):
+            file.touch(mode=0o600)

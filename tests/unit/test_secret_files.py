@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lumper.history.database import Database
+from lumper.queue.brokers.sqlite import SqliteBroker
+from lumper.queue.port import Message
 from lumper.secret_files import made_once
 
 
@@ -51,3 +54,15 @@ def test_a_secret_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> N
         made_once(tmp_path / "a", fails)
 
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_databases_are_for_their_owner_only_in_a_folder_that_all_may_look_into(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    database, broker = Database(f"sqlite:///{tmp_path / 'lumper.db'}"), SqliteBroker(tmp_path / "queue.db")
+    await database.migrate()
+    await broker.publish([Message("1", "topic", b"body")])
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.db*")}
+    await broker.close()
+    await database.close()
+    assert {"lumper.db", "lumper.db-wal", "queue.db", "queue.db-wal"} <= found.keys()
+    assert set(found.values()) == {0o600}

@@ -10,11 +10,13 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from lumper.history.connection import AsyncConnection, Connections
+from lumper.secret_files import private
 
 _BUSY_TIMEOUT_MS = 30_000
 _READERS = 8
@@ -30,6 +32,8 @@ class Sqlite:
 
     def __init__(self, url: URL) -> None:
         self._url = url.set(drivername="sqlite")
+        if url.database and url.database != ":memory:":
+            private(Path(url.database))
         self._readers = Connections(_engine(self._url, _READERS, "BEGIN"), _READERS, _interrupt, quick_end=True)
         self._writer = Connections(_engine(self._url, 1, "BEGIN IMMEDIATE"), 1, _interrupt)
         self._held: set[str] = set()

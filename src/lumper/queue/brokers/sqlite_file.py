@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lumper.errors import QueueError, QueueUnavailable, StorageFull
+from lumper.secret_files import private
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -171,6 +172,7 @@ class QueueFile:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            private(self._path)
             connection = sqlite3.connect(self._path, _BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
