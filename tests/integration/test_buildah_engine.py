@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +125,7 @@ async def test_the_cache_goes_when_it_may_hold_nothing_and_needed_images_stay(be
 
 
 async def test_the_cache_is_cut_as_soon_as_the_build_under_way_has_ended_and_the_next_one_waits_for_that(
-    bench: Bench,
+    bench: Bench, place: Place
 ) -> None:
     await bench.build(f"{BASE}RUN echo {bench.mark} >/one\n", image=bench.image("1"))
     await bench.engine.remove(bench.image("1"))
@@ -134,7 +136,14 @@ async def test_the_cache_is_cut_as_soon_as_the_build_under_way_has_ended_and_the
 
     await eventually(begun, 30)
     pruning = asyncio.create_task(bench.engine.prune(0))
-    await asyncio.sleep(0.2)
+
+    async def waits() -> bool:
+        with (place.base / "gate").open() as gate, suppress(BlockingIOError):
+            fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        return True
+
+    await eventually(waits, 30)
     next_one = asyncio.create_task(bench.build(f"{BASE}RUN echo {bench.mark} >/three\n", image=bench.image("3")))
     freed = await pruning
     assert freed > 0

@@ -18,6 +18,7 @@ import pytest
 
 from lumper.history.database import Database
 from lumper.history.tables import metadata
+from parts.lacking import lacking
 from parts.ports import free_ports
 from parts.waiting import wait_for
 
@@ -151,8 +152,7 @@ def postgres() -> Iterator[PostgresServer]:
     """A running server for the whole test run. A test that kills it starts it again."""
     found = programs()
     if found is None:
-        missing = pytest.fail if os.environ.get("CI") else pytest.skip
-        missing("PostgreSQL is not installed (`apt-get install postgresql`)")
+        lacking("PostgreSQL is not installed (`apt-get install postgresql`)")
     with tempfile.TemporaryDirectory(prefix="lumper-postgres-") as folder:
         server = PostgresServer(Path(folder), found)
         try:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from parts.lacking import lacking
 from parts.ports import free_ports
 
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
@@ -182,8 +183,7 @@ class RabbitNode:
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
     """A running node for the whole test run. A test that kills it starts it again."""
     if not (_PROGRAMS / "rabbitmq-server").exists():
-        missing = pytest.fail if os.environ.get("CI") else pytest.skip
-        missing("rabbitmq-server is not installed (`apt-get install rabbitmq-server`)")
+        lacking("rabbitmq-server is not installed (`apt-get install rabbitmq-server`)")
     node = RabbitNode(tmp_path_factory.mktemp("rabbitmq"))
     try:
         node.start()

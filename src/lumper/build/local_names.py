@@ -10,11 +10,10 @@ from lumper.build.asked import reference_problem
 from lumper.build.port import Engine, Login, Report
 from lumper.build.pushing import push_image
 from lumper.build.recipe import Recipe
-from lumper.build.spreading import Copy, Elsewhere, Held, spread
-from lumper.build.tag_templates import Moment, wanted_tags
+from lumper.build.spreading import Copy, Elsewhere, Held, spread, tags_at, tags_by
+from lumper.build.tag_templates import Moment
 from lumper.errors import Invalid
-from lumper.model.image import LATEST, branch_tags, image_tags, is_repository, is_tag
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.image import LATEST, is_repository, is_tag
 
 _PUSH_TIMEOUT = 3600.0  # seconds for one registry
 
@@ -38,9 +37,7 @@ def full_name(text: str) -> str:
 
 def recipe_tags(recipe: Recipe, ref: str, commit: str) -> tuple[str, ...]:
     """The tags that the image would get in the registry."""
-    if recipe.tags is not None:
-        return wanted_tags(recipe.tags, recipe.flavor, Moment(ref, commit, datetime.now(UTC)))
-    return _of(ref)
+    return tags_by(recipe.tags, recipe, Moment(ref, commit, datetime.now(UTC)))
 
 
 def push_names(recipe: Recipe, ref: str, commit: str, given: Sequence[str]) -> list[str]:
@@ -54,9 +51,7 @@ def push_names(recipe: Recipe, ref: str, commit: str, given: Sequence[str]) -> l
     moment = Moment(ref, commit, datetime.now(UTC))
     found = list(given)
     for place in () if given else recipe.asked.push:
-        templates = recipe.tags if place.tags is None else place.tags
-        tags = _of(ref) if templates is None else wanted_tags(templates, recipe.flavor, moment)
-        found += [f"{place.repository}:{tag}" for tag in tags]
+        found += [f"{place.repository}:{tag}" for tag in tags_at(place, recipe, moment)]
     if not found:
         hint = "Name one: --tag HOST/REPOSITORY:TAG; or have lumper.toml do it: push of [build]."
         raise Invalid(
@@ -94,9 +89,3 @@ def _parts(name: str) -> tuple[str, str, str]:
     place, _, tag = name.rpartition(":")
     host, _, repository = place.partition("/")
     return host, repository, tag
-
-
-def _of(ref: str) -> tuple[str, ...]:
-    if ref.startswith(TAG_PREFIX):
-        return image_tags(ref.removeprefix(TAG_PREFIX))
-    return branch_tags(ref.removeprefix(BRANCH_PREFIX))

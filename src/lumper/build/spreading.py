@@ -10,14 +10,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from lumper.build.asked import Place
 from lumper.build.port import Login, Report
 from lumper.build.recipe import Recipe
-from lumper.build.tag_templates import Moment, wanted_tags
+from lumper.build.tag_templates import Moment, Template, wanted_tags
 from lumper.errors import BuildTimeout, LumperError, PushFailed, PushRefused
 from lumper.model.build import Output, Step, StepState
-from lumper.model.image import branch_tags, image_tags
+from lumper.model.image import moved_tags
 from lumper.model.secrets import Entrusted
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
 FIRST_SPREAD = 9101
 """Steps that bring the image elsewhere are numbered from here."""
@@ -49,17 +49,19 @@ def elsewhere(recipe: Recipe, moment: Moment, given: Entrusted) -> list[Elsewher
     """Where the image goes, with which tags: none that a higher version has had. Pure."""
     found = []
     for place in recipe.asked.push:
-        templates = recipe.tags if place.tags is None else place.tags
-        tags = _of(moment.ref) if templates is None else wanted_tags(templates, recipe.flavor, moment)
-        kept = tuple(tag for tag in tags if tag not in given.taken)
+        kept = tuple(tag for tag in tags_at(place, recipe, moment) if tag not in given.taken)
         found.append(Elsewhere(place.repository, kept, Login(*given.logins[place.host])))
     return found
 
 
-def _of(ref: str) -> tuple[str, ...]:
-    if ref.startswith(TAG_PREFIX):
-        return image_tags(ref.removeprefix(TAG_PREFIX))
-    return branch_tags(ref.removeprefix(BRANCH_PREFIX))
+def tags_at(place: Place, recipe: Recipe, moment: Moment) -> tuple[str, ...]:
+    """The tags that an image gets at a place of its recipe, whatever was built before. Pure."""
+    return tags_by(recipe.tags if place.tags is None else place.tags, recipe, moment)
+
+
+def tags_by(templates: Sequence[Template] | None, recipe: Recipe, moment: Moment) -> tuple[str, ...]:
+    """The tags by these templates; without any, those that the ref gives by itself. Pure."""
+    return moved_tags(moment.ref, ()) if templates is None else wanted_tags(templates, recipe.flavor, moment)
 
 
 async def spread(

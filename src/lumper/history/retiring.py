@@ -40,9 +40,8 @@ class RetentionHistory:
         Only those that point at one of at most 600 digests `among`, if these are given.
         """
         mine = tags.c
-        digest = (
-            mine.digest.concat("") if among is not None else mine.digest
-        )  # the index in this order would lead past all tags
+        # among a few digests, the index in this order would lead past all tags
+        digest = mine.digest if among is None else mine.digest.concat("")
         query = (
             select(mine.name, mine.digest, mine.updated_at)
             .where(mine.repository_id == id_of(repository), tuple_(digest, mine.name) > tuple_(*after), public())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -53,7 +52,7 @@ class Secrets:
         now = datetime.now(UTC)
         async with self._database.write() as connection:
             project_id, project = await _project(connection, project)
-            sealed = await asyncio.to_thread(self._sealer.seal, value, _about(project_id, kind, name))
+            sealed = self._sealer.seal(value, _about(project_id, kind, name))
             await connection.execute(_one(project_id, kind, name))
             row = {
                 "project_id": project_id, "kind": kind.value, "name": name, "username": username,

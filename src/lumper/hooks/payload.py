@@ -106,9 +106,8 @@ def read_payload(request: Request) -> Payload:
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         if _SURROGATE_ESCAPE.search(text):
-            json.dumps(value, ensure_ascii=False, default=repr).encode(
-                "utf-8"
-            )  # fails for half a surrogate pair, wherever it is
+            # fails for half a surrogate pair, wherever it is
+            json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8")
     except HookMalformed:
         raise
     except RecursionError as exc:

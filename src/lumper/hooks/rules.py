@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lumper.errors import HookMalformed, SourceRefused
 from lumper.hooks.payload import shown
 from lumper.hooks.port import Forge, Parsed, Request
-from lumper.model.image import branch_tags, image_tags
+from lumper.model.image import moved_tags
 from lumper.model.source import Project, Push, Verdict, is_commit, is_safe_ref, parse_git_url
 from lumper.model.trigger import BuildRules
 
@@ -109,7 +109,7 @@ def _verdict_on(push: Push, rules: BuildRules) -> tuple[Verdict, str]:
 
 def _image_of(push: Push) -> tuple[Verdict, str]:
     kind, ref = ("tag", push.tag) if push.tag else ("branch", push.branch)
-    tags = image_tags(push.tag) if push.tag else branch_tags(push.branch)
+    tags = moved_tags(push.ref, ())
     if not tags:
         words = "gives no legal image tag; use letters, digits, dots, dashes, at most 128."
         return Verdict.IGNORED, f"{shown(push.ref)} {words}"

@@ -120,7 +120,7 @@ def moved_tags(ref: str, built_before: Iterable[str]) -> tuple[str, ...]:
         return branch_tags(ref.removeprefix(BRANCH_PREFIX))
     git_tag = ref.removeprefix(TAG_PREFIX)
     version, wanted = version_key(git_tag), image_tags(git_tag)
-    if version is None:
+    if version is None or not wanted:
         return wanted
     higher = [other for tag in built_before if (other := version_key(tag)) and other > version]
     exact, minor, major, latest = wanted

@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 Part = Callable[[], Awaitable[None]]
 """Something that runs until it is cancelled."""
 
+Wait = Callable[[], Awaitable[None]]
+"""Returns when there may be something to do."""
+
 Handler = Callable[[Payload], Awaitable[None]]
 _RECONNECT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
 
@@ -85,10 +88,6 @@ async def persist(action: Callable[[], Awaitable[None]], what: str) -> None:
             failures += 1
             log.warning("the queue is away", action="queue.away", what=what, error=exc.sentence)
             await asyncio.sleep(_RECONNECT.delay(failures) or 10.0)
-
-
-Wait = Callable[[], Awaitable[None]]
-"""Until there may be something to do."""
 
 
 async def forever(name: str, period: float, action: Callable[[], Awaitable[object]], wait: Wait | None = None) -> None:

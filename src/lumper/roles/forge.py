@@ -83,18 +83,14 @@ class ForgeDesk:
         token = await projects.forge_token(project.id)
         if not token or not project.webhook:
             return False
-        api = self._open_api(project.forge, Place(project.forge_url, project.repository, token))
+        api = self._api_of(project, token)
         made = await self._make(api, project, project.forge, project.webhook)
         await projects.set_forge(project.id, project.forge, project.forge_url, token, webhook_id(made))
         return True
 
     async def _make(self, api: ForgeApi, project: Project, forge: str, before: str) -> Mapping[str, Any]:
         """Make the webhook; the one of before goes first, since GitHub takes no second one for the same URL."""
-        if before:
-            try:
-                await self._client.send(api.remove_webhook(before))
-            except ForgeError as exc:
-                log.warning("a webhook was not removed", action="forge.remove", project=project.name, error=str(exc))
+        await self._remove(api, project, before)
         secret = await self._history.projects.webhook_secret(project.id)
         return await self._client.send(api.make_webhook(self._links.hook(forge), secret))
 
@@ -104,10 +100,21 @@ class ForgeDesk:
             return
         try:
             token = await self._history.projects.forge_token(project.id)
-            api = self._open_api(project.forge, Place(project.forge_url, project.repository, token))
-            await self._client.send(api.remove_webhook(project.webhook))
-        except (ForgeError, StorageError) as exc:
-            log.warning("a webhook was not removed", action="forge.remove", project=project.name, error=str(exc))
+        except StorageError as exc:
+            _not_removed(project, exc)
+        else:
+            await self._remove(self._api_of(project, token), project, project.webhook)
+
+    async def _remove(self, api: ForgeApi, project: Project, webhook: str) -> None:
+        """Remove a webhook, if there is one and the forge lets it."""
+        try:
+            if webhook:
+                await self._client.send(api.remove_webhook(webhook))
+        except ForgeError as exc:
+            _not_removed(project, exc)
+
+    def _api_of(self, project: Project, token: str) -> ForgeApi:
+        return self._open_api(project.forge, Place(project.forge_url, project.repository, token))
 
     async def disconnect(self, project: Project) -> Project:
         """Forget the token. The webhook at the forge stays."""
@@ -126,7 +133,7 @@ class ForgeDesk:
             return
         if not token:
             return
-        api = self._open_api(project.forge, Place(project.forge_url, project.repository, token))
+        api = self._api_of(project, token)
         page = self._links.build(build.id)
         status = split_status(payload.split, page) if payload.split else status_of(build, page)
         request = api.set_status(build.commit, build.ref, status)
@@ -151,3 +158,7 @@ def status_of(build: Build, page: str) -> Status:
 def split_status(image: str, page: str) -> Status:
     """What ends the status of a build that turned out to be several: each has one of its own. Pure."""
     return Status(StatusState.SUCCESS, f"lumper/{image}", "each image has a status of its own", page)
+
+
+def _not_removed(project: Project, exc: Exception) -> None:
+    log.warning("a webhook was not removed", action="forge.remove", project=project.name, error=str(exc))

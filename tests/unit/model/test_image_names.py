@@ -52,6 +52,7 @@ def test_every_repository_name_is_legal_whatever_the_path(path: str) -> None:
         ("v1.2.3", ["v1.2.9"], ("1.2.3",)),
         ("v1.2.3", ["v2.0.0-rc.1", "nightly"], ("1.2.3", "1.2", "1", "latest")),
         ("v2.0.0-rc.1", ["v1.0.0"], ("2.0.0-rc.1",)),
+        (f"v1.2.3+{'b' * 130}", ["v1.0.0"], ()),  # longer than a tag may be
     ],
 )
 def test_a_patch_of_an_old_line_takes_nothing_from_a_higher_version(
