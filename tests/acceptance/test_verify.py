@@ -53,7 +53,8 @@ def manifests(line: Line) -> set[str]:
 def test_a_file_that_is_made_anew_each_time_is_found_and_nothing_is_left(line: Line) -> None:
     first = line.project.release("v1.0.0", {"Dockerfile": CHANGING, "hello": "world"})
     build = line.succeeded(first)
-    tags, mails, before = line.tags(), len(line.mails("")), manifests(line)
+    line.mail("v1.0.0 built")  # it comes a moment later, and is the only one
+    tags, before = line.tags(), manifests(line)
 
     status, found, said = verify(line, first)
 
@@ -66,7 +67,7 @@ def test_a_file_that_is_made_anew_each_time_is_found_and_nothing_is_left(line: L
     assert (second["verifies"], second["trigger"], second["tags"], second["digest"]) == (first, "verify", [], "")
     assert line.tags() == tags
     assert manifests(line) == before
-    assert len(line.mails("")) == mails
+    assert len(line.mails("")) == 1
     wait_for(lambda: not line.names_in_engine(), "removal of the names that the worker gave")
 
     shown = line.lumper.client.get(f"inspect/{line.project.image}@{build['digest']}")
