@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import structlog
-
 from lumper.build.contents import Checkout
 from lumper.build.git import Access, Git
 from lumper.build.lock import hold, in_use
@@ -29,9 +27,10 @@ from lumper.errors import (
     StorageError,
     StorageFull,
 )
+from lumper.logs import get_logger
 from lumper.model.source import is_commit, is_safe_ref, parse_git_url
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 
-import structlog
-
 from lumper.build.attributes import ATTRIBUTES, ATTRIBUTES_LIMIT, folders_around, inherited
 from lumper.build.dockerignore import IGNORE_LIMIT, Ignore, parse_dockerignore
 from lumper.build.git import CHUNK, Git, last_words
@@ -22,9 +20,10 @@ from lumper.build.objects import Commit, Entry, Kind, Objects, OutsideTree, prin
 from lumper.build.tarstream import file_entry, filtered
 from lumper.build.whole import Wanted, Whole
 from lumper.errors import DockerfileMissing, MirrorDamaged, SourceError
+from lumper.logs import get_logger
 from lumper.model.source import Person, is_commit
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CONTEXT_FOLDER = ".lumper-context"
 FEW_FILES = 400  # to bring so many one by one takes an engine less time than to unpack a stream of them

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
+from lumper.logs import get_logger
 from lumper.model.image import is_digest
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _MOST_LAYERS = 20_000
 _MOST_PLACES = 4

@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from lumper.build.lock import hold, unless_in_use
 from lumper.build.mirror import remove_mirror, size_of_mirror
 from lumper.errors import GitUnreachable
+from lumper.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _DAY = 86_400.0
 _PATIENCE = 1.0  # seconds for the end of a git that a killed Lumper left

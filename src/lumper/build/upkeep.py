@@ -6,13 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
-import structlog
-
 from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.run import Builder
+from lumper.logs import get_logger
 from lumper.model.image import PRIVATE_PREFIX
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _SLACK = 10  # a cache that is too large is cut by one part of so many below its limit, so that it has room to grow
 

@@ -24,15 +24,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
-import structlog
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from lumper.errors import Invalid, StorageError
 from lumper.history.connection import AsyncConnection, Connections
+from lumper.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _T = TypeVar("_T")
 _CHANNEL: LiteralString = "lumper"

@@ -43,16 +43,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-import structlog
-
 from lumper.errors import Conflict, StorageError
+from lumper.logs import get_logger
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, Metadata, Storage
 from lumper.registry.rebuild import Rebuilder, Rebuilt
 from lumper.registry.retention import Retention
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _STEP = 500  # things of one transaction
 _BYTES_STEP = 50  # blobs that are claimed together: whoever pushes one of them waits for all

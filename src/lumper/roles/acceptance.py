@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import Row
 
 from lumper.errors import Conflict, Invalid, LogGap, OutOfTurn, RuleForbids
@@ -14,6 +13,7 @@ from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
 from lumper.history.tagging import drop_private_tags, move_tags, succeeded_tags
 from lumper.history.verifying import gave_image
+from lumper.logs import get_logger
 from lumper.model import events
 from lumper.model.activity import Actor
 from lumper.model.build import BuildState, Outcome, Result
@@ -23,7 +23,7 @@ from lumper.model.lease import TryAgain, after_temporary_failure
 from lumper.model.log import unpack
 from lumper.model.tag_moves import allowed_tags
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Acceptance:

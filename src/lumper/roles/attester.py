@@ -12,10 +12,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from lumper.errors import ArchiveError, LumperError, StorageError
 from lumper.history.store import History
+from lumper.logs import get_logger
 from lumper.model.build import Attested, Build
 from lumper.model.links import Links
 from lumper.registry.attest.provenance import PROVENANCE, provenance
@@ -25,7 +24,7 @@ from lumper.registry.contents.spdx import SPDX
 from lumper.registry.registry import Registry
 from lumper.roles.patience import A_FEW_TIMES, FOR_A_DAY, Patience
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _MOST_WAITING = 200  # for their next try; then nothing new is begun
 _MOST_SECONDS = 1800.0  # of reading one image

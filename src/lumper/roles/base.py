@@ -7,15 +7,14 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import structlog
-
 from lumper.errors import LumperError, QueueError, QueueUnavailable
+from lumper.logs import get_logger
 from lumper.model.events import Payload
 from lumper.queue.codec import decode
 from lumper.queue.port import Broker, Delivery
 from lumper.queue.retry import RetryPolicy
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Part = Callable[[], Awaitable[None]]
 """Something that runs until it is cancelled."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import structlog
-
 from lumper.errors import LumperError
 from lumper.history.store import History
+from lumper.logs import get_logger
 from lumper.model.build import Base, Build
 from lumper.model.source import Project
 from lumper.model.trigger import Trigger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Digests(Protocol):

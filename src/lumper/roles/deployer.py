@@ -7,11 +7,10 @@ import contextlib
 import uuid
 from datetime import UTC, datetime
 
-import structlog
-
 from lumper.deploy.port import Credentials, Host
 from lumper.deploy.rollout import RolloutResult, observe, roll_out
 from lumper.errors import HostUnavailable, QueueUnavailable
+from lumper.logs import get_logger
 from lumper.model import events
 from lumper.model.deployment import Container, Release, RolloutState
 from lumper.queue.codec import encode
@@ -19,7 +18,7 @@ from lumper.queue.port import Broker, Message
 from lumper.queue.retry import RetryPolicy
 from lumper.roles.base import consume, forever, persist
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _OBSERVE_SECONDS = 2.0
 _AGAIN = RetryPolicy(attempts=5, first=1.0)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import structlog
-
 from lumper.errors import Conflict
 from lumper.history.database import Commits
 from lumper.history.store import History
+from lumper.logs import get_logger
 from lumper.metrics import Metrics
 from lumper.model.events import EVENTS, NOTIFY, STATUSES, BuildReport, RolloutReport
 from lumper.model.lease import LEASE_SECONDS
@@ -33,7 +32,7 @@ from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.verifier import Verifier
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _EXPIRE_SECONDS = 5.0
 _DISPATCH_SECONDS = 1.0

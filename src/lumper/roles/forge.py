@@ -6,19 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from lumper.errors import ForgeError, ForgeRefused, Invalid, NotFound, StorageError
 from lumper.history.store import History
 from lumper.hooks.api.client import ForgeClient
 from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState, webhook_id
 from lumper.hooks.guide import likely_forge
+from lumper.logs import get_logger
 from lumper.model.build import Build, BuildState
 from lumper.model.events import Payload, StatusDue
 from lumper.model.links import Links
 from lumper.model.source import Project, forge_url_of
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 OpenApi = Callable[[str, Place], ForgeApi]
 """From the name of a forge and a repository there to its API. Raises NotFound for a forge that there is none for."""

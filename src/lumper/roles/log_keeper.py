@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import structlog
-
 from lumper.history.kept_logs import ended
 from lumper.history.store import History
+from lumper.logs import get_logger
 from lumper.model.log_keeping import LogLimits, surplus
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LOGS_SECONDS = 3600.0  # between two looks
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-import structlog
-
 from lumper.errors import MessageRefused, NotFound
+from lumper.logs import get_logger
 from lumper.model import events
 from lumper.model.build import Build
 from lumper.model.source import Person
@@ -18,7 +17,7 @@ from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
 from lumper.roles.base import consume
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 ReadLog = Callable[[int, int], Awaitable[bytes]]
 """From a build's id and attempt to its log, as model/log.py writes it."""

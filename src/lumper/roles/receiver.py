@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import structlog
-
 from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
 from lumper.hooks.port import Parsed, Request
 from lumper.hooks.rules import Decision
+from lumper.logs import get_logger
 from lumper.model.source import Project, Verdict
 from lumper.web.hooks import Accepted
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _HIDDEN = {"authorization", "cookie", "proxy-authorization", "x-gitlab-token"}
 

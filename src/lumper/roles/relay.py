@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from lumper.errors import LumperError
 from lumper.history.outbox import Outbox
+from lumper.logs import get_logger
 from lumper.queue.port import Broker, Message
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _LONGEST_SECONDS = 30.0  # the clock, by which messages become due, may have been set meanwhile
 _AGAIN_SECONDS = 1.0

@@ -16,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-import structlog
-
 from lumper.errors import StorageError, StorageFull
+from lumper.logs import get_logger
 from lumper.model.build import Output, Progress, Step
 from lumper.model.events import EVENTS, LogChunk
 from lumper.model.log import LARGEST_CHUNK, pack, to_line
@@ -27,7 +26,7 @@ from lumper.queue.codec import encode
 from lumper.queue.port import Broker, Message
 from lumper.roles.base import persist
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _RECORD = 50  # characters of a record that are not its text
 _BUFFER = 64 * 1024  # characters that wait in memory for the spool

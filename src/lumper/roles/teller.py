@@ -11,17 +11,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from lumper.errors import ChannelUnavailable, LumperError
 from lumper.history.database import Database
 from lumper.history.webhooks import Webhooks
+from lumper.logs import get_logger
 from lumper.model.webhook import Call, CallState, Webhook
 from lumper.notify.port import Caller
 from lumper.notify.webhook import body_of, headers_of
 from lumper.queue.retry import RetryPolicy
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # About a day: a receiver that is away over night misses nothing.
 PATIENCE = RetryPolicy(attempts=32, first=2.0, factor=3.0, longest=3600.0)

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 
-import structlog
-
 from lumper.errors import Invalid, NotFound, SourceError, StorageError
 from lumper.history.store import History
 from lumper.hooks.rules import judge
+from lumper.logs import get_logger
 from lumper.model.build import Build
 from lumper.model.image import version_key
 from lumper.model.source import Person, Project, Push, Verdict, is_safe_ref
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _EVERY = timedelta(minutes=10)  # between two looks at a repository
 _MOST = 10  # builds that one look starts; the rest wait for the next

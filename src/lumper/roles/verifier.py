@@ -6,18 +6,18 @@ database is away is tried again, later and later, also after a restart: the tabl
 
 from __future__ import annotations
 
-import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from lumper.errors import LumperError, StorageError
 from lumper.history.store import History
+from lumper.logs import get_logger
 from lumper.model.build import Build
 from lumper.model.verification import Verification, Verified, summary_of
 from lumper.registry.contents.compare import compare
 from lumper.registry.registry import Registry
 from lumper.roles.patience import FOR_A_DAY, Patience
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _TOO_LONG = "That took too long."
 _SAME_PLATFORMS = (

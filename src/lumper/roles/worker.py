@@ -17,11 +17,10 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from lumper.build.run import Builder
 from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.errors import LumperError, QueueError, QueueUnavailable
+from lumper.logs import get_logger
 from lumper.model import events
 from lumper.model.build import Outcome, Result
 from lumper.model.image import private_tag
@@ -33,7 +32,7 @@ from lumper.queue.retry import RetryPolicy
 from lumper.roles.base import consume, forever, persist
 from lumper.roles.shipper import LogShipper, take_left
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Key = tuple[int, int, str]  # build id, attempt, claim
 

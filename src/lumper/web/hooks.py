@@ -17,16 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
 from aiohttp import web
 
 from lumper.errors import HookError, HookMalformed, HookTooLarge, HookUnauthorized, LumperError
 from lumper.hooks.port import Forge, Parsed, Request
 from lumper.hooks.rules import Decision, candidates, decide
 from lumper.hooks.signature import without_secret
+from lumper.logs import get_logger
 from lumper.model.source import Project, Verdict
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_BODY = 25 * 1024 * 1024  # bytes; GitHub's own cap (docs.github.com, "Webhook events and payloads")
 LARGE_BODY = 1024 * 1024  # bytes; above it a delivery needs a place and a thread

@@ -6,11 +6,10 @@ import asyncio
 import ssl
 from pathlib import Path
 
-import structlog
-
 from lumper.errors import Invalid
+from lumper.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _LOOK_SECONDS = 10.0
 _PAIR = "Name the two that were made together; certbot's are fullchain.pem and privkey.pem."

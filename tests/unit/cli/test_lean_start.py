@@ -10,7 +10,7 @@ import pytest
 
 from parts.command_line import environment
 
-HEAVY = ("aiohttp", "sqlalchemy", "pydantic", "structlog", "alembic", "jinja2", "aiodocker", "grpclib", "asyncio")
+HEAVY = ("aiohttp", "sqlalchemy", "pydantic", "alembic", "jinja2", "aiodocker", "grpclib", "asyncio")
 PROBE = """
 import sys
 from lumper.cli.main import main

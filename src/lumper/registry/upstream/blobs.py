@@ -6,9 +6,8 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 
-import structlog
-
 from lumper.errors import LumperError, RegistryError, RemoteError, RemoteInvalid, RemoteNotFound
+from lumper.logs import get_logger
 from lumper.registry.blobs import Blobs, Session
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
@@ -22,7 +21,7 @@ from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
 _ABSENT_SECONDS = 10.0
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class CachedBlobs(Blobs):

@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
-
 from lumper.errors import RemoteError, RemoteNotFound
+from lumper.logs import get_logger
 from lumper.model.image import Referrer, is_digest
 from lumper.registry.blobs import check_digest
 from lumper.registry.port import Metadata
@@ -19,7 +18,7 @@ from lumper.registry.upstream.upstreams import Upstream, Upstreams
 _REMEMBERED = 256  # lists of referrers
 _MOST_REFERRERS = 1000  # of one manifest
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class CachedListings(Listings):

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from lumper.errors import LumperError, RegistryError, RemoteNotFound, RemoteUnavailable
+from lumper.logs import get_logger
 from lumper.model.activity import Actor
 from lumper.model.image import Manifest, NewManifest, is_digest
 from lumper.registry.holds import Holds
@@ -31,7 +30,7 @@ _ABSENT_SECONDS = 10.0
 _STALE_SECONDS = 30.0  # between two tries, while upstream cannot be asked
 _USED_SECONDS = 6 * 3600.0
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class CachedManifests(Manifests):
@@ -94,11 +93,14 @@ class CachedManifests(Manifests):
                 await self._metadata.delete_tag(repository, reference)
             raise
         except LumperError as exc:
-            action = {"action": "upstream.manifest", "repository": repository, "reference": reference}
+            event = "upstream cannot be asked: what is here is served"
             if known is None:
-                log.warning("a manifest was not had from upstream", **action, error=exc.message)
+                event = "a manifest was not had from upstream"
+            log.warning(
+                event, action="upstream.manifest", repository=repository, reference=reference, error=exc.message
+            )
+            if known is None:
                 raise
-            log.warning("upstream cannot be asked: what is here is served", **action, error=exc.message)
             self._fresh.add((repository, reference), _STALE_SECONDS)
             if isinstance(exc, RemoteUnavailable):
                 self._away.add(upstream.prefix, _STALE_SECONDS)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-import structlog
 from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError, RuleForbids, StorageError, StorageFull, TooManyAttempts, TooManyRequests
+from lumper.logs import get_logger
 from lumper.metrics import Requests
 from lumper.model.rights import NOTHING, Rights
 from lumper.registry.errors import refuse
@@ -34,7 +34,7 @@ from lumper.web.shortcut import ANSWERS
 # Source: moby/moby, distribution/errors.go, retryOnError
 _FULL = "no space left on device"
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def add_routes(

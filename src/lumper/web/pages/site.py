@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import structlog
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -23,6 +22,7 @@ from lumper.errors import (
     TooManyAttempts,
     Unauthorized,
 )
+from lumper.logs import get_logger
 from lumper.model.links import Links
 from lumper.model.people import PEOPLE, Identity, Role
 from lumper.web.assets import Assets
@@ -30,7 +30,7 @@ from lumper.web.auth import Authenticator
 from lumper.web.pages import formats
 from lumper.web.security import for_machines, require_same_origin
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-import structlog
-
 from lumper.build.engines.buildkit.api import ImageApi
 from lumper.build.engines.buildkit.folder import DRIVER, EngineFolder, NotThere
 from lumper.build.engines.buildkit.layer_push import Descriptor, LayerPush, first_of
@@ -29,9 +27,10 @@ from lumper.build.packing import Pool
 from lumper.build.port import Login
 from lumper.build.target import OpenTarget, Target
 from lumper.errors import EngineError, RemoteAway, RemoteError
+from lumper.logs import get_logger
 from lumper.model.image import is_digest
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
