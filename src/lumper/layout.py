@@ -13,7 +13,7 @@
   spool/                     logs on their way from a worker to the server
   layers.json                how a worker's layers came out compressed, and which repositories have them
   mail/                      a maildir: mails that no SMTP server took
-  keys/                      registry.pem signs tokens and sessions, signing.pem images; secrets.key seals secrets
+  keys/                      tokens.key signs tokens and sessions, signing.pem images; secrets.key seals secrets
   tokens/<role>              API tokens for the roles and for the command line on this machine
   ssh/                       key and known hosts for ssh:// URLs
   server.json                the running server's address

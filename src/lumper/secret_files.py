@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from lumper.errors import StorageError
+
+_KEY = 32  # bytes
+_MAKE = "`head -c 32 /dev/urandom | base64` makes a key; every server and every backup needs the same one."
 
 
 def made_once(file: Path, make: Callable[[], bytes]) -> bytes:
@@ -28,6 +34,34 @@ def made_once(file: Path, make: Callable[[], bytes]) -> bytes:
         finally:
             draft.unlink()
     return file.read_bytes()
+
+
+def make_key(file: Path) -> bytes:
+    """Read a key of 32 bytes, which the file holds as base64, or make one. Raises StorageError."""
+    try:
+        content = made_once(file, lambda: base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
+    except OSError as exc:
+        raise StorageError(f"The key file {file} cannot be used: {exc}.") from exc
+    return _key_in(file, content)
+
+
+def read_key(file: Path) -> bytes:
+    """Read a key that `make_key` or somebody else has made; it must be there. Raises StorageError."""
+    try:
+        content = file.read_bytes()
+    except OSError as exc:
+        raise StorageError(f"The key file {file} cannot be used: {exc.strerror}.", hint=_MAKE) from exc
+    return _key_in(file, content)
+
+
+def _key_in(file: Path, content: bytes) -> bytes:
+    try:
+        key = base64.b64decode(content.strip(), validate=True)
+    except ValueError as exc:
+        raise StorageError(f"The key file {file} cannot be used: {exc}.", hint=_MAKE) from exc
+    if len(key) != _KEY:
+        raise StorageError(f"{file} does not hold a key.", hint="Put it back from a backup.")
+    return key
 
 
 def private(file: Path) -> None:

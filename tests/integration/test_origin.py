@@ -9,6 +9,7 @@ import json
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,11 @@ from lumper.history.tables import builds
 from lumper.model.build import Attested
 from lumper.model.image import Manifest
 from lumper.model.people import Role
-from lumper.registry.attest.signer import read_signer
+from lumper.registry.attest.signer import make_signing_key, read_signer
 from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.attester import Attester
-from lumper.web.tokens import make_key
 from parts.live_api import Api, live_api
 from parts.live_registry import RegistryClient
 
@@ -79,9 +79,9 @@ async def built(tmp_path: Path) -> AsyncIterator[Built]:
         async with api.history.database.write() as connection:
             await connection.execute(update(builds).values(**values))
         key = tmp_path / "keys/signing.pem"
-        make_key(key)
+        make_signing_key(key)
         registry = Registry(FilesystemStorage(tmp_path / "registry"), api.history.images)
-        told = Attestations(registry, read_signer(key), api.links.registry)
+        told = Attestations(registry, partial(read_signer, key), api.links.registry)
         yield Built(api, client, Attester(api.history, registry, told, api.links), digest, build_id)
         await registry.close()
 
@@ -151,9 +151,9 @@ async def test_what_was_told_is_not_told_twice(built: Built) -> None:
 
 
 async def test_a_signature_by_another_key_does_not_stand_for_ours(built: Built, tmp_path: Path) -> None:
-    make_key(tmp_path / "other.pem")
+    make_signing_key(tmp_path / "other.pem")
     registry = Registry(FilesystemStorage(tmp_path / "registry"), built.api.history.images)
-    other = Attestations(registry, read_signer(tmp_path / "other.pem"), built.api.links.registry)
+    other = Attestations(registry, partial(read_signer, tmp_path / "other.pem"), built.api.links.registry)
     subject = await built.api.history.images.manifest("owner/app", built.digest)
     assert isinstance(subject, Manifest)
     await other.sign("owner/app", subject)
@@ -265,7 +265,7 @@ class WeakStorage(FilesystemStorage):
 async def test_a_storage_that_is_away_for_hours_is_waited_for(built: Built, tmp_path: Path) -> None:
     clock, storage = Clock(), WeakStorage(tmp_path / "registry")
     registry = Registry(storage, built.api.history.images)
-    told = Attestations(registry, read_signer(tmp_path / "keys/signing.pem"), built.api.links.registry)
+    told = Attestations(registry, partial(read_signer, tmp_path / "keys/signing.pem"), built.api.links.registry)
     attester = Attester(built.api.history, registry, told, built.api.links, clock)
     storage.away = True
     for _ in range(500):
@@ -284,7 +284,7 @@ async def test_a_storage_that_is_away_for_hours_is_waited_for(built: Built, tmp_
 async def test_after_a_restart_an_image_is_tried_at_once(built: Built, tmp_path: Path) -> None:
     storage = WeakStorage(tmp_path / "registry")
     registry = Registry(storage, built.api.history.images)
-    told = Attestations(registry, read_signer(tmp_path / "keys/signing.pem"), built.api.links.registry)
+    told = Attestations(registry, partial(read_signer, tmp_path / "keys/signing.pem"), built.api.links.registry)
     storage.away = True
     await Attester(built.api.history, registry, told, built.api.links).sign()
     storage.away = False

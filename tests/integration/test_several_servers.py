@@ -58,7 +58,7 @@ async def both(pair: Pair) -> AsyncIterator[Clients]:
 
 
 def test_each_server_has_the_same_tokens_and_the_same_key(pair: Pair) -> None:
-    for name in ("tokens/worker", "tokens/operator", "keys/registry.pem"):
+    for name in ("tokens/worker", "tokens/operator", "keys/tokens.key"):
         one, other = (server.data / name for server in pair)
         assert one.read_bytes() == other.read_bytes()
         assert other.stat().st_mode & 0o777 == 0o600

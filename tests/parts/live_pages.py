@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from lumper.model.people import Role
 from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
 from lumper.queue.codec import encode
-from lumper.registry.attest.signer import read_signer
+from lumper.registry.attest.signer import make_signing_key, read_signer
 from lumper.registry.attest.store import Attestations
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
@@ -37,7 +38,7 @@ from lumper.roles.triggers import Triggers
 from lumper.web import pages
 from lumper.web.auth import Authenticator
 from lumper.web.deliveries import Replayer
-from lumper.web.tokens import Keys, make_key
+from lumper.web.tokens import Keys
 from lumper.wiring.adapters import open_forges
 from parts.page_images import Put
 
@@ -150,8 +151,8 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     history = open_history(_url(data), data / "logs", links, encode)
     storage = FilesystemStorage(data / "registry")
     registry = Registry(storage, history.images)
-    make_key(data / "signing.pem")
-    told = Attestations(registry, read_signer(data / "signing.pem"), links.registry)
+    make_signing_key(data / "signing.pem")
+    told = Attestations(registry, partial(read_signer, data / "signing.pem"), links.registry)
     runners: list[web.AppRunner] = []
 
     async def serve(port: int) -> int:

@@ -26,6 +26,7 @@ from lumper.model.people import Role
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
 from lumper.registry.access import anonymous_rights
+from lumper.registry.attest.port import Signer
 from lumper.registry.attest.store import Attestations
 from lumper.registry.gc import Policy, Report
 from lumper.registry.port import Storage
@@ -49,15 +50,14 @@ from lumper.wiring.adapters import (
 )
 
 SIGNING_KEY = "signing.pem"
+TOKENS_KEY = "tokens.key"
 
 
 @contextlib.asynccontextmanager
 async def open_own_history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
     """The history in its database, brought to the newest schema, with the tokens of the roles."""
-    from lumper.history.sealing import make_key as make_sealing_key
-    from lumper.history.sealing import read_key
     from lumper.history.tokens import make_token
-    from lumper.web.tokens import make_key
+    from lumper.secret_files import make_key, read_key
 
     url = config.database.url.get_secret_value() or folder.database_url
     own_key = config.database.secrets_key_file
@@ -68,10 +68,11 @@ async def open_own_history(config: Config, folder: DataFolder, links: Links) -> 
     try:
         await history.database.migrate()
         await history.database.listen()
-        for name in ("registry.pem", SIGNING_KEY):
-            await share(history.database, name, folder.folder("keys") / name, make_key)
+        keys = folder.folder("keys")
+        await share(history.database, TOKENS_KEY, keys / TOKENS_KEY, make_key)
+        await share(history.database, SIGNING_KEY, keys / SIGNING_KEY, _make_signing_key)
         if not own_key:
-            await share(history.database, SECRETS_KEY, sealing_key, make_sealing_key)
+            await share(history.database, SECRETS_KEY, sealing_key, make_key)
         for role in (Role.OPERATOR, Role.WORKER, Role.MAILER, Role.DEPLOYER):
             await share(history.database, f"tokens/{role.value}", folder.token(role.value), make_token)
             await history.accounts.ensure_token(role.value, role, folder.token(role.value))
@@ -209,7 +210,7 @@ def _log_limits(config: Config) -> LogLimits:
 
 def key_file(folder: DataFolder) -> Path:
     """Where the key lies that tokens are signed with."""
-    return folder.folder("keys") / "registry.pem"
+    return folder.folder("keys") / TOKENS_KEY
 
 
 def assemble_triggers(config: Config, folder: DataFolder, history: History) -> Triggers:
@@ -227,12 +228,22 @@ def assemble_triggers(config: Config, folder: DataFolder, history: History) -> T
 
 def assemble_attestations(folder: DataFolder, registry: Registry, links: Links) -> Attestations:
     """What signs images, and tells of them; the key is made if there is none."""
-    from lumper.registry.attest.signer import read_signer
-    from lumper.web.tokens import make_key
-
     file = folder.folder("keys") / SIGNING_KEY
-    make_key(file)
-    return Attestations(registry, read_signer(file), links.registry)
+    if not file.exists():
+        _make_signing_key(file)
+
+    def open_signer() -> Signer:
+        from lumper.registry.attest.signer import read_signer
+
+        return read_signer(file)
+
+    return Attestations(registry, open_signer, links.registry)
+
+
+def _make_signing_key(file: Path) -> None:
+    from lumper.registry.attest.signer import make_signing_key
+
+    make_signing_key(file)
 
 
 def token_of(folder: DataFolder, role: Role, file: Path | None = None) -> str:

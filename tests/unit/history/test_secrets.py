@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from lumper.errors import Conflict, Invalid, NotFound, StorageError
-from lumper.history.sealing import Sealer, make_key
+from lumper.history.sealing import Sealer
 from lumper.history.store import History, open_history
 from lumper.history.tables import builds, secrets
 from lumper.model.activity import Actor
@@ -19,6 +19,7 @@ from lumper.model.links import Links
 from lumper.model.secrets import MOST_BYTES, Kind, Needed, registry_host
 from lumper.model.source import Project, Push, parse_git_url
 from lumper.queue.codec import encode
+from lumper.secret_files import make_key
 
 VALUE = b"s3cr3t-of-npm"
 

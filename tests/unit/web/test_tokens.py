@@ -3,9 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
 
 from lumper.errors import StorageError
+from lumper.secret_files import read_key
 from lumper.web.tokens import Keys
+
+HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
 
 
 def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
@@ -17,6 +22,16 @@ def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> 
     claims = Keys(file).verify("registry", token)
     assert claims is not None
     assert claims["sub"] == "x"
+
+
+def test_another_program_with_the_key_reads_a_token_as_rfc_7519_has_it(tmp_path: Path) -> None:
+    token = Keys(tmp_path / "k", clock=lambda: 1_000_000.5).sign("registry", {"sub": "ä"}, 60)
+
+    read = jwt.decode(token, OctKey.import_key(read_key(tmp_path / "k")), algorithms=["HS256"])
+
+    assert read.header == {"alg": "HS256", "typ": "JWT"}
+    assert read.claims.pop("jti")
+    assert read.claims == {"sub": "ä", "iss": "lumper", "aud": "registry", "iat": 1_000_000, "exp": 1_000_060}
 
 
 def test_a_token_expires(tmp_path: Path) -> None:
@@ -39,7 +54,9 @@ def test_claims_cannot_overrule_who_it_is_for_and_how_long(tmp_path: Path) -> No
     assert keys.verify("session", token) is not None
 
 
-@pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "é", "x" * 20_000, "eyJhbGciOiJFUzI1NiJ9..", "e30.e30.e30"])
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "a.b.c", "é", "x" * 20_000, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..", "e30.e30.e30"]
+)
 def test_what_is_not_a_token_is_none(tmp_path: Path, token: str) -> None:
     assert Keys(tmp_path / "k").verify("registry", token) is None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lumper.model.image import IN_TOTO, Manifest
-from lumper.registry.attest.signer import Signer
+from lumper.registry.attest.port import Signer
 from lumper.registry.documents import OCI_MANIFEST
 
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"

@@ -8,13 +8,20 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from lumper.errors import StorageError
+from lumper.secret_files import made_once
 
 
-class Signer:
-    """Signs with one key."""
+class EcdsaSigner:
+    """Signs with one key. `id` is the digest of the public one, which is told as PEM."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
@@ -40,7 +47,7 @@ class Signer:
         return True
 
 
-def read_signer(file: Path) -> Signer:
+def read_signer(file: Path) -> EcdsaSigner:
     """The signer with the key in a PEM file. Raises StorageError."""
     try:
         key = load_pem_private_key(file.read_bytes(), None)
@@ -48,4 +55,16 @@ def read_signer(file: Path) -> Signer:
         raise StorageError(f"The signing key {file} cannot be used: {exc}.") from exc
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise StorageError(f"The signing key {file} is not one for ECDSA on P-256.")
-    return Signer(key)
+    return EcdsaSigner(key)
+
+
+def make_signing_key(file: Path) -> None:
+    """Make the PEM file, if there is none. Raises StorageError."""
+    try:
+        made_once(file, _new_key)
+    except OSError as exc:
+        raise StorageError(f"The signing key {file} cannot be made: {exc.strerror}.") from exc
+
+
+def _new_key() -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from json import loads
 from typing import Any
 
@@ -22,7 +23,7 @@ from lumper.registry.attest.forms import (
     statement,
     tag_beside,
 )
-from lumper.registry.attest.signer import Signer
+from lumper.registry.attest.port import Signer
 from lumper.registry.documents import OCI_MANIFEST
 from lumper.registry.registry import Registry
 
@@ -41,12 +42,16 @@ class Beside:
 
 
 class Attestations:
-    """Makes them and finds them. `host` is HOST:PORT as people pull."""
+    """Makes them and finds them. `host` is HOST:PORT as people pull; the signer is opened when it is first needed."""
 
-    def __init__(self, registry: Registry, signer: Signer, host: str) -> None:
+    def __init__(self, registry: Registry, open_signer: Callable[[], Signer], host: str) -> None:
         self._registry = registry
-        self._signer = signer
+        self._open_signer = open_signer
         self._host = host
+
+    @cached_property
+    def _signer(self) -> Signer:
+        return self._open_signer()
 
     @property
     def public_key(self) -> str:
