@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lumper.errors import (
     Conflict,
@@ -36,7 +35,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 VIEWERS = (*PEOPLE, Role.USER)
 IDENTITY = web.RequestKey("identity", Identity)
-_TEMPLATES = Path(__file__).parents[1] / "templates"
 _STATUS: dict[type[LumperError], int] = {
     NotFound: 404,
     Conflict: 409,
@@ -49,37 +47,37 @@ _STATUS: dict[type[LumperError], int] = {
 }
 
 
+class Template(Protocol):
+    """What makes a page of values."""
+
+    def render(self, *values: Mapping[str, object], **more: object) -> str: ...
+
+
+class Environment(Protocol):
+    """What finds templates by their names."""
+
+    def get_template(self, name: str) -> Template: ...
+
+
 class Site:
     """Renders templates, and guards handlers. Templates are read and compiled when they are first needed."""
 
     def __init__(self, auth: Authenticator, links: Links, assets: Assets) -> None:
         self.auth = auth
         self.links = links
-        self._environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.globals |= {"asset": assets.url, "version": version("lumper"), "registry": links.registry}
-        self._environment.filters |= {
-            "bars": formats.stage_bars,
-            "marked": formats.marked,
-            "moment": formats.moment,
-            "path": lambda text: quote(text, safe="/:@"),
-            "port": formats.shown_port,
-            "short": formats.short,
-            "size": formats.size,
-            "took": formats.took,
-        }
+        self._assets = assets
+
+    @cached_property
+    def _templates(self) -> Environment:
+        from lumper.web.pages.templates import environment  # loads Jinja: a registry that nobody looks at needs none
+
+        return environment(self._assets, self.links)
 
     def render(self, request: web.Request, template: str, *, status: int = 200, **values: object) -> web.Response:
         """The template as a page for whoever asks."""
         now = datetime.now(UTC)
         common = {"me": request.get(IDENTITY), "here": request.path, "ago": lambda then: formats.ago(then, now)}
-        text = self._environment.get_template(template).render(common, **values)
+        text = self._templates.get_template(template).render(common, **values)
         return web.Response(text=text, content_type="text/html", status=status)
 
     def page(self, handler: Handler, roles: tuple[Role, ...] = PEOPLE) -> Handler:
