@@ -61,10 +61,10 @@ async def test_steps_and_their_output_are_told_in_order(bench: Bench) -> None:
 async def test_the_same_content_is_cached_the_second_time(bench: Bench, named: bool) -> None:
     dockerfile = f"{BASE}RUN echo {bench.mark}\n"
     key = bench.mark if named else ""
-    await bench.build(dockerfile, context_key=key)
+    await bench.build(dockerfile, key=key)
     assert bench.last_states()[f"RUN echo {bench.mark}"] is StepState.DONE
 
-    await bench.build(dockerfile, context_key=key)
+    await bench.build(dockerfile, key=key)
 
     assert set(bench.last_states().values()) >= {StepState.CACHED}
     assert bench.last_states()[f"RUN echo {bench.mark}"] is StepState.CACHED
@@ -84,9 +84,9 @@ async def test_removing_the_image_keeps_the_cache(bench: Bench) -> None:
 @pytest.mark.parametrize("named", [False, True])
 async def test_changed_content_is_not_cached(bench: Bench, named: bool) -> None:
     dockerfile = f"{BASE}COPY page.html /\nRUN echo {bench.mark}\n"
-    await bench.build(dockerfile, files={"page.html": "old"}, context_key=f"{bench.mark} old" if named else "")
+    await bench.build(dockerfile, files={"page.html": "old"}, key=f"{bench.mark} old" if named else "")
 
-    await bench.build(dockerfile, files={"page.html": "new"}, context_key=f"{bench.mark} new" if named else "")
+    await bench.build(dockerfile, files={"page.html": "new"}, key=f"{bench.mark} new" if named else "")
 
     assert bench.last_states()[f"RUN echo {bench.mark}"] is StepState.DONE
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lumper.build.checkout import CheckoutRequest, Mirrors
-from lumper.build.contents import FEW_FILES, Checkout
+from lumper.build.contents import Checkout
 from lumper.build.objects import OutsideTree
 from lumper.errors import DockerfileMissing, RecipeError, SourceError
 from parts.git_repository import Repository
@@ -242,29 +242,3 @@ async def test_files_are_read_from_the_commit_and_from_nowhere_else(origin: Repo
         for outside in ("passwd", "up", "../x", "d/../../x"):
             with pytest.raises(OutsideTree):
                 await checkout.read(outside, 10)
-
-
-@pytest.mark.parametrize(
-    ("files", "named"),
-    [
-        ({f"d{n % 7}/f{n}": "x" for n in range(FEW_FILES - 20)}, True),
-        ({f"d{n % 7}/f{n}": "x" for n in range(FEW_FILES)}, False),
-        ({"latin-\udce9": "1"}, False),
-    ],
-)
-async def test_only_a_context_of_few_files_whose_names_are_text_has_a_key(
-    origin: Repository, mirrors: Mirrors, files: dict[str, bytes | str], named: bool
-) -> None:
-    commit = origin.commit({"Dockerfile": "FROM scratch\n"} | files)
-    async with checked_out(origin, mirrors, commit) as checkout:
-        assert bool(await checkout.context_key(".", "Dockerfile")) is named
-
-
-async def test_contexts_that_differ_have_different_keys(origin: Repository, mirrors: Mirrors, tmp_path: Path) -> None:
-    keys = set[str]()
-    files: dict[str, bytes | str] = {"a/Dockerfile": "FROM scratch\n", "b/Dockerfile": "FROM scratch\n", "a/x": "1"}
-    for number, more in enumerate(({}, {"a/x": "2"}, {"a/.dockerignore": "x"})):
-        commit = origin.commit(files | more)
-        async with checked_out(origin, Mirrors(tmp_path / f"{number}"), commit) as checkout:
-            keys |= {await checkout.context_key(folder, "Dockerfile") for folder in ("a", "b")}
-    assert len(keys) == 4  # b is always the same

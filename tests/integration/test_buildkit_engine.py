@@ -14,12 +14,14 @@ import pytest
 
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.progress import CLIPPED
-from lumper.build.port import BuildRequest, Login
+from lumper.build.port import BuildRequest, Login, Report
+from lumper.build.reading import read_and_build
 from lumper.errors import BuildFailed, BuildRefused, EngineUnavailable, FrontendUnavailable, PushFailed
 from lumper.model.build import Progress, Step, StepState
 from parts import docker_engine
-from parts.context import BASE, context_tar, stream
+from parts.context import BASE, context_tar, stream, the_busybox
 from parts.eventually import eventually
+from parts.held_files import HeldFiles
 from parts.push_sink import push_sink
 from parts.records import printed
 from parts.weak_line import WeakLine, weak_line
@@ -148,6 +150,35 @@ async def test_a_large_context_arrives_whole(engine: BuildKitEngine, image: str)
     await engine.build(BuildRequest("1", image), stream(context, 100_001), told.append)
 
     assert texts(told) == [str(16 << 20)]
+
+
+async def test_of_files_one_by_one_only_those_that_are_copied_are_read(engine: BuildKitEngine, image: str) -> None:
+    dockerfile = f"{BASE}COPY some/a* /\nRUN --mount=source=m,target=/m cat /a /m\n"
+    files = HeldFiles(
+        {"Dockerfile": dockerfile, "busybox": the_busybox(), "some/a": f"{image} ", "m": "m", "some/b": "b", "c": "c"},
+        key=image,
+    )
+    told: list[Progress] = []
+    await engine.build(BuildRequest("1", image, files=files), stream(b""), told.append)
+
+    assert texts(told) == [f"{image} m"]
+    assert sorted(files.read_so_far) == ["Dockerfile", "busybox", "m", "some/a"]
+
+
+async def test_where_files_cannot_be_had_one_by_one_the_stream_is_sent(engine: BuildKitEngine, image: str) -> None:
+    dockerfile = f"{BASE}COPY odd/a /\nRUN cat /a\n"
+    contents: dict[str, bytes | str] = {"Dockerfile": dockerfile, "busybox": the_busybox(), "odd/a": image}
+    files = HeldFiles(contents, key=image, odd="odd")
+    told: list[Progress] = []
+    said: list[str] = []
+
+    async def attempt(request: BuildRequest, report: Report) -> None:
+        await engine.build(request, stream(context_tar(contents)), report)
+
+    await read_and_build(attempt, BuildRequest("1", image, files=files), told.append, said.append)
+
+    assert texts(told) == [image]
+    assert said == ["All files of the context are needed: the build begins again."]
 
 
 async def test_output_that_is_not_plain_text_passes(engine: BuildKitEngine, image: str) -> None:

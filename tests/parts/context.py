@@ -20,7 +20,7 @@ def context_tar(
     """A tar archive with these files and symbolic links, the same bytes for the same. `busybox` lies at its root."""
     contents = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
     if busybox:
-        contents["busybox"] = _busybox()
+        contents["busybox"] = the_busybox()
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
         for name, data in sorted(contents.items()):
@@ -41,5 +41,6 @@ async def stream(data: bytes, chunk: int = 256 * 1024) -> AsyncIterator[bytes]:
 
 
 @cache
-def _busybox() -> bytes:
+def the_busybox() -> bytes:
+    """The program."""
     return BUSYBOX.read_bytes()

@@ -36,7 +36,8 @@ from lumper.model.build import Progress, Step, StepState
 from lumper.wiring.adapters import open_target
 from parts import docker_engine, newer_engine
 from parts.buildkitd import behind_a_socket, buildkitd
-from parts.context import context_tar, stream
+from parts.context import context_tar, stream, the_busybox
+from parts.held_files import HeldFiles
 from parts.push_sink import PushSink, push_sink
 from parts.records import printed
 
@@ -105,11 +106,14 @@ class Bench:
         files: Mapping[str, bytes | str] | None = None,
         image: str = "",
         name: str = "Dockerfile",
+        key: str = "",
         **more: Any,
     ) -> list[Progress]:
-        """Build from these files; what was reported, which is also in `told` as it comes."""
+        """Build from these files, which can be had one by one if they have a `key`; what was reported, which is also in
+        `told` as it comes."""
         contents = dict(files or {}) | ({} if dockerfile is None else {name: dockerfile})
-        request = BuildRequest(id=self.mark, image=image or self.image(), dockerfile=name, **more)
+        held = HeldFiles({"busybox": the_busybox(), **contents}, key=key) if key else None
+        request = BuildRequest(id=self.mark, image=image or self.image(), dockerfile=name, files=held, **more)
         self.told = []
         await self.engine.build(request, stream(context_tar(contents)), self.told.append)
         return self.told

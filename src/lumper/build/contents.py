@@ -11,12 +11,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from datetime import datetime
 
 from lumper.build.attributes import ATTRIBUTES, ATTRIBUTES_LIMIT, folders_around, inherited
+from lumper.build.commit_files import CommitFiles, changes_files
+from lumper.build.dockerfile import copied
 from lumper.build.dockerignore import IGNORE_LIMIT, Ignore, parse_dockerignore
 from lumper.build.git import CHUNK, Git, last_words
 from lumper.build.lfs import find_pointers, uses_lfs
 from lumper.build.mirror import Mirror
 from lumper.build.near import hint_for_dockerfile, near_name
 from lumper.build.objects import Commit, Entry, Kind, Objects, OutsideTree, printable_path
+from lumper.build.port import Files, NotOneByOne
+from lumper.build.selection import select
 from lumper.build.tarstream import file_entry, filtered
 from lumper.build.whole import Wanted, Whole
 from lumper.errors import DockerfileMissing, MirrorDamaged, SourceError
@@ -185,19 +189,25 @@ class Checkout:
         name, ignore = await self._ignore(await self._context(context), dockerfile)
         return CONTEXT_FOLDER if ignore and any(map(ignore.ignores, (*entry.trail, name))) else ""
 
-    async def context_key(self, context: str, dockerfile: str) -> str:
-        """A name that only this archive has, but for its folder, if it has a few hundred files at most; else "".
+    async def files(self, context: str, dockerfile: str, folder: str) -> Files | None:
+        """What is in the archive, one by one, if that is quicker: if the Dockerfile copies few files.
 
-        Raises DockerfileMissing.
+        Raises DockerfileMissing, RecipeError (the ignore file is wrong), SourceError.
         """
-        tree = await self._context(context)
+        tree, entry = await self._context(context), await self.dockerfile(context, dockerfile)
+        _, ignore = await self._ignore(tree, dockerfile)
+        around = await self._attributes_around(context)
+        if changes_files(around):
+            return None
+        time = max(0, int(self.committed_at.timestamp()))
+        key = f"{tree} {time} {hashlib.sha256(around).hexdigest()} {dockerfile} {folder}"
+        beside = (dockerfile, entry.id) if folder else None
+        files = CommitFiles(self._objects, tree, time, ignore, key, self._damaged, folder, beside)
         try:
-            few = await self._objects.has_few(tree, FEW_FILES)
-        except MirrorDamaged:
-            await self._damaged()
-            raise
-        around = hashlib.sha256(await self._attributes_around(context)).hexdigest()
-        return f"{tree} {int(self.committed_at.timestamp())} {around} {dockerfile}" if few else ""
+            paths = copied(await self.dockerfile_text(context, dockerfile))
+            return files if not paths or await select(files, paths, folder, FEW_FILES) is not None else None
+        except NotOneByOne:
+            return None
 
     def archive(self, context: str = ".", dockerfile: str = "Dockerfile", *, folder: str = "") -> AsyncIterator[bytes]:
         """A tar stream of the context folder, in chunks of about 1 MiB, without what its ignore file names.

@@ -6,9 +6,11 @@ moby/buildkit, frontend/dockerfile/parser, where the page is silent.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 _ESCAPE = re.compile(rb"#\s*escape\s*=\s*(.)", re.IGNORECASE)
 _DIRECTIVE = re.compile(rb"#\s*[A-Za-z][A-Za-z0-9]*\s*=")
@@ -55,11 +57,49 @@ def instructions(text: bytes) -> Iterator[Instruction]:
     return _instructions(text, _escape(text))
 
 
+def copied(text: bytes) -> list[str]:
+    """The paths of the context that instructions copy or mount, "." for all of it, also where that cannot be told.
+
+    What base images add by ONBUILD, and other readers of Dockerfiles, may need more.
+    """
+    return [path for one in instructions(text) for path in _sources(one)]
+
+
 def in_heredoc(text: bytes, line: int) -> bool:
     """Whether a line belongs to a here-document, or stands behind one before the next instruction."""
     found = list(instructions(text))
     ends = [one.line for one in found[1:]] + [len(text)]
     return any(one.line < line < end and _here_documents(one) for one, end in zip(found, ends, strict=True))
+
+
+def _sources(instruction: Instruction) -> list[str]:
+    """The paths of the context that an instruction names."""
+    words = instruction.text.decode("utf-8", "surrogateescape").split()[1:]
+    options = list(takewhile(lambda word: word.startswith("--"), words))
+    rest = " ".join(words[len(options) :])
+    match instruction.keyword:
+        case b"RUN":
+            found = [_mounted(option) for option in options if option.startswith("--mount=")]
+        case b"COPY" | b"ADD" if not any(option.startswith("--from=") for option in options):
+            found = _array(rest)[:-1] if rest.startswith("[") else words[len(options) : -1]
+        case _:
+            found = []
+    return ["." if "$" in path else path for path in found if path and not path.startswith("<<")]
+
+
+def _mounted(option: str) -> str:
+    """What a mount has of the context: "" if nothing."""
+    fields = dict(field.partition("=")[::2] for field in option.removeprefix("--mount=").split(","))
+    if "from" in fields or fields.get("type", "bind") != "bind":
+        return ""
+    return fields.get("source") or fields.get("src") or "."
+
+
+def _array(text: str) -> list[str]:
+    try:
+        return list(map(str, json.loads(text)))
+    except ValueError:
+        return [".", ""]
 
 
 def _first_but_args(text: bytes, escape: bytes) -> bytes:

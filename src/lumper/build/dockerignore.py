@@ -125,6 +125,11 @@ class Ignore:
         root = _Folder("", [pattern.start for pattern in self._patterns], [False] * len(self._patterns))
         self._way = [root]
 
+    @property
+    def has_exceptions(self) -> bool:
+        """Whether something may stay in a folder that is left out."""
+        return any(pattern.exception for pattern in self._patterns)
+
     def ignores(self, path: str) -> bool:
         """`path` is relative to the context, with `/`, without one at its ends."""
         return self.line(path) is not None
@@ -178,6 +183,11 @@ def parse_dockerignore(content: bytes, *, name: str = ".dockerignore") -> Ignore
     if problems:
         raise RecipeError(name, tuple(problems))
     return Ignore(patterns)
+
+
+def name_pattern(text: str) -> Pattern:
+    """What one name with wildcards means, as Go's `filepath.Match` has it. Raises ValueError."""
+    return Pattern(_tokens(text), exception=False)
 
 
 def _parse_line(line: str) -> Pattern | None:

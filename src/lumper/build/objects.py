@@ -1,4 +1,4 @@
-"""Objects of a mirror: commits, trees and files, read through one `git cat-file --batch` process.
+"""Objects of a mirror: commits, trees and files, read through one `git cat-file` process.
 
 Paths are resolved here, from tree to tree, not by a file system: a symbolic link can lead anywhere inside of the
 commit and nowhere else, and a name may hold any byte. Formats: gitformat-* manual pages and git-cat-file(1).
@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import re
 from collections import deque
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -24,6 +24,8 @@ from lumper.model.source import Person
 _MESSAGE = 8192  # bytes of it that are looked at
 OBJECT_LIMIT = 64 << 20  # bytes; a tree of a million files
 _LINKS = 40  # as Linux counts, path_resolution(7)
+_PIECE = 256 << 10
+_MEANINGLESS = (ValueError, IndexError, asyncio.IncompleteReadError, ConnectionError)
 _NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|refs/lumper/[0-9a-z]+")
 _ENCODING = re.compile(r"(?i)(?:iso-?8859-?|windows-?|cp|koi8-|euc-?|gb|big5|shift_?jis|latin-?)[a-z0-9-]*")
 _PERSON = re.compile(r"(?P<name>[^<]*?) ?<(?P<mail>[^>]*)> ?(?P<time>-?\d{1,18})?")
@@ -105,38 +107,60 @@ class Objects:
 
         Raises SourceError if it is larger than `limit`, MirrorDamaged if git cannot read it.
         """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"not the name of an object: {name!r}")
-        async with self._lock:
-            try:
-                return await self._get(name, limit)
-            except BaseException:  # an answer half read: the next question needs a new process
-                self._process = None
-                await self._stack.aclose()
-                raise
-
-    async def _get(self, name: str, limit: int) -> tuple[str, str, bytes] | None:
-        process = self._process or await self._start()
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101 (for the type checker)
-        try:
-            process.stdin.write(name.encode() + b"\n")
-            await process.stdin.drain()
-            answer = (await process.stdout.readline()).decode("ascii", "replace").split()
-            if len(answer) == 2 and answer[1] == "missing":
+        async with self._asking("contents", [name]) as answers:
+            head = await answers.head()
+            if head is None:
                 return None
-            object_id, kind, size = answer[0], answer[1], int(answer[2])
+            object_id, kind, size = head
             if size > limit:
                 raise SourceError(f"A {kind} in the repository has {size} bytes; at most {limit} are read.")
-            content = await process.stdout.readexactly(size + 1)
-        except (ValueError, IndexError, asyncio.IncompleteReadError, ConnectionError) as exc:
-            finished = await self._running.wait(2.0)
-            said = last_words(finished.words) if finished else "its answer made no sense"
-            raise MirrorDamaged(f"git cannot read {name}: {said}") from exc
-        return object_id, kind, content[:-1]
+            return object_id, kind, b"".join([piece async for piece in answers.content(size)])
+
+    async def sizes(self, ids: Sequence[str]) -> list[int]:
+        """The bytes of objects. Raises MirrorDamaged, also for one that is not there."""
+        async with self._asking("info", ids) as answers:
+            return [(await answers.known(object_id))[2] for object_id in ids]
+
+    async def read(self, ids: Sequence[str]) -> AsyncGenerator[bytes]:
+        """The contents of objects in pieces, an empty one after each object. Raises MirrorDamaged."""
+        async with self._asking("contents", ids) as answers:
+            for object_id in ids:
+                _, _, size = await answers.known(object_id)
+                async for piece in answers.content(size):
+                    yield piece
+                yield b""
+
+    @asynccontextmanager
+    async def _asking(self, command: str, names: Sequence[str]) -> AsyncIterator[_Answers]:
+        """Ask about these objects, all at once; the answers come in their order."""
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"not the name of an object: {name!r}")
+        async with self._lock:
+            try:
+                process = self._process or await self._start()
+                assert process.stdin is not None and process.stdout is not None  # noqa: S101 (for the type checker)
+                # Nothing waits for git to have read it: its answers are read meanwhile.
+                process.stdin.write("".join(f"{command} {name}\n" for name in names).encode())
+                yield _Answers(process.stdout)
+            except _MEANINGLESS as exc:
+                finished = await self._running.wait(2.0)
+                said = last_words(finished.words) if finished else "its answer made no sense"
+                await self._drop()
+                raise MirrorDamaged(f"git cannot read {names[0]}: {said}") from exc
+            except BaseException:  # an answer half read: the next question needs a new process
+                await self._drop()
+                raise
+
+    async def _drop(self) -> None:
+        self._process = None
+        await self._stack.aclose()
 
     async def _start(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
-        start = self._git.start(self._mirror, "cat-file", "--batch", stdin=pipe, stdout=pipe, extra=self._environment)
+        start = self._git.start(
+            self._mirror, "cat-file", "--batch-command", stdin=pipe, stdout=pipe, extra=self._environment
+        )
         self._running = await self._stack.enter_async_context(start)
         self._process = self._running.process
         return self._process
@@ -162,23 +186,19 @@ class Objects:
 
     async def tree(self, tree: str) -> Mapping[str, Entry]:
         """The entries of a tree by name. Bytes that are not UTF-8 are surrogates, as in `os.fsdecode`."""
-        if tree not in self._trees:
-            found = await self.get(tree)
-            if found is None or found[1] != "tree":
-                raise MirrorDamaged(f"The tree {tree} is not in the mirror.")
-            self._trees[tree] = parse_tree(found[2], len(tree) // 2)
-        return self._trees[tree]
+        return (await self.trees([tree]))[0]
 
-    async def has_few(self, root: str, most: int) -> bool:
-        """Whether there are at most `most` entries below this tree, all with names that are UTF-8."""
-        trees, count = deque([root]), 0
-        while trees:
-            entries = await self.tree(trees.popleft())
-            count += len(entries)
-            if count > most or not all(map(_is_text, entries)):
-                return False
-            trees += [entry.id for entry in entries.values() if entry.kind is Kind.FOLDER]
-        return True
+    async def trees(self, ids: Sequence[str]) -> list[Mapping[str, Entry]]:
+        """The entries of several trees, as `tree` has them."""
+        if unknown := [tree for tree in dict.fromkeys(ids) if tree not in self._trees]:
+            async with self._asking("contents", unknown) as answers:
+                for tree in unknown:
+                    _, kind, size = await answers.known(tree)
+                    if kind != "tree":
+                        raise MirrorDamaged(f"The tree {tree} is not in the mirror.")
+                    content = b"".join([piece async for piece in answers.content(size)])
+                    self._trees[tree] = parse_tree(content, len(tree) // 2)
+        return [self._trees[tree] for tree in ids]
 
     async def find(self, root: str, path: str) -> Entry | None:
         """What lies at `path` under the tree `root`, after all symbolic links; None if there is nothing.
@@ -217,8 +237,35 @@ class Objects:
         return target
 
 
-def _is_text(name: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in name)
+class _Answers:
+    """What git answers to a row of questions, to be read one after the other."""
+
+    def __init__(self, stdout: asyncio.StreamReader) -> None:
+        self._stdout = stdout
+
+    async def head(self) -> tuple[str, str, int] | None:
+        """Id, type and size of the next object; None if it is not there."""
+        words = (await self._stdout.readline()).decode("ascii", "replace").split()
+        if len(words) == 2 and words[1] == "missing":
+            return None
+        return words[0], words[1], int(words[2])
+
+    async def known(self, object_id: str) -> tuple[str, str, int]:
+        """The same of an object that has to be there. Raises MirrorDamaged."""
+        found = await self.head()
+        if found is None:
+            raise MirrorDamaged(f"The object {object_id} is not in the mirror.")
+        return found
+
+    async def content(self, size: int) -> AsyncIterator[bytes]:
+        """The bytes of the object whose head was read."""
+        while size:
+            piece = await self._stdout.read(min(size, _PIECE))
+            if not piece:
+                raise asyncio.IncompleteReadError(piece, size)
+            size -= len(piece)
+            yield piece
+        await self._stdout.readexactly(1)
 
 
 def printable_path(path: str) -> str:

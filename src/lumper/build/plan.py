@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from lumper.build.dockerfile import has_stage
 from lumper.build.grants import is_official, syntax_image
-from lumper.build.port import BuildRequest
+from lumper.build.port import BuildRequest, Files
 from lumper.build.recipe import Recipe
 from lumper.errors import BuildFailed
 from lumper.model.build import Base
@@ -42,8 +42,8 @@ class Facts(Protocol):
     async def context_folder(self, context: str, dockerfile: str) -> str:
         """The folder of the archive that is the context, "" for all of it. Raises RecipeError."""
 
-    async def context_key(self, context: str, dockerfile: str) -> str:
-        """A name that only this archive has, if it has few files; else "". Raises DockerfileMissing."""
+    async def files(self, context: str, dockerfile: str, folder: str) -> Files | None:
+        """What the archive has, one by one, if that is worth while. Raises DockerfileMissing, RecipeError."""
 
 
 async def plan_build(job: BuildJob, recipe: Recipe, facts: Facts, registry_host: str) -> BuildRequest:
@@ -59,8 +59,8 @@ async def plan_build(job: BuildJob, recipe: Recipe, facts: Facts, registry_host:
         raise BuildFailed(f"{recipe.dockerfile} has no FROM, so there is nothing to build.", hint=hint)
     folder = await facts.context_folder(recipe.context, recipe.dockerfile)
     request = build_request(job, recipe, facts.commit, facts.committed_at, registry_host)
-    key = await facts.context_key(recipe.context, recipe.dockerfile)
-    return replace(request, context_folder=folder, context_key=f"{key} {folder}" if key else "")
+    files = await facts.files(recipe.context, recipe.dockerfile, folder)
+    return replace(request, context_folder=folder, files=files)
 
 
 def build_request(

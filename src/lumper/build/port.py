@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -68,15 +68,53 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class ContextEntry:
+    """A file, folder or symbolic link (to `link`) of a context. `mode` is as in stat(2), `size` in bytes, `time` in
+    seconds since 1970."""
+
+    path: str
+    mode: int
+    time: int
+    size: int = 0
+    link: str = ""
+    uid: int = 0
+    gid: int = 0
+
+
+class Files(Protocol):
+    """A context whose files can be had one by one, so that an engine needs only those that the build copies.
+
+    Every method raises SourceError, and NotOneByOne.
+    """
+
+    @property
+    def key(self) -> str:
+        """A name of this context: all of a name are the same."""
+
+    async def folders(self, paths: Sequence[str]) -> Sequence[Mapping[str, ContextEntry]]:
+        """What folders have, by name; "" is the root. Those around a folder are to be asked for before it."""
+
+    async def sized(self, entries: Sequence[ContextEntry]) -> Sequence[ContextEntry]:
+        """The same with their sizes."""
+
+    def read(self, paths: Sequence[str]) -> AsyncGenerator[bytes]:
+        """The bytes of these files, in pieces; an empty one ends each file."""
+
+
+class NotOneByOne(Exception):
+    """Only the stream has these files as they should be."""
+
+
+@dataclass(frozen=True)
 class BuildRequest:
     """What to build. `image` is the full name with tag under which the engine keeps the result for `push`.
 
     `dockerfile` is relative to the root of the stream. `context_folder` is the folder of the stream that is the
-    context; beside it lies only the Dockerfile. "" is all of the stream. `context_key` names the stream: all of a name
-    are the same; it is set if there are few files in it, whose names are text. `pull`: ask for base images anew, also
-    for those that the engine has. `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for
-    it; without one, the engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of
-    rights. `bases` are digests that base images are to have, where the engine can pin them.
+    context; beside it lies only the Dockerfile. "" is all of the stream. `files` are what is in the stream, where
+    it is quicker to have them one by one. `pull`: ask for base images anew, also for those that the engine has.
+    `frontend` is the image that may read the Dockerfile if its `# syntax=` line asks for it; without one, the
+    engine reads it by itself, whatever that line says. `entitlements` are BuildKit's names of rights. `bases` are
+    digests that base images are to have, where the engine can pin them.
 
     `platforms` are OS/ARCH[/VARIANT]; none: the engine's own. `secrets` are by their id in `RUN --mount=type=secret`;
     `ssh` maps the id in `RUN --mount=type=ssh` to the socket of an agent on the worker. `logins` are by registry host,
@@ -109,7 +147,7 @@ class BuildRequest:
     sbom: bool = False
     rewrite_timestamp: bool = False
     context_folder: str = ""
-    context_key: str = ""
+    files: Files | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -132,8 +170,9 @@ class Engine(Protocol):
     async def build(self, request: BuildRequest, context: AsyncIterator[bytes], report: Report) -> None:
         """Build the tar stream `context`; call `report` for every step and every line of output, in order.
 
-        Step numbers go up from 1 in the order in which steps are first seen. When the awaiting task is cancelled, the
-        program that a RUN step executes is gone before this returns.
+        An engine may take `request.files` instead, and raises NotOneByOne where only the stream will do. Step numbers
+        go up from 1 in the order in which steps are first seen. When the awaiting task is cancelled, the program that
+        a RUN step executes is gone before this returns.
         Raises BuildFailed (with step and exit code), FrontendUnavailable, BuildRefused, DockerfileMissing,
         EngineUnavailable.
         """

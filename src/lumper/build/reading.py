@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from lumper.build.grants import is_official
-from lumper.build.port import BuildRequest, Report
+from lumper.build.port import BuildRequest, NotOneByOne, Report
 from lumper.errors import FrontendUnavailable
 from lumper.model.build import Progress
 
@@ -19,7 +19,8 @@ Attempt = Callable[[BuildRequest, Report], Awaitable[None]]
 async def read_and_build(attempt: Attempt, request: BuildRequest, report: Report, say: Callable[[str], None]) -> None:
     """Build; if the parser that every engine has some version of cannot be fetched, by that of the engine.
 
-    `say` gets lines for the log. Raises as Engine.build.
+    Where the files of the context cannot be had one by one after all, the stream is sent. `say` gets lines for the log.
+    Raises as Engine.build.
     """
 
     def report_again(record: Progress) -> None:
@@ -27,6 +28,9 @@ async def read_and_build(attempt: Attempt, request: BuildRequest, report: Report
 
     try:
         await attempt(request, report)
+    except NotOneByOne:
+        say("All files of the context are needed: the build begins again.")
+        await read_and_build(attempt, replace(request, files=None), report_again, say)
     except FrontendUnavailable as exc:
         if not is_official(request.frontend):
             raise

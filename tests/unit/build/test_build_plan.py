@@ -13,6 +13,7 @@ from lumper.errors import BuildFailed, DockerfileMissing
 from lumper.model.build import Base
 from lumper.model.events import BuildJob
 from lumper.model.trigger import Trigger
+from parts.held_files import HeldFiles
 
 JOB = BuildJob(
     build_id=7,
@@ -109,15 +110,16 @@ class Commit:
         """Its ignore file names the Dockerfile."""
         return f"beside {context}/{dockerfile}"
 
-    async def context_key(self, context: str, dockerfile: str) -> str:
-        """There are few files."""
-        return f"key of {context}/{dockerfile}"
+    async def files(self, context: str, dockerfile: str, folder: str) -> HeldFiles:
+        """There are few."""
+        return HeldFiles({}, key=f"key of {context}/{dockerfile} {folder}")
 
 
 async def test_the_dockerfile_is_looked_for_before_the_engine_is_asked() -> None:
     request = await plan_build(JOB, RECIPE, Commit(), "r")
     assert (request.dockerfile, request.context_folder) == ("app.Dockerfile", "beside sub/app.Dockerfile")
-    assert request.context_key == "key of sub/app.Dockerfile beside sub/app.Dockerfile"
+    assert request.files is not None
+    assert request.files.key == "key of sub/app.Dockerfile beside sub/app.Dockerfile"
     with pytest.raises(DockerfileMissing):
         await plan_build(JOB, Recipe(), Commit(), "r")
 

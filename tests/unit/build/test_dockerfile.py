@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.dockerfile import has_stage, instructions, stage_names
+from lumper.build.dockerfile import copied, has_stage, instructions, stage_names
 from lumper.build.syntax import newer_syntax
 
 
@@ -89,3 +89,25 @@ def test_what_needs_a_newer_reader_is_told_with_the_engine_that_has_it(message: 
     hint = newer_syntax(message, text.encode())
     assert words in hint
     assert bool(hint) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("FROM a\nRUN x\nCMD y", []),
+        ("COPY a b /to\nadd --chown=1:2 \\\n  c d/", ["a", "b", "c"]),
+        ('COPY ["a b", "c", "/to/"]', ["a b", "c"]),
+        ("COPY . .", ["."]),
+        ("COPY package*.json ./", ["package*.json"]),
+        ("COPY --from=build /x /y\nCOPY --link --from=b x y", []),
+        ("COPY $WHAT /to\nCOPY a${B}/c /to", [".", "."]),
+        ("COPY [broken /to", ["."]),
+        ("COPY <<A b /to\nCOPY no /no\nA\n", ["b"]),
+        ("RUN --mount=type=bind,target=/src make\nRUN --mount=target=/x,source=go.mod y", [".", "go.mod"]),
+        ("RUN --mount=type=bind,from=a,target=/x --mount=type=cache,target=/y z\nRUN --mount=src=s x", ["s"]),
+        ("RUN --mount=type=secret,id=x --network=none cat COPY . /", []),
+        ("COPY", []),
+    ],
+)
+def test_the_paths_of_the_context_that_are_copied_are_known(text: str, paths: list[str]) -> None:
+    assert copied(text.encode()) == paths

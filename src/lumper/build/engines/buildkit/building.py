@@ -42,7 +42,7 @@ START_TIME = 0.2
 class Building:
     """Builds over one link. `frontend_time` is how long, in seconds, a syntax image may be looked for.
 
-    Contexts without a key of `incremental_from` bytes and more are sent file by file.
+    Streams of `incremental_from` bytes and more are sent file by file.
     """
 
     def __init__(self, link: Link, frontend_time: float, incremental_from: int = INCREMENTAL_FROM) -> None:
@@ -50,6 +50,7 @@ class Building:
         self._incremental_from = incremental_from
         self._frontend_time = frontend_time
         self._groups = Groups()
+        self._gets_stuck: bool | None = None
 
     def can_limit(self) -> bool:
         """Whether this machine's kernel can limit the engine's steps for us. It asks the engine's socket."""
@@ -67,7 +68,7 @@ class Building:
         """Build; what the exporter tells of the result. `more` is offered in the session. Raises as Engine.build."""
         try:
             async with (
-                source(context, request.context_key, request.context_folder, self._incremental_from) as found,
+                source(context, request.files, request.context_folder, self._incremental_from) as found,
                 self._groups.group(request.image.rpartition(":")[0], request.limits) as group,
             ):
                 offered = [found.service, *services(request), *more]
@@ -90,10 +91,11 @@ class Building:
         try:
             async with control, spare:
                 await control.connect()
-                listens_twice = await control.gets_stuck()
+                if self._gets_stuck is None:
+                    self._gets_stuck = await control.gets_stuck()
                 session = await self._link.session(offered, found.shared_key)
                 ref = uuid.uuid4().hex
-                told = Following(ref, control, spare if listens_twice else None, progress)
+                told = Following(ref, control, spare if self._gets_stuck else None, progress)
                 following = asyncio.create_task(told.follow())
                 cancelled = False
                 try:
@@ -111,6 +113,7 @@ class Building:
                     await end_following(following, None if cancelled else progress)
                     progress.settle()
         except (GRPCError, *BROKEN) as exc:
+            self._gets_stuck = None  # it may come back as another version
             if isinstance(exc, TimeoutError) and starts.limit.expired():
                 text = f"The syntax image {request.frontend} did not come within {self._frontend_time:g} s."
                 raise FrontendUnavailable(text) from exc

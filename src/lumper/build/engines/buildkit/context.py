@@ -1,8 +1,8 @@
 """How a context gets to the engine: one of many small files as a stream, any other file by file.
 
 Of files, only those that the Dockerfile copies are sent, and none that the engine has from the same context before. A
-stream the engine unpacks with a program of its own, which takes longer than a whole cached build. Where the request
-names its context, the build begins while that is still being read.
+stream the engine unpacks with a program of its own, which takes longer than a whole cached build. Where the request has
+the files one by one, nothing else is read at all.
 What it has from another commit does not count: BuildKit takes files of one size and time for the same, and the time of
 all files is that of the commit, which two commits can share. So the engine keeps files for the very same context only.
 """
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from lumper.build.engines.buildkit.filesync import FileSync
 from lumper.build.engines.buildkit.services import Service
 from lumper.build.engines.buildkit.session import Upload
-from lumper.build.engines.buildkit.spool import Entry, Spool, open_spool
-from lumper.errors import EngineError
+from lumper.build.engines.buildkit.spool import open_spool
+from lumper.build.port import Files
 
 INCREMENTAL_FROM = 32 * 1024 * 1024
 """Bytes from which on a context is sent file by file."""
@@ -50,41 +50,18 @@ class Source:
 
 @asynccontextmanager
 async def source(
-    context: AsyncIterator[bytes], key: str = "", folder: str = "", incremental_from: int = INCREMENTAL_FROM
+    context: AsyncIterator[bytes],
+    files: Files | None = None,
+    folder: str = "",
+    incremental_from: int = INCREMENTAL_FROM,
 ) -> AsyncIterator[Source]:
-    """The best way for this context, which lies in `folder`; `key` as in BuildRequest.
+    """The best way for this context, which lies in `folder`; `files` as in BuildRequest.
 
     What reading raises comes out here, or with the build.
     """
-    way = _named(context, key, folder) if key else _unnamed(context, folder, incremental_from)
-    async with way as found:
-        yield found
-
-
-@asynccontextmanager
-async def _named(context: AsyncIterator[bytes], key: str, folder: str) -> AsyncIterator[Source]:
-    """File by file, once all of it was read."""
-    spool = open_spool()
-    reading = asyncio.create_task(_read(spool, context))
-    try:
-        shared_key = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
-        yield Source(FileSync(spool, reading, folder), shared_key)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        spool.close()
-
-
-async def _read(spool: Spool, context: AsyncIterator[bytes]) -> Sequence[Entry]:
-    await spool.fill([], context)
-    entries = await asyncio.to_thread(spool.entries)
-    if entries is None:
-        raise EngineError("The context has what only a tar can say: hard links, devices, names that are no text.")
-    return entries
-
-
-@asynccontextmanager
-async def _unnamed(context: AsyncIterator[bytes], folder: str, incremental_from: int) -> AsyncIterator[Source]:
+    if files is not None:
+        yield _one_by_one(files, folder)
+        return
     first, size = list[bytes](), 0
     async for piece in context:
         first.append(piece)
@@ -98,15 +75,18 @@ async def _unnamed(context: AsyncIterator[bytes], folder: str, incremental_from:
     try:
         await spool.fill(first, context)
         first.clear()
-        entries = await asyncio.to_thread(spool.entries)
-        if entries is None or spool.size < len(entries) * min(_LEAST_AVERAGE, incremental_from):
+        spooled = await asyncio.to_thread(spool.files, folder)
+        if spooled is None or spool.size < len(spooled) * min(_LEAST_AVERAGE, incremental_from):
             yield Source(Upload(spool.chunks()))
         else:
-            known = asyncio.get_running_loop().create_future()
-            known.set_result(entries)
-            yield Source(FileSync(spool, known, folder), spool.digest(folder))
+            yield _one_by_one(spooled, folder)
     finally:
         spool.close()
+
+
+def _one_by_one(files: Files, folder: str) -> Source:
+    name = hashlib.blake2b(files.key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
+    return Source(FileSync(files, folder), name)
 
 
 async def _again(pieces: list[bytes]) -> AsyncIterator[bytes]:

@@ -28,8 +28,8 @@ class BuildKitEngine:
 
     `address` is `unix:///path` or `tcp://host:port`; `frontend_time` is how long, in seconds, the engine may look for a
     syntax image: a firewall that swallows all must not hold it. With `open_target` images are pushed without the Engine
-    where that is possible (`direct_push.py`); `known` is what is known of their layers. Contexts without a key of
-    `incremental_from` bytes and more are sent file by file (`context.py`). Raises ConfigError.
+    where that is possible (`direct_push.py`); `known` is what is known of their layers. Streams of `incremental_from`
+    bytes and more are sent file by file (`context.py`). Raises ConfigError.
     """
 
     def __init__(

@@ -7,7 +7,9 @@ Source: moby/buildkit, session/filesync; tonistiigi/fsutil, send.go and receive.
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from urllib.parse import unquote
 
 from grpclib.const import Cardinality, Handler, Status
@@ -15,27 +17,29 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from lumper.build.engines.buildkit.proto.filesync_pb2 import Packet, Stat
-from lumper.build.engines.buildkit.spool import Entry, Spool, inside, selected
+from lumper.build.port import ContextEntry, Files, NotOneByOne
+from lumper.build.selection import select
+from lumper.errors import LumperError
 
 _CONTEXT, _DOCKERFILE = "context", "dockerfile"  # what the Dockerfile's reader calls the folders that it wants
-_PIECE = 256 * 1024
+
+# Go's os.FileMode, which fsutil sends: https://pkg.go.dev/io/fs#FileMode
+_GO_MODES = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
+_DIRECTORY, _SYMLINK = 1 << 31, 1 << 27
 
 Packets = Stream[Packet, Packet]
 
 
 class FileSync:
-    """Serves a context once its entries are known; the Dockerfile copies from `folder`, beside which it may lie."""
+    """Serves a context; the Dockerfile copies from `folder`, beside which it may lie.
 
-    def __init__(self, spool: Spool, entries: asyncio.Future[Sequence[Entry]], folder: str = "") -> None:
-        self._spool = spool
-        self._entries = entries
+    `failure` is what reading the context raised, if it did.
+    """
+
+    def __init__(self, files: Files, folder: str = "") -> None:
+        self._files = files
         self._folder = folder
-
-    @property
-    def failure(self) -> Exception | None:
-        """What reading the context raised, if it did."""
-        failure = self._entries.exception() if self._entries.done() and not self._entries.cancelled() else None
-        return failure if isinstance(failure, Exception) else None
+        self.failure: Exception | None = None
 
     async def copy(self, stream: Packets) -> None:
         """Tell what there is, then send what is asked for."""
@@ -43,38 +47,44 @@ class FileSync:
         if name not in (_CONTEXT, _DOCKERFILE):
             raise GRPCError(Status.NOT_FOUND, "there is no such folder")
         patterns = [*_values(stream, "followpaths"), *_values(stream, "include-patterns")]
-        await asyncio.wait((self._entries,))
-        if self.failure is not None:
-            raise GRPCError(Status.ABORTED, "the build context could not be read")
-        there = inside(self._entries.result(), self._folder if name == _CONTEXT else "")
-        entries = await asyncio.to_thread(selected, there, patterns)
-        asked: asyncio.Queue[Entry | None] = asyncio.Queue()
+        try:
+            await self._copy(stream, self._folder if name == _CONTEXT else "", patterns)
+        except (LumperError, NotOneByOne) as exc:
+            self.failure = exc
+            raise GRPCError(Status.ABORTED, "the build context could not be read") from exc
+
+    async def _copy(self, stream: Packets, folder: str, patterns: Sequence[str]) -> None:
+        found = await select(self._files, patterns, folder) or {}
+        entries = await self._files.sized(list(found.values()))
+        asked: asyncio.Queue[int | None] = asyncio.Queue()
         listening = asyncio.create_task(_listen(stream, entries, asked))
         try:
-            for entry in entries:
-                await stream.send_message(Packet(type=Packet.PACKET_STAT, stat=_stat(entry)))
+            for path, entry in zip(found, entries, strict=True):
+                await stream.send_message(Packet(type=Packet.PACKET_STAT, stat=_stat(path, entry)))
             await stream.send_message(Packet(type=Packet.PACKET_STAT))
-            numbers = {entry.path: number for number, entry in enumerate(entries)}
-            while entry_asked := await asked.get():
-                await self._send(stream, numbers[entry_asked.path], entry_asked)
+            while numbers := await _all_in(asked):
+                await self._send(stream, numbers, entries)
             listening.result()
             await stream.send_message(Packet(type=Packet.PACKET_FIN))
         finally:
             listening.cancel()
             await asyncio.wait((listening,))
 
-    async def _send(self, stream: Packets, number: int, entry: Entry) -> None:
-        position, end = entry.offset, entry.offset + entry.size
-        while position < end and (data := self._spool.read(position, min(_PIECE, end - position))):
-            await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=number, data=data))
-            position += len(data)
-        await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=number))
+    async def _send(self, stream: Packets, numbers: Sequence[int], entries: Sequence[ContextEntry]) -> None:
+        """Send the files with these numbers, one after the other."""
+        left = iter(numbers)
+        number = next(left)
+        async with aclosing(self._files.read([entries[each].path for each in numbers])) as reading:
+            async for piece in reading:
+                await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=number, data=piece))
+                if not piece:
+                    number = next(left, -1)
 
     def __mapping__(self) -> Mapping[str, Handler]:
         return {"/moby.filesync.v1.FileSync/DiffCopy": Handler(self.copy, Cardinality.STREAM_STREAM, Packet, Packet)}
 
 
-async def _listen(stream: Packets, entries: Sequence[Entry], asked: asyncio.Queue[Entry | None]) -> None:
+async def _listen(stream: Packets, entries: Sequence[ContextEntry], asked: asyncio.Queue[int | None]) -> None:
     """Hand on what is asked for, and None at the end."""
     try:
         async for packet in stream:
@@ -82,17 +92,31 @@ async def _listen(stream: Packets, entries: Sequence[Entry], asked: asyncio.Queu
                 return
             if packet.type == Packet.PACKET_ERR:
                 raise GRPCError(Status.ABORTED, packet.data.decode("utf-8", "replace")[:500])
-            if packet.type != Packet.PACKET_REQ or len(entries) <= packet.ID or not entries[packet.ID].has_data:
+            if packet.type != Packet.PACKET_REQ or not (
+                len(entries) > packet.ID and stat.S_ISREG(entries[packet.ID].mode)
+            ):
                 raise GRPCError(Status.INVALID_ARGUMENT, f"there is no file {packet.ID}")
-            asked.put_nowait(entries[packet.ID])
+            asked.put_nowait(packet.ID)
     finally:
         asked.put_nowait(None)
 
 
-def _stat(entry: Entry) -> Stat:
+async def _all_in(asked: asyncio.Queue[int | None]) -> list[int]:
+    """All that was asked for by now, at least one; empty at the end."""
+    numbers = [await asked.get()]
+    while not asked.empty() and numbers[-1] is not None:
+        numbers.append(asked.get_nowait())
+    if numbers[-1] is None and len(numbers) > 1:
+        asked.put_nowait(None)
+    return [number for number in numbers if number is not None]
+
+
+def _stat(path: str, entry: ContextEntry) -> Stat:
+    kind = _DIRECTORY if stat.S_ISDIR(entry.mode) else _SYMLINK if stat.S_ISLNK(entry.mode) else 0
+    special = sum(go for unix, go in _GO_MODES if entry.mode & unix)
     return Stat(
-        path=entry.path,
-        mode=entry.mode,
+        path=path,
+        mode=kind | special | (entry.mode & 0o777),
         uid=entry.uid,
         gid=entry.gid,
         size=entry.size,

@@ -8,37 +8,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-# Go's os.FileMode, which fsutil sends: https://pkg.go.dev/io/fs#FileMode
-_DIRECTORY, _SYMLINK, _SETUID, _SETGID, _STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
-_WILD = frozenset("*?[\\")
-_MOST_LINKS = 255
-_PIECE = 1024 * 1024
+from lumper.build.port import ContextEntry
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A file, folder or symbolic link. `mode` is Go's, `time` in seconds since 1970, `offset` where its bytes lie."""
-
-    path: str
-    mode: int
-    uid: int
-    gid: int
-    size: int
-    time: int
-    link: str
-    offset: int
-
-    @property
-    def has_data(self) -> bool:
-        """Whether the engine may ask for its bytes."""
-        return not self.mode & (_DIRECTORY | _SYMLINK)
+_PIECE = 256 * 1024
 
 
 class Spool:
@@ -79,13 +58,14 @@ class Spool:
         """Bytes from anywhere."""
         return os.pread(self._file.fileno(), size, offset)
 
-    def entries(self) -> list[Entry] | None:
-        """What is in it, folders before their contents, in the order that fsutil wants. Blocking.
+    def files(self, folder: str) -> SpooledFiles | None:
+        """What is in it, for a build that copies from this folder. Blocking.
 
         None if it has what only a tar can say: hard links, devices, names that are no text.
         """
         self._file.seek(0)
-        found: dict[str, Entry] = {}
+        found: dict[str, ContextEntry] = {}
+        offsets: dict[str, int] = {}
         with tarfile.open(fileobj=self._file, mode="r:") as archive:
             for member in archive:
                 entry = _entry(member)
@@ -93,14 +73,50 @@ class Spool:
                     return None
                 for parent in PurePosixPath(entry.path).parents:
                     if (path := str(parent)) != ".":
-                        found.setdefault(path, Entry(path, _DIRECTORY | 0o755, 0, 0, 0, entry.time, "", 0))
+                        found.setdefault(path, ContextEntry(path, stat.S_IFDIR | 0o755, entry.time))
                 if entry.path:
                     found[entry.path] = entry
-        return sorted(found.values(), key=lambda entry: entry.path.encode().split(b"/"))
+                    offsets[entry.path] = member.offset_data
+        return SpooledFiles(self, self.digest(folder), found.values(), offsets)
 
     def close(self) -> None:
         """Let the file go. Idempotent."""
         self._file.close()
+
+
+class SpooledFiles:
+    """Implements `Files` of build/port.py for what lies in a spool."""
+
+    def __init__(self, spool: Spool, key: str, entries: Iterable[ContextEntry], offsets: Mapping[str, int]) -> None:
+        self.key = key
+        self._spool = spool
+        self._offsets = offsets
+        self._entries = {entry.path: entry for entry in entries}
+        self._folders: dict[str, dict[str, ContextEntry]] = {}
+        for path, entry in self._entries.items():
+            folder, _, name = path.rpartition("/")
+            self._folders.setdefault(folder, {})[name] = entry
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def folders(self, paths: Sequence[str]) -> list[Mapping[str, ContextEntry]]:
+        """What folders have, by name."""
+        return [self._folders.get(path, {}) for path in paths]
+
+    async def sized(self, entries: Sequence[ContextEntry]) -> Sequence[ContextEntry]:
+        """They have their sizes."""
+        return entries
+
+    async def read(self, paths: Sequence[str]) -> AsyncGenerator[bytes]:
+        """The bytes of these files, in pieces; an empty one ends each file."""
+        for path in paths:
+            position = self._offsets[path]
+            end = position + self._entries[path].size
+            while position < end and (data := self._spool.read(position, min(_PIECE, end - position))):
+                yield data
+                position += len(data)
+            yield b""
 
 
 def open_spool() -> Spool:
@@ -108,7 +124,7 @@ def open_spool() -> Spool:
     return Spool(tempfile.TemporaryFile(prefix="lumper-context-"))
 
 
-def _entry(member: tarfile.TarInfo) -> Entry | None:
+def _entry(member: tarfile.TarInfo) -> ContextEntry | None:
     path = str(PurePosixPath(member.name)).removeprefix("./")
     try:
         (path + member.linkname).encode()
@@ -116,63 +132,9 @@ def _entry(member: tarfile.TarInfo) -> Entry | None:
         return None
     if path.startswith("/") or ".." in path.split("/") or not (member.isreg() or member.isdir() or member.issym()):
         return None
-    kind = _DIRECTORY if member.isdir() else _SYMLINK if member.issym() else 0
-    special = sum(go for unix, go in ((0o4000, _SETUID), (0o2000, _SETGID), (0o1000, _STICKY)) if member.mode & unix)
-    mode = kind | special | (0o777 if member.issym() else member.mode & 0o777)
+    kind = stat.S_IFDIR if member.isdir() else stat.S_IFLNK if member.issym() else stat.S_IFREG
+    mode = kind | (0o777 if member.issym() else member.mode & 0o7777)
     size = len(member.linkname.encode()) if member.issym() else member.size if member.isreg() else 0
     link = member.linkname if member.issym() else ""
-    offset = member.offset_data
-    return Entry("" if path == "." else path, mode, member.uid, member.gid, size, int(member.mtime), link, offset)
-
-
-def inside(entries: Sequence[Entry], folder: str) -> Sequence[Entry]:
-    """What lies in a folder, by its path there; all for "". Pure."""
-    if not folder:
-        return entries
-    start = f"{folder}/"
-    return [replace(entry, path=entry.path.removeprefix(start)) for entry in entries if entry.path.startswith(start)]
-
-
-def selected(entries: Sequence[Entry], patterns: Iterable[str]) -> list[Entry]:
-    """What these paths of a Dockerfile can mean, with all folders above; everything without paths. Pure.
-
-    It is rather too much than too little: from a wildcard on, all that could match counts.
-    """
-    by_path = {entry.path: entry for entry in entries}
-    roots: set[str] = set()
-    for pattern in patterns:
-        found = _roots(pattern, by_path)
-        if found is None:
-            return list(entries)
-        roots |= found
-    if not roots:
-        return list(entries)
-    above = {str(parent) for root in roots for parent in PurePosixPath(root).parents}
-    return [entry for entry in entries if entry.path in above or _below(entry.path, roots)]
-
-
-def _below(path: str, roots: set[str]) -> bool:
-    return path in roots or any(str(parent) in roots for parent in PurePosixPath(path).parents)
-
-
-def _roots(pattern: str, by_path: Mapping[str, Entry]) -> set[str] | None:
-    """The paths under which all counts, links on the way to them included; None: everything."""
-    waiting, roots = [os.path.normpath(pattern.strip("/") or ".")], set[str]()
-    for _ in range(_MOST_LINKS):
-        if not waiting:
-            return roots
-        parts = waiting.pop().split("/")
-        literal = next((number for number, part in enumerate(parts) if _WILD & set(part)), len(parts))
-        root = "/".join(parts[:literal])
-        if root in ("", ".") or parts[0] == "..":
-            return None
-        if literal < len(parts) and any(entry.link for path, entry in by_path.items() if path.startswith(f"{root}/")):
-            return None
-        roots.add(root)
-        for number in range(1, literal + 1):
-            entry = by_path.get("/".join(parts[:number]))
-            if entry is not None and entry.link:
-                target = entry.link if entry.link.startswith("/") else "/".join((*parts[: number - 1], entry.link))
-                waiting.append(os.path.normpath("/".join((target.lstrip("/"), *parts[number:]))))
-                break
-    return None
+    path = "" if path == "." else path
+    return ContextEntry(path, mode, int(member.mtime), size, link, member.uid, member.gid)
