@@ -54,6 +54,18 @@ async def test_a_signed_tag_of_every_forge_builds_once(api: Api, forge: str, nam
     assert (build["ref"], build["tag"]) == ("refs/tags/v1.2.3", "v1.2.3")
 
 
+async def test_a_delivery_that_comes_again_is_kept_again_and_names_the_first(api: Api) -> None:
+    project = await api.project("https://github.com/Demo/hello.git")
+    signed = _fixture("github", "push_annotated_tag", project["secret"])
+    for _ in range(3):
+        await deliver(api, "github", signed)
+    listed = (await api.ask("GET", "/deliveries")).body
+    assert [one["verdict"] for one in listed] == ["duplicate", "duplicate", "build"]
+    assert {one["reason"] for one in listed[:2]} == {f"This delivery came before, as delivery {listed[-1]['id']}."}
+    assert (await api.ask("GET", f"/deliveries/{listed[0]['id']}")).body["body"] == signed.body.decode()
+    assert len((await api.ask("GET", "/builds")).body) == 1
+
+
 async def test_a_delivery_is_shown_as_it_came_but_for_the_secret_in_it(api: Api) -> None:
     project = await api.project("https://gitlab.example.org/demo/tools/hello.git")
     request = deliveries.fixture("gitlab/push_tag", secret=project["secret"])

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from aiohttp import web
 
 from lumper.errors import ForgeUnavailable
 from lumper.hooks.api.client import ForgeClient
+from lumper.model.build import BuildState
 from lumper.model.events import STATUSES, StatusDue
 from lumper.model.links import Links
 from lumper.model.source import Push
 from lumper.queue.codec import decode
-from lumper.roles.forge import ForgeDesk
+from lumper.roles.forge import ForgeDesk, status_of
 from lumper.wiring.adapters import open_forge_api
 from parts import deliveries
 from parts.live_api import Api, live_api
@@ -119,7 +120,7 @@ async def test_a_token_that_is_not_accepted_is_told_and_not_kept(api: Api, forge
     _, answer = await connect(api, forge, "wrong")
     assert (answer.status, "the token is not accepted" in answer.error) == (502, True)
     project = await api.history.projects.get("Demo/hello")
-    assert (project.forge, await api.history.projects.forge_token(project.id)) == ("", "")
+    assert (project.forge, (await api.history.projects.with_forge_token(project.id))[1]) == ("", "")
 
 
 async def test_another_secret_of_lumper_s_making_is_given_to_the_forge_by_a_new_webhook(api: Api, forge: Forge) -> None:
@@ -193,14 +194,41 @@ async def test_the_forge_hears_how_each_build_stands(api: Api, forge: Forge) -> 
     assert len(await due(api)) == 2
     _, path, body = forge.asked[-1]
     assert path == f"/api/v1/repos/Demo/hello/statuses/{'b' * 40}"
-    assert (body["context"], body["target_url"]) == ("lumper/demo/hello", "https://lumper.example.org/builds/1")
+    assert (body["context"], body["target_url"]) == ("lumper/demo/hello:v1.0.0", "https://lumper.example.org/builds/1")
 
 
-async def queued(api: Api) -> None:
+async def queued(api: Api, ref: str = "refs/tags/v1.0.0") -> int:
     """A build of the project is queued."""
     project = await api.history.projects.get("Demo/hello")
     async with api.history.database.write() as connection:
-        await api.history.builds.queue(connection, project, Push(project.repository, "refs/tags/v1.0.0", "b" * 40))
+        build, _ = await api.history.builds.queue(connection, project, Push(project.repository, ref, "b" * 40))
+    return build
+
+
+async def test_tags_of_one_commit_have_a_status_each_and_branches_one_that_a_rule_of_the_forge_can_name(
+    api: Api, forge: Forge
+) -> None:
+    await connect(api, forge)
+    refs = ("refs/tags/v1.0.0", "refs/tags/v1.0", "refs/heads/main", "refs/heads/next")
+    for ref in refs:
+        await desk_of(api).handle(StatusDue(await queued(api, ref)))
+    await desk_of(api).handle(StatusDue(1, split="demo/other"))
+    contexts = [body["context"] for _, path, body in forge.asked if "/statuses/" in path]
+    assert contexts == [
+        f"lumper/demo/{end}" for end in ("hello:v1.0.0", "hello:v1.0", "hello", "hello", "other:v1.0.0")
+    ]
+
+
+async def test_of_many_tags_some_are_left_out_and_the_digest_is_not(api: Api, forge: Forge) -> None:
+    await connect(api, forge)
+    await queued(api)
+    build = await api.history.builds.get(1)
+    digest, tags = "sha256:" + "a" * 64, tuple(f"1.{number}.0-of-a-long-name" for number in range(9))
+    told = status_of(replace(build, state=BuildState.SUCCEEDED, tags=tags, digest=digest), "p").description
+    assert (told[:20], told[-73:], len(told)) == (tags[0], f"… {digest}", 140)
+    assert status_of(replace(build, state=BuildState.SUCCEEDED, tags=("1",), digest=digest), "p").description == (
+        f"1 {digest}"
+    )
 
 
 async def test_a_forge_that_is_away_is_told_again_and_one_that_refuses_is_not(api: Api, forge: Forge) -> None:

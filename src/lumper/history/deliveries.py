@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, func, select, update
 
 from lumper.errors import NotFound
 from lumper.history.connection import AsyncConnection
@@ -45,14 +45,14 @@ class DeliveryHistory:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def known(self, connection: AsyncConnection, project_id: str, forge: str, delivery_id: str) -> bool:
-        """Whether this delivery was stored before."""
-        query = select(deliveries.c.id).where(
+    async def known(self, connection: AsyncConnection, project_id: str, forge: str, delivery_id: str) -> int | None:
+        """As which delivery this one was stored first, if it came before."""
+        query = select(func.min(deliveries.c.id)).where(
             deliveries.c.project_id == project_id,
             deliveries.c.forge == forge,
             deliveries.c.delivery_id == delivery_id,
         )
-        return (await connection.execute(query)).first() is not None
+        return (await connection.execute(query)).scalar()
 
     async def add(
         self,

@@ -115,9 +115,10 @@ class ProjectHistory:
         password = self._open(project_id, "password", row.sealed_password)
         return (row.username, password) if row.username or password else None
 
-    async def forge_token(self, project_id: str) -> str:
-        """What opens the API of a project's forge, or "". Raises NotFound, StorageError."""
-        return self._open(project_id, "token", (await self._row(project_id)).sealed_token)
+    async def with_forge_token(self, name: str) -> tuple[Project, str]:
+        """The project with what opens the API of its forge, or "". Raises NotFound, StorageError."""
+        row = await self._row(name)
+        return project_from_row(row), self._open(row.id, "token", row.sealed_token)
 
     async def set_forge(self, name: str, forge: str, url: str, token: str, webhook: str) -> Project:
         """Let Lumper use the API of the project's forge, or no more, with "" for all. Raises NotFound, StorageError.

@@ -102,7 +102,7 @@ deliveries = Table(
     Column("verdict", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("replayed_at", Time),
-    UniqueConstraint("project_id", "forge", "delivery_id"),
+    Index("deliveries_known", "project_id", "forge", "delivery_id"),  # what comes again has a row of its own
 )
 
 builds = Table(

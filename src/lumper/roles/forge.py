@@ -9,18 +9,21 @@ from typing import Any
 from lumper.errors import ForgeError, ForgeRefused, Invalid, NotFound, StorageError
 from lumper.history.store import History
 from lumper.hooks.api.client import ForgeClient
-from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState, webhook_id
+from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState, clip, webhook_id
 from lumper.hooks.guide import likely_forge
 from lumper.logs import get_logger
 from lumper.model.build import Build, BuildState
 from lumper.model.events import Payload, StatusDue
 from lumper.model.links import Links
 from lumper.model.source import Project, forge_url_of
+from lumper.model.trigger import TAG_PREFIX
 
 log = get_logger(__name__)
 
 OpenApi = Callable[[str, Place], ForgeApi]
 """From the name of a forge and a repository there to its API. Raises NotFound for a forge that there is none for."""
+
+_LONGEST_TAGS = 68  # characters: with them and a digest a description is as long as GitHub takes it
 
 _STATES = {
     BuildState.QUEUED: (StatusState.PENDING, "waits"),
@@ -79,7 +82,7 @@ class ForgeDesk:
         Raises ForgeError, StorageError.
         """
         projects = self._history.projects
-        token = await projects.forge_token(project.id)
+        _, token = await projects.with_forge_token(project.id)
         if not token or not project.webhook:
             return False
         api = self._api_of(project, token)
@@ -98,7 +101,7 @@ class ForgeDesk:
         if not project.webhook:
             return
         try:
-            token = await self._history.projects.forge_token(project.id)
+            _, token = await self._history.projects.with_forge_token(project.id)
         except StorageError as exc:
             _not_removed(project, exc)
         else:
@@ -126,15 +129,14 @@ class ForgeDesk:
             return
         try:
             build = await self._history.builds.get(payload.build_id)
-            project = await self._history.projects.get(build.project)
-            token = await self._history.projects.forge_token(project.id)
+            project, token = await self._history.projects.with_forge_token(build.project)
         except NotFound:
             return
         if not token:
             return
         api = self._api_of(project, token)
         page = self._links.build(build.id)
-        status = split_status(payload.split, page) if payload.split else status_of(build, page)
+        status = split_status(payload.split, build.ref, page) if payload.split else status_of(build, page)
         request = api.set_status(build.commit, build.ref, status)
         if request is None:
             return
@@ -148,15 +150,24 @@ def status_of(build: Build, page: str) -> Status:
     """What people see beside the commit. Pure."""
     state, words = _STATES[build.state]
     if build.state is BuildState.SUCCEEDED:
-        words = f"{', '.join(build.tags)} {build.digest}"
+        words = f"{clip(', '.join(build.tags), _LONGEST_TAGS)} {build.digest}"
     elif build.error:
         words = build.error if not words else f"{words}: {build.error}"
-    return Status(state, f"lumper/{build.image}", words, page)
+    return Status(state, context_of(build.image, build.ref), words, page)
 
 
-def split_status(image: str, page: str) -> Status:
+def split_status(image: str, ref: str, page: str) -> Status:
     """What ends the status of a build that turned out to be several: each has one of its own. Pure."""
-    return Status(StatusState.SUCCESS, f"lumper/{image}", "each image has a status of its own", page)
+    return Status(StatusState.SUCCESS, context_of(image, ref), "each image has a status of its own", page)
+
+
+def context_of(image: str, ref: str) -> str:
+    """What tells the status of a build from others of the same commit. Pure.
+
+    Each tag of a commit has one of its own. That of a branch is the same for all branches: a forge can be told to merge
+    nothing without it.
+    """
+    return f"lumper/{image}:{ref.removeprefix(TAG_PREFIX)}" if ref.startswith(TAG_PREFIX) else f"lumper/{image}"
 
 
 def _not_removed(project: Project, exc: Exception) -> None:

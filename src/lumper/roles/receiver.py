@@ -33,9 +33,11 @@ class HistoryReceiver:
         """Keep the delivery, queue a build for each push that builds, and their jobs: all or nothing."""
         history = self._history
         async with history.database.write() as connection:
-            if await history.deliveries.known(connection, project.id, forge, parsed.delivery_id):
-                return Accepted(Verdict.DUPLICATE, "This delivery came before.")
-            accepted = await self._queue(connection, project, decision)
+            before = await history.deliveries.known(connection, project.id, forge, parsed.delivery_id)
+            if before is not None:
+                accepted = Accepted(Verdict.DUPLICATE, f"This delivery came before, as delivery {before}.")
+            else:
+                accepted = await self._queue(connection, project, decision)
             await history.deliveries.add(
                 connection,
                 project_id=project.id,

@@ -74,7 +74,7 @@ async def test_a_dump_of_the_database_has_none_of_the_secrets(
     await history.projects.set_forge("owner/app", "gitea", "https://git.example.org", TOKEN, "7")
     assert await history.projects.webhook_secret(project.id) == SECRET
     assert await history.projects.git_login(project.id) == ("bot", PASSWORD)
-    assert await history.projects.forge_token(project.id) == TOKEN
+    assert (await history.projects.with_forge_token("owner/app"))[1] == TOKEN
     [webhook] = await history.webhooks.all()
     assert await history.webhooks.secret(webhook) == CALLS
     copied = dump(database_url, tmp_path)

@@ -91,13 +91,71 @@ def test_github_com_has_its_api_elsewhere() -> None:
     assert request.url == "https://api.github.com/repos/o/a/hooks"
 
 
-def test_long_descriptions_are_cut_to_what_a_forge_takes() -> None:
-    for forge, most in (("github", 140), ("gitlab", 255), ("bitbucket-cloud", 255)):
-        long = Status(StatusState.FAILURE, "c", "x" * 999, "p")
-        request = open_forge_api(forge, Place("https://f", "o/a", "t")).set_status(COMMIT, "refs/heads/main", long)
+# As published: docs.github.com, "Create a commit status" and "Create a repository webhook"; docs.gitlab.com, "Commits
+# API" and "Project webhooks API"; the OpenAPI descriptions of Gitea and Forgejo, CreateHookOption, CreateStatusOption;
+# developer.atlassian.com, "Commit statuses" and "Webhooks" of Bitbucket Cloud, "Updating build status" of Data Center.
+TAKEN = {
+    "github": {"state", "target_url", "description", "context"},
+    "gitlab": {"state", "ref", "name", "context", "target_url", "description", "coverage", "pipeline_id"},
+    "gitea": {"state", "target_url", "description", "context"},
+    "bitbucket-cloud": {"key", "state", "url", "name", "description", "refname"},
+    "bitbucket-server": {"key", "state", "url", "name", "description"},
+}
+WORDS = {
+    "github": {"error", "failure", "pending", "success"},
+    "gitlab": {"pending", "running", "success", "failed", "canceled", "skipped"},
+    "gitea": {"pending", "success", "error", "failure", "warning"},
+    "bitbucket-cloud": {"SUCCESSFUL", "FAILED", "INPROGRESS", "STOPPED"},
+    "bitbucket-server": {"SUCCESSFUL", "FAILED", "INPROGRESS"},
+}
+LENGTHS = {"description": {"github": 140}, "key": {"bitbucket-cloud": 40, "bitbucket-server": 40}}
+
+
+@pytest.mark.parametrize("forge", TAKEN)
+def test_a_status_has_only_what_the_forge_takes_and_no_more_of_it(forge: str) -> None:
+    api = open_forge_api(forge, Place("https://f", "o/a", "t"))
+    for state in StatusState:
+        long = Status(state, "lumper/" + "c" * 400 + ":v1", "x" * 999, "https://lumper.example.org/builds/7")
+        request = api.set_status(COMMIT, "refs/heads/main", long)
         assert request is not None
         assert request.body is not None
-        assert len(request.body["description"]) == most
+        assert set(request.body) <= TAKEN[forge]
+        assert request.body["state"] in WORDS[forge]
+        for field, text in request.body.items():
+            assert 0 < len(text) <= LENGTHS.get(field, {}).get(forge, 255), field
+        assert request.body["description"].endswith("x…")
+
+
+@pytest.mark.parametrize("forge", TAKEN)
+def test_contexts_that_are_too_long_and_alike_at_their_beginning_stay_apart(forge: str) -> None:
+    api = open_forge_api(forge, Place("https://f", "o/a", "t"))
+    told = set()
+    for tag in ("v1", "v2"):
+        status = Status(StatusState.SUCCESS, "lumper/" + "c" * 400 + f":{tag}", "", "p")
+        request = api.set_status(COMMIT, f"refs/tags/{tag}", status)
+        assert request is not None
+        assert request.body is not None
+        told.add(request.body.get("context", request.body.get("name")))
+    assert len(told) == 2
+
+
+WEBHOOKS = {
+    "github": {"name", "config", "events", "active"},
+    "gitea": {"type", "config", "events", "branch_filter", "active", "authorization_header"},
+    "forgejo": {"type", "config", "events", "branch_filter", "active", "authorization_header"},
+    "gogs": {"type", "config", "events", "active"},
+    "gitlab": {"url", "name", "description", "push_events", "tag_push_events", "enable_ssl_verification", "token"},
+    "bitbucket-cloud": {"description", "url", "active", "secret", "events"},
+    "bitbucket-server": {"name", "url", "active", "events", "configuration"},
+}
+
+
+@pytest.mark.parametrize("forge", WEBHOOKS)
+def test_a_webhook_has_only_what_the_forge_takes(forge: str) -> None:
+    request = open_forge_api(forge, Place("https://f", "o/a", "t")).make_webhook(HOOK, SECRET)
+    assert request.body is not None
+    assert set(request.body) <= WEBHOOKS[forge]
+    assert all(isinstance(text, str) for text in request.body.get("config", {}).values())  # of Gitea: only texts
 
 
 def test_a_forge_without_an_api_is_told() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status, StatusState
+from lumper.hooks.api.port import Place, Request, Status, StatusState, clip, context
 
+_LONGEST = 255  # characters of a description
 STATES = {
     StatusState.PENDING: "INPROGRESS",
     StatusState.RUNNING: "INPROGRESS",
@@ -52,7 +53,7 @@ def build_status(status: Status, states: Mapping[StatusState, str]) -> dict[str,
     return {
         "key": hashlib.sha256(status.context.encode()).hexdigest()[:40],
         "state": states[status.state],
-        "name": status.context,
+        "name": context(status),
         "url": status.page,
-        "description": status.description[:255],
+        "description": clip(status.description, _LONGEST),
     }

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status, StatusState
+from lumper.hooks.api.port import Place, Request, Status, StatusState, clip, context
 
+_LONGEST = 255  # characters of a description: any number is taken, more than these is no status
 _STATES = {
     StatusState.PENDING: "pending",
     StatusState.RUNNING: "pending",
@@ -46,8 +47,8 @@ class GiteaApi:
         """A commit status."""
         body = {
             "state": _STATES[status.state],
-            "context": status.context,
-            "description": status.description,
+            "context": context(status),
+            "description": clip(status.description, _LONGEST),
             "target_url": status.page,
         }
         return Request("POST", f"{self._repository}/statuses/{commit}", self._headers, body)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status, StatusState
+from lumper.hooks.api.port import Place, Request, Status, StatusState, clip, context
 
 _HOST = "https://github.com"
 _LONGEST = 140  # characters of a description
@@ -52,8 +52,8 @@ class GitHubApi:
         """A commit status."""
         body = {
             "state": _STATES[status.state],
-            "context": status.context,
-            "description": status.description[:_LONGEST],
+            "context": context(status),
+            "description": clip(status.description, _LONGEST),
             "target_url": status.page,
         }
         return Request("POST", f"{self._repository}/statuses/{commit}", self._headers, body)

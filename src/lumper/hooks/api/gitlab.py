@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status, StatusState
+from lumper.hooks.api.port import Place, Request, Status, StatusState, clip, context
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
+_LONGEST = 255  # characters of a description
 _STATES = {
     StatusState.PENDING: "pending",
     StatusState.RUNNING: "running",
@@ -51,9 +52,9 @@ class GitLabApi:
         """A status of an external pipeline."""
         body = {
             "state": _STATES[status.state],
-            "name": status.context,
+            "name": context(status),
             "ref": ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX),
-            "description": status.description[:255],
+            "description": clip(status.description, _LONGEST),
             "target_url": status.page,
         }
         return Request("POST", f"{self._project}/statuses/{commit}", self._headers, body)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 _LONGEST_ID = 64
+LONGEST_CONTEXT = 255
+"""Characters that each forge takes: columns of GitLab and Bitbucket have no more."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,19 @@ def webhook_id(made: Mapping[str, Any]) -> str:
     """The forge's id of a webhook that was made, "" if it has told none; Bitbucket Cloud has UUIDs."""
     found = made.get("id") or made.get("uuid")
     return str(found)[:_LONGEST_ID] if isinstance(found, int | str) else ""
+
+
+def clip(text: str, longest: int) -> str:
+    """At most so many characters, the last one an ellipsis if some are left out."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def context(status: Status) -> str:
+    """What tells the status from others, in at most 255 characters: one that is longer ends with a digest of itself."""
+    if len(status.context) <= LONGEST_CONTEXT:
+        return status.context
+    digest = hashlib.sha256(status.context.encode("utf-8", "replace")).hexdigest()[:12]
+    return f"{status.context[: LONGEST_CONTEXT - 1 - len(digest)]}-{digest}"
 
 
 class ForgeApi(Protocol):
