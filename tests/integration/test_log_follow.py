@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -291,3 +292,36 @@ async def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             _, err = await process.communicate()
             assert (process.returncode, err) == (130, b"")
+
+
+HOSTILE = (
+    "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x1b[H\x1b[?1049h\x1bc\ta\x1b[32mgreen"
+    "\rb\x1b[31mred\x1b]8;;javascript:x\x07!"
+)
+
+
+async def test_a_hostile_log_drives_no_terminal_and_keeps_its_colours_on_one(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, HOSTILE)
+    async with api.history.database.write() as connection:
+        await api.history.builds.end(connection, build, BuildState.SUCCEEDED, digest="sha256:" + "a" * 64)
+    for settings, seen in (({"TERM": "xterm"}, "b\x1b[31mred!\x1b[0m"), ({"TERM": "xterm", "NO_COLOR": "1"}, "bred!")):
+        assert (await on_a_terminal(api, ("log", str(build)), settings)).split("#1 ")[-1] == f"{seen}\r\n"
+    async with followed(api, build, follow=False) as process:
+        out, _ = await process.communicate()
+        assert out.decode().splitlines()[-1][10:] == "#1 bred!"
+
+
+async def on_a_terminal(api: Api, arguments: tuple[str, ...], settings: Mapping[str, str]) -> str:
+    """What a command prints on a terminal of its own."""
+    settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
+    ours, theirs = os.openpty()
+    try:
+        command = (sys.executable, "-m", "lumper", *arguments)
+        process = await asyncio.create_subprocess_exec(*command, stdout=theirs, stderr=PIPE, env=environment(settings))
+        os.close(theirs)
+        assert await process.wait() == 0
+        return os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)

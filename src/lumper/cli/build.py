@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +22,7 @@ from lumper.build.local import Here, Made, Options, build_here
 from lumper.build.local_names import full_name
 from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Login
-from lumper.cli.output import plain, show_json, warn
+from lumper.cli.output import coloured, show_json, warn
 from lumper.cli.work_tree import here, with_changes
 from lumper.config import Config, load
 from lumper.errors import Invalid, StorageError
@@ -29,6 +30,7 @@ from lumper.model.build import Progress
 from lumper.model.log import render, to_line
 from lumper.model.masking import Masker
 from lumper.model.secrets import registry_host
+from lumper.model.terminal import visible
 
 app = App(name="build", help="Build the commit that is checked out here, without a server; verify builds.")
 app.command("lumper.cli.verify:verify", name="verify", help="See whether a build gives the same image once more.")
@@ -163,8 +165,8 @@ def _in_lines() -> Tell:
     steps: dict[int, str] = {}
 
     def tell(records: Sequence[Progress]) -> None:
-        for line in render(records, steps):
-            warn(plain(line))
+        for line in render(records, steps, partial(visible, colours=coloured(sys.stderr))):
+            warn(line)
 
     return tell
 

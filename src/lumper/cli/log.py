@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from json import dumps
 from operator import itemgetter
 
 from lumper.cli.client import Client, Target, connect
-from lumper.cli.output import plain, warn
+from lumper.cli.output import coloured, warn
 from lumper.model.build import Progress
 from lumper.model.log import from_line, render
+from lumper.model.terminal import visible
 
 _HERE = Target()
 _MOST = 10_000  # lines that are found at once
@@ -28,6 +30,8 @@ def log(
     target: Target = _HERE,
 ) -> None:
     """Print a build's log, or the lines that have a text; the status is 1 if the build has failed, or no line has it.
+
+    What programs print for a terminal is left out, but for colours on one.
 
     Example: lumper log 7 --follow
 
@@ -64,7 +68,7 @@ def _search(client: Client, build: int, attempt: int, text: str, json: bool) -> 
     """Print the lines that have the text, found by the server."""
     found = client.get(f"builds/{build}/log/search", q=text, attempt=attempt or None, limit=_MOST)
     for line in found["lines"]:
-        print(dumps(line) if json else plain(f"#{line['step']}:{line['line']} {line['text']}"))
+        print(dumps(line) if json else f"#{line['step']}:{line['line']} {visible(line['text'])}")
     if more := found["count"] - len(found["lines"]):
         warn(f"{more:,} more lines have it.")
     if not found["whole"]:
@@ -86,8 +90,8 @@ def _show_json(lines: Iterator[bytes], *, flush: bool) -> None:
 
 
 def _show_text(lines: Iterator[bytes], *, flush: bool) -> None:
-    for text in render(_records(lines)):
-        print(plain(text), flush=flush)
+    for text in render(_records(lines), shown=partial(visible, colours=coloured(sys.stdout))):
+        print(text, flush=flush)
 
 
 def _records(lines: Iterator[bytes]) -> Iterator[Progress]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 _STYLES = {
     "succeeded": "green", "running": "cyan", "healthy": "green", "queued": "yellow", "failed": "red",
@@ -57,6 +58,11 @@ def plain(value: object) -> str:
     """A cell as text on one line, with nothing that a terminal would obey."""
     text = "" if value is None else str(value)
     return "".join(c if c.isprintable() else "�" for c in text.replace("\n", " "))
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether colours may go there: to a terminal that knows them, if nobody has asked for none (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def text_lines(value: str) -> str:

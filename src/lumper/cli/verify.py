@@ -8,6 +8,7 @@ from typing import Any
 from lumper.cli.client import Client, Target, connect
 from lumper.cli.output import plain, show_json, warn
 from lumper.model.log import from_line, render
+from lumper.model.terminal import visible
 
 _HERE = Target()
 _WORDS = {"reproducible": "reproducible", "differs": "not reproducible", "unknown": "not verified"}
@@ -60,8 +61,8 @@ def _follow(client: Client, second: int) -> None:
             record = from_line(line)
         except ValueError:  # of a later version
             continue
-        for text in render([record], steps):
-            warn(plain(text))
+        for text in render([record], steps, visible):
+            warn(text)
 
 
 def _decided(client: Client, build: int) -> dict[str, Any]:

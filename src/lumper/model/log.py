@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from lumper.errors import Invalid
@@ -65,10 +65,13 @@ def unpack(data: str) -> bytes:
     return chunk
 
 
-def render(records: Iterable[Progress], names: dict[int, str] | None = None) -> Iterator[str]:
+def render(
+    records: Iterable[Progress], names: dict[int, str] | None = None, shown: Callable[[str], str] = str
+) -> Iterator[str]:
     """The log as plain text lines, as a terminal, a mail and a download show it.
 
-    A log that is rendered in parts passes the same dict of the steps' `names`, empty at first, with each part.
+    A log that is rendered in parts passes the same dict of the steps' `names`, empty at first, with each part. `shown`
+    makes of each line, name and error what people see: what is printed may have sequences for a terminal in it.
     """
     names = {} if names is None else names
     second, clock = None, ""
@@ -78,9 +81,14 @@ def render(records: Iterable[Progress], names: dict[int, str] | None = None) -> 
             clock = datetime.fromtimestamp(second, UTC).strftime("%H:%M:%S")
         if isinstance(record, Output):
             for line in record.text.split("\n"):
-                yield f"{clock}  #{record.number} {line}"
+                yield f"{clock}  #{record.number} {shown(line)}"
         elif record.number not in names or record.state is not StepState.RUNNING:
             names[record.number] = record.name
             state = "" if record.state is StepState.RUNNING else f" {record.state.value.upper()}"
-            error = f": {record.error}" if record.error else ""
-            yield f"{clock}  #{record.number}{state} {record.name}{error}"
+            error = f": {shown(_joined(record.error))}" if record.error else ""
+            yield f"{clock}  #{record.number}{state} {shown(_joined(record.name))}{error}"
+
+
+def _joined(text: str) -> str:
+    """What has several lines, on one."""
+    return text.replace("\n", " ")

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable
 
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor (ECMA-48, section 5.4)
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x1b\\|\x07)"  # OSC and other strings, hyperlinks' targets among them
-    r"|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]"
-)
+from lumper.model.terminal import visible
+
 _BIDI = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])  # CVE-2021-42574
-_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160), 0x2028, 0x2029, 0xFEFF])
-_INVISIBLE = _BIDI | _CONTROLS
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def clean_line(text: str, width: int = 20_000) -> str:
     """A line of a log as a terminal would leave it: without escape sequences, and what a bare CR overwrote is gone."""
     if len(text) > 8 * width:
         text = text[: 8 * width] + f" … ({len(text) - 8 * width} more characters)"
-    text = _ESCAPES.sub("", text)
-    text = text.rstrip("\r\n").rpartition("\r")[2]
-    return clip(_SURROGATES.sub("�", text.translate(_INVISIBLE)), width)
+    return clip(visible(text.translate(_BIDI)), width)
 
 
 def one_line(text: str, width: int = 200) -> str:

@@ -47,7 +47,7 @@ def message_for(report: BuildReport | RolloutReport, *, to: tuple[str, ...], log
 def _build_message(report: BuildReport, to: tuple[str, ...], log_data: bytes) -> Message:
     build = report.build
     failed = _FailedStep()
-    excerpt = Excerpt(map(clean_line, render(failed.watch(_records(log_data)))), LOG_LIMIT)
+    excerpt = Excerpt(render(failed.watch(_records(log_data)), shown=clean_line), LOG_LIMIT)
     what = {
         BuildState.SUCCEEDED: "built",
         BuildState.FAILED: _failure(build, failed.name),

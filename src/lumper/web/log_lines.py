@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -12,9 +12,12 @@ from lumper.errors import NotFound
 from lumper.history.logs import Logs
 from lumper.model.build import Build, Output, Progress
 from lumper.model.log import from_line, render, to_line
+from lumper.model.terminal import visible
 
 LONGEST = 256 * 1024  # bytes of one record; what is longer is cut for showing, never in the log itself
 _LONGEST_ESCAPE = 6  # characters of \u0000
+_BLOCK = 1024 * 1024  # bytes of lines that are looked at together, in a thread
+_LONGEST_LINE = 8 * 1024 * 1024  # bytes; a line that is longer is no record
 
 
 async def is_gone(logs: Logs, build: Build) -> bool:
@@ -63,23 +66,43 @@ def _cut(head: bytes, length: int) -> bytes:
     for end in range(len(head), len(head) - _LONGEST_ESCAPE - 1, -1):  # an escape may not be cut in two
         try:
             fields: dict[str, Any] = json.loads(head[:end] + b'"}')
-            text = f"{fields['x']} … (a line of {length:,} bytes, cut here)"
+            text = f"{fields['x']} … (a line of {length:,} bytes, cut here; the text has all of it)"
             return to_line(Output(fields["s"], fields["o"], fields.get("t", 0.0), text)).encode().rstrip()
         except (ValueError, KeyError, TypeError):
             continue
     return to_line(Output(0, 0, 0.0, f"(a line of {length:,} bytes that is no record)")).encode().rstrip()
 
 
-async def text_of(logs: Logs, build_id: int, attempt: int) -> AsyncGenerator[bytes]:
-    """The log as plain text in UTF-8, in parts."""
+async def full_blocks(logs: Logs, build_id: int, attempt: int, offset: int = 0) -> AsyncGenerator[bytes]:
+    """Whole lines with their ends from `offset` on, none of them cut, many at a time."""
+    parts: list[bytes] = []
+    size = 0
+    async with aclosing(logs.read(build_id, attempt, offset)) as chunks:
+        async for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size < _BLOCK:
+                continue
+            block = b"".join(parts)
+            end = block.rfind(b"\n") + 1 or (len(block) if len(block) > _LONGEST_LINE else 0)
+            if end:
+                yield block[:end]
+            parts, size = [block[end:]], len(block) - end
+    block = b"".join(parts)
+    if end := block.rfind(b"\n") + 1:
+        yield block[:end]
+
+
+async def text_of(logs: Logs, build_id: int, attempt: int, *, raw: bool = False) -> AsyncGenerator[bytes]:
+    """The log as text in UTF-8, in parts: as a person reads it, or `raw`, with what programs print for a terminal."""
     names: dict[int, str] = {}
-    async with aclosing(whole_blocks(logs, build_id, attempt)) as blocks:
-        async for _, block in blocks:
-            yield await asyncio.to_thread(_text, block, names)
+    async with aclosing(full_blocks(logs, build_id, attempt)) as blocks:
+        async for block in blocks:
+            yield await asyncio.to_thread(_text, block, names, str if raw else visible)
 
 
-def _text(block: bytes, names: dict[int, str]) -> bytes:
-    return "".join(f"{line}\n" for line in render(_records(block), names)).encode("utf-8", "replace")
+def _text(block: bytes, names: dict[int, str], shown: Callable[[str], str]) -> bytes:
+    return "".join(f"{line}\n" for line in render(_records(block), names, shown)).encode("utf-8", "replace")
 
 
 def _records(block: bytes) -> Iterator[Progress]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from lumper.history.logs import Logs
 from lumper.model.log_search import Hit, LogSearch
-from lumper.web.log_lines import shortened
+from lumper.web.log_lines import full_blocks, shortened
 
 MOST_HITS = 10_000
 _SECONDS = 20.0  # then what was found is told, and up to where
-_BLOCK = 1024 * 1024  # bytes that are searched at once, in a thread
 _SHOWN = 2048  # bytes of one hit that are kept
-_LONGEST_LINE = 8 * 1024 * 1024  # bytes; a line that is longer is no record
 
 
 @dataclass
@@ -36,7 +33,7 @@ async def search_log(logs: Logs, build_id: int, attempt: int, search: LogSearch,
     """Look through a log from `offset`, where a line begins, to its present end; at most `limit` hits are told."""
     found = Found(end=offset)
     deadline = time.monotonic() + _SECONDS
-    async with aclosing(_blocks(logs, build_id, attempt, offset)) as blocks:
+    async with aclosing(full_blocks(logs, build_id, attempt, offset)) as blocks:
         async for block in blocks:
             if time.monotonic() > deadline:
                 found.whole = False
@@ -51,23 +48,3 @@ def _look(found: Found, search: LogSearch, block: bytes, limit: int) -> None:
         found.count += 1
         if len(found.hits) < limit:
             found.hits.append(replace(hit, record=shortened(hit.record, _SHOWN)))
-
-
-async def _blocks(logs: Logs, build_id: int, attempt: int, offset: int) -> AsyncGenerator[bytes]:
-    """Whole lines with their ends, many at a time."""
-    parts: list[bytes] = []
-    size = 0
-    async with aclosing(logs.read(build_id, attempt, offset)) as chunks:
-        async for chunk in chunks:
-            parts.append(chunk)
-            size += len(chunk)
-            if size < _BLOCK:
-                continue
-            block = b"".join(parts)
-            end = block.rfind(b"\n") + 1 or (len(block) if len(block) > _LONGEST_LINE else 0)
-            if end:
-                yield block[:end]
-            parts, size = [block[end:]], len(block) - end
-    block = b"".join(parts)
-    if end := block.rfind(b"\n") + 1:
-        yield block[:end]

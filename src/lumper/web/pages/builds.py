@@ -117,16 +117,18 @@ class BuildPages:
         raise web.HTTPSeeOther(f"/builds/{begun.by}")
 
     async def text(self, request: web.Request) -> web.StreamResponse:
-        """The log as plain text, to look at or to keep."""
+        """The log as text, to look at or to keep: as a person reads it, or raw, as programs have printed it."""
         build = await self._build(request)
         attempt = _attempt(request, build)
         await check_kept(self._history.logs, build)
+        raw = request.query.get("raw") == "1"
         kind = "attachment" if request.query.get("download") == "1" else "inline"
-        name = re.sub("[^A-Za-z0-9._-]+", "-", f"{build.project}-{build.tag}-build-{build.id}-{attempt}.log")
+        end = f"build-{build.id}-{attempt}{'.raw' if raw else ''}.log"
+        name = re.sub("[^A-Za-z0-9._-]+", "-", f"{build.project}-{build.tag}-{end}")
         headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Disposition": f'{kind}; filename="{name}"'}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        async for part in text_of(self._history.logs, build.id, attempt):
+        async for part in text_of(self._history.logs, build.id, attempt, raw=raw):
             await response.write(part)
         await response.write_eof()
         return response
