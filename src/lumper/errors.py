@@ -17,6 +17,7 @@
     ├── ForgeError                  the forge's own API
     │   ├── ForgeUnavailable        (temporary)
     │   └── ForgeRefused
+    │       └── ForgeUnknown
     ├── QueueError
     │   ├── QueueUnavailable        (temporary)
     │   └── OutOfTurn               (temporary)
@@ -249,6 +250,10 @@ class ForgeRefused(ForgeError):
     """The forge's API refuses the request."""
 
     default_hint = "The token needs the right to change webhooks and to set statuses of commits."
+
+
+class ForgeUnknown(ForgeRefused):
+    """The forge's API does not know what is asked for, or shows it to nobody with this token."""
 
 
 class QueueError(LumperError):

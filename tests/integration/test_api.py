@@ -64,6 +64,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/rollouts", OPERATORS),
     ("PUT", "/projects/{name}/secret", OPERATORS),
     ("PUT", "/projects/{name}/rules", OPERATORS),
+    ("GET", "/projects/{name}/forge", OPERATORS),
     ("PUT", "/projects/{name}/forge", OPERATORS),
     ("DELETE", "/projects/{name}/forge", OPERATORS),
     ("POST", "/projects/{name}/builds", OPERATORS),

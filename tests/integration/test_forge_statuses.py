@@ -34,6 +34,7 @@ class Forge:
 
     api: Api
     status: int = 201
+    webhook: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -44,7 +45,7 @@ class Forge:
             return web.json_response({"message": "token is required"}, status=401)
         if request.path.endswith("/tests"):
             await self._deliver()
-        return web.json_response({"id": 7}, status=self.status)
+        return web.json_response({"id": 7, **self.webhook}, status=self.status)
 
     async def _deliver(self) -> None:
         secret = [body["config"]["secret"] for _, path, body in self.asked if path.endswith("/hooks")][-1]
@@ -156,6 +157,36 @@ async def test_a_project_goes_with_the_webhook_that_was_made_for_it_whatever_the
     assert (await api.ask("DELETE", "/projects/Demo/hello")).status == 200
     assert forge.asked == [("DELETE", "/api/v1/repos/Demo/hello/hooks/7", None)]
     assert (await api.ask("GET", "/projects")).body == []
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "state"),
+    [
+        (200, {"active": True, "config": {"url": "http://lumper.example.org/hooks/gitea"}}, "there"),
+        (200, {"active": False, "config": {"url": "http://lumper.example.org/hooks/gitea"}}, "off"),
+        (200, {"active": True, "config": {"url": "http://old.example.org/hooks/gitea"}}, "elsewhere"),
+        (404, {}, "gone"),
+        (503, {}, "unknown"),
+        (403, {}, "unknown"),
+    ],
+)
+async def test_the_forge_is_asked_for_the_webhook_and_the_last_delivery_is_told(
+    api: Api, forge: Forge, status: int, told: dict[str, Any], state: str
+) -> None:
+    await connect(api, forge)
+    forge.status, forge.webhook = status, told
+    found = (await api.ask("GET", "/projects/Demo/hello/forge")).body
+    assert forge.asked[-1] == ("GET", "/api/v1/repos/Demo/hello/hooks/7", None)
+    assert (found["webhook"], found["forge"], found["forge_url"]) == (state, "gitea", forge.url)
+    assert found["delivery"]["verdict"] == "ignored"
+    assert found["words"]
+    assert TOKEN not in json.dumps(found)
+
+
+async def test_of_a_project_without_a_forge_no_webhook_can_be_told(api: Api) -> None:
+    await api.project("https://git.example.org/Demo/hello.git")
+    found = (await api.ask("GET", "/projects/Demo/hello/forge")).body
+    assert (found["webhook"], found["hook"], found["delivery"]) == ("unknown", "", None)
 
 
 async def test_a_forge_without_statuses_is_not_said_to_hear_of_builds(api: Api, forge: Forge) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import update
 from lumper.build.remotes import Remotes
 from lumper.history.store import History, open_history
 from lumper.history.tables import users
+from lumper.hooks.api.client import ForgeClient
 from lumper.model import events
 from lumper.model.build import Build, BuildState, Output, Progress, Step, StepState
 from lumper.model.links import Links
@@ -33,13 +34,14 @@ from lumper.registry.attest.store import Attestations
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
+from lumper.roles.forge import ForgeDesk
 from lumper.roles.receiver import HistoryReceiver
 from lumper.roles.triggers import Triggers
 from lumper.web import pages
 from lumper.web.auth import Authenticator
 from lumper.web.deliveries import Replayer
 from lumper.web.tokens import Keys
-from lumper.wiring.adapters import open_forges
+from lumper.wiring.adapters import open_forge_api, open_forges
 from parts.page_images import Put
 
 PASSWORD = "correct horse battery"
@@ -164,7 +166,9 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         starter = Triggers(history, Remotes(data / "git"))
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
         reader = MaildirReader(data / "mail")
-        pages.add_routes(app, history, registry, auth, reader, links, replayer, starter, told)
+        desk = ForgeDesk(history, links, open_forge_api, ForgeClient())
+        acting = pages.Acting(replayer, starter, desk)
+        pages.add_routes(app, history, registry, auth, reader, links, acting, told)
         runners.append(web.AppRunner(app, shutdown_timeout=2))
         await runners[0].setup()
         await web.TCPSite(runners[0], "127.0.0.1", port, reuse_address=True).start()

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from lumper.cli.client import Client, Target, connect
-from lumper.cli.output import ago, show_json, table, tell, warn
-from lumper.errors import Invalid
+from lumper.cli.client import Target, connect
+from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.project_forge import check, connect_, disconnect, make_webhook, read_secret_file, tell_connected
 from lumper.hooks.guide import post_receive
 
 app = App(name="project", help="The git repositories that are built.")
 
 _HERE = Target()
-_PING_SECONDS = 15.0
 _RENEWED = "the forge has a new webhook with it"
 
 
@@ -67,12 +65,12 @@ def add(
     body = {"url": url, "name": name, "repository": repository, "image": image, "allow_local": allow_local}
     with connect(target) as client:
         project = client.post("projects", body)
-        made = _connect(client, project["name"], forge, forge_url, token_file) if token_file else None
+        made = make_webhook(client, project["name"], forge, forge_url, token_file) if token_file else None
     if json:
         show_json({**project, "webhook": made} if made else project)
     elif made:
         _show_facts(project, secret=False)
-        _tell_connected(made)
+        tell_connected(made)
     else:
         _show(project, forge, secret=True)
 
@@ -148,87 +146,9 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     tell(project, f"Removed {project['name']}. Its images in the registry stay.", json=json)
 
 
-@app.command(name="connect")
-def connect_(
-    name: str,
-    /,
-    *,
-    token_file: Annotated[Path, Parameter(name="--forge-token-file")],
-    forge: str = "",
-    forge_url: str = "",
-    json: bool = False,
-    target: Target = _HERE,
-) -> None:
-    """Make a project's webhook at the forge by its API, and let the forge hear of every build.
-
-    Example: lumper project connect owner/app --forge-token-file token.txt
-
-    Parameters
-    ----------
-    name
-        The project's name.
-    token_file
-        The file with a token of the forge that may change webhooks and set statuses of commits.
-    forge
-        Which forge it is, where the URL does not tell.
-    forge_url
-        The forge's URL, where it is not the git URL's host by https.
-    json
-        Print JSON.
-    """
-    with connect(target) as client:
-        made = _connect(client, name, forge, forge_url, token_file)
-    if json:
-        show_json(made)
-    else:
-        _tell_connected(made)
-
-
-@app.command
-def disconnect(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
-    """Forget a project's token of the forge. The webhook there stays until it is removed there.
-
-    Example: lumper project disconnect owner/app
-
-    Parameters
-    ----------
-    name
-        The project's name.
-    json
-        Print JSON.
-    """
-    with connect(target) as client:
-        project = client.delete(f"projects/{name}/forge")
-    tell(project, f"The forge hears of builds of {project['name']} no more.", json=json)
-
-
-def _connect(client: Client, name: str, forge: str, url: str, token_file: Path) -> dict[str, Any]:
-    """Make the webhook, and wait for its first delivery, where one comes without a push."""
-    before = client.get("deliveries", project=name, limit=1)
-    body = {"forge": forge, "url": url, "token": _read(token_file)}
-    made: dict[str, Any] = client.put(f"projects/{name}/forge", body)
-    last = before[0]["id"] if before else 0
-    end = time.monotonic() + (_PING_SECONDS if made["pings"] else 0.0)
-    made["delivered"] = False
-    while not made["delivered"] and time.monotonic() < end:
-        newest = client.get("deliveries", project=name, limit=1)
-        made["delivered"] = bool(newest) and newest[0]["id"] > last
-        time.sleep(0.0 if made["delivered"] else 0.5)
-    return made
-
-
-def _tell_connected(made: dict[str, Any]) -> None:
-    hears = "the forge hears of every build" if made["statuses"] else "this forge shows no statuses of commits"
-    print(f"The webhook at {made['forge_url']} delivers to {made['hook']}; {hears}.")
-    if made["delivered"]:
-        print("Its first delivery has come.")
-    elif made["pings"]:
-        warn(
-            f"No delivery has come within {_PING_SECONDS:.0f} s: can the forge reach {made['hook']}? "
-            "[server] public_url says where it is to deliver; look at the webhook's page at the forge."
-        )
-    else:
-        print("This forge delivers nothing before the first push.")
+app.command(connect_, name="connect")
+app.command(check)
+app.command(disconnect)
 
 
 @app.command
@@ -324,18 +244,11 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
     json
         Print JSON, with the secret.
     """
-    secret = _read(secret_file) if secret_file else None
+    secret = read_secret_file(secret_file) if secret_file else None
     with connect(target) as client:
         project = client.put(f"projects/{name}/secret", {"secret": secret})
     todo = f"enter it at the forge, `lumper project show {name} --secret`"
     tell(project, f"{project['name']} has another secret: {_RENEWED if project['renewed'] else todo}.", json=json)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise Invalid(f"The secret cannot be read from {file}: {exc}.") from exc
 
 
 def _show(project: dict[str, Any], forge: str, *, secret: bool) -> None:

@@ -6,10 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lumper.errors import ForgeError, ForgeRefused, Invalid, NotFound, StorageError
+from lumper.errors import ForgeError, ForgeRefused, ForgeUnknown, Invalid, NotFound, StorageError
 from lumper.history.store import History
 from lumper.hooks.api.client import ForgeClient
-from lumper.hooks.api.port import ForgeApi, Place, Status, StatusState, clip, webhook_id
+from lumper.hooks.api.port import (
+    ForgeApi,
+    Place,
+    Status,
+    StatusState,
+    WebhookState,
+    clip,
+    webhook_id,
+    webhook_state,
+)
 from lumper.hooks.guide import likely_forge
 from lumper.logs import get_logger
 from lumper.model.build import Build, BuildState
@@ -35,6 +44,13 @@ _STATES = {
 }
 
 
+_LOOKED = {
+    WebhookState.THERE: "The webhook is there and delivers to {hook}.",
+    WebhookState.OFF: "The webhook is switched off at the forge, or given up there because deliveries failed.",
+    WebhookState.ELSEWHERE: "The webhook does not deliver to {hook}: it was edited, or [server] public_url.",
+}
+
+
 @dataclass(frozen=True)
 class Connected:
     """A project whose forge Lumper speaks with: whether a first delivery comes without a push, and of statuses."""
@@ -42,6 +58,14 @@ class Connected:
     project: Project
     pings: bool
     statuses: bool
+
+
+@dataclass(frozen=True)
+class Looked:
+    """How a webhook stands at the forge, in a word and in a sentence."""
+
+    state: WebhookState
+    words: str
 
 
 class ForgeDesk:
@@ -110,10 +134,27 @@ class ForgeDesk:
     async def _remove(self, api: ForgeApi, project: Project, webhook: str) -> None:
         """Remove a webhook, if there is one and the forge lets it."""
         try:
-            if webhook:
-                await self._client.send(api.remove_webhook(webhook))
+            if webhook and (request := api.webhook("DELETE", webhook)) is not None:
+                await self._client.send(request)
         except ForgeError as exc:
             _not_removed(project, exc)
+
+    async def look(self, project: Project) -> Looked:
+        """Ask the forge how the webhook stands that Lumper has made there. Raises NotFound, StorageError."""
+        _, token = await self._history.projects.with_forge_token(project.id)
+        if not token:
+            return Looked(WebhookState.UNKNOWN, "Lumper has no token of the project's forge.")
+        request = self._api_of(project, token).webhook("GET", project.webhook) if project.webhook else None
+        if request is None:
+            return Looked(WebhookState.UNKNOWN, "This forge does not tell of a single webhook: look there.")
+        hook = self._links.hook(project.forge)
+        try:
+            state = webhook_state(await self._client.send(request), hook)
+        except ForgeUnknown as exc:
+            return Looked(WebhookState.GONE, exc.message)
+        except ForgeError as exc:
+            return Looked(WebhookState.UNKNOWN, exc.message)
+        return Looked(state, _LOOKED[state].format(hook=hook))
 
     def _api_of(self, project: Project, token: str) -> ForgeApi:
         return self._open_api(project.forge, Place(project.forge_url, project.repository, token))

@@ -93,7 +93,7 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     hooks.add_routes(app, behind.receiver, behind.forges)
     endpoints = api.Api(history, auth, links)
     api.add_routes(app, endpoints)
-    projects.add_routes(app, endpoints, history.projects, links, behind.starter, behind.desk, doors.allow_local)
+    projects.add_routes(app, endpoints, history, links, behind.starter, behind.desk, doors.allow_local)
     deliveries.add_routes(app, endpoints, history, behind.replayer)
     queues.add_routes(app, endpoints, behind.broker, history.builds.dispatch)
     verifying.add_routes(app, endpoints, history)
@@ -120,6 +120,6 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     )
     watched = watch.Watch(metrics, history.figures, history.webhooks, behind.broker, registry, doors.data)
     watch.add_routes(app, endpoints, watched)
-    told = behind.attestations
-    pages.add_routes(app, history, registry, auth, behind.mail, links, behind.replayer, behind.starter, told)
+    acting = pages.Acting(behind.replayer, behind.starter, behind.desk)
+    pages.add_routes(app, history, registry, auth, behind.mail, links, acting, behind.attestations)
     return app

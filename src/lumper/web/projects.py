@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from lumper.errors import SourceRefused
-from lumper.history.projects import ProjectHistory
+from lumper.history.store import History
 from lumper.hooks.guide import GUIDES, likely_forge
 from lumper.model.build import Build
 from lumper.model.links import Links
@@ -21,6 +21,7 @@ from lumper.web.shapes import (
     HIDDEN,
     Connected,
     Credentials,
+    Looked,
     NewBuild,
     NewForge,
     NewProject,
@@ -56,8 +57,23 @@ class Connection(Protocol):
         """Whether the forge hears of builds."""
 
 
+class Look(Protocol):
+    """How a webhook stands at its forge."""
+
+    @property
+    def state(self) -> str:
+        """In a word: there, off, elsewhere, gone or unknown."""
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+
+
 class Desk(Protocol):
     """Speaks with forges."""
+
+    async def look(self, project: Project) -> Look:
+        """Ask the forge how the webhook stands that Lumper has made there."""
 
     async def connect(self, project: Project, forge: str, url: str, token: str) -> Connection:
         """Make the webhook and keep the token. Raises Invalid, ForgeError."""
@@ -77,13 +93,14 @@ class Projects:
 
     def __init__(
         self,
-        projects: ProjectHistory,
+        history: History,
         links: Links,
         starter: Starter,
         desk: Desk,
         allow_local: tuple[Path, ...],
     ) -> None:
-        self._projects = projects
+        self._projects = history.projects
+        self._deliveries = history.deliveries
         self._desk = desk
         self._starter = starter
         self._links = links
@@ -153,6 +170,16 @@ class Projects:
         told = {"forge": forge, "forge_url": made.project.forge_url, "hook": hook}
         return answer({**told, "pings": made.pings, "statuses": made.statuses})
 
+    @describe(Looked)
+    async def look(self, request: web.Request) -> web.Response:
+        """Ask the forge whether the webhook is there, and tell which delivery came last."""
+        project = await self._projects.get(request.match_info["name"])
+        found = await self._desk.look(project)
+        newest = await self._deliveries.newest(1, project_id=project.id)
+        hook = self._links.hook(project.forge) if project.forge else ""
+        told = {"forge": project.forge, "forge_url": project.forge_url, "hook": hook}
+        return answer({**told, "webhook": found.state, "words": found.words, "delivery": newest[0] if newest else None})
+
     @describe(PrivateProject)
     async def disconnect(self, request: web.Request) -> web.Response:
         """Forget the token of the forge; the webhook there stays."""
@@ -191,7 +218,7 @@ def _public(project: Project) -> dict[str, Any]:
 def add_routes(
     app: web.Application,
     api: Api,
-    history: ProjectHistory,
+    history: History,
     links: Links,
     starter: Starter,
     desk: Desk,
@@ -205,6 +232,7 @@ def add_routes(
     app.router.add_get(one + "/credentials", api.allowed(projects.credentials, *PEOPLE, Role.WORKER), allow_head=False)
     app.router.add_put(one + "/rules", api.allowed(projects.set_rules, *PEOPLE))
     app.router.add_post(one + "/builds", api.allowed(projects.start, *PEOPLE))
+    app.router.add_get(one + "/forge", api.allowed(projects.look, *PEOPLE), allow_head=False)
     app.router.add_put(one + "/forge", api.allowed(projects.connect, *PEOPLE))
     app.router.add_delete(one + "/forge", api.allowed(projects.disconnect, *PEOPLE))
     app.router.add_put(one + "/secret", api.allowed(projects.set_secret, *PEOPLE))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from lumper.history.deliveries import RawDelivery
+from lumper.history.deliveries import RawDelivery, StoredDelivery
 from lumper.history.tokens import ApiToken
 from lumper.model.build import Build
 from lumper.model.deployment import Rollout
@@ -178,6 +178,17 @@ class Connected(BaseModel):
     hook: str
     pings: bool
     statuses: bool
+
+
+class Looked(BaseModel):
+    """How the project's webhook stands: there, off, elsewhere, gone or unknown, and why; `delivery` came last."""
+
+    forge: str
+    forge_url: str
+    hook: str
+    webhook: str
+    words: str
+    delivery: StoredDelivery | None
 
 
 class NewSecret(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.errors import NotFound
-from lumper.hooks.api.port import Place, Status, StatusState, webhook_id
+from lumper.hooks.api.port import Place, Status, StatusState, WebhookState, webhook_id, webhook_state
 from lumper.hooks.forges.github import GitHub
 from lumper.model.source import forge_url_of
 from lumper.wiring.adapters import open_forge_api, open_forges
@@ -54,18 +54,44 @@ def test_a_webhook_is_made_with_the_secret_for_tags(forge: str) -> None:
 
 
 @pytest.mark.parametrize("forge", [forge.name for forge in open_forges()])
-def test_a_webhook_is_removed_by_its_id(forge: str) -> None:
+def test_a_webhook_is_removed_and_asked_for_by_its_id(forge: str) -> None:
     api = open_forge_api(forge, Place("https://forge.example", "owner/app", "t0ken"))
     identity = webhook_id({"uuid": "{7f1c-0000}"} if forge == "bitbucket-cloud" else {"id": 7})
-    request = api.remove_webhook(identity)
     end = "%7B7f1c-0000%7D" if forge == "bitbucket-cloud" else "7"
+    request = api.webhook("DELETE", identity)
+    assert request is not None
     assert (request.method, request.url) == ("DELETE", f"{URLS[forge][0]}/{end}")
     assert api.statuses is bool(URLS[forge][1])
+    asked = api.webhook("GET", identity)
+    assert (asked.url if asked else "") == ("" if forge == "gogs" else request.url)
+
+
+# What the forges answer, as their manuals show it, shortened.
+TOLD = {
+    "github": {"id": 7, "active": True, "url": "https://api.github.com/repos/o/a/hooks/7", "config": {"url": HOOK}},
+    "gitea": {"id": 7, "active": True, "config": {"url": HOOK, "content_type": "json"}},
+    "gitlab": {"id": 7, "url": HOOK, "alert_status": "executable", "disabled_until": None},
+    "an older gitlab": {"id": 7, "url": HOOK},
+    "bitbucket-cloud": {"uuid": "{7f1c-0000}", "url": HOOK, "active": True},
+    "bitbucket-server": {"id": 7, "url": HOOK, "active": True, "configuration": {"createdBy": "bitbucket"}},
+}
+
+
+@pytest.mark.parametrize("forge", TOLD)
+def test_a_webhook_that_the_forge_tells_of_is_there_off_or_elsewhere(forge: str) -> None:
+    told = TOLD[forge]
+    assert webhook_state(told, HOOK) is WebhookState.THERE
+    assert webhook_state(told, "https://lumper.example.org/hooks/y") is WebhookState.ELSEWHERE
+    off = {"alert_status": "disabled"} if "gitlab" in forge else {"active": False}
+    assert webhook_state({**told, **off}, HOOK) is WebhookState.OFF
+    assert webhook_state({}, HOOK) is WebhookState.ELSEWHERE
 
 
 def test_an_id_that_would_lead_elsewhere_does_not() -> None:
     api = open_forge_api("gitea", Place("https://forge.example", "owner/app", "t0ken"))
-    assert api.remove_webhook(webhook_id({"id": "../../x?y"})).url.endswith("/hooks/..%2F..%2Fx%3Fy")
+    removal = api.webhook("DELETE", webhook_id({"id": "../../x?y"}))
+    assert removal is not None
+    assert removal.url.endswith("/hooks/..%2F..%2Fx%3Fy")
     assert webhook_id({"id": ["7"]}) == webhook_id({}) == ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status, StatusState, clip, context
+from lumper.hooks.api.port import Method, Place, Request, Status, StatusState, clip, context
 
 _LONGEST = 255  # characters of a description
 STATES = {
@@ -34,9 +34,9 @@ class BitbucketCloudApi:
         body = {"description": "Lumper", "url": hook, "active": True, "secret": secret, "events": ["repo:push"]}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
 
-    def remove_webhook(self, webhook: str) -> Request:
+    def webhook(self, method: Method, webhook: str) -> Request | None:
         """By its UUID."""
-        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
+        return Request(method, f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """There is no such thing."""

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lumper.hooks.api.bitbucket_cloud import STATES, build_status
-from lumper.hooks.api.port import Place, Request, Status, StatusState
+from lumper.hooks.api.port import Method, Place, Request, Status, StatusState
 
 _STATES = {**STATES, StatusState.CANCELLED: "FAILED"}  # older servers know no other
 
@@ -33,9 +33,9 @@ class BitbucketServerApi:
         body = {"name": "Lumper", "url": hook, "active": True, "events": events, "configuration": {"secret": secret}}
         return Request("POST", self._webhooks, self._headers, body)
 
-    def remove_webhook(self, webhook: str) -> Request:
+    def webhook(self, method: Method, webhook: str) -> Request | None:
         """By its id."""
-        return Request("DELETE", f"{self._webhooks}/{quote(webhook, safe='')}", self._headers)
+        return Request(method, f"{self._webhooks}/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """The test that its settings page has: `diagnostics:ping`."""

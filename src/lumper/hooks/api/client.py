@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from lumper.errors import ForgeRefused, ForgeUnavailable
+from lumper.errors import ForgeRefused, ForgeUnavailable, ForgeUnknown
 from lumper.hooks.api.port import Request
 from lumper.hooks.payload import shown
 
@@ -26,7 +26,7 @@ class ForgeClient:
     """One client for all forges. A session is opened for each request: they are few."""
 
     async def send(self, request: Request) -> Mapping[str, Any]:
-        """The JSON object that came back, or an empty one. Raises ForgeUnavailable, ForgeRefused."""
+        """The JSON object that came back, or an empty one. Raises ForgeUnavailable, ForgeRefused, ForgeUnknown."""
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         try:
             async with (
@@ -56,5 +56,6 @@ def _read(status: int, body: bytes) -> Mapping[str, Any]:
     if not 200 <= status < 300:
         told = value.get("message") or value.get("error") if isinstance(value, dict) else ""
         meaning = _MEANINGS.get(status, shown(str(told), 200) if told else "it does not say why")
-        raise ForgeRefused(f"The forge answered {status}: {meaning}.")
+        kind = ForgeUnknown if status in (404, 410) else ForgeRefused
+        raise kind(f"The forge answered {status}: {meaning}.")
     return value if isinstance(value, dict) else {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status, StatusState, clip, context
+from lumper.hooks.api.port import Method, Place, Request, Status, StatusState, clip, context
 
 _LONGEST = 255  # characters of a description: any number is taken, more than these is no status
 _STATES = {
@@ -35,9 +35,9 @@ class GiteaApi:
         body = {"type": self._kind, "active": True, "events": ["push"], "branch_filter": "*", "config": config}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
 
-    def remove_webhook(self, webhook: str) -> Request:
+    def webhook(self, method: Method, webhook: str) -> Request | None:
         """By its id."""
-        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
+        return Request(method, f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """A test delivery of the newest commit."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status, StatusState, clip, context
+from lumper.hooks.api.port import Method, Place, Request, Status, StatusState, clip, context
 
 _HOST = "https://github.com"
 _LONGEST = 140  # characters of a description
@@ -40,9 +40,9 @@ class GitHubApi:
         body = {"name": "web", "active": True, "events": ["push"], "config": config}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
 
-    def remove_webhook(self, webhook: str) -> Request:
+    def webhook(self, method: Method, webhook: str) -> Request | None:
         """By its id."""
-        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
+        return Request(method, f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """It comes of itself."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lumper.hooks.api.port import Place, Request, Status
+from lumper.hooks.api.port import Method, Place, Request, Status
 
 
 class GogsApi:
@@ -25,9 +25,13 @@ class GogsApi:
         body = {"type": "gogs", "active": True, "events": ["create", "push"], "config": config}
         return Request("POST", f"{self._repository}/hooks", self._headers, body)
 
-    def remove_webhook(self, webhook: str) -> Request:
-        """By its id."""
-        return Request("DELETE", f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
+    def webhook(self, method: Method, webhook: str) -> Request | None:
+        """By its id; Gogs tells of all of them only."""
+        return (
+            Request(method, f"{self._repository}/hooks/{quote(webhook, safe='')}", self._headers)
+            if method == "DELETE"
+            else None
+        )
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """There is no such thing."""

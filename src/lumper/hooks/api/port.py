@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 _LONGEST_ID = 64
 LONGEST_CONTEXT = 255
 """Characters that each forge takes: columns of GitLab and Bitbucket have no more."""
+
+
+Method = Literal["GET", "DELETE"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,28 @@ class Place:
     token: str = field(repr=False)
 
 
+class WebhookState(StrEnum):
+    """How the webhook stands that Lumper has made at a forge; `OFF`: the forge delivers nothing to it."""
+
+    THERE = "there"
+    OFF = "off"
+    ELSEWHERE = "elsewhere"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+def webhook_state(told: Mapping[str, Any], hook: str) -> WebhookState:
+    """How a webhook stands that should deliver to the URL `hook`, by what the forge tells of it.
+
+    GitHub and Gitea have its URL in `config`, the others beside the id; GitLab gives up what fails (`alert_status`).
+    """
+    config = told.get("config")
+    if (config if isinstance(config, Mapping) else told).get("url") != hook:
+        return WebhookState.ELSEWHERE
+    given_up = told.get("alert_status", "executable") != "executable"
+    return WebhookState.OFF if told.get("active") is False or given_up else WebhookState.THERE
+
+
 def webhook_id(made: Mapping[str, Any]) -> str:
     """The forge's id of a webhook that was made, "" if it has told none; Bitbucket Cloud has UUIDs."""
     found = made.get("id") or made.get("uuid")
@@ -77,8 +102,8 @@ class ForgeApi(Protocol):
     def make_webhook(self, hook: str, secret: str) -> Request:
         """Make a webhook that delivers pushes of tags and branches to the URL `hook`."""
 
-    def remove_webhook(self, webhook: str) -> Request:
-        """Remove the webhook of this id: Gitea and Gogs change no secret of one that is there."""
+    def webhook(self, method: Method, webhook: str) -> Request | None:
+        """Ask for the webhook of this id, or remove it: some forges change no secret of one. None: it cannot be."""
 
     def ping(self, made: Mapping[str, Any]) -> Request | None:
         """Let the webhook that was `made` deliver something; None where the forge does that by itself, or never."""

@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aiohttp import web
 
 from lumper.history.store import History
@@ -37,12 +39,21 @@ from lumper.web.pages.secrets import SecretPages
 from lumper.web.pages.services import ServicePages
 from lumper.web.pages.sign_in import SignIn
 from lumper.web.pages.site import VIEWERS, Site
-from lumper.web.projects import Starter
+from lumper.web.projects import Desk, Starter
 from lumper.web.security import add_headers
 from lumper.web.sse import Streams
 from lumper.web.statements import Statements
 
-__all__ = ["MailReader", "add_routes"]
+__all__ = ["Acting", "MailReader", "add_routes"]
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What acts when somebody presses a button: replays deliveries, starts builds, speaks with forges."""
+
+    replayer: Replayer
+    starter: Starter
+    desk: Desk
 
 
 def add_routes(
@@ -52,8 +63,7 @@ def add_routes(
     auth: Authenticator,
     mail: MailReader,
     links: Links,
-    replayer: Replayer,
-    starter: Starter,
+    acting: Acting,
     attestations: Attestations,
 ) -> None:
     """Serve the pages."""
@@ -66,15 +76,15 @@ def add_routes(
     app.router.add_get("/static/{version}/{name:.+}", assets.serve)
     app.router.add_get("/events", site.page(streams.changes, VIEWERS), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
-    BuildPages(site, history, streams, starter).add_routes(app.router)
+    BuildPages(site, history, streams, acting.starter).add_routes(app.router)
     TagPages(site, history, registry).add_routes(app.router)
     RulePages(site, registry).add_routes(app.router)
     ToldPages(site, Statements(history, attestations)).add_routes(app.router)
     ImagePages(site, history, registry).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
-    ProjectPages(site, history).add_routes(app.router)
+    ProjectPages(site, history, acting.desk).add_routes(app.router)
     SecretPages(site, history.secrets).add_routes(app.router)
-    DeliveryPages(site, history, replayer).add_routes(app.router)
+    DeliveryPages(site, history, acting.replayer).add_routes(app.router)
     AccessPages(site, history.accounts).add_routes(app.router)
     AuditPages(site, history.activity).add_routes(app.router)
     MailPages(site, mail).add_routes(app.router)

@@ -11,6 +11,7 @@ from lumper.hooks.guide import GUIDES, likely_forge, post_receive
 from lumper.model.source import parse_git_url
 from lumper.web.incoming import form_of
 from lumper.web.pages.site import Site
+from lumper.web.projects import Desk
 
 _RECENT = 20
 
@@ -18,9 +19,10 @@ _RECENT = 20
 class ProjectPages:
     """The handlers."""
 
-    def __init__(self, site: Site, history: History) -> None:
+    def __init__(self, site: Site, history: History, desk: Desk) -> None:
         self._site = site
         self._history = history
+        self._desk = desk
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Serve them."""
@@ -65,8 +67,9 @@ class ProjectPages:
         raise web.HTTPSeeOther(URL.build(path=f"/projects/{project.name}"))
 
     async def one(self, request: web.Request) -> web.Response:
-        """One project: its webhook, its deliveries, its builds."""
+        """One project: its webhook, its deliveries, its builds. With `look=1` its forge is asked for the webhook."""
         project = await self._history.projects.get(request.match_info["name"])
+        look = request.query.get("look") == "1" and bool(project.forge)
         try:
             secret = await self._history.projects.webhook_secret(project.id)
         except StorageError:
@@ -75,8 +78,10 @@ class ProjectPages:
             request,
             "project.html",
             project=project,
+            looked=await self._desk.look(project) if look else None,
             secret=secret,
             guides=GUIDES,
+            titles={guide.forge: guide.title for guide in GUIDES},
             post_receive=post_receive(project.name),
             forge=project.forge or likely_forge(project.url) or ("" if project.local else GUIDES[0].forge),
             hooks={guide.forge: self._site.links.hook(guide.forge) for guide in GUIDES},
