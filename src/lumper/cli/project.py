@@ -182,7 +182,7 @@ def rules(
     branches
         Patterns of the branches that are built, by commas; "" for none.
     schedule
-        A line of cron in UTC at which to build again; "" for never.
+        A line of cron at which to build again, in UTC, or by a zone as TZ=Europe/Berlin 0 3 * * *; "" for never.
     schedule_ref
         What the schedule builds, such as refs/heads/main; "" for the newest tag that was built.
     reconcile

@@ -38,9 +38,9 @@ class Trigger(StrEnum):
 class BuildRules:
     """The rules of a project. `tags` and `branches` are patterns as in model/patterns.py.
 
-    `schedule` is a line of cron(5) in UTC, "" for never; it builds `schedule_ref`, a full name, or, where that is "",
-    the newest tag that was built. `reconcile`: look for tags that the forge did not tell of. `base_images`: build the
-    newest tag again when one of its base images has another digest.
+    `schedule` is a line of cron(5), "" for never, in UTC or with a zone before it; it builds `schedule_ref`, a full
+    name, or, where that is "", the newest tag that was built. `reconcile`: look for tags that the forge did not tell
+    of. `base_images`: build the newest tag again when one of its base images has another digest.
 
     When its builds begin: `concurrency` of them run at a time, 0 for any number; workers with all of `labels` take
     them; those of a higher `priority` go first; among equals, a project gets time in proportion to its `weight`.
