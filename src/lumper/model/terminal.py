@@ -44,7 +44,7 @@ def visible(text: str, *, colours: bool = False) -> str:
 def _last_state(text: str) -> str:
     """What stands in the line at last: a CR goes back to its beginning, as progress bars do."""
     states = reversed(text.split("\r"))
-    return next((state for state in states if _SEQUENCES.sub("", state)), "")
+    return next((state for state in states if _CONTROLS.sub("", _SEQUENCES.sub("", state))), "")
 
 
 def _without_controls(text: str) -> str:

@@ -100,7 +100,7 @@ async def log_events(history: History, build: Build, attempt: int, offset: int) 
                 async for end, event in events:
                     offset = end
                     yield event
-            removed = await is_gone(history.logs, build)
+            removed = offset < build.log_size and await is_gone(history.logs, build)
         except NotFound:
             removed = True
         if removed:

@@ -138,6 +138,7 @@ class BuildPages:
         build = await self._build(request)
         attempt, query = _attempt(request, build), LogSearch(request.query.get("q", ""))
         logs, begin = self._history.logs, number(request, "from") or 0
+        await check_kept(logs, build)
         found = await search_log(logs, build.id, attempt, query, begin, MOST_HITS)
         hits = [[hit.step, hit.line] for hit in found.hits]
         return web.json_response({"count": found.count, "hits": hits, "whole": found.whole})
