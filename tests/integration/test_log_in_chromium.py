@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from lumper.model.build import BuildState, Output, Step, StepState
+from lumper.model.log_keeping import LogLimits
+from lumper.roles.log_keeper import LogKeeper
 from parts.live_pages import step_lines
 from parts.sight import Sight, sighted
 
@@ -142,6 +145,28 @@ async def test_a_log_that_grows_fast_is_followed_and_goes_on_after_a_restart_of_
     await expect(page.locator("[data-count]")).to_have_text("100,001 lines, live")
     await live.ended(build_id, BuildState.FAILED, error="RUN chatty failed.")
     await expect(page.locator("[data-count]")).to_have_text("100,001 lines")
+
+
+async def test_a_log_that_is_removed_while_it_is_read_is_said_to_be_and_stays_as_far_as_it_came(
+    sight: Sight, project: Any
+) -> None:
+    live, page = sight.live, sight.page
+    build_id = await live.running(project, "v3.5.0")
+    await live.say(build_id, step_lines(1, "RUN make", ["the first line"]))
+    await sight.go(f"/builds/{build_id}")
+    await expect(page.locator("[data-count]")).to_have_text("1 line, live")
+    await page.context.set_offline(True)
+    await live.restart()  # which ends the connection: this browser keeps one that is open
+    await live.say(build_id, step_lines(2, "RUN more", ["the second line"]))
+    await live.ended(build_id, BuildState.SUCCEEDED, log_size=await live.history.logs.size(build_id, 1))
+    assert await LogKeeper(live.history, LogLimits(age=timedelta(microseconds=1))).tidy()
+    await page.context.set_offline(False)
+    await expect(page.locator("[data-count]")).to_have_text(
+        "1 line, the rest of this log is not kept any more", timeout=30_000
+    )
+    await expect(sight.step(1).locator(".l")).to_have_text("the first line")
+    await page.reload()
+    await expect(page.locator("#log .none")).to_contain_text("is not kept any more")
 
 
 async def test_the_text_of_a_log_is_kept_as_a_file(sight: Sight, project: Any) -> None:

@@ -10,7 +10,7 @@ const SEQUENCES = new RegExp(
 );
 const BIDI = /[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/g; // would make a line read otherwise than it is (CVE-2021-42574)
 const INTERESTING = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/;
-const LONGEST = 20000; // characters of one line on the page; the text version has all
+const LONGEST = 4000; // characters of one line that are shown at first
 const CUBE = [0, 95, 135, 175, 215, 255];
 const BASIC = [[0, 0, 0], [205, 49, 49], [13, 188, 121], [229, 229, 16], [36, 114, 200], [188, 63, 188], [17, 168, 205], [204, 204, 204], [118, 118, 118], [241, 76, 76], [35, 209, 139], [245, 245, 67], [59, 142, 234], [214, 112, 214], [41, 184, 219], [255, 255, 255]];
 
@@ -19,19 +19,31 @@ export function plain(text) {
   return INTERESTING.test(text) ? overwritten(text).replace(SEQUENCES, "").replace(BIDI, "\ufffd") : text;
 }
 
-// Fills `element` with the line.
-export function paint(element, text) {
-  const cut = text.length > LONGEST;
-  const shown = cut ? text.slice(0, LONGEST) : text;
-  if (INTERESTING.test(shown)) paintRuns(element, overwritten(shown));
-  else element.append(shown);
-  if (cut) element.append(` … (${text.length.toLocaleString("en")} characters; the text version has all)`);
+// Fills `element` with the line. Of a long one, unless it is wanted `whole`, the beginning and a button for the rest.
+export function paint(element, text, whole = false) {
+  const left = INTERESTING.test(text) ? overwritten(text) : text;
+  if (whole || left.length <= LONGEST) return paintText(element, left);
+  paintText(element, left.slice(0, LONGEST));
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "rest";
+  button.textContent = `… ${(left.length - LONGEST).toLocaleString("en")} more characters`;
+  button.addEventListener("click", () => {
+    element.replaceChildren();
+    paintText(element, left);
+  });
+  element.append(button);
+}
+
+function paintText(element, text) {
+  if (INTERESTING.test(text)) paintRuns(element, text);
+  else element.append(text);
 }
 
 // A carriage return goes back to the beginning of the line: progress bars leave their last state.
 function overwritten(text) {
-  const parts = text.split("\r").filter((part) => part.replace(SEQUENCES, "") !== "");
-  return parts.length ? parts[parts.length - 1] : "";
+  const states = text.split("\r");
+  return states.findLast((state) => state.replace(SEQUENCES, "") !== "") ?? "";
 }
 
 function paintRuns(element, text) {
@@ -59,7 +71,7 @@ function append(element, text, style) {
   element.append(span);
 }
 
-function classesOf({ fore, back, bold, dim, italic, under, strike, hidden, inverse }) {
+function classesOf({ fore, back, bold, dim, italic, under, strike, inverse }) {
   const [front, behind] = inverse ? [back ?? 0, fore ?? 7] : [fore, back];
   const names = [];
   if (front !== undefined) names.push(`f${front}`);
@@ -69,7 +81,6 @@ function classesOf({ fore, back, bold, dim, italic, under, strike, hidden, inver
   if (italic) names.push("i");
   if (under) names.push("u");
   if (strike) names.push("k");
-  if (hidden) names.push("h");
   return names.join(" ");
 }
 
@@ -85,13 +96,11 @@ function restyled(old, parameters) {
     else if (code === 3) style.italic = true;
     else if (code === 4) style.under = true;
     else if (code === 7) style.inverse = true;
-    else if (code === 8) style.hidden = true;
     else if (code === 9) style.strike = true;
     else if (code === 22) style.bold = style.dim = false;
     else if (code === 23) style.italic = false;
     else if (code === 24) style.under = false;
     else if (code === 27) style.inverse = false;
-    else if (code === 28) style.hidden = false;
     else if (code === 29) style.strike = false;
     else if (code >= 30 && code <= 37) style.fore = code - 30;
     else if (code >= 40 && code <= 47) style.back = code - 40;

@@ -1,5 +1,7 @@
 // The log of a build, grouped by step: what comes from the server goes to the steps, what a person does to all of them.
-import { Step, counted, set } from "./log_step.js";
+import { counted, set } from "./elements.js";
+import { indexOf, onMade } from "./log_boxes.js";
+import { Step } from "./log_step.js";
 import { LogStream } from "./log_stream.js";
 import { LogSearch } from "./search.js";
 
@@ -15,6 +17,7 @@ let count = 0;
 let dirty = new Set();
 let planned = false;
 let following = false;
+let stuck = false; // to the end, while it runs away
 let speaking = null; // the step of Lumper's own last word
 let ended = false;
 let away = false;
@@ -55,15 +58,18 @@ function plan() {
 }
 
 function flush() {
-  const root = document.documentElement;
-  const stick = following || (live && scrollY > 0 && innerHeight + scrollY >= root.scrollHeight - 8);
+  stuck = following || (live && scrollY > 0 && innerHeight + scrollY >= document.documentElement.scrollHeight - 8);
   if (live) openSpeaking();
   for (const step of dirty) step.update();
   dirty = new Set();
   tell();
   search.grown();
   aim();
-  if (stick) scrollTo({ top: root.scrollHeight, behavior: "instant" });
+  stick();
+}
+
+function stick() {
+  if (stuck) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
 }
 
 // While the build runs, the step that prints is open; the ones before it close when another one prints.
@@ -128,7 +134,7 @@ function toggleAll() {
 }
 
 function follow(on) {
-  following = on && live;
+  stuck = following = on && live;
   find("follow").setAttribute("aria-pressed", String(following));
   if (following) plan();
 }
@@ -162,7 +168,7 @@ find("steps").addEventListener("click", (event) => {
   const line = event.target.closest(".l");
   if (!line || event.clientX - line.getBoundingClientRect().left > 56) return;
   const step = line.parentElement.box.step;
-  const index = step.indexOf(line);
+  const index = indexOf(line);
   history.replaceState(null, "", `#${step.element.id}-l${index + 1}`);
   point(step, index);
 });
@@ -220,6 +226,7 @@ document.addEventListener("lumper:fresh", () => {
 });
 setInterval(() => { for (const step of steps.values()) if (step.state === "running") step.updateTime(); }, 1000);
 
+onMade(stick);
 wrap(true);
 find("follow").hidden = !live;
 tell();

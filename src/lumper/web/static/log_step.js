@@ -1,89 +1,10 @@
-// A step of a build: its head, and its lines when it is open. Only lines near the window are elements; what scrolls far
-// away becomes an empty box of the height that they had.
-import { paint, plain } from "./ansi.js";
-import { BLOCK, Lines } from "./log_lines.js";
+// A step of a build: its head, and its lines when it is open.
+import { plain } from "./ansi.js";
+import { counted, make, set } from "./elements.js";
+import { Boxes } from "./log_boxes.js";
+import { Lines } from "./log_lines.js";
 import { mark } from "./marks.js";
 import { took } from "./page.js";
-
-const LINE_HEIGHT = 19; // pixels; only a guess for what was never shown
-
-const nearby = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting, boundingClientRect } of entries) {
-    if (isIntersecting) target.box.fill();
-    else target.box.clear(boundingClientRect.height);
-  }
-}, { rootMargin: "2000px 0px" });
-
-export function make(tag, className, ...children) {
-  const element = document.createElement(tag);
-  element.className = className;
-  element.append(...children);
-  return element;
-}
-
-export function set(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-export function counted(count) {
-  return `${count.toLocaleString("en")} ${count === 1 ? "line" : "lines"}`;
-}
-
-// The place of one block of lines in the body of an open step.
-class Box {
-  constructor(step, number) {
-    this.step = step;
-    this.number = number;
-    this.filled = false;
-    this.element = make("div", "chunk");
-    this.element.box = this;
-    this.grow();
-    nearby.observe(this.element);
-  }
-
-  // The block has more lines than before.
-  grow() {
-    if (this.filled) this.append();
-    else this.hold(Math.min(BLOCK, this.step.lines.length - this.number * BLOCK) * LINE_HEIGHT);
-  }
-
-  hold(height) {
-    this.element.style.minHeight = `${height}px`;
-  }
-
-  fill() {
-    if (this.filled) return;
-    this.filled = true;
-    this.element.style.minHeight = "";
-    this.append();
-  }
-
-  append() {
-    const lines = document.createDocumentFragment();
-    const shown = this.element.childElementCount;
-    this.step.lines.block(this.number).slice(shown).forEach(([text, stream], i) => lines.append(this.line(shown + i, text, stream)));
-    this.element.append(lines);
-  }
-
-  line(at, text, stream) {
-    const line = make("div", stream === 2 ? "l e" : stream === 0 ? "l o" : "l");
-    if (at === 0) line.style.counterSet = `l ${this.number * BLOCK + 1}`; // no number comes in from another block
-    paint(line, text);
-    this.step.decorate(line, this.number * BLOCK + at);
-    return line;
-  }
-
-  clear(height) {
-    if (!this.filled) return;
-    this.filled = false;
-    this.hold(height);
-    this.element.replaceChildren();
-  }
-
-  remove() {
-    nearby.unobserve(this.element);
-  }
-}
 
 export class Step {
   constructor(number, parent) {
@@ -96,8 +17,7 @@ export class Step {
     this.lines = new Lines();
     this.touched = false; // a person opened or closed it: nothing else does from then on
     this.body = null;
-    this.boxes = [];
-    this.placed = 0; // lines that have their place in a box
+    this.boxes = null;
     this.aimed = -1;
     this.hit = -1;
     this.query = "";
@@ -133,14 +53,14 @@ export class Step {
     if (open === Boolean(this.body)) return;
     if (open) {
       this.body = make("div", "body");
+      this.boxes = new Boxes(this, this.body);
       this.element.append(this.body);
       this.element.dataset.open = "";
     } else {
-      for (const box of this.boxes) box.remove();
+      this.boxes.remove();
       this.body.remove();
       this.body = null;
-      this.boxes = [];
-      this.placed = 0;
+      this.boxes = null;
       delete this.element.dataset.open;
     }
     this.update();
@@ -166,14 +86,7 @@ export class Step {
   }
 
   place() {
-    if (this.placed < this.lines.length && this.boxes.length) this.boxes.at(-1).grow();
-    const boxes = document.createDocumentFragment();
-    while (this.boxes.length * BLOCK < this.lines.length) {
-      this.boxes.push(new Box(this, this.boxes.length));
-      boxes.append(this.boxes.at(-1).element);
-    }
-    this.body.append(boxes);
-    this.placed = this.lines.length;
+    this.boxes.grow();
     if (this.error && !this.errorElement?.isConnected) this.errorElement = make("p", "error", plain(this.error));
     if (this.error) this.body.append(this.errorElement);
   }
@@ -182,11 +95,10 @@ export class Step {
   show(index) {
     this.touched = true;
     this.toggle(true);
-    this.boxes[Math.floor(index / BLOCK)].fill();
-    const line = () => this.boxes[Math.floor(index / BLOCK)]?.element.children[index % BLOCK];
-    const centre = () => line()?.scrollIntoView({ block: "center", behavior: "instant" });
+    this.boxes.make(index);
+    const centre = () => this.boxes?.element(index)?.scrollIntoView({ block: "center", behavior: "instant" });
     centre();
-    requestAnimationFrame(centre); // what was filled meanwhile has another height than was guessed
+    requestAnimationFrame(centre); // what was made meanwhile has another height than was guessed
   }
 
   showEnd() {
@@ -201,13 +113,7 @@ export class Step {
     const before = this[kind];
     this[kind] = index;
     if (kind === "hit") this.query = query;
-    for (const changed of [before, index]) this.repaint(changed);
-  }
-
-  repaint(index) {
-    const box = this.boxes[Math.floor(index / BLOCK)];
-    const old = index >= 0 && box?.filled ? box.element.children[index % BLOCK] : undefined;
-    if (old) old.replaceWith(box.line(index % BLOCK, ...this.lines.get(index)));
+    for (const changed of [before, index]) this.boxes?.repaint(changed);
   }
 
   decorate(line, index) {
@@ -215,10 +121,5 @@ export class Step {
     if (index !== this.hit) return;
     line.classList.add("hit");
     mark(line, this.query);
-  }
-
-  // The index of a line's element.
-  indexOf(line) {
-    return line.parentElement.box.number * BLOCK + [...line.parentElement.children].indexOf(line);
   }
 }
