@@ -99,11 +99,13 @@ def set_up(level: str, form: str) -> None:
 
 
 def is_ours(record: logging.LogRecord) -> bool:
-    """Whether a record of the HTTP server is about itself: what is no HTTP is the client's fault.
+    """Whether a record of the HTTP server is about itself: what is no HTTP, or breaks off, is the client's doing.
 
     The parser's error quotes the line that it stopped at, which may be one with credentials.
     """
     error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ConnectionResetError):  # a push that somebody ended by Ctrl-C; adapters raise errors of ours
+        return False
     return not any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__)
 
 

@@ -263,6 +263,33 @@ async def test_what_fails_is_told_and_the_rest_goes_on(
     assert await outcomes(here, there) == {"a:1": "copied", "b:1": "failed", "c:": "failed"}
 
 
+async def test_what_a_damaged_image_lacks_is_told_and_not_asked_for_again_and_again(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    layer = os.urandom(100_000)
+    await old[1].push_image("a", "1", layer)
+    await push_index(old[1], "a", "both", "linux/amd64")
+    child = await here.digest("a", "p-linux-amd64")
+    gone = {digest_of(layer), child}
+
+    async def failing(request: web.Request) -> web.Response | None:
+        return web.Response(status=404) if request.method == "GET" and request.path.split("/")[-1] in gone else None
+
+    old[0].first = failing
+    told = {one.tag: one.why async for one in Mirror(here, there, Quiet()).run()}
+    assert f"a at {here.url} lacks {digest_of(layer)}, which the image refers to." in told["1"]
+    assert f"a at {here.url} lacks {child}, which the image refers to." in told["both"]
+    assert old[0].count("GET", f"/v2/a/blobs/{digest_of(layer)}") == 1
+
+
+async def test_a_registry_without_tls_is_told_as_such(here: RemoteRegistry, there: RemoteRegistry) -> None:
+    secure = RemoteRegistry(here.url.replace("http://", "https://"))
+    with pytest.raises(LumperError) as refused:
+        await outcomes(secure, there)
+    await secure.close()
+    assert "http://" in refused.value.hint
+
+
 async def test_a_registry_that_lists_nothing_needs_whole_names(
     old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
 ) -> None:

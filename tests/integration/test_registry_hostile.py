@@ -402,6 +402,26 @@ async def test_a_request_that_is_none_tells_the_log_no_secret(
     assert live.tokens[Role.ADMIN] not in caplog.text
 
 
+async def test_a_client_that_goes_away_in_the_middle_of_a_body_is_no_matter_for_the_log(
+    live: LiveRegistry, admin: RegistryClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = logging.getLogger("aiohttp.server")
+    server.addFilter(logs.is_ours)
+    try:
+        location = await admin.begin("a")
+        for method, path in (
+            ("PATCH", location),
+            ("POST", f"/v2/a/blobs/uploads/?digest={SHA}"),
+            ("PUT", "/v2/a/manifests/x"),
+        ):
+            await sent(live, head(live, method, path, b"Content-Length: 70000\r\n"), b"x" * 1000, half=True)
+        await sent(live, head(live, "GET", "/v2/token", END))
+    finally:
+        server.removeFilter(logs.is_ours)
+
+    assert caplog.text == ""
+
+
 async def test_a_large_error_of_the_registry_is_json(live: LiveRegistry) -> None:
     _, came = await sent(live, head(live, "GET", "/v2/" + "a" * 4000 + "/manifests/x", END))
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from lumper.errors import ArchiveError, RemoteError, RemoteNotFound
+from lumper.errors import ArchiveError, LumperError, RemoteError, RemoteNotFound
 from lumper.model.image import Link, is_digest
 from lumper.registry.documents import DOCKER_LIST, OCI_INDEX
 from lumper.registry.remote.registry import Document, RemoteRegistry
@@ -100,6 +100,7 @@ class _Work:
         self._holders = holders
         self._referrers = referrers
         self._seen: set[str] = set()
+        self._unread: dict[str, LumperError] = {}
         self._slots = asyncio.Semaphore(_PARALLEL)
 
     async def image(self, document: Document, tag: str, depth: int) -> None:
@@ -162,15 +163,22 @@ class _Work:
         if holder and holder != self._repository and await self._mounted(link.digest, holder):
             return "mounted"
         for attempt in range(1, _TRIES + 1):
-            try:
-                await self._target.push_blob(self._repository, link.digest, link.size, lambda: self._content(link))
+            trouble = await self._sent(link)
+            if trouble is None:
                 break
-            except RemoteError as exc:
-                if not exc.temporary or attempt == _TRIES:
-                    raise
-                await asyncio.sleep(_PAUSE * attempt)
+            if not trouble.temporary or attempt == _TRIES:
+                raise trouble
+            await asyncio.sleep(_PAUSE * attempt)
         self.copied.bytes += link.size
         return "sent"
+
+    async def _sent(self, link: Link) -> LumperError | None:
+        """Send a blob; what went wrong. Of a source that fails, the request itself says only that it broke off."""
+        try:
+            await self._target.push_blob(self._repository, link.digest, link.size, lambda: self._content(link))
+        except RemoteError as exc:
+            return self._unread.pop(link.digest, exc)
+        return None
 
     async def _mounted(self, digest: str, holder: str) -> bool:
         try:
@@ -185,6 +193,9 @@ class _Work:
                 sent += len(chunk)
                 self._watcher.went(link.digest, len(chunk))
                 yield chunk
+        except LumperError as exc:
+            self._unread[link.digest] = exc
+            raise
         finally:
             if sent < link.size:
                 self._watcher.went(link.digest, -sent)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from lumper.errors import LumperError, RemoteError, RemoteNotFound
+from lumper.errors import LumperError, RemoteError, RemoteNotFound, RemoteUnauthorized
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.transfer.copy import Copier, Watcher, first_of
 from lumper.registry.transfer.source import RemoteSource
@@ -115,7 +115,7 @@ class Mirror:
                 if _fits(name, self._repositories):
                     yield name
         except RemoteError as exc:
-            if exc.temporary:
+            if exc.temporary or (exc.hint and not isinstance(exc, RemoteUnauthorized | RemoteNotFound)):
                 raise
             raise RemoteError(exc.message, hint=_NO_CATALOG) from exc
 

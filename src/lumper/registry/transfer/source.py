@@ -6,8 +6,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from lumper.errors import NotFound
+from lumper.errors import NotFound, RemoteNotFound
 from lumper.registry.remote.registry import Document, RemoteRegistry, checked
+
+_DAMAGED = "The image is damaged there: push it there again, or leave it out."
 
 
 class Source(Protocol):
@@ -49,13 +51,23 @@ class RemoteSource:
 
     async def manifest(self, digest: str) -> Document:
         """A manifest that another one refers to."""
-        return await self._registry.manifest(self._repository, digest)
+        try:
+            return await self._registry.manifest(self._repository, digest)
+        except RemoteNotFound as exc:
+            raise self._without(digest) from exc
 
     async def read(self, digest: str, size: int) -> AsyncIterator[bytes]:
         """The bytes of a blob, checked."""
-        async with self._registry.blob(self._repository, digest) as incoming:
-            async for chunk in checked(incoming.chunks, digest, size):
-                yield chunk
+        try:
+            async with self._registry.blob(self._repository, digest) as incoming:
+                async for chunk in checked(incoming.chunks, digest, size):
+                    yield chunk
+        except RemoteNotFound as exc:
+            raise self._without(digest) from exc
+
+    def _without(self, digest: str) -> RemoteNotFound:
+        text = f"{self._repository} at {self._registry.url} lacks {digest}, which the image refers to."
+        return RemoteNotFound(text, hint=_DAMAGED)
 
     async def referrers(self, digest: str) -> list[str]:
         """The digests of what has this manifest as its subject."""

@@ -2,8 +2,9 @@
 
 containerd and BuildKit ask a mirror for `library/alpine?ns=docker.io`: that is our `docker.io/library/alpine`. The
 Docker Engine's `registry-mirrors` asks for `library/alpine` only: if there is no such repository here, that is the one
-of the upstream which is the default. Who comes with a token to push there looks what need not be sent, and is told of
-what is here only. Source: containerd, docs/hosts.md, "Registry Host Namespace".
+of the upstream which is the default. Who pushes asks for the same, to see what need not be sent, and is told of what is
+here only: no upstream hears of it, or holds it up when it is away. To tell the two apart, whoever comes without
+credentials is first sent for a token. Source: containerd, docs/hosts.md, "Registry Host Namespace".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lumper.registry.upstream.memory import Recently
 from lumper.registry.upstream.upstreams import Upstreams
 from lumper.web.auth import Authenticator
 from lumper.web.oci.address import Address, Kind
+from lumper.web.oci.rights import Challenge, scope_of
 
 _READ = {Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS}
 _REMEMBERED = 16_384
@@ -36,14 +38,17 @@ class Places:
         self._not_ours = Recently()
 
     async def placed(self, request: web.Request, address: Address) -> Address:
-        """The address with the repository that is meant. Raises RegistryError NAME_UNKNOWN, NAME_INVALID."""
+        """The address with the repository that is meant.
+
+        Raises RegistryError NAME_UNKNOWN, NAME_INVALID; Challenge.
+        """
         if address.kind not in _READ or request.method not in ("GET", "HEAD"):
             self._not_ours.discard(address.repository)  # it may be in a moment
             return address
         namespace = request.query.get("ns", "")
         if not namespace or namespace == request.host:
             meant = await self._by_default(address.repository)
-            if meant is None or await self._pushes(request, address.repository):
+            if meant is None or await self._pushes(request, address):
                 return address
             return address._replace(repository=meant)
         upstream = self._upstreams.named(namespace)
@@ -62,13 +67,17 @@ class Places:
                 more.append(f"repository:{meant}:{PULL}")
         return [*asked, *more]
 
-    async def _pushes(self, request: web.Request, repository: str) -> bool:
+    async def _pushes(self, request: web.Request, address: Address) -> bool:
+        """Whether this is a look at what is here before a push. Raises Challenge if nobody can tell yet."""
         try:
             reach = await self._authenticator.reach(request)
         except LumperError:  # who that is, is asked again where it counts
             return False
-        access = reach.access if reach else None
-        return access is not None and PUSH in access.get(f"repository:{repository}", ())
+        if reach is None:
+            raise Challenge(scope_of(address.repository, PULL))
+        if reach.access is None:  # a password each time, which says nothing; who pulls asks for the blob itself
+            return address.kind is Kind.BLOB and request.method == "HEAD"
+        return PUSH in reach.access.get(f"repository:{address.repository}", ())
 
     async def _by_default(self, repository: str) -> str | None:
         default = self._upstreams.default
