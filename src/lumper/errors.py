@@ -23,8 +23,8 @@
     │   └── OutOfTurn               (temporary)
     ├── EngineError                 what executes a Dockerfile
     │   ├── EngineUnavailable       (temporary)
-    │   ├── BuildFailed · DockerfileMissing · BuildTimeout · BuildRefused · EngineLacks · SecretMissing
-    │   │   └── FrontendUnavailable
+    │   ├── BuildFailed · DockerfileMissing · BuildTimeout · EngineLacks · SecretMissing
+    │   │   └── FrontendUnavailable · BuildRefused
     │   └── PushFailed
     │       └── RegistryFull · PushRefused
     ├── StorageError                where blobs and logs are kept
@@ -291,11 +291,17 @@ class DockerfileMissing(EngineError):
 
 
 class BuildFailed(EngineError):
-    """A step of the Dockerfile failed."""
+    """A step of the Dockerfile failed.
 
-    def __init__(self, message: str = "", *, hint: str = "", step: str = "", exit_code: int | None = None) -> None:
+    `line` is that of the Dockerfile where the engine itself saw the reason, 0 if it told none.
+    """
+
+    def __init__(
+        self, message: str = "", *, hint: str = "", step: str = "", exit_code: int | None = None, line: int = 0
+    ) -> None:
         self.step = step
         self.exit_code = exit_code
+        self.line = line
         super().__init__(message, hint=hint)
 
     def happened(self, place: str) -> None:
@@ -312,7 +318,7 @@ class FrontendUnavailable(BuildFailed):
     )
 
 
-class BuildRefused(EngineError):
+class BuildRefused(BuildFailed):
     """The Dockerfile asks for more than this worker grants."""
 
     default_hint = "The operator may grant it: [worker] frontends and entitlements."

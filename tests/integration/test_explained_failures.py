@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from lumper.cli.main import main
+from parts.engine_bench import Daemons
+from parts.newer_engine import WANTED
 
 Fails = Callable[..., str]
 
@@ -119,3 +121,38 @@ def test_the_error_says_in_which_line_of_which_dockerfile_it_is(
     files: dict[str, str], words: str, fails: Fails
 ) -> None:
     assert words in fails(files)
+
+
+@pytest.mark.parametrize("engine", ["older", *(["newer"] if WANTED else [])])
+@pytest.mark.parametrize(
+    ("dockerfile", "place", "hint"),
+    [
+        ("FROM scratch\n\nFROM ${BASE}\n", "3: `FROM ${BASE}` failed: base name", "write `ARG BASE=…` before"),
+        ("ARG TAG\nFROM debian:${TAG}\n", "2: `FROM debian:${TAG}` failed:", "TAG has no value: give its ARG one"),
+        ("FROM scratch\nADD https://no.invalid/${X}a /x\n", "2: step `", "cannot reach that server"),
+        ("FROM scratch\nADD https://no.invalid/a/b.git#v1 /x\n", "2: step `", "cannot reach that server"),
+        (
+            "FROM scratch AS build\nCOPY a /\nFROM scratch\nCOPY --from=biuld /a /\n",
+            "4: the base image",
+            "Did you mean build?",
+        ),
+        ("FROM --platform=linux/a/b/c scratch\nCOPY a /\n", "1: `FROM --platform=linux/a/b/c", "linux/amd64"),
+        ("FROM scratch\nCOPPY a /\n", "2: unknown instruction: COPPY", "id you mean COPY?"),
+        ("FROM scratch\nRUN --mount=type=cach,target=/x a\n", "2: unsupported mount type", "id you mean cache?"),
+        ("FROM scratch\nRUN --mount=type=cache a\n", '2: `RUN --mount=type=cache a` failed:', "target=/PATH"),
+        ("FROM scratch\nCOPY ../up /\n", "2: step `[1/1] COPY ../up /` failed:", "../up is outside of the repository"),
+    ],
+)  # fmt: skip
+def test_each_engine_s_refusal_has_its_line_and_what_to_do(
+    dockerfile: str, place: str, hint: str, engine: str, fails: Fails, daemons: Daemons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine == "newer":
+        monkeypatch.setenv("LUMPER_WORKER_ENGINE", f"unix://{daemons.newer_engine()}")
+    said = fails({"Dockerfile": dockerfile, "a": ""})
+    assert f"Dockerfile, line {place}" in said
+    assert hint in said
+
+
+def test_a_syntax_image_that_is_not_trusted_is_told_with_its_line(fails: Fails) -> None:
+    said = fails({"Dockerfile": "# escape=`\n# syntax=no.invalid/evil\nFROM scratch\n"})
+    assert "Line 2 of the Dockerfile asks for the syntax image 'no.invalid/evil'" in said

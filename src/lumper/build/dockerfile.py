@@ -31,6 +31,16 @@ class Instruction:
         """Its first word, in upper case."""
         return self.text.split(None, 1)[0].upper()
 
+    @property
+    def shown(self) -> str:
+        """It as text."""
+        return self.text.decode("utf-8", "replace")
+
+    @property
+    def words(self) -> list[str]:
+        """What it says after its first word, without flags."""
+        return [word for word in self.shown.split()[1:] if not word.startswith("--")]
+
 
 def has_stage(text: bytes) -> bool:
     """Whether there is a FROM where the first instruction after ARG has to be one, or something else to complain about.

@@ -9,15 +9,20 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from lumper.build.dockerfile import stage_names
+from lumper.build.dockerfile import Instruction, stage_names
+from lumper.build.grants import syntax_line
+from lumper.build.mistakes import mistake
 from lumper.build.near import Names, near, near_name
 from lumper.build.objects import Kind, printable_path
-from lumper.build.step_lines import line_of
+from lumper.build.step_lines import instruction_at, instruction_of, keyword_of
 from lumper.build.syntax import newer_syntax
-from lumper.errors import BuildFailed, LumperError
+from lumper.build.text_lines import instruction_meant
+from lumper.errors import BuildFailed, FrontendUnavailable, LumperError
 
 _COPY = re.compile(r"(?:^|\] )(?:COPY|ADD) ((?!.*--from=).*)", re.IGNORECASE | re.DOTALL)
 _MISSING = re.compile(r"not found|no such file|no items matching|no source files", re.IGNORECASE)
+_PARSED = re.compile(r", line (\d+): ")
+_WITHOUT_STEP = "The build failed"
 _LONGEST = 160  # characters of an instruction
 _PATTERN = frozenset("*?[\\")
 _TARGET = re.compile(
@@ -48,19 +53,33 @@ async def explain(
     """
     with contextlib.suppress(LumperError):  # what failed is told in any case
         text = await commit.dockerfile_text(context, dockerfile)
-        error.hint = error.hint or newer_syntax(error.message, text)
-        _place(error, posixpath.normpath(f"{context}/{dockerfile}"), dockerfile, text)
+        path = printable_path(posixpath.normpath(f"{context}/{dockerfile}"))
+        found = _place(error, path, dockerfile, text)
+        error.hint = newer_syntax(error.message, text) or mistake(error.message, found, text) or error.hint
         if not error.hint:
             error.hint = await _hint(error, commit, context, dockerfile, lies_about)
 
 
-def _place(error: BuildFailed, path: str, dockerfile: str, text: bytes) -> None:
-    """Say in front in which line of which Dockerfile it was, by its path in the repository, where that is known."""
-    if error.message.startswith(f"{dockerfile}, line "):
-        error.message = f"{printable_path(path)}{error.message.removeprefix(dockerfile)}"
-    elif error.step and (line := line_of(error.step, text)):
+def _place(error: BuildFailed, path: str, dockerfile: str, text: bytes) -> Instruction | None:
+    """Say in front in which line of which Dockerfile it was, by its path in the repository; the instruction there."""
+    if match := _PARSED.match(error.message.removeprefix(dockerfile)):
+        error.message = f"{path}{error.message.removeprefix(dockerfile)}"
+        return instruction_at(int(match[1]), text)
+    if isinstance(error, FrontendUnavailable) and (line := syntax_line(text)):
+        error.happened(f"{path}, line {line}")
+        return None
+    found = (
+        instruction_of(error.step, text)
+        or instruction_at(error.line, text, keyword_of(error.step))
+        or instruction_meant(error.message, text)
+    )
+    if found is None:
+        return None
+    if error.step:
         error.message = error.message.replace(error.step, _short(error.step))
-        error.happened(f"{printable_path(path)}, line {line}")
+    error.message = error.message.replace(_WITHOUT_STEP, f"`{_short(found.shown)}` failed", 1)
+    error.happened(f"{path}, line {found.line}")
+    return found
 
 
 def _short(step: str) -> str:
@@ -110,6 +129,9 @@ async def _about_file(
     shown = printable_path(path)
     if path.split("/")[0] == ".git":
         return "What is built are the files of the commit, without .git; the commit's id is in the image's labels."
+    if path.startswith("../"):
+        where = "the repository" if context in ("", ".") else f"its context, {printable_path(context)}"
+        return f"{shown} is outside of {where}: `[build] context` in lumper.toml says what COPY sees."
     kind = await _kind(commit, f"{context}/{path}")
     if kind is Kind.SUBMODULE:
         return f"{shown} is a submodule: set [source] submodules = true in lumper.toml."

@@ -64,7 +64,7 @@ class Grants:
         if is_official(image):  # the engine has the same parser within, of another version
             return request
         raise BuildRefused(
-            f"The Dockerfile asks for the syntax image {image[:200]!r}, which this worker does not trust.",
+            f"{_where(dockerfile)} asks for the syntax image {image[:200]!r}, which this worker does not trust.",
             hint="Remove the `# syntax=` line, or have the operator add the image to [worker] frontends.",
         )
 
@@ -93,14 +93,29 @@ def syntax_image(dockerfile: bytes, args: Mapping[str, str]) -> str:
     """
     if given := args.get(_ARGUMENT, "").split():
         return given[0]
-    lines = dockerfile.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    for line in lines[1:] if lines[0].startswith(b"#!") else lines:
+    found = _directive(dockerfile)
+    return found[1] if found else _in_json(dockerfile)
+
+
+def syntax_line(dockerfile: bytes) -> int:
+    """The line that asks for such an image, 0 if it is not a line of its own."""
+    found = _directive(dockerfile)
+    return found[0] if found else 0
+
+
+def _where(dockerfile: bytes) -> str:
+    line = syntax_line(dockerfile)
+    return f"Line {line} of the Dockerfile" if line else "The Dockerfile"
+
+
+def _directive(dockerfile: bytes) -> tuple[int, str] | None:
+    for number, line in enumerate(dockerfile.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         match = _DIRECTIVE.fullmatch(line.rstrip(b"\r"))
-        if match is None:
+        if match is None and not (number == 1 and line.startswith(b"#!")):
             break
-        if match[1].lower() == b"syntax":
-            return match[2].decode("utf-8", "replace")
-    return _in_json(dockerfile)
+        if match and match[1].lower() == b"syntax":
+            return number, match[2].decode("utf-8", "replace")
+    return None
 
 
 def _in_json(dockerfile: bytes) -> str:

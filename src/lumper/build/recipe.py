@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -47,7 +47,12 @@ _TYPES = {
     "list_type": "give a list: [ … ]",
     "tuple_type": "give a list: [ … ]",
     "finite_number": "give a finite number",
+    "greater_than": "give a number greater than {gt}",
+    "greater_than_equal": "give a number of {ge} or more",
+    "less_than_equal": "give a number of {le} or less",
+    "missing": "this key is needed",
 }
+_SURE = 0.8  # of 1: how much a key must be like another one to be taken for it, if it is at home in another table
 
 
 @dataclass(frozen=True)
@@ -225,9 +230,15 @@ def _problem(error: Any, text: str) -> Problem:
     if error["type"] == "extra_forbidden":
         words = _unknown(keys)
     else:
-        words = _TYPES.get(error["type"], error["msg"].removeprefix("Value error, "))
+        known = _TYPES.get(error["type"])
+        limits = {key: int(value) if value == int(value) else value for key, value in _limits(error)}
+        words = known.format(**limits) if known else error["msg"].removeprefix("Value error, ")
         words = words[:1].lower() + words[1:]
     return Problem(locate(text, keys), where, printable_path(words))
+
+
+def _limits(error: Any) -> Iterator[tuple[str, float]]:
+    return ((key, value) for key, value in error.get("ctx", {}).items() if key in ("gt", "ge", "le"))
 
 
 def _unknown(keys: Sequence[str]) -> str:
@@ -235,13 +246,15 @@ def _unknown(keys: Sequence[str]) -> str:
     *around, key = keys
     if around[:1] == ["image"] and len(around) > 1:
         around[1] = "NAME"
-    known = _tables().get(".".join("*" if part.isdigit() else part for part in around), {})
-    near = difflib.get_close_matches(key, list(known), n=1)
+    here = ".".join("*" if part.isdigit() else part for part in around)
+    known = _tables().get(here, {})
+    tables = [table for table, fields in _tables().items() if key in fields and table and "*" not in table]
+    elsewhere = [table for table in tables if table.startswith(f"{here}.")] or tables
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=_SURE if elsewhere else 0.6)
     if near:
         return f"there is no such key; did you mean `{near[0]}`?"
-    elsewhere = [f"[{table}]" for table, fields in _tables().items() if key in fields and table and "*" not in table]
     if elsewhere:
-        return f"there is no such key here; it belongs under {' or '.join(elsewhere)}"
+        return f"there is no such key here; it belongs under {' or '.join(f'[{table}]' for table in elsewhere)}"
     return "there is no such key; known are " + ", ".join(f"`{name}`" for name in known)
 
 

@@ -126,7 +126,8 @@ class Building:
         gone = not isinstance(exc, GRPCError) or exc.status is Status.UNAVAILABLE or is_lost(text)
         if gone and not progress.failures:
             return self._link.address.lost(text)
-        return build_error(text, progress.failures, request.dockerfile)
+        line = exc.details or 0 if isinstance(exc, GRPCError) else 0
+        return build_error(text, progress.failures, request.dockerfile, line)
 
 
 class _Starts:

@@ -24,6 +24,7 @@ from lumper.build.engines.buildkit.proto.control_pb2 import (
     UsageRecord,
 )
 from lumper.build.engines.buildkit.proto.upload_pb2 import BytesMessage
+from lumper.build.engines.buildkit.told_line import LineCodec
 
 _SERVICE = "/moby.buildkit.v1.Control"
 _MAX_HEADERS = 16 * 1024 * 1024  # bytes; an error of BuildKit carries the whole Dockerfile in a header
@@ -52,7 +53,8 @@ class Control(Channel):
     """One connection to the control service. Close it. `ahead` is how far, in bytes, a call may be ahead of us."""
 
     def __init__(self, connect: Connect, ahead: int = AHEAD) -> None:
-        super().__init__(config=Configuration(http2_connection_window_size=AHEAD, http2_stream_window_size=ahead))
+        windows = Configuration(http2_connection_window_size=AHEAD, http2_stream_window_size=ahead)
+        super().__init__(config=windows, status_details_codec=LineCodec())
         self._connect = connect
         self._solve = UnaryUnaryMethod(self, f"{_SERVICE}/Solve", SolveRequest, SolveResponse)
         self._status = UnaryStreamMethod(self, f"{_SERVICE}/Status", StatusRequest, StatusResponse)
@@ -73,7 +75,10 @@ class Control(Channel):
         await self.__connect__()
 
     async def solve(self, request: SolveRequest) -> Mapping[str, str]:
-        """Build; what the exporter tells, when it has ended well. Cancelling resets the call, which stops the build."""
+        """Build; what the exporter tells, when it has ended well. Cancelling resets the call, which stops the build.
+
+        `details` of a GRPCError is the line of the Dockerfile that it is about, 0 if that is not told.
+        """
         return (await self._solve(request)).ExporterResponse
 
     @asynccontextmanager

@@ -57,8 +57,18 @@ def is_lost(text: str) -> bool:
     return _LOST.search(text) is not None
 
 
-def build_error(text: str, failures: Sequence[Step], dockerfile: str) -> EngineError:
-    """The error for a build that BuildKit ended with `text`, after these steps had failed."""
+def build_error(text: str, failures: Sequence[Step], dockerfile: str, line: int = 0) -> EngineError:
+    """The error for a build that BuildKit ended with `text`, after these steps had failed.
+
+    `line` is that of the Dockerfile which it tells with the text, 0 if none.
+    """
+    error = _error(text, failures, dockerfile)
+    if isinstance(error, BuildFailed):
+        error.line = line
+    return error
+
+
+def _error(text: str, failures: Sequence[Step], dockerfile: str) -> EngineError:
     if _MISSING.search(text):
         return DockerfileMissing(f"There is no {dockerfile} at this commit.")
     if match := _NOT_GRANTED.search(text):
