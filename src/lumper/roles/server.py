@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from lumper.roles.base import Part, supervise
-from lumper.web.shortcut import protocols
+from lumper.web.shortcut import Shortcuts, protocols
 from lumper.web.tls import Certificate
 
 _SHUTDOWN_SECONDS = 3.0
@@ -49,8 +49,9 @@ class Server:
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
+        made = protocols(runner)
         try:
-            await self._listen(runner)
+            await self._listen(made)
             self.ready.set()
             async with asyncio.TaskGroup() as group:
                 for name, part in self._parts.items():
@@ -59,10 +60,11 @@ class Server:
         finally:
             for listening in self._listening:
                 listening.close()
+            await made.close(_SHUTDOWN_SECONDS)
             await runner.cleanup()
 
-    async def _listen(self, runner: web.AppRunner) -> None:
-        loop, made, doors = asyncio.get_running_loop(), protocols(runner), self._listeners
+    async def _listen(self, made: Shortcuts) -> None:
+        loop, doors = asyncio.get_running_loop(), self._listeners
         context = doors.tls.context if doors.tls else None
         self._listening.append(await loop.create_server(made, sock=doors.public, ssl=context))
         if doors.local is not None:

@@ -1,8 +1,9 @@
-"""Requests that are answered at once, from memory, before aiohttp makes objects and tasks of them.
+"""Requests that are answered without aiohttp, which makes many objects and tasks of each.
 
-`Shortcut` stands between a connection and aiohttp's protocol. It answers a request itself if that came whole, in one
-piece and strictly as RFC 9112 has it, while nothing else is under way on the connection, and if `Answers` has the
-answer at hand. Everything else goes to aiohttp, byte for byte: this way only makes answers quicker, never others.
+`Shortcut` stands between a connection and aiohttp's protocol. It answers a request itself if its head came whole, in
+one piece and strictly as RFC 9112 has it, while nothing else is under way on the connection, and if `Answers` takes it:
+from memory at once, or by a task. Everything else goes to aiohttp, byte for byte: this way only makes answers quicker,
+never others.
 
 Where one request ends and the next one begins is known as long as all bodies have a length; the first one without, or
 anything that is not understood, leaves the rest of the connection to aiohttp.
@@ -14,15 +15,17 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 _MOST_BYTES = 4096  # of a head
 _REMEMBERED = 4096  # heads
+_MOST_BODY = 64 << 10  # bytes
+_PATIENCE = 600.0  # seconds that an answer may take before aiohttp thinks that nobody uses the connection
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CHANGES_FRAMING = frozenset({"transfer-encoding", "upgrade", "expect", "http2-settings", "trailer"})
 
@@ -36,13 +39,34 @@ class Asker:
 
 
 class Answers(Protocol):
-    """What can be answered at once. Neither method may wait or fail."""
+    """What can be answered without aiohttp. None of the methods may wait or fail."""
 
     def asker(self, fields: Mapping[str, str]) -> Asker | None:
         """Who sends these header fields, whose names are in lower case; None if they mean something else, too."""
 
-    def answer(self, method: str, target: str, asker: Asker, remote: str) -> bytes | None:
-        """The whole answer, or None if it is not at hand. `remote` is the address that the connection comes from."""
+    def expects(self, method: str, target: str, asker: Asker) -> bool:
+        """Whether `answer` is likely to take this request, once its body has come."""
+
+    def answer(
+        self, method: str, target: str, asker: Asker, remote: str, body: bytes
+    ) -> bytes | Coroutine[Any, Any, bytes] | None:
+        """The whole answer, or what makes it; None: it is aiohttp's to give, and nothing was done.
+
+        `remote` is the address that the connection comes from.
+        """
+
+
+class _NoAnswers:
+    """Everything is aiohttp's to answer."""
+
+    def asker(self, fields: Mapping[str, str]) -> Asker | None:
+        return None
+
+    def expects(self, method: str, target: str, asker: Asker) -> bool:
+        return False
+
+    def answer(self, method: str, target: str, asker: Asker, remote: str, body: bytes) -> None:
+        return None
 
 
 @dataclass(frozen=True)
@@ -55,11 +79,15 @@ class _Head:
 
 @dataclass(frozen=True)
 class _Request:
-    """A request whose head came whole. `left` is what is still to come of its body, None if too much came."""
+    """A request whose head came whole; its body begins at `end`.
+
+    `left` is what is still to come of it, None if too much came.
+    """
 
     method: str
     target: str
     head: _Head
+    end: int
     left: int | None
 
 
@@ -96,7 +124,7 @@ class Reader:
             if len(self._heads) > _REMEMBERED:
                 self._heads.popitem(last=False)
         left = head.length - (len(data) - end)
-        return _Request(method, target, head, left if left >= 0 else None)
+        return _Request(method, target, head, end, left if left >= 0 else None)
 
     def _understood(self, data: bytes) -> _Head | None:
         fields = read_fields(data)
@@ -107,7 +135,8 @@ class Reader:
         length = fields.pop("content-length", "")
         if length and not (length.isdecimal() and len(length) < 16):
             return None
-        return _Head(int(length or 0), None if length else self._answers.asker(fields))
+        size = int(length or 0)
+        return _Head(size, self._answers.asker(fields) if size <= _MOST_BODY else None)
 
 
 def read_fields(data: bytes) -> dict[str, str] | None:
@@ -129,11 +158,12 @@ def read_fields(data: bytes) -> dict[str, str] | None:
 class Shortcut(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, handler: RequestHandler, reader: Reader, answers: Answers) -> None:
+    def __init__(self, handler: RequestHandler, shared: Shortcuts) -> None:
         self._handler = handler
-        self._reader = reader
-        self._answers = answers
+        self._shared = shared
         self._left: int | None = 0  # of the body that comes; None: unknown from here on
+        self._held = b""  # a request whose body is still to come, or, while an answer is made, what came early
+        self._answering = False
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -145,24 +175,72 @@ class Shortcut(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer, or let aiohttp do it."""
+        if self._answering:
+            self._held += data
+            self._transport.pause_reading()
+            return
+        held, self._held = self._held, b""
         if self._left == 0:
-            request = self._reader.read(data)
-            if request is not None and request.head.asker is not None and request.left == 0 and self._idle():
-                answer = self._answers.answer(request.method, request.target, request.head.asker, self._remote)
-                if answer is not None:
-                    self._transport.write(answer)
-                    # aiohttp's own timer looks at this before it closes a connection on which nothing comes any more
-                    self._handler._next_keepalive_close_time = self._loop.time() + self._handler.keepalive_timeout
-                    return
+            request = self._shared.reader.read(held + data)
+            if request is not None and self._taken(request, held + data):
+                return
             self._left = request.left if request is not None else None
         elif self._left is not None:
             self._left = self._left - len(data) if self._left >= len(data) else None
+        if held:
+            self._handler.data_received(held)
         self._handler.data_received(data)
+
+    def _taken(self, request: _Request, data: bytes) -> bool:
+        """Whether the request is not aiohttp's."""
+        asker = request.head.asker
+        if asker is None or request.left is None or not self._idle():
+            return False
+        if request.left:
+            if not self._shared.answers.expects(request.method, request.target, asker):
+                return False
+            self._held = data
+            self._stay(self._handler.keepalive_timeout)
+            return True
+        body = data[request.end :]
+        answer = self._shared.answers.answer(request.method, request.target, asker, self._remote, body)
+        if answer is None:
+            return False
+        if isinstance(answer, bytes):
+            self._give(answer)
+        else:
+            self._answering = True
+            self._stay(_PATIENCE)
+            self._shared.start(self._make(answer))
+        return True
+
+    async def _make(self, making: Coroutine[Any, Any, bytes]) -> None:
+        try:
+            answer = await making
+        except BaseException:
+            self._transport.abort()  # whoever waits learns that no answer comes
+            raise
+        self._answering = False
+        if self._transport.is_closing():
+            return
+        self._give(answer)
+        if self._held:
+            self._transport.resume_reading()
+            early, self._held = self._held, b""
+            self.data_received(early)
+
+    def _give(self, answer: bytes) -> None:
+        self._transport.write(answer)
+        self._stay(self._handler.keepalive_timeout)
+
+    def _stay(self, seconds: float) -> None:
+        """aiohttp's own timer looks at this before it closes a connection on which nothing comes any more."""
+        self._handler._next_keepalive_close_time = self._loop.time() + seconds
 
     def _idle(self) -> bool:
         """Whether aiohttp waits for a request, with every answer before written, and is not about to close."""
         waiter = self._handler._waiter
-        return waiter is not None and not waiter.done() and not self._handler.writing_paused
+        return waiter is not None and not waiter.done() and not self._handler.writing_paused and self._shared.open
 
     def eof_received(self) -> None:
         """The client sends no more."""
@@ -184,15 +262,38 @@ class Shortcut(asyncio.Protocol):
 ANSWERS = web.AppKey("answers", Answers)
 
 
-def protocols(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
-    """For `create_server`: what makes a protocol for each connection to the application, with its `ANSWERS`.
+class Shortcuts:
+    """For `create_server`: makes the protocol of each connection to an application; None: aiohttp answers all."""
 
-    Raises RuntimeError before the runner is set up.
-    """
-    server, answers = runner.server, runner.app.get(ANSWERS)
-    if server is None:
+    def __init__(self, server: web.Server, answers: Answers | None) -> None:
+        self._server = server
+        self.answers = answers or _NoAnswers()
+        self.reader = Reader(self.answers)
+        self.open = True
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def __call__(self) -> Shortcut:
+        """A protocol for one connection."""
+        return Shortcut(self._server(), self)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let an answer be made."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def close(self, seconds: float) -> None:
+        """Leave new requests to aiohttp; what is under way has so long to end. To be called before it closes."""
+        self.open = False
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+def protocols(runner: web.AppRunner) -> Shortcuts:
+    """The protocols for the runner's application. Raises RuntimeError before the runner is set up."""
+    if runner.server is None:
         raise RuntimeError("the runner is not set up")
-    if answers is None:
-        return server
-    reader = Reader(answers)
-    return lambda: Shortcut(server(), reader, answers)
+    return Shortcuts(runner.server, runner.app.get(ANSWERS))

@@ -6,8 +6,7 @@ import time
 
 from aiohttp import hdrs, web
 
-from lumper.errors import RegistryError, RuleForbids, StorageError, StorageFull, TooManyAttempts, TooManyRequests
-from lumper.logs import get_logger
+from lumper.errors import RegistryError
 from lumper.metrics import Requests
 from lumper.model.rights import NOTHING, Rights
 from lumper.registry.errors import refuse
@@ -24,17 +23,14 @@ from lumper.web.oci.intake import must_close
 from lumper.web.oci.listings import ListingRoutes
 from lumper.web.oci.manifests import ManifestRoutes
 from lumper.web.oci.places import Places
+from lumper.web.oci.refusals import refusal
 from lumper.web.oci.rights import Challenge
+from lumper.web.oci.small_pushes import SmallPushes
 from lumper.web.oci.token import TokenRoutes
 from lumper.web.oci.uploads import UploadRoutes
+from lumper.web.oci.wire import Wire
 from lumper.web.proxies import PROXIES, Proxies
 from lumper.web.shortcut import ANSWERS
-
-# The words by which the Docker Engine knows that trying again is of no use; otherwise it does so for 50 seconds.
-# Source: moby/moby, distribution/errors.go, retryOnError
-_FULL = "no space left on device"
-
-log = get_logger(__name__)
 
 
 def add_routes(
@@ -51,8 +47,10 @@ def add_routes(
     places = Places(registry.upstreams, registry.listings, authenticator) if registry.upstreams else None
     door = Door(authenticator, public_url, anonymous, limits or Limits())
     requests = requests or Requests()
-    api = _RegistryApi(registry, door, places, requests)
-    app[ANSWERS] = AnswersAtHand(registry, door, requests, app.get(PROXIES) or Proxies(()))
+    uploads, wire = UploadRoutes(registry.blobs, door, requests), Wire()
+    api = _RegistryApi(registry, door, places, requests, uploads)
+    pushes = SmallPushes(uploads, door, requests, places, wire)
+    app[ANSWERS] = AnswersAtHand(registry, door, requests, app.get(PROXIES) or Proxies(()), pushes, wire)
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 
@@ -64,7 +62,9 @@ def _encoded(request: web.Request) -> bool:
 
 
 class _RegistryApi:
-    def __init__(self, registry: Registry, door: Door, places: Places | None, requests: Requests) -> None:
+    def __init__(
+        self, registry: Registry, door: Door, places: Places | None, requests: Requests, uploads: UploadRoutes
+    ) -> None:
         self._door = door
         self._places = places
         self._requests = requests
@@ -74,7 +74,7 @@ class _RegistryApi:
             **ListingRoutes(registry.listings, door).routes(),
             **ManifestRoutes(registry.manifests, door).routes(),
             **BlobRoutes(registry.blobs, door, requests).routes(),
-            **UploadRoutes(registry.blobs, door, requests).routes(),
+            **uploads.routes(),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -105,31 +105,11 @@ class _RegistryApi:
             if request.can_read_body and _encoded(request):
                 raise refuse("ENCODING_UNSUPPORTED")
             return await handler(request, address)
-        except RegistryError as exc:
-            return error_answer(exc)
         except Challenge as exc:
             header = self._door.challenge(request, exc)
             return error_answer(refuse("UNAUTHORIZED", exc.message), {hdrs.WWW_AUTHENTICATE: header})
-        except RuleForbids as exc:
-            return error_answer(refuse("DENIED", exc.sentence))
-        except TooManyAttempts as exc:
-            return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), {hdrs.RETRY_AFTER: str(exc.retry_after)})
-        except TooManyRequests as exc:
-            headers = {**exc.headers, hdrs.RETRY_AFTER: str(exc.retry_after)}
-            return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), headers)
-        except StorageFull as exc:
-            log.error("The registry has no space left.", action="registry_full", path=request.path)
-            answer = error_answer(refuse("STORAGE_FULL", exc.sentence))
-            answer.set_status(answer.status, _FULL)
-            return answer
-        except StorageError as exc:
-            log.error("The registry's storage failed.", action="registry_storage", path=request.path, error=str(exc))
-            return error_answer(refuse("UNAVAILABLE"))
-        except (ConnectionError, web.HTTPException):
-            raise
-        except Exception:  # a fault of ours: clients understand the specification's errors only, the log has the rest
-            log.exception("The registry failed.", action="registry_failed", path=request.path)
-            return error_answer(refuse("UNKNOWN"))
+        except Exception as exc:  # noqa: BLE001 - what is none of the registry's errors is logged, and answered as one
+            return refusal(exc, request.path)
 
     def _unhandled(self, address: Address) -> web.Response:
         methods = [method for kind, method in self._handlers if kind is address.kind]

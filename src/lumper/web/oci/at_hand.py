@@ -1,4 +1,4 @@
-"""What the registry answers from memory alone: the manifests and blobs that are asked for again and again.
+"""What the registry answers past aiohttp: from memory, the manifests and blobs that are asked for again and again.
 
 Each answer is, byte for byte, what `ManifestRoutes` and `BlobRoutes` say to the same request.
 """
@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
-from email.utils import formatdate
-
-from aiohttp import hdrs
-from aiohttp.http import SERVER_SOFTWARE
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from lumper.errors import TooManyRequests
 from lumper.metrics import Requests
@@ -21,6 +18,8 @@ from lumper.web.oci.address import Kind
 from lumper.web.oci.answers import blob_headers, manifest_headers
 from lumper.web.oci.door import Door
 from lumper.web.oci.rights import Caller
+from lumper.web.oci.small_pushes import SmallPushes
+from lumper.web.oci.wire import Wire
 from lumper.web.proxies import FORWARDED, Proxies
 from lumper.web.shortcut import Asker
 
@@ -31,6 +30,7 @@ _MEANINGLESS = frozenset(  # to the answers that are given here; a field that is
         "accept-encoding",
         "accept-language",
         "cache-control",
+        "content-type",
         "docker-distribution-api-version",
         "forwarded",
         "host",
@@ -52,14 +52,16 @@ _MEANINGLESS = frozenset(  # to the answers that are given here; a field that is
 class AnswersAtHand:
     """The registry's `Answers`."""
 
-    def __init__(self, registry: Registry, door: Door, requests: Requests, proxies: Proxies) -> None:
+    def __init__(
+        self, registry: Registry, door: Door, requests: Requests, proxies: Proxies, pushes: SmallPushes, wire: Wire
+    ) -> None:
+        self._pushes = pushes
+        self._wire = wire
         self._proxies = proxies
         self._requests = requests
         self._manifests = registry.manifests
         self._blobs = registry.blobs
         self._door = door
-        self._second = 0
-        self._trailer = ""
 
     def asker(self, fields: Mapping[str, str]) -> Asker | None:
         """The authenticator's ticket for the credentials in these fields, if there are any."""
@@ -70,21 +72,33 @@ class AnswersAtHand:
             return None
         return Asker(ticket, {name: fields[name.lower()] for name in FORWARDED if name.lower() in fields})
 
-    def answer(self, method: str, target: str, asker: Asker, remote: str) -> bytes | None:
+    def expects(self, method: str, target: str, asker: Asker) -> bool:
+        """Whether the body of this request is waited for: it pushes."""
+        return self._pushes.expects(method, target, asker)
+
+    def answer(
+        self, method: str, target: str, asker: Asker, remote: str, body: bytes
+    ) -> bytes | Coroutine[Any, Any, bytes] | None:
         """A manifest, or the head of a manifest or blob, in memory, for someone who is known and may have it.
 
-        Who has asked too often is told so by aiohttp's way, where the refused request may count twice.
+        What pushes is answered when it is done. Who has asked too often is told so by aiohttp's way, where the refused
+        request may count twice.
         """
+        address = self._proxies.client(remote, asker.forwarded)
+        if method in ("GET", "HEAD"):
+            return None if body else self._from_memory(method, target, asker, address)
+        return self._pushes.answer(method, target, asker, address, body)
+
+    def _from_memory(self, method: str, target: str, asker: Asker, address: str) -> bytes | None:
         began = time.perf_counter()
         named = _ADDRESS.fullmatch(target)
         caller = self._door.known(asker.ticket)
         if named is None or caller is None or not caller.may(named[1], PULL):
             return None
-        address = self._proxies.client(remote, asker.forwarded)
         try:
-            if named[2] == "manifests" and method in ("GET", "HEAD"):
+            if named[2] == "manifests":
                 kind, answer = Kind.MANIFEST, self._manifest(named[1], named[3], method, caller, address)
-            elif named[2] == "blobs" and method == "HEAD":
+            elif method == "HEAD":
                 kind, answer = Kind.BLOB, self._blob(named[1], named[3], caller, address)
             else:
                 return None
@@ -101,23 +115,11 @@ class AnswersAtHand:
         manifest, body = found
         self._door.admit(address, caller.reach)
         told = self._door.pull(caller, address, counts=method == "GET")
-        return self._head({**manifest_headers(manifest), **told}) + (body if method == "GET" else b"")
+        return self._wire.head({**manifest_headers(manifest), **told}) + (body if method == "GET" else b"")
 
     def _blob(self, repository: str, digest: str, caller: Caller, address: str) -> bytes | None:
         blob = self._blobs.at_hand(repository, digest)
         if blob is None:
             return None
         self._door.admit(address, caller.reach)
-        return self._head(blob_headers(blob))
-
-    def _head(self, headers: Mapping[str, str]) -> bytes:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        return f"HTTP/1.1 200 OK\r\n{lines}{self._date()}".encode()
-
-    def _date(self) -> str:
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            date = formatdate(second, usegmt=True)
-            self._trailer = f"{hdrs.DATE}: {date}\r\n{hdrs.SERVER}: {SERVER_SOFTWARE}\r\n\r\n"
-        return self._trailer
+        return self._wire.head(blob_headers(blob))

@@ -43,7 +43,7 @@ class Places:
         Raises RegistryError NAME_UNKNOWN, NAME_INVALID; Challenge.
         """
         if address.kind not in _READ or request.method not in ("GET", "HEAD"):
-            self._not_ours.discard(address.repository)  # it may be in a moment
+            self.pushed(address.repository)
             return address
         namespace = request.query.get("ns", "")
         if not namespace or namespace == request.host:
@@ -55,6 +55,10 @@ class Places:
         if upstream is None:  # another registry's image of the same name would be a wrong answer
             raise refuse("NAME_UNKNOWN", f"No upstream has the prefix {ascii(namespace)[1:-1][:200]}.")
         return address._replace(repository=_checked(f"{upstream.prefix}/{address.repository}"))
+
+    def pushed(self, repository: str) -> None:
+        """Somebody pushes there: it may be one of ours in a moment."""
+        self._not_ours.discard(repository)
 
     async def scopes(self, asked: list[str]) -> list[str]:
         """What is asked for, and besides what it stands for: the Docker Engine does not know of our names."""

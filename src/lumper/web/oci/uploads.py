@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from aiohttp import hdrs, web
 
@@ -24,6 +25,8 @@ from lumper.web.oci.rights import Caller, scope_of
 _EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of no bytes at all
 _ALGORITHMS = ("sha256", "sha512")
 _SMALL = 64 << 10  # bytes, which the event loop hashes in 50 µs
+
+Body = Callable[[], Awaitable[AsyncIterator[bytes] | bytes]]
 
 
 class UploadRoutes:
@@ -56,8 +59,12 @@ class UploadRoutes:
             return _made(address.repository, mounted)
         digest = request.query.get("digest")
         if digest is not None and (request.can_read_body or digest == _EMPTY):
-            return await self._at_once(request, address, caller, digest)
-        return _state(await self._blobs.begin(address.repository, caller.owner), 0, status=202)
+            return await self.at_once(address.repository, caller, digest, partial(self._rest, request))
+        return await self.begun(address.repository, caller)
+
+    async def begun(self, repository: str, caller: Caller) -> web.Response:
+        """Begin an upload for a caller who may."""
+        return _state(await self._blobs.begin(repository, caller.owner), 0, status=202)
 
     async def _mount(self, caller: Caller, repository: str, digest: str, source: str) -> bool:
         """Let the repository serve a blob that the caller may read; without `source`, from wherever it is.
@@ -77,17 +84,18 @@ class UploadRoutes:
                 return True
         return False
 
-    async def _at_once(self, request: web.Request, address: Address, caller: Caller, digest: str) -> web.Response:
+    async def at_once(self, repository: str, caller: Caller, digest: str, body: Body) -> web.Response:
+        """Store a whole blob for a caller who may."""
         if not is_digest(digest):
             raise refuse("DIGEST_INVALID", detail=digest[:200])
-        session = await self._blobs.begin(address.repository, caller.owner)
+        session = await self._blobs.begin(repository, caller.owner)
         try:
-            blob = await self._blobs.finish(session, digest, data=await self._rest(request))
+            blob = await self._blobs.finish(session, digest, data=await body())
             self._requests.received(blob.size)
         except BaseException:
             await asyncio.shield(self._blobs.forget(session))
             raise
-        return _made(address.repository, digest)
+        return _made(repository, digest)
 
     async def _session(self, request: web.Request, address: Address) -> Session:
         caller = await self._door.allowed(request, address, PUSH)
@@ -113,15 +121,20 @@ class UploadRoutes:
     async def _finish(self, request: web.Request, address: Address) -> web.Response:
         session = await self._session(request, address)
         digest = request.query.get("digest", "")
+        return await self.finished(session, digest, partial(_span, request), partial(self._rest, request))
+
+    async def finished(
+        self, session: Session, digest: str, span: Callable[[], Span | None], body: Body
+    ) -> web.Response:
+        """End an upload for a caller who may push; `span` says where the body belongs, or raises RegistryError."""
         size = await self._blobs.size(session)
         try:
-            span = _span(request)
-            rest = await self._rest(request)
-            blob = await self._blobs.finish(session, digest, span.start if span else None, rest)
+            place = span()
+            blob = await self._blobs.finish(session, digest, place.start if place else None, await body())
         except RegistryError as exc:
             return _refused(exc, session, size)
         self._requests.received(blob.size - size)
-        return _made(address.repository, blob.digest)
+        return _made(session.repository, blob.digest)
 
     async def _rest(self, request: web.Request) -> AsyncIterator[bytes] | bytes:
         """The body with which an upload ends; a small one whole, so that it is on the disk in one step."""
