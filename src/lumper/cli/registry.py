@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
-from json import loads
 from pathlib import Path
-from typing import Any
 
 from cyclopts import App
 
-from lumper.cli.client import Target, connect
-from lumper.cli.output import show_json, size, table
-from lumper.cli.retention import retention
-from lumper.cli.rules import app as rules
 from lumper.cli.serve import serve
-from lumper.cli.webhooks import app as webhooks
-from lumper.config import load
-from lumper.errors import ServerUnreachable, StorageError
 from lumper.registry.access import Anonymous
 
 app = App(name="registry", help="A registry alone, and the care of what it keeps.")
 
 app.command("lumper.cli.origin:key", name="key", help="Print the public key with which images are signed here.")
 app.command("lumper.cli.copying:import_", name="import", help="Copy every image of another registry into this one.")
-
-_HERE = Target()
+app.command("lumper.cli.care:gc", name="gc", help="Give up what nothing needs any more.")
+app.command("lumper.cli.care:verify", name="verify", help="Read everything again, and tell what is missing or wrong.")
+app.command("lumper.cli.care:rebuild", name="rebuild", help="Bring back from the storage what the database lost.")
+app.command("lumper.cli.retention:retention", name="retention", help="Remove the tags that no rule keeps.")
+app.command("lumper.cli.rules:app", name="rules", help="Immutable tags, retention and quotas.")
+app.command(
+    "lumper.cli.webhooks:app", name="webhooks", help="Other programs that are told what happens in the registry."
+)
 
 
 @app.default
@@ -51,121 +46,4 @@ def alone(
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    overrides = {"server.listen": listen, "data": data, "registry.anonymous": anonymous}
-    serve(load(config, overrides=overrides), set())
-
-
-@app.command
-def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> None:
-    """Give up what no tag, build or rollout needs any more, while pushes and pulls go on.
-
-    Example: lumper registry gc --dry-run
-
-    Parameters
-    ----------
-    dry_run
-        Only tell what would go now; what it leaves behind goes later.
-    json
-        Print JSON.
-    """
-    with connect(target) as client:
-        report = client.post("registry/gc", dry_run=int(dry_run))
-    if json:
-        show_json(report)
-        return
-    rows = [(g["kind"], g["repository"], g["name"], size(g["size"]), g["why"]) for g in report["garbage"]]
-    table(("what", "repository", "name", "size", "why"), rows, empty="Nothing can be given up.")
-    if unseen := sum(report["counts"].values()) - len(rows):
-        print(f"… and {unseen} more.")
-    if rows:
-        print(f"\n{size(report['freed'])} {'would be' if dry_run else 'were'} given back.")
-
-
-@app.command
-def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) -> None:
-    """Read everything again that the registry keeps, and tell what is missing or not what its digest says.
-
-    The status is 1 if anything is wrong.
-
-    Example: lumper registry verify --json
-
-    Parameters
-    ----------
-    repair
-        Tell the storage which manifests and tags there are, where it has that wrong.
-    json
-        Print JSON.
-    """
-    with connect(target) as client:
-        flaws, done = _followed(client.lines("registry/verify", method="POST" if repair else "GET"), "flaw", _read)
-    if json:
-        show_json({"flaws": flaws, **done})
-    else:
-        rows = [(f["kind"], f["repository"], f["name"], f["why"]) for f in flaws]
-        table(("what", "repository", "name", "why"), rows, empty="Nothing is wrong.")
-        print(f"\n{_read(done)}, {done['repositories']} repositories compared.")
-    if flaws:
-        sys.exit(1)
-
-
-@app.command
-def rebuild(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> None:
-    """Bring back from the storage what the database does not know: after it was lost, or is older than the storage.
-
-    Only what is missing is added. Running it again is safe, and so are pushes and pulls meanwhile. The status is 1 if
-    something could not be brought back.
-
-    Example: lumper registry rebuild --dry-run
-
-    Parameters
-    ----------
-    dry_run
-        Only tell what would come back.
-    json
-        Print JSON.
-    """
-    with connect(target) as client:
-        lines = client.lines("registry/rebuild", method="POST", dry_run=int(dry_run))
-        troubles, done = _followed(lines, "trouble", _brought)
-    if json:
-        show_json({"troubles": troubles, **done})
-    else:
-        rows = [(t["repository"], t["name"], t["why"]) for t in troubles]
-        table(("repository", "name", "why"), rows, empty="Everything that the storage names is whole.")
-        print(f"\n{_brought(done)}.")
-    if troubles:
-        sys.exit(1)
-
-
-app.command(retention)
-app.command(rules)
-app.command(webhooks)
-
-
-def _followed(
-    lines: Iterable[bytes], word: str, tell: Callable[[dict[str, Any]], str]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What long work has found, and how far it came; meanwhile a person sees how far it is."""
-    found: list[dict[str, Any]] = []
-    done: dict[str, Any] = {}
-    for line in lines:
-        told = loads(line)
-        if word in told:
-            found.append(told[word])
-        elif "error" in told:
-            raise StorageError(told["error"], hint=told["hint"])
-        elif told.get("progress") and sys.stderr.isatty():
-            print(f"{tell(told['progress'])} so far …", file=sys.stderr)
-        done = told.get("done", done)
-    if not done:
-        raise ServerUnreachable("The server ended before everything was read.", hint="Start it and try again.")
-    return found, done
-
-
-def _read(done: dict[str, Any]) -> str:
-    return f"{done['blobs']} blobs with {size(done['bytes'])} were read"
-
-
-def _brought(done: dict[str, Any]) -> str:
-    would = "would be" if done["dry_run"] else "were"
-    return f"{done['manifests']} manifests and {done['tags']} tags {would} brought back, of {done['names']} names"
+    serve(config, {"server.listen": listen, "data": data, "registry.anonymous": anonymous}, ())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lumper.config import Config, load
 from lumper.model.people import Role
 
 
@@ -27,8 +25,7 @@ def up(*, listen: str | None = None, data: Path | None = None, config: Path | No
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    everything = {Role.WORKER, Role.MAILER, Role.DEPLOYER}
-    serve(load(config, overrides={"server.listen": listen, "data": data}), everything)
+    serve(config, {"server.listen": listen, "data": data}, (Role.WORKER, Role.MAILER, Role.DEPLOYER))
 
 
 def server(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
@@ -45,8 +42,7 @@ def server(*, listen: str | None = None, data: Path | None = None, config: Path 
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    loaded = load(config, overrides={"server.listen": listen, "data": data})
-    serve(loaded, {Role.DEPLOYER} if loaded.deploy.with_server else set())
+    serve(config, {"server.listen": listen, "data": data}, None)
 
 
 def worker(*, data: Path | None = None, config: Path | None = None) -> None:
@@ -61,9 +57,7 @@ def worker(*, data: Path | None = None, config: Path | None = None) -> None:
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    from lumper.wiring.processes import run_worker
-
-    _role(load(config, overrides={"data": data}), run_worker)
+    _role(config, data, Role.WORKER)
 
 
 def mailer(*, data: Path | None = None, config: Path | None = None) -> None:
@@ -78,9 +72,7 @@ def mailer(*, data: Path | None = None, config: Path | None = None) -> None:
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    from lumper.wiring.processes import run_mailer
-
-    _role(load(config, overrides={"data": data}), run_mailer)
+    _role(config, data, Role.MAILER)
 
 
 def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
@@ -95,29 +87,39 @@ def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    from lumper.wiring.processes import run_deployer
-
-    _role(load(config, overrides={"data": data}), run_deployer)
+    _role(config, data, Role.DEPLOYER)
 
 
-def serve(config: Config, roles: set[Role]) -> None:
-    """Run a server with these roles in its process, until a signal comes."""
+def serve(file: Path | None, overrides: Mapping[str, object], roles: Iterable[Role] | None) -> None:
+    """Run a server with these roles in its process, until a signal comes; None: with those that [deploy] says.
+
+    What it is made of is imported here: help, and commands for a server that runs, do without.
+    """
     gc.disable()  # what is loaded from here on stays for good: looking for garbage in it takes a tenth of the start
+    from lumper.config import load
     from lumper.logs import set_up
     from lumper.wiring.processes import run_server
 
+    config = load(file, overrides=overrides)
+    if roles is None:
+        roles = (Role.DEPLOYER,) if config.deploy.with_server else ()
     set_up(config.log.level, config.log.format)
     _run(run_server(config, _announce, frozenset(roles)))
 
 
-def _role(config: Config, run: Any) -> None:
+def _role(file: Path | None, data: Path | None, role: Role) -> None:
+    from lumper.config import load
     from lumper.logs import set_up
+    from lumper.wiring.processes import run_role
 
+    config = load(file, overrides={"data": data})
     set_up(config.log.level, config.log.format)
-    _run(run(config))
+    _run(run_role(config, role))
 
 
 def _run(role: Coroutine[Any, Any, None]) -> None:
+    import asyncio
+
     try:
         asyncio.run(role)
     except ExceptionGroup as group:  # one part's own error, not the fact that it was one of several

@@ -114,8 +114,12 @@ def _server_url(config: Config, folder: DataFolder) -> str:
     return config.connect.server.rstrip("/") or own
 
 
-async def run_worker(config: Config) -> None:
-    """`lumper worker`, until a signal comes."""
+async def run_role(config: Config, role: Role) -> None:
+    """A worker, mailer or deployer in a process of its own, until a signal comes."""
+    await {Role.WORKER: _run_worker, Role.MAILER: _run_mailer, Role.DEPLOYER: _run_deployer}[role](config)
+
+
+async def _run_worker(config: Config) -> None:
     from lumper.wiring.roles import assemble_worker
 
     async with _remote_role(config, Role.WORKER) as (folder, broker, server, _):
@@ -127,16 +131,14 @@ async def run_worker(config: Config) -> None:
         await run_until_signal(worker.run())
 
 
-async def run_mailer(config: Config) -> None:
-    """`lumper mailer`, until a signal comes."""
+async def _run_mailer(config: Config) -> None:
     from lumper.wiring.roles import assemble_mailer
 
     async with _remote_role(config, Role.MAILER) as (folder, broker, server, _):
         await run_until_signal(assemble_mailer(config, folder, broker, server.read_log).run())
 
 
-async def run_deployer(config: Config) -> None:
-    """`lumper deployer`, until a signal comes."""
+async def _run_deployer(config: Config) -> None:
     from lumper.wiring.roles import assemble_deployer
 
     async with _remote_role(config, Role.DEPLOYER) as (_, broker, _server, token):

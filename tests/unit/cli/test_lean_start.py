@@ -30,7 +30,18 @@ def imported(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("builds", "--help"), ("project", "add", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("builds", "--help"),
+        ("project", "add", "--help"),
+        ("registry", "--help"),
+        ("registry", "gc", "--help"),
+        ("up", "--help"),
+    ],
+)
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not imported(*arguments) & set(HEAVY)
 
