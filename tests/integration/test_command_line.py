@@ -440,11 +440,22 @@ def test_the_server_ends_at_once_when_it_is_asked_to(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Lumper answers at http://127.0.0.1:")
     assert "/setup?token=" in process.stdout.readline()
+    assert process.stdout.readline() == f"So that other commands find it: export LUMPER_DATA={tmp_path}\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 0
     assert "Traceback" not in err
     assert not (tmp_path / "server.json").exists()
+
+
+def test_what_is_changed_in_a_folder_that_nobody_named_and_no_server_runs_with_is_told(tmp_path: Path) -> None:
+    home = {"LUMPER_CONFIG": str(tmp_path / "lumper.toml")}
+    (tmp_path / "lumper.toml").write_text(f'data = "{tmp_path / "data"}"\n')
+    added = lumper("user", "add", "ann", settings=home, given="a good long password")
+    assert added.status == 0
+    assert f"No server runs with the data folder {tmp_path / 'data'}" in added.err
+    assert lumper("user", "list", settings=home).err == ""
+    assert lumper("user", "disable", "ann", "--data", tmp_path / "data").err == ""
 
 
 def test_a_reader_that_goes_away_is_no_error(up: Running) -> None:

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Client:
         self.url = url.rstrip("/")
         self._parts = _http_url(self.url)
         self.token = token
+        self.asked_to_change = False
 
     def get(self, path: str, **query: object) -> Any:
         """GET /api/v1/path. Values that are None or "" are left out of the query."""
@@ -155,6 +157,7 @@ class Client:
     def _request(
         self, method: str, path: str, *, query: dict[str, object], body: object = None, stream: bool = False
     ) -> Iterator[http.client.HTTPResponse]:
+        self.asked_to_change = self.asked_to_change or method != "GET"
         given = {key: value for key, value in query.items() if value is not None and value != ""}
         target = f"{self._parts.path}/api/v1/{quote(path)}" + (f"?{urlencode(given)}" if given else "")
         with woken_by_signals() as woken, contextlib.closing(self._connection(woken)) as connection:
@@ -249,6 +252,7 @@ def _error(response: http.client.HTTPResponse) -> LumperError:
 def connect(target: Target) -> Iterator[Client]:
     """The server that the target names; without a running one, the data folder is opened for this command alone.
 
+    Who named no folder, and changes something in one that no server runs with, is told so: another may be meant.
     Raises ServerUnreachable, Conflict (another program holds the folder and does not answer).
     """
     if target.url:
@@ -257,8 +261,13 @@ def connect(target: Target) -> Iterator[Client]:
         return
     folder = DataFolder(target.data or find_data(os.environ) or _checked_data())
     with contextlib.ExitStack() as stack:
-        url = folder.server_url() or _opened(stack, folder)
-        yield Client(url, _read_token(folder.token("operator")))
+        running = folder.server_url()
+        url = running or _opened(stack, folder)
+        client = Client(url, _read_token(folder.token("operator")))
+        yield client
+    if client.asked_to_change and not (running or target.data or "LUMPER_DATA" in os.environ):
+        text = f"No server runs with the data folder {folder.root}, and one with another is named by --data DIR or"
+        print(f"{text} LUMPER_DATA. What was changed waits for a server with this one.", file=sys.stderr)
 
 
 def _checked_data() -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +75,7 @@ def add(
         _show_facts(project, secret=False)
         tell_connected(made)
     else:
-        _show(project, forge, secret=True)
+        _show(project, forge, target, secret=True)
 
 
 @app.command(name="list")
@@ -125,7 +128,7 @@ def show(
     if json:
         show_json(project)
     else:
-        _show(project, forge, secret=secret)
+        _show(project, forge, target, secret=secret)
 
 
 @app.command
@@ -251,9 +254,12 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
     tell(project, f"{project['name']} has another secret: {_RENEWED if project['renewed'] else todo}.", json=json)
 
 
-def _show(project: dict[str, Any], forge: str, *, secret: bool) -> None:
+def _show(project: dict[str, Any], forge: str, target: Target, *, secret: bool) -> None:
     _show_facts(project, secret=secret)
-    _show_steps(project, forge or project["forge"])
+    if not forge and project["url"].startswith("/"):
+        _show_hook(project, target)
+    else:
+        _show_steps(project, forge or project["forge"])
 
 
 def _show_facts(project: dict[str, Any], *, secret: bool) -> None:
@@ -265,15 +271,18 @@ def _show_facts(project: dict[str, Any], *, secret: bool) -> None:
     print()
 
 
+def _show_hook(project: dict[str, Any], target: Target) -> None:
+    """The hook that works as it is for whoever typed the command; it runs with the environment of who pushes."""
+    command = [] if not target.data else ["env", f"LUMPER_DATA={target.data.absolute()}"]
+    program = Path(sys.executable).with_name("lumper")
+    command.append("lumper" if shutil.which("lumper", path=os.defpath) or not program.exists() else str(program))
+    print("No forge tells of a path: Lumper looks for new tags itself, every ten minutes. To build at once, let git")
+    print(f"tell of them, by the executable file hooks/post-receive in {project['url']}:")
+    print()
+    print(textwrap.indent(post_receive(project["name"], command), "  "), end="")
+
+
 def _show_steps(project: dict[str, Any], forge: str) -> None:
-    if not forge and project["url"].startswith("/"):
-        print(
-            "No forge tells of a path: Lumper looks for new tags itself, every ten minutes. To build at once, let git"
-        )
-        print(f"tell of them, by the executable file hooks/post-receive in {project['url']}:")
-        print()
-        print(textwrap.indent(post_receive(project["name"]), "  "), end="")
-        return
     if forge not in project["hooks"]:
         if forge:
             print(f"There is no forge {forge}.")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import shlex
 import sys
 from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lumper.layout import find_data
 from lumper.model.people import Role
 
 
@@ -104,7 +108,7 @@ def serve(file: Path | None, overrides: Mapping[str, object], roles: Iterable[Ro
     if roles is None:
         roles = (Role.DEPLOYER,) if config.deploy.with_server else ()
     set_up(config.log.level, config.log.format)
-    _run(run_server(config, _announce, frozenset(roles)))
+    _run(run_server(config, partial(_announce, config.data), frozenset(roles)))
 
 
 def _role(file: Path | None, data: Path | None, role: Role) -> None:
@@ -129,10 +133,12 @@ def _run(role: Coroutine[Any, Any, None]) -> None:
         raise first from group
 
 
-def _announce(url: str, link: str) -> None:
+def _announce(data: Path, url: str, link: str) -> None:
     print(f"Lumper answers at {url}")
     if link:
         print(f"Make the first admin here (once, within a day): {link}")
+    if data != find_data(os.environ):
+        print(f"So that other commands find it: export LUMPER_DATA={shlex.quote(str(data.absolute()))}")
     sys.stdout.flush()
     gc.collect()
     gc.freeze()

@@ -6,6 +6,7 @@ Sources: the forges' own manuals on webhooks, as named in the file of each forge
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -138,10 +139,12 @@ def likely_forge(url: str) -> str:
     return next((word for word in _WORDS if word in host), "")
 
 
-def post_receive(project: str) -> str:
-    """The hook of a git repository without a forge. A tag that is removed is not found, and that is all."""
+def post_receive(project: str, command: Sequence[str] = ("lumper",)) -> str:
+    """The hook of a git repository without a forge, which starts a build of every tag that was not removed."""
     return f"""#!/bin/sh
 while read -r old new ref; do
-  case "$ref" in refs/tags/*) lumper start {shlex.quote(project)} "$ref" ;; esac
+  case "$ref" in refs/tags/*)
+    git rev-parse -q --verify "$ref" > /dev/null && {shlex.join(command)} start {shlex.quote(project)} "$ref" ;;
+  esac
 done
 """
