@@ -160,6 +160,7 @@ class RegistryConfig(Section):
     gc_grace: float = Field(default=3600, gt=0, le=366 * 86_400)
     undo_days: float = Field(default=7, ge=0, le=36_600)
     activity_days: int = Field(default=365, ge=0, le=36_600)
+    keep_free: int = Field(default=64, ge=0, le=1 << 40)
     upstream: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")], UpstreamConfig] = {}
 
     @model_validator(mode="after")

@@ -82,7 +82,7 @@ def without_engine(tmp_path_factory: pytest.TempPathFactory, forge: Forge) -> It
 @pytest.fixture(scope="module")
 def with_full_registry(tmp_path_factory: pytest.TempPathFactory, forge: Forge) -> Iterator[Waiting]:
     """The place is the registry's folder, a small disk, in which one image has its place and the next one has not."""
-    lumper = LumperServer(tmp_path_factory.mktemp("full") / "data")
+    lumper = LumperServer(tmp_path_factory.mktemp("full") / "data", {"registry.keep_free": "0"})
     registry = lumper.data / "registry"
     dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY big /\n"
     with small_disk(registry, "4m"), lumper, line_of(lumper, forge) as line:
@@ -152,7 +152,7 @@ def fill(folder: Path) -> Path:
 def test_on_a_full_disk_no_delivery_is_taken_and_a_build_that_runs_ends_when_there_is_space(
     tmp_path: Path, forge: Forge
 ) -> None:
-    lumper = LumperServer(tmp_path / "data")
+    lumper = LumperServer(tmp_path / "data", {"registry.keep_free": "0"})
     with small_disk(lumper.data, "24m"), lumper, line_of(lumper, forge) as line:
         gate = Gate()
         build_id = line.project.release("v1.0.0", {"Dockerfile": gate.dockerfile})

@@ -24,6 +24,7 @@ from lumper.errors import (
     NotFound,
     QueueUnavailable,
     SourceRefused,
+    StorageError,
     StorageFull,
     TooManyAttempts,
     Unauthorized,
@@ -62,6 +63,7 @@ _STATUS = {
     Invalid: 400,
     SourceRefused: 400,
     StorageFull: 507,
+    StorageError: 503,
     QueueUnavailable: 503,
     ForgeError: 502,
 }

@@ -223,7 +223,7 @@ def open_storage(config: Config, folder: DataFolder) -> Storage:
         case "":
             from lumper.registry.storage.filesystem import FilesystemStorage
 
-            return FilesystemStorage(folder.folder("registry"))
+            return FilesystemStorage(folder.folder("registry"), registry.keep_free << 20)
         case "s3":
             secret = registry.secret_access_key.get_secret_value()
             if not registry.access_key_id or not secret:

@@ -13,9 +13,10 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from lumper.config import Config
-from lumper.errors import Invalid
+from lumper.errors import Invalid, StorageFull
 from lumper.history.store import History
 from lumper.layout import DataFolder
+from lumper.logs import get_logger
 from lumper.model.people import Role
 from lumper.queue.port import Broker
 from lumper.roles.base import run_until_signal, supervise
@@ -35,6 +36,8 @@ _SWITCH_SECONDS = 0.0005
 build, which goes to the disk and back some fifty times."""
 
 _LOCAL_HINT = "Set [server] local_listen to another address of loopback."
+
+log = get_logger(__name__)
 
 Announce = Callable[[str, str], None]
 """Told, once the port is open, the public URL and the one-time admin link ("" when there is an admin already)."""
@@ -82,10 +85,16 @@ async def _announced(
     server: Server, folder: DataFolder, history: History, where: Addresses, announce: Announce
 ) -> None:
     await server.ready.wait()
-    link = ""
-    if not await history.accounts.users():
-        link = f"{where.links.public_url}/setup?token={await history.accounts.create_setup_token()}"
-    with folder.announced(f"http://{where.local}"):
+    with contextlib.ExitStack() as stack:
+        link = ""
+        try:
+            stack.enter_context(folder.announced(f"http://{where.local}"))
+            if not await history.accounts.users():
+                link = f"{where.links.public_url}/setup?token={await history.accounts.create_setup_token()}"
+        except (OSError, StorageFull) as exc:  # on a full disk what is there can still be had
+            log.warning(
+                "the server could not be announced: commands need --url", action="server.announce", error=str(exc)
+            )
         announce(where.links.public_url, link)
         await asyncio.Event().wait()
 

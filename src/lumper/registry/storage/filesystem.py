@@ -25,6 +25,7 @@ from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage.belt import Belt
 from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import named, read_name
+from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store, sync_folder
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed
 
@@ -46,11 +47,12 @@ class FilesystemStorage:
 
     A blob is written under uploads/, synced, renamed to its digest, and the folder synced, in this order. The hash of
     an upload is kept in memory between its chunks and made anew from the file after a restart. An upload gets its file
-    with its first byte; of one without, a restart leaves nothing.
+    with its first byte; of one without, a restart leaves nothing. `reserve` are bytes that stay free on the disk.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, reserve: int = 0) -> None:
         self._root = root
+        self._reserve = Reserve(root, reserve)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._begun: dict[str, datetime] = {}  # uploads that have no file
         self._small = Grouped(self._store)
@@ -125,7 +127,7 @@ class FilesystemStorage:
                 raise file.error
 
     async def _store(self, files: Sequence[SmallFile]) -> None:
-        await self._in_thread(store, files, paths.uploads(self._root), self._make)
+        await self._in_thread(store, files, paths.uploads(self._root), self._make, self._reserve)
 
     async def begin(self, upload: str) -> None:
         """Make an empty upload of this name."""
@@ -146,7 +148,7 @@ class FilesystemStorage:
         progress = await self._resume(upload)
         if progress.size != offset:
             raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
-        end = UploadEnd(paths.upload(self._root, upload), progress)
+        end = UploadEnd(paths.upload(self._root, upload), progress, self._reserve)
         before = progress.copy()
         try:
             if isinstance(data, Pourable):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.upload_file import write_all
 from lumper.registry.storage.write_back import start_write_back
 
@@ -23,12 +24,15 @@ class SmallFile:
     error: OSError | None = None
 
 
-def store(files: Sequence[SmallFile], folder: Path, make: Callable[[Path], None]) -> None:
+def store(files: Sequence[SmallFile], folder: Path, make: Callable[[Path], None], reserve: Reserve) -> None:
     """Give each file its name: afterwards it survives a power cut, or has its `error`.
 
-    On their way they lie in `folder`; `make` makes a folder that is not there.
+    On their way they lie in `folder`; `make` makes a folder that is not there; nothing is taken of `reserve`.
     """
     ways = [_Way(file, folder / f"put-{secrets.token_hex(16)}") for file in files]
+    room = _failure(partial(reserve.check, sum(len(file.data) for file in files)))
+    for file in files:
+        file.error = room
     for way in ways:
         way.go(partial(way.write, make))
     for way in ways:

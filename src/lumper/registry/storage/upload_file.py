@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.write_back import start_write_back
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Progress:
 class UploadEnd:
     """The end of an upload's file, where bytes are added. One thread at a time."""
 
-    def __init__(self, path: Path, progress: Progress) -> None:
+    def __init__(self, path: Path, progress: Progress, reserve: Reserve) -> None:
+        self._reserve = reserve
         self._path = path
         self._progress = progress
         self._descriptor = -1
@@ -46,6 +48,7 @@ class UploadEnd:
 
         Raises OSError.
         """
+        self._reserve.check(sum(map(len, parts)))
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_WRONLY)
         try:

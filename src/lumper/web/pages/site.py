@@ -17,6 +17,7 @@ from lumper.errors import (
     LumperError,
     NotFound,
     SourceRefused,
+    StorageError,
     StorageFull,
     TooManyAttempts,
     Unauthorized,
@@ -44,6 +45,7 @@ _STATUS: dict[type[LumperError], int] = {
     Forbidden: 403,
     TooManyAttempts: 429,
     StorageFull: 507,
+    StorageError: 503,
 }
 
 

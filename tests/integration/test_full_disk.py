@@ -1,0 +1,104 @@
+"""A registry on a disk that becomes full: pushes end, everything else goes on, and deleting makes room again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parts.command_line import lumper
+from parts.live_registry import digest_of, image_manifest
+from parts.lumper_process import LumperProcess, LumperServer
+from parts.small_disk import small_disk
+from parts.waiting import wait_for
+
+MIB = 1 << 20
+SETTINGS = {
+    "registry.keep_free": "8",
+    "registry.gc_grace": "1",
+    "registry.gc_interval": "0",
+    "registry.undo_days": "0",
+    "registry.untagged": "delete",
+}
+
+
+class Client:
+    """The distribution API over plain connections, with the operator's token."""
+
+    def __init__(self, server: LumperServer) -> None:
+        self._url = server.url
+        self._token = (server.data / "tokens" / "operator").read_text().strip()
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+        """Status and body of an answer."""
+        request = urllib.request.Request(self._url + path, body, headers, method=method)
+        request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, exc.read()
+
+    def push(self, tag: str, layer: bytes) -> int:
+        """Push an image of this layer; the status of the first request that was refused, else 201."""
+        links = [(digest_of(data), len(data)) for data in (b"{}", layer)]
+        manifest = image_manifest(*links)
+        kind = {"Content-type": str(manifest["mediaType"])}
+        requests = [
+            *(("POST", f"/v2/a/blobs/uploads/?digest={digest_of(data)}", data, {}) for data in (b"{}", layer)),
+            ("PUT", f"/v2/a/manifests/{tag}", json.dumps(manifest).encode(), kind),
+        ]
+        for method, path, body, headers in requests:
+            if (status := self.ask(method, path, body, **headers)[0]) != 201:
+                return status
+        return 201
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MiB."""
+    with small_disk(tmp_path / "small", "40m") as place:
+        yield place
+
+
+def test_a_disk_that_pushes_have_filled_is_made_free_again_by_deleting(disk: Path) -> None:
+    with LumperServer(disk / "data", SETTINGS, role="registry") as server:
+        client = Client(server)
+        statuses = [client.push(f"v{n}", os.urandom(8 * MIB)) for n in range(5)]
+        assert (statuses[0], statuses[-1]) == (201, 507)
+        for n in range(statuses.index(507)):
+            assert client.ask("DELETE", f"/v2/a/manifests/v{n}")[0] == 202
+
+        def collected() -> bool:
+            assert lumper("registry", "gc", "--data", server.data).status == 0
+            return client.push("again", os.urandom(8 * MIB)) == 201
+
+        wait_for(collected, "room for a push", 60)
+
+
+def test_a_server_that_starts_on_a_full_disk_serves_what_is_there(disk: Path) -> None:
+    with LumperServer(disk / "data", SETTINGS, role="registry") as server:
+        client = Client(server)
+        layer = os.urandom(MIB)
+        assert client.push("1", layer) == 201
+        server.kill()
+        subprocess.run(["dd", "if=/dev/zero", f"of={disk}/ballast", "bs=4k"], capture_output=True, check=False)
+        LumperProcess.start(server)  # it cannot say where it is
+
+        def served() -> bool:
+            try:
+                return client.ask("GET", f"/v2/a/blobs/{digest_of(layer)}") == (200, layer)
+            except OSError:
+                return False
+
+        wait_for(served, "the layer", 30)
+        server.wait_until_said("could not be announced")
+        assert client.push("2", os.urandom(100)) == 507
+        assert client.ask("GET", "/v2/a/tags/list")[0] == 200
