@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from lumper.build.engines.buildkit import BuildKitEngine
@@ -22,11 +23,13 @@ from lumper.build.packing import BLOCK, Packing, Pool
 from lumper.build.port import BuildRequest, Login
 from lumper.model.build import Output, Progress, Step, StepState
 from lumper.model.people import Role
+from lumper.registry.remote.auth import Credentials
+from lumper.registry.remote.registry import RemoteRegistry
 from lumper.wiring.adapters import open_target
 from parts import docker_engine
 from parts.context import BASE, context_tar, stream
 from parts.eventually import eventually
-from parts.live_registry import live_registry
+from parts.live_registry import RegistryClient, live_registry
 from parts.push_sink import PushSink, push_sink
 from parts.second_engine import second_engine
 
@@ -201,6 +204,52 @@ async def test_the_pushed_image_is_pulled_and_runs(pusher: Pusher, tmp_path: Pat
             await docker("image", "rm", pulled)
         skopeo = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{pulled}", f"dir:{tmp_path}/copy"]
         await asyncio.to_thread(subprocess.run, skopeo, check=True)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_layers_that_the_own_registry_was_given_are_looked_for_only_if_it_has_lost_one(
+    pusher: Pusher, tmp_path: Path, lost: bool
+) -> None:
+    async with live_registry(tmp_path, anonymous="pull") as registry:
+        looked: list[str] = []
+
+        class Noting(RemoteRegistry):
+            async def blob_size(self, repository: str, digest: str, *, to_push: bool = False) -> int | None:
+                looked.append(digest)
+                return await super().blob_size(repository, digest, to_push=to_push)
+
+        def open_noting(url: str, login: Login | None) -> Noting:
+            assert login is not None
+            return Noting(url, Credentials(login.username, login.password, at_once=login.own))
+
+        image, login = f"{registry.host}/lumper-test/app:1", Login("operator", registry.tokens[Role.OPERATOR], own=True)
+        engine = BuildKitEngine(docker_engine.ADDRESS, open_target=open_noting)
+        try:
+            await pusher.build(image)
+            await engine.push(image, login, pusher.told.append)
+            assert pusher.layers == ["Pushed", "Pushed"]
+            if lost:
+                remote = open_noting(registry.url, login)
+                layer = (await remote.manifest("lumper-test/app", "1")).manifest.links[-1].digest
+                await remote.close()
+                async with aiohttp.ClientSession() as session:
+                    admin = RegistryClient(session, registry.url, registry.tokens[Role.ADMIN])
+                    assert await admin.status("DELETE", f"/v2/lumper-test/app/blobs/{layer}") == 202
+            looked.clear()
+            pusher.told = []
+            await pusher.build(image, TWO_LAYERS + "LABEL new=yes\n")
+            pushed = await engine.push(image, login, pusher.told.append)
+
+            assert pusher.layers == ["Layer already exists", "Pushed" if lost else "Layer already exists"]
+            assert len(looked) == (3 if lost else 0)
+            labels = await docker("inspect", "--format", "{{.Config.Labels}}", image)
+            await pusher.engine.remove(image)
+            pulled = f"{registry.host}/lumper-test/app@{pushed.digest}"
+            await docker("pull", "--quiet", pulled)
+            assert await docker("inspect", "--format", "{{.Config.Labels}}", pulled) == labels == "map[new:yes]"
+            await docker("image", "rm", pulled)
+        finally:
+            await engine.close()
 
 
 async def test_a_cancelled_push_takes_its_upload_back(pusher: Pusher) -> None:

@@ -54,6 +54,7 @@ class Bench:
         )  # fmt: skip
         told: list[Progress] = []
         result = await (builder or self.builder).run(job, told.append, Masker())
+        await self.builder.forget(job)
         return result, "\n".join(record.text for record in told if isinstance(record, Output))
 
     async def check_that_it_still_builds(self) -> None:

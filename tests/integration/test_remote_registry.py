@@ -162,6 +162,32 @@ async def test_a_realm_elsewhere_is_told_the_password_only_if_it_is_configured(c
     assert told == [basic("me", "secret") if configured else ""]
 
 
+@pytest.mark.parametrize("takes_them", [True, False])
+async def test_a_registry_that_may_have_the_credentials_at_once_is_still_followed_to_its_realm(
+    takes_them: bool,
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def registry(request: web.Request) -> web.Response:
+        sent = request.headers.get("Authorization", "")
+        told.append((request.path, sent))
+        if request.path == "/token":
+            return web.json_response({"token": "t"})
+        if sent in ("Bearer t", basic("me", "secret") if takes_them else "Bearer t"):
+            return web.Response()
+        return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="{request.url.origin()}/token"'})
+
+    async with serving(registry) as url:
+        remote = RemoteRegistry(url, Credentials("me", "secret", at_once=True), patience=QUICK)
+        for _ in range(2):
+            assert await remote.has_blob("app", digest_of(b""))
+        await remote.close()
+    blob = f"/v2/app/blobs/{digest_of(b'')}"
+    asked = [(blob, basic("me", "secret"))]
+    signing_in = [*asked, ("/token", basic("me", "secret")), (blob, "Bearer t"), (blob, "Bearer t")]
+    assert told == (asked * 2 if takes_them else signing_in)
+
+
 @pytest.mark.parametrize(
     "place", ["http://169.254.169.254/x", "ftp://127.0.0.1/x", "http://u:p@127.0.0.1/", "http://[::]/"]
 )

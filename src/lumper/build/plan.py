@@ -70,7 +70,7 @@ def build_request(
     own = f"{registry_host}/{job.image}"
     request = BuildRequest(
         id=f"{job.build_id}-{job.attempt}",
-        image=f"{own}:{job.push_tag}",
+        image=private_image(job, registry_host),
         dockerfile=recipe.dockerfile,
         target=recipe.target,
         args={EPOCH: str(int(committed_at.timestamp())), **recipe.args},
@@ -79,6 +79,11 @@ def build_request(
     )
     asked = recipe.asked.put_into(request, own)
     return built_again(asked, job.bases) if job.verifies else asked
+
+
+def private_image(job: BuildJob, registry_host: str) -> str:
+    """The name of an attempt's image, for the engine and the push. Pure."""
+    return f"{registry_host}/{job.image}:{job.push_tag}"
 
 
 def built_again(request: BuildRequest, bases: tuple[Base, ...]) -> BuildRequest:

@@ -40,10 +40,11 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class Login:
-    """Credentials for a registry."""
+    """Credentials for a registry. `own`: for Lumper's, which takes them with each request and checks each manifest."""
 
     username: str
     password: str = field(repr=False)
+    own: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lumper.build.contents import Checkout
 from lumper.build.entrusting import check_given, with_entrusted
 from lumper.build.explain import explain
 from lumper.build.grants import Grants
-from lumper.build.plan import base_of, parameters, plan_build
+from lumper.build.plan import base_of, parameters, plan_build, private_image
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
 from lumper.build.reading import read_and_build
@@ -86,6 +86,14 @@ class Builder:
             attempt.fail(exc)
         result = attempt.result
         return replace(result, stages=attempt.stages, error=masker.mask(result.error), hint=masker.mask(result.hint))
+
+    async def forget(self, job: BuildJob) -> None:
+        """Take the name of the attempt's image from the engine, once all else is done: nobody has to wait for it.
+
+        A name that stays is swept later (upkeep.py).
+        """
+        with contextlib.suppress(EngineError):
+            await self.engine.remove(private_image(job, self.registry))
 
 
 class _Attempt:
@@ -247,18 +255,13 @@ class _Attempt:
         return fitting
 
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
-        engine = self._builder.engine
-        try:
-            with self._stage("build"):
-                async with agents(self._given.keys, self._builder.timeout) as sockets:
-                    own = dict.fromkeys(recipe.asked.ssh, self._agent)
-                    await self._build(replace(request, ssh={**own, **sockets}), recipe, checkout)
-            with self._stage("push"):
-                timeout = self._builder.push_timeout
-                return await push_image(engine, request.image, self._login, self._report, timeout=timeout)
-        finally:  # also after a build that was cancelled just when the engine had given the name
-            with contextlib.suppress(EngineError):  # a name that stays is swept later (upkeep.py)
-                await engine.remove(request.image)
+        with self._stage("build"):
+            async with agents(self._given.keys, self._builder.timeout) as sockets:
+                own = dict.fromkeys(recipe.asked.ssh, self._agent)
+                await self._build(replace(request, ssh={**own, **sockets}), recipe, checkout)
+        with self._stage("push"):
+            engine, timeout = self._builder.engine, self._builder.push_timeout
+            return await push_image(engine, request.image, self._login, self._report, timeout=timeout)
 
     async def _spread(self, recipe: Recipe, pushed: Pushed) -> tuple[str, ...]:
         """Bring the image to the other registries that the recipe names; its names there.

@@ -52,7 +52,7 @@ class RemoteServer:
     async def registry_login(self, build_id: int, attempt: int) -> Login:
         """What an attempt of a build pushes with."""
         username, password = await self._credentials(f"/builds/{build_id}/login?attempt={attempt}")
-        return Login(username, password)
+        return Login(username, password, own=True)
 
     async def entrust(self, build_id: int, attempt: int, needed: Needed) -> Entrusted:
         """What an attempt is given, asked for with its own token."""

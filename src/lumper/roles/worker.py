@@ -144,7 +144,14 @@ class Worker:
             log.info("a build ends", action="build.end", build=key[0], attempt=key[1], outcome=result.outcome.value)
             await self._say(events.AttemptFinished(*key, datetime.now(UTC), log_size, result))
         finally:
-            self._held.pop(key, None)
+            await self._let_go(job, key)
+
+    async def _let_go(self, job: events.BuildJob, key: Key) -> None:
+        try:
+            if self._held[key] is not None:  # also after a cancellation just when the engine had given the name
+                await self._builder.forget(job)
+        finally:
+            del self._held[key]
             self._stopped.discard(key)
             self._slots.release()
 

@@ -144,7 +144,7 @@ def _open_engine(config: Config, layers: Path | None) -> Engine:
 
 def open_target(url: str, login: Login | None) -> Target:
     """The registry that a worker pushes to."""
-    credentials = Credentials(login.username, login.password) if login else None
+    credentials = Credentials(login.username, login.password, at_once=login.own) if login else None
     return RemoteRegistry(url, credentials, patience=_PUSHING)
 
 

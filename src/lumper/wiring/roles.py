@@ -37,7 +37,7 @@ def sign_in_builds(folder: DataFolder) -> RegistryLogin:
     keys = Keys(key_file(folder))
 
     async def login(build_id: int, attempt: int) -> EngineLogin:
-        return EngineLogin(private_tag(build_id, attempt), build_token(keys, build_id, attempt))
+        return EngineLogin(private_tag(build_id, attempt), build_token(keys, build_id, attempt), own=True)
 
     return login
 

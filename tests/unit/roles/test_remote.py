@@ -36,7 +36,7 @@ async def test_git_credentials_are_asked_for() -> None:
 
 async def test_a_login_for_the_registry_is_asked_for() -> None:
     async with server(body='{"username": "_build-7-2", "password": "lmb_x"}') as remote:
-        assert await remote.registry_login(7, 2) == Login("_build-7-2", "lmb_x")
+        assert await remote.registry_login(7, 2) == Login("_build-7-2", "lmb_x", own=True)
 
 
 async def test_a_log_is_read_whole() -> None:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import pytest
+
 from lumper.build.checkout import Mirrors
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import BuildRequest
@@ -234,6 +236,54 @@ async def test_a_build_goes_on_while_the_queue_is_away_and_nothing_it_says_is_lo
     assert finished.result.outcome is Outcome.SUCCEEDED
     said = printed(ear, 1)
     assert 0 < said.index(" one\n") < said.index(" two\n")
+
+
+class Forgetful(DummyEngine):
+    """An engine that takes its time to forget a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_forget = asyncio.Event()
+
+    async def remove(self, image: str) -> None:
+        await self.may_forget.wait()
+        await super().remove(image)
+
+
+async def test_a_result_does_not_wait_until_the_engine_has_forgotten_the_image(bench: Bench) -> None:
+    engine = Forgetful()
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\n"), bench.tag("v1.0.2", "FROM scratch\nRUN wait\n"))
+    async with bench.at_work(replace(bench.builder, engine=engine)) as ear:
+        [finished] = await ear.until(AttemptFinished)
+        assert finished.result.outcome is Outcome.SUCCEEDED
+        assert await engine.images("") == ["registry.test/owner/app:_build-1-1"]
+        assert len(ear.of(AttemptStarted)) == 1  # its slot is not free before
+
+        engine.may_forget.set()
+        await ear.until(AttemptStarted, 2)
+        assert await engine.images("") == []
+
+
+@pytest.mark.parametrize("lines", ["RUN exit 3\n", "RUN wait\n"])
+async def test_the_engine_forgets_the_image_of_a_build_that_fails_or_is_cancelled(bench: Bench, lines: str) -> None:
+    forgotten: list[str] = []
+
+    class Noting(DummyEngine):
+        async def remove(self, image: str) -> None:
+            forgotten.append(image)
+
+    engine = Noting()
+
+    async def waits() -> bool:
+        return list(engine.running) == ["wait"]
+
+    await bench.give(bench.tag("v1.0.1", f"FROM scratch\n{lines}"))
+    async with bench.at_work(replace(bench.builder, engine=engine)) as ear:
+        if "wait" in lines:
+            await eventually(waits)
+            await bench.tell(CancelBuild(1, 1))
+        await ear.until(AttemptFinished)
+    assert forgotten == ["registry.test/owner/app:_build-1-1"]
 
 
 class Mistaken(DummyEngine):

@@ -36,11 +36,15 @@ Ask = Callable[[str, URL, Mapping[str, str], Mapping[str, str] | None], Awaitabl
 
 @dataclass(frozen=True)
 class Credentials:
-    """A name and a password (or token) for one registry; `identity_token` instead is an OAuth refresh token."""
+    """A name and a password (or token) for one registry; `identity_token` instead is an OAuth refresh token.
+
+    `at_once`: the registry may have them before it asks, and takes a small blob in one request. That saves three.
+    """
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
+    at_once: bool = False
 
     @property
     def basic(self) -> str:
@@ -102,7 +106,7 @@ class Authority:
         self._credentials = credentials
         self._auth_host = auth_host
         self._ask = ask
-        self._basic = False
+        self._basic = credentials.at_once
         self._alone = asyncio.Lock()
         self._tokens: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self.withheld = ""  # the host of a realm that was not told the credentials
@@ -126,6 +130,7 @@ class Authority:
     async def _signed_in(self, headers: Sequence[str], scope: str) -> bool:
         challenges = {one.scheme: one for one in parse_challenges(headers)}
         if bearer := challenges.get("bearer"):
+            self._basic = False
             self._tokens.pop(scope, None)
             self._tokens[scope] = await self._token(bearer, scope)
             if len(self._tokens) > _REMEMBERED:

@@ -26,6 +26,7 @@ from lumper.registry.remote.connection import Connection, Patience, read_at_most
 
 _MANIFEST_BYTES = 4 << 20
 _LIST_BYTES = 16 << 20
+_SMALL_BLOB = 256 << 10
 _PAGE = 1000
 _PAGES = 100_000
 _ACCEPT: dict[str, str] = {hdrs.ACCEPT: ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
@@ -62,9 +63,9 @@ class RemoteRegistry:
         ca_file: Path | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self._http = Connection(
-            url, credentials or Credentials(), auth_host=auth_host, ca_file=ca_file, patience=patience
-        )
+        credentials = credentials or Credentials()
+        self._at_once = credentials.at_once
+        self._http = Connection(url, credentials, auth_host=auth_host, ca_file=ca_file, patience=patience)
 
     @property
     def url(self) -> str:
@@ -227,13 +228,21 @@ class RemoteRegistry:
         self, repository: str, digest: str, size: int, content: Callable[[], AsyncIterator[bytes]]
     ) -> None:
         """Send a blob of `size` bytes; `content` is called anew for every request that sends it."""
-        async with self._http.request("POST", f"/v2/{repository}/blobs/uploads/", pushing(repository)) as response:
-            upload = self._http.location(response, response.url)
+        target, scope = f"/v2/{repository}/blobs/uploads/", pushing(repository)
         headers: dict[str, str] = {hdrs.CONTENT_LENGTH: str(size), hdrs.CONTENT_TYPE: "application/octet-stream"}
+        if self._at_once and 0 < size <= _SMALL_BLOB:
+            whole = f"{target}?digest={quote(digest, safe='')}"
+            async with self._http.request("POST", whole, scope, headers=headers, body=content) as response:
+                if response.status == 201:
+                    return
+                upload = self._http.location(response, response.url)
+        else:
+            async with self._http.request("POST", target, scope) as response:
+                upload = self._http.location(response, response.url)
         try:
             finish = upload.update_query(digest=digest)
             async with self._http.request(
-                "PUT", finish, pushing(repository), headers=headers, body=content if size else b"", tries=1
+                "PUT", finish, scope, headers=headers, body=content if size else b"", tries=1
             ):
                 return
         except (RemoteError, asyncio.CancelledError):

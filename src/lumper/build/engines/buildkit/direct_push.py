@@ -13,6 +13,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -69,17 +70,15 @@ class DirectPush:
             raise NotThere(f"the config of {image_id} names other layers")
         repository, _, tag = image.partition("/")[2].rpartition(":")
         target = self._open_target(f"{'http' if plain else 'https'}://{image.partition('/')[0]}", login)
+        layers = LayerPush(folder, target, image.rpartition(":")[0], self._known, self._pool, self._locks, reader)
+        pushing = _Pushing(target, repository, tag, image_id, config, diff_ids, layers)
         try:
-            has_config = await _reached(target, repository, image_id)
-            layers = LayerPush(folder, target, image.rpartition(":")[0], self._known, self._pool, self._locks, reader)
-            sending = [] if has_config else [target.push_blob(repository, image_id, len(config), lambda: _once(config))]
-            descriptors = await _all(layers, diff_ids, sending)
-            body = manifest(image_id, len(config), descriptors)
-            digest = await target.put_manifest(repository, tag, body, _MANIFEST)
+            if login is None or not login.own or (result := await pushing.without_layers()) is None:
+                result = await pushing.whole()
         finally:
             await target.close()
             await self._known.save()
-        reader.receive({"aux": {"Digest": digest, "Size": len(body)}})
+        reader.receive({"aux": result})
         return True
 
     async def _folder(self, image: str) -> tuple[EngineFolder, bool]:
@@ -109,12 +108,54 @@ class DirectPush:
         self._pool.close()
 
 
-async def _reached(target: Target, repository: str, image_id: str) -> bool:
-    """Whether the registry has the config. Raises NotThere if we do not get to it as the Engine perhaps does."""
-    try:
-        return await target.blob_size(repository, image_id, to_push=True) is not None
-    except RemoteError as exc:
-        raise NotThere(exc.message) from exc
+@dataclass(frozen=True)
+class _Pushing:
+    """One image on its way to its registry. What its methods tell is what an Engine tells of a push."""
+
+    target: Target
+    repository: str
+    tag: str
+    image_id: str
+    config: bytes
+    diff_ids: Sequence[str]
+    layers: LayerPush
+
+    async def without_layers(self) -> Mapping[str, Any] | None:
+        """Send the config and the manifest alone, if the repository was given all layers; None if that does not do.
+
+        Only for a registry that is known to take no manifest of what it does not have.
+        """
+        descriptors = self.layers.remembered(self.diff_ids)
+        if descriptors is None:
+            return None
+        try:
+            await self._send_config()
+            result = await self._send_manifest(descriptors)
+        except RemoteError as exc:
+            log.debug("the layers are looked for", action="push.look", repository=self.repository, reason=exc.message)
+            return None
+        self.layers.found_again(self.diff_ids, descriptors)
+        return result
+
+    async def whole(self) -> Mapping[str, Any]:
+        """Send all that the registry does not have. Raises NotThere, RemoteError."""
+        sending = [] if await self._has_config() else [self._send_config()]
+        return await self._send_manifest(await _all(self.layers, self.diff_ids, sending))
+
+    async def _has_config(self) -> bool:
+        """Raises NotThere if we do not get to the registry as the Engine perhaps does."""
+        try:
+            return await self.target.blob_size(self.repository, self.image_id, to_push=True) is not None
+        except RemoteError as exc:
+            raise NotThere(exc.message) from exc
+
+    async def _send_config(self) -> None:
+        await self.target.push_blob(self.repository, self.image_id, len(self.config), lambda: _once(self.config))
+
+    async def _send_manifest(self, layers: Sequence[Descriptor]) -> Mapping[str, Any]:
+        body = manifest(self.image_id, len(self.config), layers)
+        digest = await self.target.put_manifest(self.repository, self.tag, body, _MANIFEST)
+        return {"Digest": digest, "Size": len(body)}
 
 
 async def _all(

@@ -20,6 +20,8 @@ _AT_ONCE = 2  # layers of one image that are compressed and sent at the same tim
 _PARTS = 2  # compressed blocks that wait for the network
 _MOST_LOOKS = 4  # digests that are asked for before a layer is sent
 
+_FOUND = "Layer already exists"
+
 Descriptor = dict[str, Any]
 
 
@@ -52,16 +54,29 @@ class LayerPush:
         lock = self._locks.setdefault(f"{self._host} {diff_id}", asyncio.Lock())
         async with lock:  # who has the same new layer at the same time finds it when we are done
             digest, size, how = await self._found(diff_id) or await self._mounted(diff_id) or await self._sent(chain)
+        return self._told(diff_id, digest, size, how)
+
+    def remembered(self, diff_ids: Sequence[str]) -> list[Descriptor] | None:
+        """All layers as the repository was given them, if it was. Whether it still has them is for it to say."""
+        found = self._known.all_at(diff_ids, self._place)
+        return None if found is None else [descriptor(layer.digest, layer.size) for layer in found]
+
+    def found_again(self, diff_ids: Sequence[str], layers: Sequence[Descriptor]) -> None:
+        """The repository still has all of them."""
+        for diff_id, layer in zip(diff_ids, layers, strict=True):
+            self._told(diff_id, layer["digest"], layer["size"], _FOUND)
+
+    def _told(self, diff_id: str, digest: str, size: int, how: str) -> Descriptor:
         self._known.note(diff_id, digest, size, self._place)
         self._reader.receive({"id": diff_id.partition(":")[2][:12], "status": how})
-        return {"mediaType": _LAYER, "size": size, "digest": digest}
+        return descriptor(digest, size)
 
     async def _found(self, diff_id: str) -> tuple[str, int, str] | None:
         """The layer as this repository has it already."""
         for digest in self._digests(diff_id):
             size = await self._target.blob_size(self._repository, digest, to_push=True)
             if size:
-                return digest, size, "Layer already exists"
+                return digest, size, _FOUND
         return None
 
     def _digests(self, diff_id: str) -> list[str]:
@@ -110,6 +125,11 @@ class LayerPush:
         if packing.plain != chain[-1]:
             raise NotThere(f"the files of {chain[-1]} have changed")
         await parts.put(b"")
+
+
+def descriptor(digest: str, size: int) -> Descriptor:
+    """What a manifest says of a layer."""
+    return {"mediaType": _LAYER, "size": size, "digest": digest}
 
 
 async def _all(parts: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
