@@ -165,6 +165,27 @@ async def test_of_files_one_by_one_only_those_that_are_copied_are_read(engine: B
     assert sorted(files.read_so_far) == ["Dockerfile", "busybox", "m", "some/a"]
 
 
+async def test_commits_of_one_place_are_not_taken_for_each_other(engine: BuildKitEngine, image: str) -> None:
+    async def built(key: str, content: str, time: int) -> list[str]:
+        dockerfile = f"{BASE}COPY a /\nRUN cat /a\n"
+        files: dict[str, bytes | str] = {"Dockerfile": dockerfile, "busybox": the_busybox(), "a": content}
+        told: list[Progress] = []
+        held = HeldFiles(files, key=f"{image} {key}", time=time)
+        await engine.build(BuildRequest("1", image, files=held, no_cache=True), stream(b""), told.append)
+        assert ("a" in held.read_so_far) is (key not in there)
+        there.add(key)
+        return texts(told)
+
+    there: set[str] = set()
+    assert await built("first", "old", 1000) == ["old"]
+    assert await built("second", "new", 1000) == ["new"]  # of the same second and size
+    assert await built("second", "new", 1000) == ["new"]  # is there
+    assert await built("third", "own", 1001) == ["own"]
+    there.clear()  # for the third lies there now
+    assert await built("first", "old", 1000) == ["old"]
+    assert await built("first", "old", 1000) == ["old"]
+
+
 async def test_where_files_cannot_be_had_one_by_one_the_stream_is_sent(engine: BuildKitEngine, image: str) -> None:
     dockerfile = f"{BASE}COPY odd/a /\nRUN cat /a\n"
     contents: dict[str, bytes | str] = {"Dockerfile": dockerfile, "busybox": the_busybox(), "odd/a": image}

@@ -16,24 +16,26 @@ class HeldFiles:
         files: Mapping[str, bytes | str],
         *,
         key: str = "",
+        time: int | None = None,
         links: Mapping[str, str] | None = None,
         odd: str = "",
     ) -> None:
         self.key = key
+        self.time = time
         self.read_so_far: list[str] = []
         self._odd = odd
         self._contents = {path: data.encode() if isinstance(data, str) else data for path, data in files.items()}
         self._folders: dict[str, dict[str, ContextEntry]] = {"": {}}
         for path, content in self._contents.items():
             executable = 0o111 if path.rpartition("/")[2] == "busybox" else 0
-            self._put(ContextEntry(path, stat.S_IFREG | 0o644 | executable, 0, len(content)))
+            self._put(ContextEntry(path, stat.S_IFREG | 0o644 | executable, time or 0, len(content)))
         for path, target in (links or {}).items():
-            self._put(ContextEntry(path, stat.S_IFLNK | 0o777, 0, len(target), target))
+            self._put(ContextEntry(path, stat.S_IFLNK | 0o777, time or 0, len(target), target))
 
     def _put(self, entry: ContextEntry) -> None:
         folder, _, name = entry.path.rpartition("/")
         if folder not in self._folders:
-            self._put(ContextEntry(folder, stat.S_IFDIR | 0o755, 0))
+            self._put(ContextEntry(folder, stat.S_IFDIR | 0o755, entry.time))
         self._folders.setdefault(folder, {})[name] = entry
 
     async def folders(self, paths: Sequence[str]) -> list[Mapping[str, ContextEntry]]:

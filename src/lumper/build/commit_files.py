@@ -51,8 +51,8 @@ class CommitFiles:
         beside: tuple[str, str] | None = None,
     ) -> None:
         self.key = key
+        self.time = time
         self._objects = objects
-        self._time = time
         self._ignore = ignore
         self._damaged = damaged
         self._start = len(folder) + 1 if folder else 0
@@ -67,10 +67,10 @@ class CommitFiles:
         here = ""
         for part in around:
             inner = f"{here}/{part}".strip("/")
-            self._listed[here] = {part: ContextEntry(inner, _MODES[Kind.FOLDER], self._time)}
+            self._listed[here] = {part: ContextEntry(inner, _MODES[Kind.FOLDER], self.time)}
             here = inner
-        self._listed[here] = {name: ContextEntry(path, _MODES[Kind.FILE], self._time)}
-        self._listed[""] = {**self._listed[""], folder: ContextEntry(folder, _MODES[Kind.FOLDER], self._time)}
+        self._listed[here] = {name: ContextEntry(path, _MODES[Kind.FILE], self.time)}
+        self._listed[""] = {**self._listed[""], folder: ContextEntry(folder, _MODES[Kind.FOLDER], self.time)}
         self._ids[path] = file
 
     async def folders(self, paths: Sequence[str]) -> list[Mapping[str, ContextEntry]]:
@@ -96,7 +96,7 @@ class CommitFiles:
             entry = tree[name]
             mode = _MODES[entry.kind] | (0o111 if entry.kind is Kind.FILE and entry.mode[-3:-2] in b"1357" else 0)
             link = targets.get(name, "")
-            found[name] = ContextEntry(inside[name], mode, self._time, size=len(link.encode()), link=link)
+            found[name] = ContextEntry(inside[name], mode, self.time, size=len(link.encode()), link=link)
             self._ids[inside[name]] = entry.id
             if entry.kind is Kind.FOLDER:
                 self._trees[inside[name]] = entry.id

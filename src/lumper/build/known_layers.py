@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +46,6 @@ class KnownLayers:
     def get(self, diff_id: str) -> KnownLayer | None:
         """What is known of a layer."""
         return self._read().get(diff_id)
-
-    def all_at(self, diff_ids: Sequence[str], place: str) -> list[KnownLayer] | None:
-        """What is known of these layers, if the repository was given all of them."""
-        found = [one for diff_id in diff_ids if (one := self.get(diff_id)) is not None and place in one.places]
-        return found if len(found) == len(diff_ids) else None
 
     def note(self, diff_id: str, digest: str, size: int, place: str) -> None:
         """A repository has the layer now."""

@@ -92,6 +92,10 @@ class Files(Protocol):
     def key(self) -> str:
         """A name of this context: all of a name are the same."""
 
+    @property
+    def time(self) -> int | None:
+        """The time of all files, in seconds since 1970; None if they have several."""
+
     async def folders(self, paths: Sequence[str]) -> Sequence[Mapping[str, ContextEntry]]:
         """What folders have, by name; "" is the root. Those around a folder are to be asked for before it."""
 

@@ -172,17 +172,20 @@ class BuildHistory:
                 lease_until=_lease(),
             )
         )
-        async with self._database.write() as connection:
-            taken = (await connection.execute(taking)).rowcount == 1
-            if taken:
+
+        async def write(connection: AsyncConnection) -> bool:
+            if (await connection.execute(taking)).rowcount == 1:
                 await self._tell_forge(connection, event.build_id)
-            if not taken and not await self._holds(connection, event.build_id, event.attempt, event.claim):
-                stop = events.CancelBuild(event.build_id, event.attempt, event.claim)
-                await self._outbox.add(connection, events.worker_topic(event.worker), stop)
-            elif taken and await self.dispatch.outlived(connection, event):
+                if not await self.dispatch.outlived(connection, event):
+                    return True
                 await self.lost(connection, (await connection.execute(select(builds).where(_is(event)))).one())
                 return False
-        return taken
+            if not await self._holds(connection, event.build_id, event.attempt, event.claim):
+                stop = events.CancelBuild(event.build_id, event.attempt, event.claim)
+                await self._outbox.add(connection, events.worker_topic(event.worker), stop)
+            return False
+
+        return await self._database.write_at_once(write)
 
     async def _holds(self, connection: AsyncConnection, build_id: int, attempt: int, claim: str) -> bool:
         query = select(builds.c.id).where(*_held(build_id, attempt, claim))

@@ -6,7 +6,7 @@ SQLAlchemy's own way for event loops changes threads several times for a stateme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -59,14 +59,15 @@ class AsyncConnection:
         self, work: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Do several statements in one visit to a thread."""
-        return await self._threads.settled(lambda: work(self._open(), *args, **kwargs), self._interrupt)
+        return await self._threads.settled(lambda: work(self._open(), *args, **kwargs), self.interrupt)
 
     def _open(self) -> Connection:
         if self._opened is None:
             self._opened = self._engine.connect()
         return self._opened
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
+        """End the statement that is being executed."""
         if self._opened is not None:
             self._threads.interrupt(self._opened.connection.driver_connection)
 
@@ -85,6 +86,26 @@ class AsyncConnection:
                 connection.commit()
             if self._threads.closed:
                 connection.detach()  # no pool takes it back
+
+
+class _InThread(AsyncConnection):
+    """One whose methods wait for nothing, for a coroutine that is carried out in a thread."""
+
+    async def run_sync(
+        self, work: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        return work(self._open(), *args, **kwargs)
+
+    def carry_out(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]]) -> _T:
+        """Do it, and commit if it ends well."""
+        done = False
+        try:
+            result = _carried_out(work(self))
+            done = True
+        finally:
+            if self._opened is not None:
+                self._end(self._opened, commit=done)
+        return result
 
 
 class Connections:
@@ -121,6 +142,14 @@ class Connections:
         """A whole transaction in one visit to a thread."""
         async with self._place():
             return await self.settled(partial(_transaction, engine or self._engine, work))
+
+    async def at_once(
+        self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]], engine: Engine | None = None
+    ) -> _T:
+        """A whole transaction in one visit to a thread; `work` may await nothing but its connection."""
+        async with self._place():
+            connection = _InThread(engine or self._engine, self)
+            return await self.settled(partial(connection.carry_out, work), connection.interrupt)
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -164,6 +193,17 @@ class Connections:
 def _whole(result: _Rows) -> _Rows:
     """The result with its rows, which were on the connection: rows are asked of it in another thread."""
     return cast("_Rows", result.freeze()()) if result.returns_rows else result
+
+
+def _carried_out(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: _T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a transaction that is carried out at once may wait for nothing else")
 
 
 def _transaction(engine: Engine, work: Callable[[Connection], _T]) -> _T:

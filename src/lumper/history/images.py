@@ -144,8 +144,10 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
         """Make the manifest known and let the tags point at it, in one transaction, which also tells who did so."""
         now, rules = datetime.now(UTC), await self.rules()
         links = list({(link.digest, link.manifest): link for link in manifest.links}.values())
-        async with self._database.write() as connection:
-            identity = self._identities.get(repository) or await repository_made(connection, repository)
+        known = self._identities.get(repository)
+
+        async def put(connection: AsyncConnection) -> None:
+            identity = known or await repository_made(connection, repository)
             await check_moves(connection, rules, repository, identity, tags, manifest.digest)
             row = {
                 "repository_id": identity,
@@ -175,6 +177,8 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             await connection.run_sync(record_pointing, identity, done)
             await point(connection, identity, manifest.digest, tags, None, now)
             changed(connection, TOPIC, repository)
+
+        await self._database.write_at_once(put)
 
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""

@@ -19,7 +19,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, LiteralString, TypeVar
 
@@ -86,6 +86,10 @@ class PostgreSQL:
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that is alone in writing."""
         return self._connections.connect(self._writer, commit=True)
+
+    async def at_once(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]]) -> _T:
+        """The same in one visit to a thread."""
+        return await self._connections.at_once(work, self._writer)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot."""

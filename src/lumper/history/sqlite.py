@@ -7,7 +7,7 @@ IMMEDIATE, because a deferred one may fail when it turns from reading to writing
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,10 @@ class Sqlite:
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that is alone in writing."""
         return self._writer.connect(commit=True)
+
+    async def at_once(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]]) -> _T:
+        """The same in one visit to a thread."""
+        return await self._writer.at_once(work)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot."""

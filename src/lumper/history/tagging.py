@@ -70,24 +70,25 @@ async def move_tags(
     build_id: int,
     now: datetime,
     actor: Actor = SERVER,
-) -> None:
-    """Within the caller's transaction: let `tags` point at the manifest that the build made.
+) -> int:
+    """Within the caller's transaction: let `tags` point at the manifest that the build made; the bytes of the image.
 
     Raises Conflict if the manifest is not in the repository, RuleForbids; the transaction can go on then.
     """
     identity = (await connection.execute(select(id_of(repository)))).scalar()
     if identity is not None:
         await check_moves(connection, await rules_in(connection), repository, identity, tags, digest)
-    marked = await connection.execute(
-        update(manifests).where(*here(repository, digest)).values(build_id=build_id, abandoned=False, retired=False)
-    )
-    if identity is None or marked.rowcount == 0:
+    marking = update(manifests).where(*here(repository, digest))
+    values = {"build_id": build_id, "abandoned": False, "retired": False}
+    size = await connection.scalar(marking.values(**values).returning(manifests.c.total))
+    if identity is None or size is None:
         raise Conflict(f"The repository {repository} has no manifest {digest}.")
     done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=f"build {build_id}") for name in tags]
     await connection.run_sync(record_pointing, identity, done)
     await point(connection, identity, digest, tags, build_id, now)
     await rename(connection, identity, tags)
     changed(connection, TOPIC, repository)
+    return int(size)
 
 
 async def drop_private_tags(connection: AsyncConnection, repository: str, names: Sequence[str]) -> None:

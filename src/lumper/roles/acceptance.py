@@ -81,7 +81,8 @@ class Acceptance:
         whole = await self._history.logs.size(event.build_id, event.attempt) >= event.log_size
         if not whole and await self._counts(event):
             raise LogGap(f"The log of build {event.build_id} is not whole yet.")
-        async with self._history.database.write() as connection:
+
+        async def end(connection: AsyncConnection) -> None:
             row = await self._history.builds.row(connection, event.build_id)
             if row is not None and (row.attempt, row.state) == (event.attempt, "queued"):
                 raise _out_of_turn(event)
@@ -96,6 +97,8 @@ class Acceptance:
             else:
                 await self._store(connection, row, event)
                 await self._clear(connection, row)
+
+        await self._history.database.write_at_once(end)
         self._history.logs.wake()
 
     async def _clear(self, connection: AsyncConnection, row: Row[Any], *, kept: int = 0) -> None:
@@ -159,11 +162,10 @@ class Acceptance:
         self, connection: AsyncConnection, row: Row[Any], result: Result, common: dict[str, Any]
     ) -> None:
         builds = self._history.builds
-        manifest = await self._history.images.manifest(row.image, result.digest)
         tags = await self._tags(connection, row, result)
         try:
             actor = Actor(row.pusher_name, "build")
-            await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC), actor)
+            size = await move_tags(connection, row.image, result.digest, tags, row.id, datetime.now(UTC), actor)
         except (Conflict, RuleForbids) as exc:
             hint = exc.hint or "Restart the build; if it fails again, look at the registry."
             await builds.end(connection, row.id, BuildState.FAILED, **common, error=exc.message, hint=hint)
@@ -174,7 +176,7 @@ class Acceptance:
             "parameters": result.parameters,
             "attested": "",
             "digest": result.digest,
-            "size": manifest.total if manifest else 0,
+            "size": size,
             "tags": list(tags),
             "elsewhere": list(result.elsewhere),
             "error": "",

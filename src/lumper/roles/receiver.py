@@ -31,14 +31,15 @@ class HistoryReceiver:
         self, project: Project, forge: str, request: Request, parsed: Parsed, decision: Decision
     ) -> Accepted:
         """Keep the delivery, queue a build for each push that builds, and their jobs: all or nothing."""
-        history = self._history
-        async with history.database.write() as connection:
-            before = await history.deliveries.known(connection, project.id, forge, parsed.delivery_id)
+        deliveries = self._history.deliveries
+
+        async def keep(connection: AsyncConnection) -> Accepted:
+            before = await deliveries.known(connection, project.id, forge, parsed.delivery_id)
             if before is not None:
                 accepted = Accepted(Verdict.DUPLICATE, f"This delivery came before, as delivery {before}.")
             else:
                 accepted = await self._queue(connection, project, decision)
-            await history.deliveries.add(
+            await deliveries.add(
                 connection,
                 project_id=project.id,
                 forge=forge,
@@ -49,6 +50,9 @@ class HistoryReceiver:
                 verdict=accepted.verdict,
                 reason=accepted.reason,
             )
+            return accepted
+
+        accepted = await self._history.database.write_at_once(keep)
         _tell("hook", project, forge, accepted)
         return accepted
 

@@ -1,16 +1,18 @@
-"""`write_hot` promises what `write` does, though it is another way into the file."""
+"""`write_hot` and `write_at_once` promise what `write` does, though they are other ways into the file."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
-from lumper.errors import StorageError
-from lumper.history.database import Commits, Database
+from lumper.errors import Conflict, StorageError
+from lumper.history.connection import AsyncConnection
+from lumper.history.database import Commits, Database, changed
 from lumper.history.tables import repositories
 
 
@@ -44,6 +46,50 @@ async def test_a_failure_takes_back_all_of_it(database: Database) -> None:
     with pytest.raises(StorageError):
         await database.write_hot(twice)
     assert await _count(database) == 0
+
+
+async def test_a_transaction_in_one_visit_to_a_thread_is_one_of_many_statements(database: Database) -> None:
+    heard: list[str | None] = []
+    committed: list[int] = []
+    database.on_change("repositories", heard.append)
+    database.on_commit(lambda: committed.append(1))
+    threads = set[int]()
+
+    async def add(connection: AsyncConnection) -> int:
+        for name in ("a", "b"):
+            await connection.run_sync(_add, name)
+            await connection.run_sync(lambda _: threads.add(threading.get_ident()))
+        changed(connection, "repositories", "a")
+        return int(await connection.scalar(select(func.count()).select_from(repositories)))
+
+    assert await database.write_at_once(add) == 2
+    assert await _count(database) == 2
+    assert (heard, committed) == (["a"], [1])
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+async def test_a_failure_in_one_visit_takes_back_all_of_it(database: Database) -> None:
+    async def fail(connection: AsyncConnection) -> None:
+        await connection.run_sync(_add, "a")
+        raise Conflict("no")
+
+    async def wait(connection: AsyncConnection) -> None:
+        await connection.run_sync(_add, "a")
+        await asyncio.sleep(0)
+
+    with pytest.raises(Conflict):
+        await database.write_at_once(fail)
+    with pytest.raises(RuntimeError, match="may wait for nothing else"):
+        await database.write_at_once(wait)
+    assert await _count(database) == 0
+
+
+async def test_one_visit_without_a_statement_is_nothing(database: Database) -> None:
+    async def nothing(_connection: AsyncConnection) -> str:
+        return "done"
+
+    assert await database.write_at_once(nothing) == "done"
 
 
 async def test_both_ways_of_writing_wait_for_each_other(database: Database) -> None:

@@ -21,6 +21,7 @@ from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
 from lumper.build.engines.buildkit.request import MOBY, Exporter, solve_request
 from lumper.build.engines.buildkit.services import Service, services
+from lumper.build.engines.buildkit.shared_keys import SharedKeys
 from lumper.build.engines.buildkit.status import Following
 from lumper.build.port import BuildRequest, Report
 from lumper.errors import EngineError, FrontendUnavailable
@@ -50,6 +51,7 @@ class Building:
         self._incremental_from = incremental_from
         self._frontend_time = frontend_time
         self._groups = Groups()
+        self._keys = SharedKeys()
         self._gets_stuck: bool | None = None
 
     def can_limit(self) -> bool:
@@ -66,10 +68,12 @@ class Building:
         more: Sequence[Service] = (),
     ) -> Mapping[str, str]:
         """Build; what the exporter tells of the result. `more` is offered in the session. Raises as Engine.build."""
+        repository, folder = request.image.rpartition(":")[0], request.context_folder
+        place = f"{repository} {request.dockerfile} {folder}"
         try:
             async with (
-                source(context, request.files, request.context_folder, self._incremental_from) as found,
-                self._groups.group(request.image.rpartition(":")[0], request.limits) as group,
+                source(context, request.files, folder, self._incremental_from, self._keys, place) as found,
+                self._groups.group(repository, request.limits) as group,
             ):
                 offered = [found.service, *services(request), *more]
                 return await self._run(request, found, report, exporter, offered, group)

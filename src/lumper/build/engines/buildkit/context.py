@@ -3,20 +3,19 @@
 Of files, only those that the Dockerfile copies are sent, and none that the engine has from the same context before. A
 stream the engine unpacks with a program of its own, which takes longer than a whole cached build. Where the request has
 the files one by one, nothing else is read at all.
-What it has from another commit does not count: BuildKit takes files of one size and time for the same, and the time of
-all files is that of the commit, which two commits can share. So the engine keeps files for the very same context only.
+What it has from another commit does not count: shared_keys.py tells why.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from lumper.build.engines.buildkit.filesync import FileSync
 from lumper.build.engines.buildkit.services import Service
 from lumper.build.engines.buildkit.session import Upload
+from lumper.build.engines.buildkit.shared_keys import SharedKeys
 from lumper.build.engines.buildkit.spool import open_spool
 from lumper.build.port import Files
 
@@ -54,13 +53,16 @@ async def source(
     files: Files | None = None,
     folder: str = "",
     incremental_from: int = INCREMENTAL_FROM,
+    keys: SharedKeys | None = None,
+    place: str = "",
 ) -> AsyncIterator[Source]:
-    """The best way for this context, which lies in `folder`; `files` as in BuildRequest.
+    """The best way for this context, which lies in `folder`; `files` as in BuildRequest, `place` as for `keys`.
 
     What reading raises comes out here, or with the build.
     """
+    keys = keys or SharedKeys()
     if files is not None:
-        yield _one_by_one(files, folder)
+        yield Source(FileSync(files, folder), keys.of(files, place))
         return
     first, size = list[bytes](), 0
     async for piece in context:
@@ -79,14 +81,9 @@ async def source(
         if spooled is None or spool.size < len(spooled) * min(_LEAST_AVERAGE, incremental_from):
             yield Source(Upload(spool.chunks()))
         else:
-            yield _one_by_one(spooled, folder)
+            yield Source(FileSync(spooled, folder), keys.of(spooled, place))
     finally:
         spool.close()
-
-
-def _one_by_one(files: Files, folder: str) -> Source:
-    name = hashlib.blake2b(files.key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
-    return Source(FileSync(files, folder), name)
 
 
 async def _again(pieces: list[bytes]) -> AsyncIterator[bytes]:

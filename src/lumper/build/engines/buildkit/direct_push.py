@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -70,11 +71,12 @@ class DirectPush:
             raise NotThere(f"the config of {image_id} names other layers")
         repository, _, tag = image.partition("/")[2].rpartition(":")
         target = self._open_target(f"{'http' if plain else 'https'}://{image.partition('/')[0]}", login)
-        layers = LayerPush(folder, target, image.rpartition(":")[0], self._known, self._pool, self._locks, reader)
+        layers = partial(
+            LayerPush, folder, target, image.rpartition(":")[0], self._known, self._pool, self._locks, reader
+        )
         pushing = _Pushing(target, repository, tag, image_id, config, diff_ids, layers)
         try:
-            if login is None or not login.own or (result := await pushing.without_layers()) is None:
-                result = await pushing.whole()
+            result = await (pushing.to_own() if login is not None and login.own else pushing.run())
         finally:
             await target.close()
             await self._known.save()
@@ -118,29 +120,21 @@ class _Pushing:
     image_id: str
     config: bytes
     diff_ids: Sequence[str]
-    layers: LayerPush
+    layers: Callable[..., LayerPush]
 
-    async def without_layers(self) -> Mapping[str, Any] | None:
-        """Send the config and the manifest alone, if the repository was given all layers; None if that does not do.
-
-        Only for a registry that is known to take no manifest of what it does not have.
-        """
-        descriptors = self.layers.remembered(self.diff_ids)
-        if descriptors is None:
-            return None
+    async def to_own(self) -> Mapping[str, Any]:
+        """Send what the registry was not given yet; if it takes no manifest of that, send as to any other."""
         try:
-            await self._send_config()
-            result = await self._send_manifest(descriptors)
+            descriptors = await _all(self.layers(trusting=True), self.diff_ids, [self._send_config()])
+            return await self._send_manifest(descriptors)
         except RemoteError as exc:
-            log.debug("the layers are looked for", action="push.look", repository=self.repository, reason=exc.message)
-            return None
-        self.layers.found_again(self.diff_ids, descriptors)
-        return result
+            log.debug("all layers are looked for", action="push.look", repository=self.repository, reason=exc.message)
+            return await self.run()
 
-    async def whole(self) -> Mapping[str, Any]:
-        """Send all that the registry does not have. Raises NotThere, RemoteError."""
+    async def run(self) -> Mapping[str, Any]:
+        """Send what the registry says that it does not have. Raises NotThere, RemoteError."""
         sending = [] if await self._has_config() else [self._send_config()]
-        return await self._send_manifest(await _all(self.layers, self.diff_ids, sending))
+        return await self._send_manifest(await _all(self.layers(), self.diff_ids, sending))
 
     async def _has_config(self) -> bool:
         """Raises NotThere if we do not get to the registry as the Engine perhaps does."""

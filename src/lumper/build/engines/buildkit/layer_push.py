@@ -18,6 +18,7 @@ from lumper.errors import RemoteError
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _AT_ONCE = 2  # layers of one image that are compressed and sent at the same time
 _PARTS = 2  # compressed blocks that wait for the network
+_LITTLE = 128 << 10  # bytes
 _MOST_LOOKS = 4  # digests that are asked for before a layer is sent
 
 _FOUND = "Layer already exists"
@@ -37,7 +38,10 @@ class LayerPush:
         pool: Pool,
         locks: WeakValueDictionary[str, asyncio.Lock],
         reader: PushReader,
+        *,
+        trusting: bool = False,
     ) -> None:
+        """`trusting`: what the repository was given it still has; who is wrong in that is told with the manifest."""
         self._folder = folder
         self._target = target
         self._place = place
@@ -46,6 +50,7 @@ class LayerPush:
         self._pool = pool
         self._locks = locks
         self._reader = reader
+        self._trusting = trusting
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def push(self, chain: Sequence[str]) -> Descriptor:
@@ -54,25 +59,15 @@ class LayerPush:
         lock = self._locks.setdefault(f"{self._host} {diff_id}", asyncio.Lock())
         async with lock:  # who has the same new layer at the same time finds it when we are done
             digest, size, how = await self._found(diff_id) or await self._mounted(diff_id) or await self._sent(chain)
-        return self._told(diff_id, digest, size, how)
-
-    def remembered(self, diff_ids: Sequence[str]) -> list[Descriptor] | None:
-        """All layers as the repository was given them, if it was. Whether it still has them is for it to say."""
-        found = self._known.all_at(diff_ids, self._place)
-        return None if found is None else [descriptor(layer.digest, layer.size) for layer in found]
-
-    def found_again(self, diff_ids: Sequence[str], layers: Sequence[Descriptor]) -> None:
-        """The repository still has all of them."""
-        for diff_id, layer in zip(diff_ids, layers, strict=True):
-            self._told(diff_id, layer["digest"], layer["size"], _FOUND)
-
-    def _told(self, diff_id: str, digest: str, size: int, how: str) -> Descriptor:
         self._known.note(diff_id, digest, size, self._place)
         self._reader.receive({"id": diff_id.partition(":")[2][:12], "status": how})
-        return descriptor(digest, size)
+        return {"mediaType": _LAYER, "size": size, "digest": digest}
 
     async def _found(self, diff_id: str) -> tuple[str, int, str] | None:
         """The layer as this repository has it already."""
+        known = self._known.get(diff_id)
+        if self._trusting and known is not None and self._place in known.places:
+            return known.digest, known.size, _FOUND
         for digest in self._digests(diff_id):
             size = await self._target.blob_size(self._repository, digest, to_push=True)
             if size:
@@ -111,10 +106,21 @@ class LayerPush:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._pack(chain, packing, parts))
-                    group.create_task(self._target.push_stream(self._repository, _all(parts), lambda: packing.digest))
+                    group.create_task(self._send(packing, parts))
             except ExceptionGroup as several:
                 raise first_of(several) from several
         return packing.digest, packing.size, "Pushed"
+
+    async def _send(self, packing: Packing, parts: asyncio.Queue[bytes]) -> None:
+        """Send what comes, at once if that is little."""
+        begin, ended = b"", False
+        while len(begin) <= _LITTLE and not ended:
+            part = await parts.get()
+            begin, ended = begin + part, not part
+        if ended:
+            await self._target.push_blob(self._repository, packing.digest, packing.size, lambda: _all(begin))
+        else:
+            await self._target.push_stream(self._repository, _all(begin, parts), lambda: packing.digest)
 
     async def _pack(self, chain: Sequence[str], packing: Packing, parts: asyncio.Queue[bytes]) -> None:
         """Compress the layer into the queue, which gets its end only if the layer was the right one."""
@@ -127,13 +133,9 @@ class LayerPush:
         await parts.put(b"")
 
 
-def descriptor(digest: str, size: int) -> Descriptor:
-    """What a manifest says of a layer."""
-    return {"mediaType": _LAYER, "size": size, "digest": digest}
-
-
-async def _all(parts: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
-    while part := await parts.get():
+async def _all(begin: bytes, parts: asyncio.Queue[bytes] | None = None) -> AsyncIterator[bytes]:
+    yield begin
+    while parts is not None and (part := await parts.get()):
         yield part
 
 

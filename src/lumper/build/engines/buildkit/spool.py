@@ -89,6 +89,7 @@ class SpooledFiles:
 
     def __init__(self, spool: Spool, key: str, entries: Iterable[ContextEntry], offsets: Mapping[str, int]) -> None:
         self.key = key
+        self.time = None
         self._spool = spool
         self._offsets = offsets
         self._entries = {entry.path: entry for entry in entries}
