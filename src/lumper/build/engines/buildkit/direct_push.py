@@ -74,7 +74,7 @@ class DirectPush:
         layers = partial(
             LayerPush, folder, target, image.rpartition(":")[0], self._known, self._pool, self._locks, reader
         )
-        pushing = _Pushing(target, repository, tag, image_id, config, diff_ids, layers)
+        pushing = _Pushing(target, repository, tag, image_id, config, diff_ids, layers, reader)
         try:
             result = await (pushing.to_own() if login is not None and login.own else pushing.run())
         finally:
@@ -121,6 +121,7 @@ class _Pushing:
     config: bytes
     diff_ids: Sequence[str]
     layers: Callable[..., LayerPush]
+    reader: PushReader
 
     async def to_own(self) -> Mapping[str, Any]:
         """Send what the registry was not given yet; if it takes no manifest of that, send as to any other."""
@@ -128,7 +129,7 @@ class _Pushing:
             descriptors = await _all(self.layers(trusting=True), self.diff_ids, [self._send_config()])
             return await self._send_manifest(descriptors)
         except RemoteError as exc:
-            log.debug("all layers are looked for", action="push.look", repository=self.repository, reason=exc.message)
+            self.reader.receive({"id": "again", "status": f"each layer is looked for ({exc.message})"})
             return await self.run()
 
     async def run(self) -> Mapping[str, Any]:
