@@ -109,7 +109,8 @@ class Way:
         async with LogShipper(self.broker, self.spool, build, 1, "claim", masker()) as shipper:
             await tell(shipper.report)
         while await self.history.logs.size(build, 1) < shipper.size:
-            await self.history.logs.wait(build, 1, await self.history.logs.size(build, 1), 1.0)
+            logs = self.history.logs
+            await logs.wait(build, 1, await logs.size(build, 1), 1.0, logs.wakes)
         return Took(time.monotonic() - begun, time.process_time() - worked)
 
 

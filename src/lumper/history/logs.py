@@ -25,6 +25,8 @@ class Logs(ABC):
 
     def __init__(self) -> None:
         self._grown = asyncio.Event()
+        self.wakes = 0
+        """How often somebody called `wake`."""
 
     @abstractmethod
     async def size(self, build_id: int, attempt: int) -> int:
@@ -58,10 +60,13 @@ class Logs(ABC):
         data = b"".join([chunk async for chunk in self.read(build_id, attempt, start)])
         return data if not start else data.partition(b"\n")[2]
 
-    async def wait(self, build_id: int, attempt: int, offset: int, longest: float) -> None:
-        """Until the log is longer than `offset`, somebody called `wake`, or `longest` seconds have passed."""
+    async def wait(self, build_id: int, attempt: int, offset: int, longest: float, wakes: int) -> None:
+        """Until the log is longer than `offset`, `wakes` are more, or `longest` seconds have passed.
+
+        Who looks at a build beside its log asks for `wakes` before: its end may come between that and this call.
+        """
         grown = self._grown
-        if await self.size(build_id, attempt) > offset:
+        if self.wakes != wakes or await self.size(build_id, attempt) > offset:
             return
         try:
             async with asyncio.timeout(longest):
@@ -71,6 +76,7 @@ class Logs(ABC):
 
     def wake(self) -> None:
         """Let all who wait look again: a log has grown or a build has ended."""
+        self.wakes += 1
         self._grown.set()
         self._grown = asyncio.Event()
 

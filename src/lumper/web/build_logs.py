@@ -54,6 +54,7 @@ class BuildLogs:
     )
     async def read(self, request: web.Request) -> web.StreamResponse:
         """The log as JSON lines, from byte `offset` on; `follow=1` waits for more until the build has ended."""
+        wakes = self._history.logs.wakes
         build, attempt = await self._asked(request)
         offset, follow = number(request, "offset", 0), flag(request, "follow")
         await check_kept(self._history.logs, build)
@@ -65,7 +66,8 @@ class BuildLogs:
                 await response.write(chunk)
             if build.state.final or not follow or build.attempt != attempt:
                 break
-            await self._history.logs.wait(build.id, attempt, offset, 5.0)
+            await self._history.logs.wait(build.id, attempt, offset, 5.0, wakes)
+            wakes = self._history.logs.wakes
             build = await self._history.builds.get(build.id)
         await response.write_eof()
         return response

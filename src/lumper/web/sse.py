@@ -92,6 +92,8 @@ async def _write_all(response: web.StreamResponse, events: AsyncGenerator[bytes]
 
 async def log_events(history: History, build: Build, attempt: int, offset: int) -> AsyncGenerator[bytes]:
     """The log of an attempt from `offset` on, and what is added to it, as events."""
+    wakes = history.logs.wakes
+    build = await history.builds.get(build.id)
     while True:
         over = build.state.final or build.attempt != attempt  # looked at before the log: what ends it is in it then
         seen = await history.logs.size(build.id, attempt)
@@ -108,7 +110,8 @@ async def log_events(history: History, build: Build, attempt: int, offset: int) 
             return
         if over:
             break
-        await history.logs.wait(build.id, attempt, max(seen, offset), QUIET_SECONDS)
+        await history.logs.wait(build.id, attempt, max(seen, offset), QUIET_SECONDS, wakes)
+        wakes = history.logs.wakes
         build = await history.builds.get(build.id)
         yield b":\n\n"
     final = json.dumps({"state": build.state.value, "attempt": build.attempt})

@@ -38,6 +38,7 @@ class Verifying:
         loop = asyncio.get_running_loop()
         end = loop.time() + (_MOST_SECONDS if flag(request, "follow") else 0.0)
         while True:
+            wakes = self._history.logs.wakes
             found = await self._history.verifications.of(build)
             if found is None:
                 hint = f"`lumper build verify {build.id}` does that."
@@ -45,7 +46,8 @@ class Verifying:
             if found.state.decided or loop.time() >= end:
                 return answer(found)
             second = await self._history.builds.get(found.by)
-            await self._history.logs.wait(second.id, second.attempt, 1 << 62, min(_LOOK_SECONDS, end - loop.time()))
+            longest = min(_LOOK_SECONDS, end - loop.time())
+            await self._history.logs.wait(second.id, second.attempt, 1 << 62, longest, wakes)
 
 
 def add_routes(app: web.Application, api: Api, history: History) -> None:

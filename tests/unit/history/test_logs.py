@@ -78,10 +78,16 @@ async def test_the_tail_begins_with_a_whole_line(logs: Logs) -> None:
 
 
 async def test_a_reader_wakes_when_the_log_grows(logs: Logs) -> None:
-    reader = asyncio.create_task(logs.wait(1, 1, 0, 60.0))
+    reader = asyncio.create_task(logs.wait(1, 1, 0, 60.0, logs.wakes))
     await asyncio.sleep(0)
     await logs.append(1, 1, 0, b"x\n")
     await asyncio.wait_for(reader, 20)
+
+
+async def test_what_happens_between_looking_and_waiting_is_not_missed(logs: Logs) -> None:
+    wakes = logs.wakes
+    logs.wake()
+    await asyncio.wait_for(logs.wait(1, 1, 0, 60.0, wakes), 5)
 
 
 async def test_the_logs_of_a_build_are_deleted_together(logs: Logs, tmp_path: Path) -> None:
@@ -109,7 +115,7 @@ async def test_a_reader_at_one_server_wakes_when_the_log_grows_at_another(
     project = await one.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
     async with one.database.write() as connection:
         await one.builds.queue(connection, project, Push("owner/app", "refs/tags/v1", "a" * 40))
-    reader = asyncio.create_task(other.logs.wait(1, 1, 0, 60.0))
+    reader = asyncio.create_task(other.logs.wait(1, 1, 0, 60.0, other.logs.wakes))
 
     async def wakes() -> bool:
         await one.logs.append(1, 1, 0, b"x\n")
