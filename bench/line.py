@@ -140,9 +140,9 @@ class Bench:
         path, tags = self._known[repository.case.name], [self._tag() for _ in range(count)]
         commits = [repository.commit(tag, "cold") for tag in tags]
         begun = time.monotonic()
-        for tag, commit in zip(tags, commits, strict=True):
-            self.lumper.push(path, tag, commit)
-        for tag in tags:
+        builds = [self.lumper.push(path, tag, commit) for tag, commit in zip(tags, commits, strict=True)]
+        for tag, build in zip(tags, builds, strict=True):
+            self.lumper.await_end(build)
             self.lumper.pullable(f"/v2/{path}/manifests/{tag.removeprefix('v')}")
         return Run(time.monotonic() - begun)
 
