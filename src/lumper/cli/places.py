@@ -87,9 +87,9 @@ class Places:
 
 
 def _archive(text: str) -> tuple[Path, str] | None:
-    """Path and image name, if the text names a folder or file: oci:PATH, PATH:NAME, or a path that begins as one."""
+    """Path and image name, if the text names a folder or file: oci:PATH, PATH:NAME, what begins as a path, FILE.tar."""
     kind = next((one for one in _ARCHIVES if text.startswith(one)), "")
-    if not kind and not text.startswith(("/", "./", "../", "~")):
+    if not kind and not text.startswith(("/", "./", "../", "~")) and not text.partition(":")[0].endswith(".tar"):
         return None
     path = Path(text.removeprefix(kind)).expanduser()
     if path.exists():

@@ -46,4 +46,4 @@ def alone(
     config
         A TOML file; `lumper config` prints one with every option.
     """
-    serve(config, {"server.listen": listen, "data": data, "registry.anonymous": anonymous}, ())
+    serve(config, {"server.listen": listen, "data": data, "registry.anonymous": anonymous}, (), alone=True)

@@ -94,8 +94,12 @@ def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
     _role(config, data, Role.DEPLOYER)
 
 
-def serve(file: Path | None, overrides: Mapping[str, object], roles: Iterable[Role] | None) -> None:
+def serve(
+    file: Path | None, overrides: Mapping[str, object], roles: Iterable[Role] | None, *, alone: bool = False
+) -> None:
     """Run a server with these roles in its process, until a signal comes; None: with those that [deploy] says.
+
+    `alone`: it is a registry and nothing else.
 
     What it is made of is imported here: help, and commands for a server that runs, do without.
     """
@@ -108,7 +112,7 @@ def serve(file: Path | None, overrides: Mapping[str, object], roles: Iterable[Ro
     if roles is None:
         roles = (Role.DEPLOYER,) if config.deploy.with_server else ()
     set_up(config.log.level, config.log.format)
-    _run(run_server(config, partial(_announce, config.data), frozenset(roles)))
+    _run(run_server(config, partial(_announce, config.data), frozenset(roles), alone=alone))
 
 
 def _role(file: Path | None, data: Path | None, role: Role) -> None:

@@ -73,7 +73,7 @@ class Doors:
     `data` is the data folder, whose disk is watched; repositories below the folders `allow_local` may be named by their
     path. `public_url` is where the registry says that its tokens are had, "" for the address that a client asks for;
     requests from `trusted_proxies`, networks, say themselves whom they came from. `anonymous` is what the registry
-    allows to who has no account.
+    allows to who has no account. `alone`: this is a registry and no more; the pages do not speak of builds and hosts.
     """
 
     data: Path
@@ -82,6 +82,7 @@ class Doors:
     trusted_proxies: Sequence[str] = ()
     anonymous: Rights = NOTHING
     limits: Limits | None = None
+    alone: bool = False
 
 
 def make_app(behind: Behind, doors: Doors) -> web.Application:
@@ -121,5 +122,5 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     watched = watch.Watch(metrics, history.figures, history.webhooks, behind.broker, registry, doors.data)
     watch.add_routes(app, endpoints, watched)
     acting = pages.Acting(behind.replayer, behind.starter, behind.desk)
-    pages.add_routes(app, history, registry, auth, behind.mail, links, acting, behind.attestations)
+    pages.add_routes(app, history, registry, auth, behind.mail, links, acting, behind.attestations, alone=doors.alone)
     return app

@@ -140,8 +140,8 @@ async def open_instance(config: Config, folder: DataFolder, links: Links) -> Asy
         )
 
 
-def assemble_app(instance: Instance) -> web.Application:
-    """Everything on the one port."""
+def assemble_app(instance: Instance, *, alone: bool = False) -> web.Application:
+    """Everything on the one port; `alone`: the registry is all there is."""
     from lumper.notify.channels.maildir import MaildirReader
     from lumper.roles.receiver import HistoryReceiver
     from lumper.web.app import Behind, Doors, make_app
@@ -178,6 +178,7 @@ def assemble_app(instance: Instance) -> web.Application:
             pulls=config.registry.pull_limit,
             window=config.registry.pull_window,
         ),
+        alone=alone,
     )
     return make_app(behind, doors)
 

@@ -43,8 +43,11 @@ Announce = Callable[[str, str], None]
 """Told, once the port is open, the public URL and the one-time admin link ("" when there is an admin already)."""
 
 
-async def run_server(config: Config, announce: Announce, roles: frozenset[Role]) -> None:
-    """The server, with these roles in its process, until a signal comes: all for `lumper up`, none for a registry."""
+async def run_server(config: Config, announce: Announce, roles: frozenset[Role], *, alone: bool = False) -> None:
+    """The server, with these roles in its process, until a signal comes: all for `lumper up`, none for a registry.
+
+    `alone`: its pages show that registry and nothing else.
+    """
     sys.setswitchinterval(_SWITCH_SECONDS)
     folder = DataFolder(config.data)
     folder.prepare()
@@ -56,7 +59,8 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role])
         where = addresses(config, listener.getsockname()[1], local.getsockname()[1] if local else 0)
         instance = await stack.enter_async_context(open_instance(config, folder, where.links))
         history, broker = instance.history, instance.broker
-        server = Server(assemble_app(instance), Listeners(listener, tls, local), assemble_duties(instance).parts())
+        app = assemble_app(instance, alone=alone)
+        server = Server(app, Listeners(listener, tls, local), assemble_duties(instance).parts())
         parts = [server.run(), _announced(server, folder, history, where, announce)]
         if Role.WORKER in roles:
             from lumper.wiring.roles import assemble_worker, entrust_builds, sign_in_builds

@@ -65,10 +65,12 @@ def add_routes(
     links: Links,
     acting: Acting,
     attestations: Attestations,
+    *,
+    alone: bool = False,
 ) -> None:
-    """Serve the pages."""
+    """Serve the pages; those of a registry `alone` lead to nothing else."""
     assets = Assets()
-    site = Site(auth, links, assets)
+    site = Site(auth, links, assets, alone=alone)
     streams = Streams(app, history.database)
     app.middlewares.append(site.lost)
     app.on_response_prepare.append(add_headers)

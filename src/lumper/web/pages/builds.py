@@ -53,6 +53,8 @@ class BuildPages:
 
     async def all(self, request: web.Request) -> web.Response:
         """The newest builds, of all projects or of one."""
+        if self._site.alone:
+            raise web.HTTPSeeOther("/images")
         project, before = request.query.get("project", ""), number(request, "before")
         images = await images_seen_by(request[IDENTITY], self._history)
         builds = await self._history.builds.newest(project=project, limit=_A_PAGE + 1, before=before, images=images)

@@ -62,9 +62,13 @@ class Environment(Protocol):
 
 
 class Site:
-    """Renders templates, and guards handlers. Templates are read and compiled when they are first needed."""
+    """Renders templates, and guards handlers. Templates are read and compiled when they are first needed.
 
-    def __init__(self, auth: Authenticator, links: Links, assets: Assets) -> None:
+    `alone`: there is a registry and nothing else.
+    """
+
+    def __init__(self, auth: Authenticator, links: Links, assets: Assets, *, alone: bool = False) -> None:
+        self.alone = alone
         self.auth = auth
         self.links = links
         self._assets = assets
@@ -73,7 +77,7 @@ class Site:
     def _templates(self) -> Environment:
         from lumper.web.pages.templates import environment  # loads Jinja: a registry that nobody looks at needs none
 
-        return environment(self._assets, self.links)
+        return environment(self._assets, self.links, alone=self.alone)
 
     def render(self, request: web.Request, template: str, *, status: int = 200, **values: object) -> web.Response:
         """The template as a page for whoever asks."""

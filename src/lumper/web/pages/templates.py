@@ -15,7 +15,7 @@ from lumper.web.pages import formats
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def environment(assets: Assets, links: Links) -> Environment:
+def environment(assets: Assets, links: Links, *, alone: bool) -> Environment:
     """All templates; what a page shows is escaped, and a value that is missing is an error."""
     found = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -25,7 +25,7 @@ def environment(assets: Assets, links: Links) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.globals |= {"asset": assets.url, "version": version("lumper"), "registry": links.registry}
+    found.globals |= {"asset": assets.url, "version": version("lumper"), "registry": links.registry, "alone": alone}
     found.filters |= {
         "bars": formats.stage_bars,
         "marked": formats.marked,
