@@ -16,7 +16,7 @@ from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.progress import CLIPPED
 from lumper.build.port import BuildRequest, Login, Report
 from lumper.build.reading import read_and_build
-from lumper.errors import BuildFailed, BuildRefused, EngineUnavailable, FrontendUnavailable, PushFailed
+from lumper.errors import BuildFailed, EngineUnavailable, FrontendUnavailable, PushFailed
 from lumper.model.build import Progress, Step, StepState
 from parts import docker_engine
 from parts.context import BASE, context_tar, stream, the_busybox
@@ -220,24 +220,6 @@ async def test_a_long_log_arrives_whole_or_says_that_it_was_clipped(engine: Buil
     assert (printed == whole) != (printed[-1] == CLIPPED)
 
 
-async def test_a_syntax_image_out_of_reach_fails_soon_and_says_what_to_do(engine: BuildKitEngine, image: str) -> None:
-    name = "registry.invalid/dockerfile:1"
-    async with asyncio.timeout(60):
-        with pytest.raises(
-            FrontendUnavailable, match=r"syntax image registry\.invalid/dockerfile:1 cannot be"
-        ) as caught:
-            await build(engine, image, f"# syntax={name}\n{BASE}", frontend=name)
-
-    assert "Remove that line" in caught.value.hint
-
-
-async def test_a_syntax_image_that_was_not_granted_is_not_even_asked_for(engine: BuildKitEngine, image: str) -> None:
-    for line in ("# syntax=registry.invalid/evil:1", "#syntax = registry.invalid/evil"):
-        told = await build(engine, image, f"{line}\n{BASE}")
-        assert not [record for record in told if isinstance(record, Step) and "registry.invalid" in record.name]
-    await build(engine, image, BASE, args={"BUILDKIT_SYNTAX": "registry.invalid/evil:1"})
-
-
 async def test_a_syntax_image_that_never_answers_is_given_up(image: str) -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
@@ -252,28 +234,6 @@ async def test_a_syntax_image_that_never_answers_is_given_up(image: str) -> None
                     await build(impatient, image, f"# syntax={name}\n{BASE}", frontend=name)
         finally:
             await impatient.close()
-
-
-@pytest.mark.parametrize("flag", ["--network=host", "--security=insecure", "--device=vendor.com/device=all"])
-async def test_rights_of_the_machine_are_refused_unless_granted(engine: BuildKitEngine, image: str, flag: str) -> None:
-    with pytest.raises((BuildRefused, BuildFailed)):  # parsers of old engines do not even know such flags
-        await build(engine, image, f"{BASE}RUN {flag} echo never {image}\n")
-
-
-async def test_the_socket_of_the_engine_is_a_file_of_the_context_and_there_is_none(
-    engine: BuildKitEngine, image: str
-) -> None:
-    for mount in ("source=/var/run/docker.sock", "source=/etc/shadow", "source=../../../etc/shadow"):
-        with pytest.raises(BuildFailed):
-            await build(engine, image, f"{BASE}RUN --mount=type=bind,{mount},target=/stolen cat /stolen\n")
-
-
-async def test_a_link_to_a_file_of_the_machine_is_a_link_and_not_that_file(engine: BuildKitEngine, image: str) -> None:
-    links = {"link": "/etc/shadow", "folder/link": "/etc/shadow", "up": "../../../../etc/shadow"}
-    for line in ("COPY link /copied", "COPY up /copied", "COPY folder/ /copied/\nRUN cat /copied/link"):
-        context = context_tar({"Dockerfile": f"{BASE}{line}\n", "folder/file": image}, links=links)
-        with pytest.raises(BuildFailed, match=r"not found|no such file|exit code 1"):
-            await engine.build(BuildRequest("1", image), stream(context), lambda _: None)
 
 
 async def test_cancelling_twice_does_not_leave_anything_behind(engine: BuildKitEngine, image: str) -> None:

@@ -70,6 +70,14 @@ def fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             },
             "shared/a is in the repository, but not in the context app.",
         ),
+        (
+            {
+                "lumper.toml": '[build]\ndockerfile = "web/Dockerfile"\n',
+                "web/Dockerfile": "FROM scratch\nCOPY conf/a /x\n",
+                "web/conf/a": "1",
+            },
+            "There is web/conf/a, beside the Dockerfile: name it so, or make that folder the context of the build.",
+        ),
         ({"Dockerfile": "# FROM scratch\nARG A\n"}, "Dockerfile has no FROM"),
         (
             {

@@ -1,10 +1,13 @@
-"""Builds that mean harm, or only never end: each is ended and told, nothing of it stays, and the next one runs."""
+"""Builds that mean harm, or only never end: each is ended and told, nothing of it stays, and the next one runs.
+
+Each by a Docker Engine as Debian has it, by a newer one, and by a buildkitd.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,18 +15,26 @@ import pytest
 
 from lumper.build.checkout import Mirrors
 from lumper.build.engines.buildkit import BuildKitEngine
-from lumper.build.port import Login
+from lumper.build.engines.buildkit.address import parse_address
+from lumper.build.engines.buildkit.daemon import DaemonEngine
+from lumper.build.port import Engine, Login
 from lumper.build.run import Builder
 from lumper.model.build import Outcome, Output, Progress, Result
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
+from lumper.wiring.adapters import open_target
+from parts.buildkitd import behind_a_socket
 from parts.context import BASE, BUSYBOX
 from parts.docker_engine import ADDRESS
+from parts.engine_bench import Daemons, any_buildkitd
 from parts.git_repository import Repository
 from parts.narrow_group import narrow_group
+from parts.newer_engine import WANTED, newer_engine
 from parts.push_sink import push_sink
 from parts.second_engine import second_engine
 from parts.small_disk import small_disk
+
+KINDS = ("older", *(("newer", "buildkitd") if WANTED else ()))
 
 
 async def _login(build_id: int, attempt: int) -> Login:
@@ -67,9 +78,25 @@ class Bench:
 
 
 @asynccontextmanager
+async def engine_with(kind: str, *options: str) -> AsyncIterator[str]:
+    """The address of an engine of this kind with these options of dockerd."""
+    async with AsyncExitStack() as stack:
+        if kind == "older":
+            yield (await stack.enter_async_context(second_engine(*options))).address
+            return
+        socket = stack.enter_context(newer_engine(*options))
+        if kind == "newer":
+            yield f"unix://{socket}"
+        else:
+            yield f"buildkitd+{await stack.enter_async_context(behind_a_socket(socket))}"
+
+
+@asynccontextmanager
 async def bench_on(address: str, folder: Path) -> AsyncIterator[Bench]:
     """A bench at this engine."""
-    engine = BuildKitEngine(address)
+    engine: Engine = BuildKitEngine(address)
+    if address.startswith("buildkitd+"):
+        engine = DaemonEngine(parse_address(address), folder / "images", open_target)
     try:
         async with push_sink() as registry:
             mirrors = Mirrors(folder / "mirrors")
@@ -79,10 +106,13 @@ async def bench_on(address: str, folder: Path) -> AsyncIterator[Bench]:
         await engine.close()
 
 
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with bench_on(ADDRESS, tmp_path) as bench:
-        yield bench
+@pytest.fixture(params=KINDS)
+async def bench(request: pytest.FixtureRequest, daemons: Daemons, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+        address = ADDRESS if request.param == "older" else f"unix://{daemons.newer_engine()}"
+        if request.param == "buildkitd":
+            address = f"buildkitd+{await stack.enter_async_context(any_buildkitd(daemons))}"
+        yield await stack.enter_async_context(bench_on(address, tmp_path))
 
 
 def running(text: str) -> int:
@@ -118,12 +148,30 @@ async def test_a_build_that_has_fallen_silent_is_ended(bench: Bench, tmp_path: P
     await bench.check_that_it_still_builds()
 
 
+FILL = "dd if=/dev/zero of=/fill bs=1M 2>&1; echo filled >&2; sync; exit 1"
+
+
 async def test_a_build_that_fills_the_engine_s_disk_says_so_and_the_next_one_has_it_back(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "160m") as disk:
-        async with second_engine("--data-root", str(disk)) as second, bench_on(second.address, tmp_path) as bench:
-            result, said = await bench.build("dd if=/dev/zero of=/fill bs=1M 2>&1; echo filled >&2; sync; exit 1")
+        async with engine_with("older", "--data-root", str(disk)) as address, bench_on(address, tmp_path) as bench:
+            result, said = await bench.build(FILL)
             assert "No space left on device" in said
             assert result.outcome is Outcome.FAILED
+            await bench.check_that_it_still_builds()
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+async def test_containerd_on_a_full_disk_needs_a_little_space_before_it_gives_the_rest_back(
+    kind: str, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", "160m") as disk:
+        (disk / "ballast").write_bytes(bytes(8 << 20))
+        async with engine_with(kind, "--data-root", str(disk)) as address, bench_on(address, tmp_path) as bench:
+            _, said = await bench.build(FILL)
+            assert "No space left on device" in said
+            result, _ = await bench.build("echo next")
+            assert result.outcome is Outcome.SUCCEEDED or "Free some space" in result.hint
+            (disk / "ballast").unlink()
             await bench.check_that_it_still_builds()
 
 
@@ -131,11 +179,12 @@ BOMB = 'export b=\'while :; do sh -c "$b" "$b" & done\'; sh -c "$b" {mark} & exe
 """Shells that start shells, faster than any of them ends."""
 
 
-async def test_a_fork_bomb_in_an_engine_with_limits_is_ended_and_nothing_of_it_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_fork_bomb_in_an_engine_with_limits_is_ended_and_nothing_of_it_stays(kind: str, tmp_path: Path) -> None:
     mark = f"{300_000 + abs(hash(str(tmp_path))) % 100_000}"
     with narrow_group(processes=150, cpus=0.5) as group:
         options = ("--cgroup-parent", group, "--exec-opt", "native.cgroupdriver=cgroupfs")
-        async with second_engine(*options) as second, bench_on(second.address, tmp_path) as bench:
+        async with engine_with(kind, *options) as address, bench_on(address, tmp_path) as bench:
             result, said = await bench.build(BOMB.format(mark=mark), replace(bench.builder, timeout=20.0))
             assert "can't fork" in said
             assert (result.outcome, result.temporary) == (Outcome.FAILED, False)

@@ -240,13 +240,20 @@ async def _output(*command: str) -> bytes:
 
 
 @asynccontextmanager
+async def any_buildkitd(daemons: Daemons) -> AsyncIterator[str]:
+    """The address of the program where there is one, else of the newer engine's own."""
+    if shutil.which("buildkitd"):
+        yield f"unix://{daemons.buildkitd()}"
+    else:
+        async with behind_a_socket(daemons.newer_engine()) as address:
+            yield address
+
+
+@asynccontextmanager
 async def _beside_buildkitd(daemons: Daemons) -> AsyncIterator[tuple[str, PushSink, PushSink]]:
     """The address of a buildkitd, a registry, and one that has no space."""
     async with contextlib.AsyncExitStack() as stack:
-        if shutil.which("buildkitd"):
-            address = f"unix://{daemons.buildkitd()}"
-        else:
-            address = await stack.enter_async_context(behind_a_socket(daemons.newer_engine()))
+        address = await stack.enter_async_context(any_buildkitd(daemons))
         registry = await stack.enter_async_context(push_sink())
         full = await stack.enter_async_context(push_sink(refusal="no space left on device"))
         yield address, registry, full

@@ -18,8 +18,8 @@ WANTED = PROGRAM.exists() or bool(os.environ.get("CI"))
 
 
 @contextlib.contextmanager
-def newer_engine() -> Iterator[str]:
-    """The path of its socket."""
+def newer_engine(*options: str) -> Iterator[str]:
+    """The path of its socket; `options` are more of dockerd's."""
 
     def command(folder: Path) -> list[str]:
         settings = {"features": {"containerd-snapshotter": True}, "iptables": False, "ip6tables": False}
@@ -27,7 +27,7 @@ def newer_engine() -> Iterator[str]:
         return [
             *(str(PROGRAM), "--config-file", f"{folder}/daemon.json", "--host", f"unix://{folder}/docker.sock"),
             *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"),
-            *("--bridge", name),
+            *("--bridge", name, *options),
         ]
 
     with bridge() as name, daemon("docker", command) as socket:

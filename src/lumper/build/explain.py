@@ -142,6 +142,10 @@ async def _about_file(
         return f"{shown} lies in the folder, but is not committed: `git add` and `git commit` it."
     if context not in ("", ".") and await _kind(commit, path) is not None:
         return f"{shown} is in the repository, but not in the context {printable_path(context)}."
+    beside = posixpath.dirname(dockerfile)
+    if beside and await _kind(commit, f"{context}/{beside}/{path}") is not None:
+        lies = printable_path(posixpath.normpath(f"{beside}/{path}"))
+        return f"There is {lies}, beside the Dockerfile: name it so, or make that folder the context of the build."
     meant = await near_name(commit.names, f"{context}/{path}")
     return f"There is {meant}." if meant else ""
 

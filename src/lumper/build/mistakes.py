@@ -48,6 +48,8 @@ def mistake(message: str, found: Instruction | None, dockerfile: bytes) -> str:
 def _unknown_instruction(match: re.Match[str], found: Instruction | None, dockerfile: bytes) -> str:
     if meant := near(match[1], _KEYWORDS):
         return f"Did you mean {meant}?"
+    if found is None or found.line == next(instructions(dockerfile)).line:
+        return ""
     return "If the line belongs to the instruction above it, that line has to end with a backslash."
 
 

@@ -165,6 +165,11 @@ async def test_what_the_parser_refuses(text: str, message: str, hint: str) -> No
     assert hint in advice
 
 
+async def test_nothing_is_known_of_a_first_line_that_is_no_instruction() -> None:
+    told, advice = await said(BuildFailed("Dockerfile, line 1: unknown instruction: {{."), "{{ of a template }}\n")
+    assert (told, advice) == ("app/Dockerfile, line 1: unknown instruction: {{.", "")
+
+
 async def test_a_syntax_image_is_asked_for_in_a_line() -> None:
     error = FrontendUnavailable("The syntax image a/b:1 cannot be fetched: no.", step="resolve image config for a/b:1")
     told, advice = await said(error, "#!/bin/x\n# syntax=a/b:1\nFROM scratch\n")

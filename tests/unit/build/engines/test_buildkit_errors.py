@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.engines.buildkit.errors import build_error, is_lost, reason
+from lumper.build.engines.buildkit.errors import build_error, exit_code_alone, is_lost, reason
 from lumper.build.engines.registry_words import push_error
 from lumper.errors import BuildFailed, BuildRefused, DockerfileMissing, EngineError, PushFailed
 from lumper.model.build import Step, StepState
@@ -239,3 +239,9 @@ def test_the_engine_s_own_paths_are_left_out(text: str) -> None:
     assert not set(reason(text).split()) & {"lstat", "walk"}
     assert "/d" not in reason(text)
     assert "/var" not in reason(text)
+
+
+def test_a_syntax_image_that_ends_without_a_word_is_told_from_a_step_that_fails() -> None:
+    assert exit_code_alone("failed to solve: exit code: 1") == "1"
+    assert exit_code_alone("failed to solve with frontend gateway.v0: exit code: 127") == "127"
+    assert exit_code_alone("executor failed running [/bin/sh -c make]: exit code: 2") == ""

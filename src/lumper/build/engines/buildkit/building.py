@@ -14,7 +14,7 @@ from h2.exceptions import ProtocolError
 
 from lumper.build.engines.buildkit.context import INCREMENTAL_FROM, Source, source
 from lumper.build.engines.buildkit.control import STANDING_BY, Control
-from lumper.build.engines.buildkit.errors import build_error, is_lost, is_syntax_step
+from lumper.build.engines.buildkit.errors import build_error, exit_code_alone, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.groups import Groups
 from lumper.build.engines.buildkit.link import Link
 from lumper.build.engines.buildkit.progress import ProgressReader
@@ -131,6 +131,11 @@ class Building:
         if gone and not progress.failures:
             return self._link.address.lost(text)
         line = exc.details or 0 if isinstance(exc, GRPCError) else 0
+        if request.frontend and not progress.failures and (code := exit_code_alone(text)):
+            text = (
+                f"The syntax image {request.frontend} ended with exit code {code}: it may be no reader of Dockerfiles."
+            )
+            return FrontendUnavailable(text)
         return build_error(text, progress.failures, request.dockerfile, line)
 
 

@@ -29,6 +29,7 @@ _ROOMS = re.compile(
 _MISSING = re.compile(r"failed to read dockerfile: .*(?:no such file or directory|not found)", re.DOTALL)
 _PARSER = re.compile(r"dockerfile parse error (?:on )?line (\d+): (.*)", re.DOTALL)
 _EXIT = re.compile(r"(?:executor failed running|did not complete successfully).*exit code: (\d+)$", re.DOTALL)
+_CODE_ALONE = re.compile(r"(?:failed to solve(?: with frontend [\w.-]+)?: )?exit code: (\d+)")
 _SYNTAX_STEP = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 _IMAGE_STEP = re.compile(r"(?:\[internal\] load metadata for|(?:\[[^\]]*\] )?FROM) (?:docker-image://)?(\S+)")
 _NOT_GRANTED = re.compile(r"\b(?P<right>network\.host|security\.insecure|device)\b[^\n]{0,300}? is not allowed")
@@ -55,6 +56,12 @@ def is_syntax_step(name: str) -> bool:
 def is_lost(text: str) -> bool:
     """Whether a build that nobody cancelled ended because the engine stops or has lost us."""
     return _LOST.search(text) is not None
+
+
+def exit_code_alone(text: str) -> str:
+    """The exit code with which a syntax image ended that gave no reason, "" if it is anything else."""
+    match = _CODE_ALONE.fullmatch(text)
+    return match[1] if match else ""
 
 
 def build_error(text: str, failures: Sequence[Step], dockerfile: str, line: int = 0) -> EngineError:
