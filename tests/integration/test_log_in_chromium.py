@@ -115,7 +115,7 @@ async def test_a_million_lines_are_scrolled_and_searched(sight: Sight, project: 
 
     assert await elements(sight) < 10_000
     assert await page.evaluate("performance.memory.usedJSHeapSize") < 200_000_000
-    assert await page.evaluate("window.longest") < 3_000
+    assert await page.evaluate("window.longest") < 500  # milliseconds; alone on a machine it is 60
     assert await page.evaluate("window.owned") is None
 
 
@@ -181,3 +181,29 @@ async def test_the_text_of_a_log_is_kept_as_a_file(sight: Sight, project: Any) -
     assert download.suggested_filename == f"acme-shop-v3.4.0-build-{build_id}-1.log"
     lines = (await download.path()).read_text().splitlines()
     assert (len(lines), lines[2500][8:]) == (5002, "  #1 line 2499")
+
+
+async def test_lines_of_any_length_are_shown_a_few_at_a_time_and_whole_when_they_are_wanted(
+    sight: Sight, project: Any
+) -> None:
+    live, page = sight.live, sight.page
+    build_id = await live.running(project, "v3.6.0")
+    flood = "".join(f"\x1b[38;5;{number % 256}mx" for number in range(20_000))
+    bar = "".join(f"{number}%\r" for number in range(20_000)) + "done"
+    long = ["word " * 40_000 + "needle", bar, flood, *["y" * 200_000] * 300]
+    await live.say(build_id, step_lines(1, "RUN wide", long))
+    await live.ended(build_id, BuildState.SUCCEEDED)
+    await sight.go(f"/builds/{build_id}")
+    await sight.step(1).locator("button").first.click()
+    lines = sight.step(1).locator(".l")
+    await expect(lines.nth(1)).to_have_text("done")
+    await expect(lines.nth(2)).to_have_text("x" * 500 + "… 19,500 more characters")
+    await expect(lines.nth(0).locator(".rest")).to_have_text("… 196,006 more characters")
+    await page.fill("[data-search]", "needle")
+    await expect(page.locator(".hit mark")).to_have_text("needle")
+    await page.keyboard.press("Escape")
+    await lines.nth(2).locator(".rest").click()
+    await expect(lines.nth(2)).to_have_text("x" * 20_000)
+    await page.keyboard.press("End")
+    await expect(lines.last).to_be_in_viewport()
+    assert await elements(sight) < 40_000

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from lumper.build.engines.buildkit import BuildKitEngine
+from lumper.build.engines.buildkit import BuildKitEngine, status
 from lumper.build.engines.buildkit.progress import CLIPPED
+from lumper.build.engines.buildkit.status import Following
 from lumper.build.port import BuildRequest
 from lumper.model.build import Output, Progress
 from parts.context import BASE, context_tar, stream
 from parts.second_engine import second_engine
 
 LINES = 300_000
+MANY = 1_500_000
 BUSYBOX = f"{BASE}COPY busybox /bin/busybox\n"
 PRINTS = (
     f"{BUSYBOX}RUN busybox yes 'cc -O2 -c src/module.c -o build/object' | busybox head -n {LINES} | busybox cat -n\n"
@@ -66,6 +69,22 @@ async def test_steps_that_print_side_by_side_lose_nothing(engine: BuildKitEngine
     both = f"{BUSYBOX}RUN {seq} & {seq} >&2; wait\nFROM scratch\nCOPY --from=0 /bin/busybox /\n"
     records = await told(engine, both)
     assert numbers(records, 1) == numbers(records, 2) == list(range(1, LINES + 1))
+
+
+async def test_a_call_that_stands_by_is_renewed_before_the_engine_keeps_much_for_it_and_nothing_is_lost(
+    engine: BuildKitEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed: list[Following] = []
+    stand_by = Following._standby
+
+    def count(following: Following) -> Any:
+        renewed.append(following)
+        return stand_by(following)
+
+    monkeypatch.setattr(status, "RENEWED", 1024 * 1024)
+    monkeypatch.setattr(Following, "_standby", count)
+    assert numbers(await told(engine, PRINTS.replace(str(LINES), str(MANY)))) == list(range(1, MANY + 1))
+    assert len(renewed) >= 4  # it prints 90 MB
 
 
 @pytest.mark.parametrize("engine", [0], indirect=True)

@@ -11,6 +11,7 @@ const SEQUENCES = new RegExp(
 const BIDI = /[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/g; // would make a line read otherwise than it is (CVE-2021-42574)
 const INTERESTING = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/;
 const LONGEST = 4000; // characters of one line that are shown at first
+const MOST_RUNS = 500; // changes of colour among them
 const CUBE = [0, 95, 135, 175, 215, 255];
 const BASIC = [[0, 0, 0], [205, 49, 49], [13, 188, 121], [229, 229, 16], [36, 114, 200], [188, 63, 188], [17, 168, 205], [204, 204, 204], [118, 118, 118], [241, 76, 76], [35, 209, 139], [245, 245, 67], [59, 142, 234], [214, 112, 214], [41, 184, 219], [255, 255, 255]];
 
@@ -22,22 +23,17 @@ export function plain(text) {
 // Fills `element` with the line. Of a long one, unless it is wanted `whole`, the beginning and a button for the rest.
 export function paint(element, text, whole = false) {
   const left = INTERESTING.test(text) ? overwritten(text) : text;
-  if (whole || left.length <= LONGEST) return paintText(element, left);
-  paintText(element, left.slice(0, LONGEST));
+  const hidden = paintText(element, left, whole ? Infinity : LONGEST, whole ? Infinity : MOST_RUNS);
+  if (!hidden) return;
   const button = document.createElement("button");
   button.type = "button";
   button.className = "rest";
-  button.textContent = `… ${(left.length - LONGEST).toLocaleString("en")} more characters`;
+  button.textContent = `… ${hidden.toLocaleString("en")} more characters`;
   button.addEventListener("click", () => {
     element.replaceChildren();
-    paintText(element, left);
+    paintText(element, left, Infinity, Infinity);
   });
   element.append(button);
-}
-
-function paintText(element, text) {
-  if (INTERESTING.test(text)) paintRuns(element, text);
-  else element.append(text);
 }
 
 // A carriage return goes back to the beginning of the line: progress bars leave their last state.
@@ -46,15 +42,25 @@ function overwritten(text) {
   return states.findLast((state) => state.replace(SEQUENCES, "") !== "") ?? "";
 }
 
-function paintRuns(element, text) {
+// Of the text at most so many characters, in at most so many runs of one colour; how many are left out.
+function paintText(element, text, room, runs) {
   let style = {};
+  let hidden = 0;
+  const add = (part) => {
+    const shown = runs > 0 ? part.slice(0, room) : "";
+    append(element, shown, style);
+    room -= shown.length;
+    runs -= shown ? 1 : 0;
+    hidden += part.length - shown.length;
+  };
   let at = 0;
-  for (const match of text.matchAll(SEQUENCES)) {
-    append(element, text.slice(at, match.index), style);
+  for (const match of INTERESTING.test(text) ? text.matchAll(SEQUENCES) : []) {
+    add(text.slice(at, match.index));
     at = match.index + match[0].length;
     if (match[2] === "m") style = restyled(style, match[1]);
   }
-  append(element, text.slice(at), style);
+  add(text.slice(at));
+  return hidden;
 }
 
 function append(element, text, style) {

@@ -9,6 +9,7 @@ const SHELF = 50 * BLOCK; // lines
 const LINE_HEIGHT = 19; // pixels; only a guess for what was never shown
 const TURN = 8; // milliseconds in which lines are made before the page has its turn
 const TURN_TEXT = 30000; // characters in them, for what it takes to lay them out
+const RUN = 30; // characters that take as long as an element
 
 const nearby = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting, boundingClientRect } of entries) {
@@ -116,10 +117,11 @@ class Block extends Box {
     const lines = document.createDocumentFragment();
     let at = this.element.childElementCount;
     for (const [text, stream] of this.step.lines.block(this.first / BLOCK).slice(at)) {
-      if (turn.text <= 0 || performance.now() > turn.until) break;
-      lines.append(this.line(at, text, stream));
-      turn.text -= text.length;
+      const line = this.line(at, text, stream);
+      lines.append(line);
       at += 1;
+      turn.text -= line.textContent.length + RUN * line.childElementCount;
+      if (turn.text <= 0 || performance.now() > turn.until) break;
     }
     this.element.append(lines);
     if (at < this.count) return false;

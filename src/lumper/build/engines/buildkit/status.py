@@ -19,7 +19,8 @@ from lumper.build.engines.buildkit.progress import FULL, ProgressReader, is_whol
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog
 
 _EMPTY = 100  # messages without anything, one behind the other: such an engine sends them without end
-_RENEWED = 64 * 1024 * 1024  # bytes of output that an engine keeps for the call that stands by
+RENEWED = 64 * 1024 * 1024  # bytes of output that an engine keeps for the call that stands by
+_BEHIND = 16 * 1024 * 1024  # bytes; a call that is behind what the engine has told by so many is about to be stuck
 _REGISTERED = 1.0  # seconds; a build that tells nothing for so long may have nothing to tell
 _WORKS = 0.02  # seconds; with fewer, what comes without end comes faster than it is looked at
 _AT_FIRST = 11  # messages that an engine makes before it waits until they are read
@@ -135,6 +136,7 @@ class Following:
         self._progress = progress
         self._told = Told()
         self._kept = 0
+        self._ending = False  # what gathered has become too much for the call that is read: it tells that, and no more
         self._next: _Call | None = None
         self._newer: _Call | None = None
         self.over = asyncio.Event()
@@ -173,7 +175,7 @@ class Following:
             if self._next is not None:
                 await _any((self._next.ready, self.over), _REGISTERED)
         self._told.again()
-        self._kept = 0
+        self._kept, self._ending = 0, False
         call.read()
         return call
 
@@ -184,14 +186,28 @@ class Following:
         return self._call(self._spare) if self._spare is not None else None
 
     def _take(self, message: StatusResponse) -> None:
-        self._kept += sum(len(log.msg) for log in message.logs)
-        if self._newer is not None and self._newer.began:
+        size = sum(len(log.msg) for log in message.logs)
+        self._kept += size
+        self._ending = self._ending or size > FULL
+        if not self._ending:
+            self._renew()
+        self._progress.receive(self._told.new(message), whole=is_whole(message))
+
+    def _renew(self) -> None:
+        """Let another call stand by instead of one for which the engine keeps much.
+
+        The story of the newer one begins where the engine was then: what the call that is read has not told by that
+        time only the older one tells, which stays until that has been passed for certain.
+        """
+        if self._newer is None:
+            if self._next is not None and self._kept > RENEWED:
+                self._kept, self._newer = 0, self._standby()
+        elif not self._newer.began:
+            self._kept = 0
+        elif self._kept > _BEHIND:
             older, self._next, self._newer = self._next, self._newer, None
             if older is not None:
                 older.task.cancel()
-        elif self._newer is None and self._next is not None and self._kept > _RENEWED:
-            self._kept, self._newer = 0, self._standby()
-        self._progress.receive(self._told.new(message), whole=is_whole(message))
 
 
 async def _any(events: Iterable[asyncio.Event], seconds: float) -> None:
