@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lumper.cli.main import app
 
@@ -40,10 +40,18 @@ class Command:
     @property
     def arguments(self) -> list[str]:
         """What can be typed behind it."""
+        hints = get_type_hints(self.function, include_extras=True)
         return [
-            f"--{name.replace('_', '-')}" if parameter.kind is parameter.KEYWORD_ONLY else name.upper()
+            _option(name, hints[name]) if parameter.kind is parameter.KEYWORD_ONLY else name.upper()
             for name, parameter in self.parameters.items()
         ]
+
+
+def _option(name: str, hint: Any) -> str:
+    """The name of an option, which may be another one than that of the parameter."""
+    extras = (extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Parameter))
+    given = [typed for extra in extras for typed in extra.name or ()]
+    return given[0] if given else f"--{name.replace('_', '-')}"
 
 
 def commands(of: App = app, path: str = "lumper") -> Iterator[Command]:
