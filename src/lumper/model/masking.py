@@ -32,9 +32,13 @@ _MOST_HELD = 256  # lines
 
 # What a terminal does not show as a character, and line ends, may stand within a secret (ECMA-48, section 5.4).
 # Written so that every match begins with one of a set of characters: others are passed over quickly.
-_SEQUENCE = r"(?:(?<=\x1b)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~]?))?"
-_UNSEEN = re.compile(r"[\x00-\x08\n-\x1f\x7f]" + _SEQUENCE)
-_UNSEEN_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]" + _SEQUENCE)  # where line ends are dealt with apart
+_SEQUENCE = (
+    r"(?:(?<=\x1b)(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c|(?=\x1b))|[ -/]*[0-~]?)"
+    r"|(?<=\x9b)[0-?]*[ -/]*[@-~]|(?<=[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c|(?=\x1b)))?"
+)
+_FORMAT = "\x7f-\x9f\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"  # zero-width, and directions
+_UNSEEN = re.compile(rf"[\x00-\x08\n-\x1f{_FORMAT}]" + _SEQUENCE)
+_UNSEEN_IN_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f{_FORMAT}]" + _SEQUENCE)  # where line ends are dealt with apart
 _COMMON = "ABCDEFGHIJKLMNOPQRSTUVWXYZ987654321_:-0/.wvkygbpmfhudcxlsnraoite ="
 """The characters of logs, roughly from the rare to the frequent."""
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
