@@ -42,9 +42,7 @@ class Replayer:
             raise NotFound(f"Deliveries of {delivery.forge} are no longer understood.")
         project = await self._history.projects.get(delivery.project)
         if not delivery.body:
-            hint = (
-                "`lumper build start` builds a tag without a delivery; [log] delivery_days says how long they are kept."
-            )
+            hint = "`lumper start` builds a tag without a delivery; [log] delivery_days says how long they are kept."
             raise Invalid(f"What came as delivery {delivery_id} is not kept any more.", hint=hint)
         try:
             parsed = forge.parse(Request(delivery.headers, delivery.body))
