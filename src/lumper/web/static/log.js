@@ -18,6 +18,8 @@ let dirty = new Set();
 let planned = false;
 let following = false;
 let stuck = false; // to the end, while it runs away
+let pinned = false; // the same by the key End: lines that are made there are longer than was guessed
+let lastY = 0;
 let speaking = null; // the step of Lumper's own last word
 let ended = false;
 let away = false;
@@ -69,7 +71,7 @@ function flush() {
 }
 
 function stick() {
-  if (stuck) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+  if (stuck || pinned) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
 }
 
 // While the build runs, the step that prints is open; the ones before it close when another one prints.
@@ -205,6 +207,10 @@ find("follow").addEventListener("click", () => follow(!following));
 find("wrap").addEventListener("click", () => wrap(!log.hasAttribute("data-wrapped")));
 addEventListener("wheel", (event) => { if (event.deltaY < 0) follow(false); }, { passive: true });
 addEventListener("touchmove", () => follow(false), { passive: true });
+addEventListener("scroll", () => {
+  if (scrollY < lastY) pinned = false;
+  lastY = scrollY;
+}, { passive: true });
 addEventListener("hashchange", () => {
   target = named();
   aim();
@@ -217,6 +223,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "w") wrap(!log.hasAttribute("data-wrapped"));
   else {
     if (["ArrowUp", "PageUp", "Home"].includes(event.key)) follow(false);
+    pinned = event.key === "End";
     return;
   }
   event.preventDefault();
