@@ -103,6 +103,15 @@ def _stage(match: re.Match[str], found: Instruction | None, dockerfile: bytes) -
     )
 
 
+def _in_stage(_: re.Match[str], found: Instruction | None, dockerfile: bytes) -> str:
+    """A file that COPY takes of another stage."""
+    stages = {name.lower(): name for name in stage_names(dockerfile)}
+    taken = [stages[name.lower()] for name in images_in(found) if name.lower() in stages] if found else []
+    if not taken or found is None or found.keyword == b"FROM":
+        return ""
+    return f"That is looked for in the stage {taken[0]}, and no step of it has made it there."
+
+
 def _later(*_: object) -> str:
     return "Move that stage above this one."
 
@@ -161,6 +170,7 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
         re.compile(r"platform.*(?:unknown operating system|invalid argument|invalid component|cannot)", re.S),
         _say(_PLATFORM),
     ),
+    (re.compile(r"not found|no such file"), _in_stage),
     (re.compile(r".*", re.S), _git),
     (
         re.compile(

@@ -165,6 +165,15 @@ async def test_what_the_parser_refuses(text: str, message: str, hint: str) -> No
     assert hint in advice
 
 
+async def test_a_file_of_another_stage_is_looked_for_there() -> None:
+    step = "[stage-1 1/1] COPY --from=Build /b /"
+    told, advice = await said(
+        BuildFailed(f'Step `{step}` failed: "/b": not found.', step=step), f"{TWO}COPY --from=Build /b /\n"
+    )
+    assert told.startswith("app/Dockerfile, line 5: step")
+    assert advice == "That is looked for in the stage build, and no step of it has made it there."
+
+
 async def test_nothing_is_known_of_a_first_line_that_is_no_instruction() -> None:
     told, advice = await said(BuildFailed("Dockerfile, line 1: unknown instruction: {{."), "{{ of a template }}\n")
     assert (told, advice) == ("app/Dockerfile, line 1: unknown instruction: {{.", "")
