@@ -207,6 +207,7 @@ find("follow").addEventListener("click", () => follow(!following));
 find("wrap").addEventListener("click", () => wrap(!log.hasAttribute("data-wrapped")));
 addEventListener("wheel", (event) => { if (event.deltaY < 0) follow(false); }, { passive: true });
 addEventListener("touchmove", () => follow(false), { passive: true });
+for (const kind of ["click", "input"]) log.addEventListener(kind, () => (pinned = false), { capture: true });
 addEventListener("scroll", () => {
   if (scrollY < lastY) pinned = false;
   lastY = scrollY;
