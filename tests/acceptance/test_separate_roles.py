@@ -102,6 +102,25 @@ def test_a_killed_worker_builds_again_as_soon_as_it_is_back(line: Line, roles: R
     assert seconds < 10
 
 
+def test_a_worker_and_a_server_that_are_killed_together_build_again_as_soon_as_they_are_back(
+    line: Line, roles: Roles
+) -> None:
+    gate = Gate()
+    build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
+    line.wait_until_logged(build_id, SAYS)
+    roles.server.kill()
+    roles.worker.kill()
+    gate.wait_until_nobody_waits()
+    roles.worker.restart()
+    roles.server.restart()
+    gate.let_through()
+    line.check_that_it_ended_once(build_id, TAGS)
+    build = line.build(build_id)
+    assert build["attempt"] == 2
+    seconds = datetime.fromisoformat(build["started_at"]).timestamp() - roles.server.back_at
+    assert seconds < 10
+
+
 def test_a_killed_server_misses_nothing_that_the_worker_has_done_meanwhile(line: Line, roles: Roles) -> None:
     gate = Gate()
     build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
