@@ -116,8 +116,8 @@ def _words(text: str) -> str:
 
 
 def _familiar(image: str) -> str:
-    """The name of an image as people write it."""
-    return image.removeprefix("docker.io/").removeprefix("library/").removesuffix(":latest")
+    """The name of an image as people write it, without the digest that they or the engine add."""
+    return image.partition("@")[0].removeprefix("docker.io/").removeprefix("library/").removesuffix(":latest")
 
 
 def _stages(dockerfile: bytes) -> list[_Stage]:

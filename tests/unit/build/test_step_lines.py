@@ -97,6 +97,7 @@ ADD https://example.org/a.tar \\
 ADD --keep-git-dir=true https://example.org/r.git#v1 /r
 FROM scratch
 COPY --from=no.invalid/tool:2 /a /b
+COPY --from=no.invalid/pinned@sha256:abc /a /b
 RUN --mount=type=bind,from=no.invalid/src,target=/s true
 """
 
@@ -108,7 +109,9 @@ RUN --mount=type=bind,from=no.invalid/src,target=/s true
         ("[stage-0 2/3] https://example.org/b-1.tar", 3),
         ("https://example.org/c.tar", 0),
         ("[internal] load metadata for no.invalid/tool:2", 7),
-        ("[internal] load metadata for no.invalid/src:latest", 8),
+        ("[internal] load metadata for no.invalid/pinned@sha256:abc", 8),
+        ("FROM no.invalid/pinned@sha256:abc", 8),
+        ("[internal] load metadata for no.invalid/src:latest", 9),
         ("[internal] load metadata for no.invalid/y:1", 2),
     ],
 )
