@@ -13,6 +13,7 @@ from parts.daemon import daemon
 from parts.second_engine import bridge
 
 PROGRAM = Path(sys.prefix) / "newer-engine/usr/sbin/dockerd"
+BUILDX = Path(sys.prefix) / "newer-engine/usr/libexec/docker/cli-plugins/docker-buildx"
 WANTED = PROGRAM.exists() or bool(os.environ.get("CI"))
 """Whether tests run it. In CI they do, and fail where it was not unpacked."""
 

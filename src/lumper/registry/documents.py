@@ -91,8 +91,17 @@ def _image_links(document: dict[str, Any]) -> list[Link]:
 def _index_links(document: dict[str, Any]) -> list[Link]:
     if "layers" in document or "config" in document:
         _refuse("An index has neither config nor layers.")
-    manifests = _list(document.get("manifests"), "manifests")
-    return [_link(child, f"manifests[{number}]", manifest=True) for number, child in enumerate(manifests)]
+    entries = _list(document.get("manifests"), "manifests")
+    return [_link(entry, f"manifests[{n}]", manifest=names_manifest(entry)) for n, entry in enumerate(entries)]
+
+
+def names_manifest(entry: Any) -> bool:
+    """Whether an index's entry is a manifest. BuildKit's caches are indexes of layers, unless `image-manifest=true`.
+
+    Source: moby/buildkit, cache/remotecache/export.go; an entry may have any type: image-spec, image-index.md.
+    """
+    media_type = entry.get("mediaType") if isinstance(entry, dict) else None
+    return not media_type or not isinstance(media_type, str) or media_type in _IMAGES | _INDEXES
 
 
 def _link(value: Any, where: str, *, manifest: bool = False) -> Link:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lumper.model.image import Manifest, is_digest
+from lumper.registry.documents import names_manifest
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import Metadata, Storage
 
@@ -109,11 +110,12 @@ def parsed(body: bytes) -> dict[str, Any]:
 def contents(document: Mapping[str, Any], config: Mapping[str, Any]) -> Contents:
     """What a manifest and the configuration of its image, {} for none, say."""
     layers = [layer for layer in _list(document.get("layers")) if isinstance(layer, dict)]
+    entries = _list(document.get("manifests"))
     return Contents(
         artifact_type=_artifact_type(document),
         subject=_text(_object(document.get("subject")).get("digest")),
         annotations=shown_texts(document.get("annotations")),
-        platforms=tuple(_platform(one) for one in _list(document.get("manifests")) if isinstance(one, dict)),
+        platforms=tuple(_platform(one) for one in entries if isinstance(one, dict) and names_manifest(one)),
         steps=tuple(_steps(layers, config)),
         settings=_settings(config) if config else None,
     )

@@ -34,6 +34,12 @@ def test_an_attestation_in_an_index_is_told_from_platforms() -> None:
     assert [(each.name, each.about) for each in found.platforms] == [("linux/amd64", ""), ("attestation", "sha256:1")]
 
 
+def test_layers_in_an_index_are_no_platforms() -> None:
+    """BuildKit's caches are such indexes."""
+    layer = {**LAYER, "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip"}
+    assert contents({"manifests": [layer]}, {}).platforms == ()
+
+
 @pytest.mark.parametrize("odd", ODD)
 def test_what_is_not_as_it_should_be_is_left_out(odd: Any) -> None:
     keys = ("config", "layers", "manifests", "annotations", "subject", "artifactType", "history", "platform")
