@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from aiohttp import web
 
@@ -14,6 +15,9 @@ from lumper.web.pages.site import Site
 
 _A_PAGE = 50
 _SHOWN_BYTES = 1 << 20  # of a body; what is longer is downloaded
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+)
 
 
 class DeliveryPages:
@@ -53,7 +57,7 @@ class DeliveryPages:
         delivery = await self._history.deliveries.get(int(request.match_info["id"]))
         headers = [(name, shown(value, 500)) for name, value in delivery.headers.items()]
         return self._site.render(
-            request, "delivery.html", delivery=delivery, headers=headers, body=_readable(delivery.body)
+            request, "delivery.html", delivery=delivery, headers=headers, body=readable(delivery.body)
         )
 
     async def body(self, request: web.Request) -> web.Response:
@@ -69,11 +73,15 @@ class DeliveryPages:
         raise web.HTTPSeeOther(one or f"/deliveries/{request.match_info['id']}")
 
 
-def _readable(body: bytes) -> str:
-    """JSON with a field a line; anything else as it is. "" for what is too long for a page."""
+def readable(body: bytes) -> str:
+    """JSON with a field a line; anything else as it is. "" for what is too long for a page.
+
+    Characters that would make it read otherwise than it is (CVE-2021-42574), or are not seen, become JSON escapes.
+    """
     if len(body) > _SHOWN_BYTES:
         return ""
     try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+        text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace")
+        text = body.decode("utf-8", "replace")
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
