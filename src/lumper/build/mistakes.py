@@ -158,7 +158,10 @@ _ADVICE: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
     (re.compile(r"unsupported mount type \"([^\"]*)\""), _mount_type),
     (re.compile(r"invalid mount type \"([^\"]*)\""), _mount_type),
     (re.compile(r"unsupported sharing value"), _say(f"sharing is one of {', '.join(_SHARING)}.")),
-    (re.compile(r"invalid mount target|one of source, target required"), _say("Write target=/PATH into the mount.")),
+    (
+        re.compile(r"invalid mount target|one of source, target required"),
+        _say("Write target=/PATH into the mount, or a WORKDIR above it."),
+    ),
     (re.compile(r"should not be blank|invalid reference format|failed to parse stage name"), _blank),
     (re.compile(r"must be lowercase|repository name .*lower"), _say("Names of images are written in lower case.")),
     (re.compile(r"needs? to be defined before"), _later),

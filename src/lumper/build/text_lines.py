@@ -6,6 +6,7 @@ frontend/dockerfile/dockerfile2llb.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable
 
@@ -34,7 +35,7 @@ def _is_for(one: Instruction, platform: str) -> bool:
 
 def _mounts_at(one: Instruction, target: str) -> bool:
     mounts = [mount.split(",") for mount in _MOUNT.findall(one.shown)] if one.keyword == b"RUN" else []
-    return any(_target(mount) in (target, "") for mount in mounts)
+    return any(posixpath.normpath(f"/{_target(mount)}") == target for mount in mounts)
 
 
 def _target(options: list[str]) -> str:

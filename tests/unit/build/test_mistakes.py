@@ -58,6 +58,7 @@ async def said(error: BuildFailed, text: str) -> tuple[str, str]:
             "Write `FROM $S AS source` as a stage above",
         ),
         ("FROM a\nRUN --mount=type=cache b\n", 'invalid mount target "/".', "2: `RUN --mount", "target=/PATH"),
+        ("FROM a\nRUN --mount=target=. b\n", 'invalid mount target "/".', "2: `RUN --mount=target=.", "WORKDIR above"),
         (
             "FROM --platform=linux/x/y/z a\n",
             'failed to parse platform linux/x/y/z: "linux/x/y/z": cannot parse: invalid argument.',
