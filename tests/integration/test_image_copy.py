@@ -282,6 +282,21 @@ async def test_what_a_damaged_image_lacks_is_told_and_not_asked_for_again_and_ag
     assert old[0].count("GET", f"/v2/a/blobs/{digest_of(layer)}") == 1
 
 
+async def test_an_image_of_schema_1_is_told_as_one(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    await old[1].push_image("a", "1")
+    kind = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+    async def ancient(request: web.Request) -> web.Response | None:
+        headers = {"Docker-Content-Digest": "sha256:" + "a" * 64, "Content-Type": kind}
+        return web.Response(body=b"{}", headers=headers) if "/manifests/" in request.path else None
+
+    old[0].first = ancient
+    (told,) = [one.why async for one in Mirror(here, there, Quiet()).run()]
+    assert told.startswith("a:1 is an image of Docker's schema 1")
+
+
 async def test_a_registry_without_tls_is_told_as_such(here: RemoteRegistry, there: RemoteRegistry) -> None:
     secure = RemoteRegistry(here.url.replace("http://", "https://"))
     with pytest.raises(LumperError) as refused:

@@ -40,7 +40,7 @@ class FlawKind(StrEnum):
 
 @dataclass(frozen=True)
 class Flaw:
-    """Something that is wrong. `name` is a digest or a tag, `repository` is "" for what lies in the storage."""
+    """Something that is wrong. `name` is a digest or a tag, `repository` is "" for what none is known to have."""
 
     kind: FlawKind
     repository: str
@@ -91,7 +91,7 @@ class Verifier:
                 yield flaw
             for digest, size, _ in page:
                 if why := await self._wrong(digest):
-                    yield Flaw(FlawKind.CORRUPT, "", digest, why)
+                    yield await self._flawed(FlawKind.CORRUPT, digest, why)
                 progress = replace(progress, blobs=progress.blobs + 1, bytes=progress.bytes + size)
                 yield progress
             after = until
@@ -134,9 +134,15 @@ class Verifier:
         if lost or strange:
             known = await self._metadata.known_blobs(after, until)
         return [
-            *(Flaw(FlawKind.MISSING, "", one, _MISSING) for one in lost if known.get(one, (0, False))[1]),
+            *[await self._flawed(FlawKind.MISSING, one, _MISSING) for one in lost if known.get(one, (0, False))[1]],
             *(Flaw(FlawKind.ORPHANED, "", one, _ORPHANED) for one in strange if one not in known),
         ]
+
+    async def _flawed(self, kind: FlawKind, digest: str, why: str) -> Flaw:
+        """A blob that is missing or wrong, with a repository that may serve it; a manifest has none there."""
+        names = await self._metadata.repositories_with(digest)
+        others = f"; it is also of {len(names) - 1} other repositories" if len(names) > 1 else ""
+        return Flaw(kind, names[0] if names else "", digest, why + others)
 
     async def _wrong(self, digest: str) -> str:
         """What is wrong with the bytes of a blob; "" if nothing is, or if it has gone."""

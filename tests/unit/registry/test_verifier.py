@@ -59,7 +59,17 @@ async def test_what_is_lost_is_missing() -> None:
     await storage.delete(digest_of(LAYER))
     await storage.delete(manifest)
 
-    assert await flaws(registry) == sorted([("missing", "", digest_of(LAYER)), ("missing", "", manifest)])
+    assert await flaws(registry) == sorted([("missing", "one", digest_of(LAYER)), ("missing", "", manifest)])
+
+
+async def test_what_several_repositories_have_is_told_with_their_number() -> None:
+    storage = MemoryStorage()
+    registry, _ = await whole(storage)
+    await registry.blobs.mount("two", digest_of(LAYER), "one")
+    await storage.put(digest_of(LAYER), b"Layer")
+
+    found = [one async for one in registry.verifier.run() if isinstance(one, Flaw)]
+    assert [(one.repository, "also of 1 other" in one.why) for one in found] == [("one", True)]
 
 
 async def test_bytes_with_another_digest_are_corrupt() -> None:
@@ -67,7 +77,7 @@ async def test_bytes_with_another_digest_are_corrupt() -> None:
     registry, _ = await whole(storage)
     await storage.put(digest_of(LAYER), b"Layer")
 
-    assert await flaws(registry) == [("corrupt", "", digest_of(LAYER))]
+    assert await flaws(registry) == [("corrupt", "one", digest_of(LAYER))]
 
 
 async def test_what_nobody_knows_of_is_orphaned_unless_it_may_be_on_its_way() -> None:
@@ -108,4 +118,4 @@ async def test_more_than_a_page_is_compared() -> None:
         if n % 300:
             await storage.put(digest_of(content), content)
 
-    assert await flaws(registry) == sorted(("missing", "", digest_of(b"%d" % n)) for n in range(0, 1100, 300))
+    assert await flaws(registry) == sorted(("missing", "one", digest_of(b"%d" % n)) for n in range(0, 1100, 300))

@@ -30,6 +30,7 @@ _SMALL_BLOB = 256 << 10
 _PAGE = 1000
 _PAGES = 100_000
 _ACCEPT: dict[str, str] = {hdrs.ACCEPT: ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
+_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 _DIGEST = "Docker-Content-Digest"
 _CATALOG = "registry:catalog:*"
 
@@ -92,6 +93,9 @@ class RemoteRegistry:
             body = await read_at_most(response, _MANIFEST_BYTES)
             media_type = response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
             told = response.headers.get(_DIGEST, "")
+        if media_type.startswith(_SCHEMA_1):  # its digest is not that of its bytes
+            text = f"{repository}:{reference} is an image of Docker's schema 1, which is not supported."
+            raise RemoteError(text, hint="Pull it with Docker and push it there again; that makes a schema 2 image.")
         wanted = reference if is_digest(reference) else told if is_digest(told) else "sha256:"
         algorithm, _, encoded = wanted.partition(":")
         digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
