@@ -146,7 +146,7 @@ def test_the_error_says_in_which_line_of_which_dockerfile_it_is(
         ),
         ("FROM --platform=linux/a/b/c scratch\nCOPY a /\n", "1: `FROM --platform=linux/a/b/c", "linux/amd64"),
         ("FROM scratch\nCOPPY a /\n", "2: unknown instruction: COPPY", "id you mean COPY?"),
-        ("FROM scratch\nRUN --mount=type=cach,target=/x a\n", "2: unsupported mount type", "id you mean cache?"),
+        ("FROM scratch\nRUN --mount=type=cach,target=/x a\n", "2: ", "id you mean cache?"),
         ("FROM scratch\nRUN --mount=type=cache a\n", '2: `RUN --mount=type=cache a` failed:', "target=/PATH"),
         ("FROM scratch\nCOPY ../up /\n", "2: step `[1/1] COPY ../up /` failed:", "../up is outside of the repository"),
     ],
