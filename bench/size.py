@@ -1,11 +1,12 @@
 """How large a registry may grow: a small one and one with a million tags and blobs, side by side, in one run.
 
-    .venv/bin/python bench/size.py [--tags 1000000] [--gib 20] [--only rows|blob|slow] [--folder DIR]
+    .venv/bin/python bench/size.py [--tags 1000000] [--gib 20] [--only rows|retention|blob|slow] [--folder DIR]
 
 `rows`: two `lumper registry` on folders of their own, their databases filled with generated rows. In the large one, one
 repository has so many tags, on half as many manifests with a layer each, which makes a million blobs, beside a thousand
-other repositories; in the small one there are a thousand tags, as many as a page has, and ten others. The same requests
-go to both over HTTP, in turns; each figure is the median.
+other repositories; in the small one there are a thousand tags and 150 others, so that every page and every list is full
+there too. The same requests go to both over HTTP, in turns; each figure is the median.
+`retention`: what a rule would do with every tag of the large one and of the small one, asked for over HTTP.
 `blob`: a blob of so many GiB of zeros is pushed and pulled, with the server's memory and CPU.
 `slow`: 200 clients that push, and 200 that pull, at 10 kB/s each, for 20 seconds, with the server's memory.
 """
@@ -22,7 +23,10 @@ import statistics
 import subprocess
 import tempfile
 import time
+import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from raw_http import Connection, push_small
@@ -169,34 +173,73 @@ ROWS: list[tuple[str, int, Callable[[Side], object]]] = [
 ]
 
 
+@contextmanager
+def filled(folder: Path, tags: int) -> Iterator[dict[str, Side]]:
+    """The small registry and the large one, running."""
+    sizes = {"small": (1000, 150), "large": (tags, 1000)}
+    folder.mkdir()
+    sides = {name: Side(lumper(folder / name)) for name in sizes}
+    try:
+        for name, side in sides.items():
+            side.server.stop()
+            print(f"filling a database with {sizes[name][0]:,} tags")
+            fill(folder / name / "data" / "lumper.db", *sizes[name])
+            started(side.server)
+        for side in sides.values():
+            side.connect()
+        yield sides
+    finally:
+        for side in sides.values():
+            side.server.stop()
+
+
 def rows(folder: Path, tags: int) -> None:
     """The table."""
-    sizes = {"small": (1000, 10), "large": (tags, 1000)}
-    sides = [Side(lumper(folder / name)) for name in sizes]
-    try:
-        for side, (name, size) in zip(sides, sizes.items(), strict=True):
-            side.server.stop()
-            print(f"filling a database with {size[0]:,} tags")
-            fill(folder / name / "data" / "lumper.db", *size)
-            started(side.server)
-        for side in sides:
-            side.connect()
+    with filled(folder, tags) as sides:
         print(f"\n{'':36}{'small':>12}{'large':>12}   ratio")
         for name, times, work in ROWS:
             taken: list[list[float]] = [[], []]
             for number in range(times + 1):
-                for side, into in zip(sides, taken, strict=True):
+                for side, into in zip(sides.values(), taken, strict=True):
                     begun = time.perf_counter()
                     work(side)
                     if number:
                         into.append(time.perf_counter() - begun)
             small, large = (statistics.median(one) * 1000 for one in taken)
             print(f"{name:36}{small:>9.1f} ms{large:>9.1f} ms   {large / small:>5.1f}", flush=True)
-        for side, name in zip(sides, sizes, strict=True):
+        for name, side in sides.items():
             print(f"memory of the {name} one: at most {side.server.memory()[0]:.0f} MB")
-    finally:
-        for side in sides:
-            side.server.stop()
+
+
+def retention(folder: Path, tags: int) -> None:
+    """How long judging every tag takes, and what it takes of memory."""
+    with filled(folder, tags) as sides:
+        for name, side in sides.items():
+            rule = json.dumps({"keep": {"last": 1000, "patches": 1}}).encode()
+            made = side.api.request(
+                "PUT", f"/api/v1/registry/rules/{REPOSITORY}", rule, "Content-Type: application/json\r\n"
+            )
+            assert made.status == 200, made
+            before, cpu, begun = side.server.memory()[0], side.server.cpu(), time.monotonic()
+            done = judged(side.server)
+            seconds, used = time.monotonic() - begun, side.server.cpu() - cpu
+            count = done["kept"] + done["removed"]
+            print(
+                f"retention in the {name} one, {count:,} tags, {done['kept']:,} of them kept: {seconds:.1f} s,"
+                f" {used:.1f} s of processor time, {used / count * 1e6:.0f} µs a tag;"
+                f" memory: {before:.0f} MB before, at most {side.server.memory()[0]:.0f} MB"
+            )
+
+
+def judged(server: Server) -> dict[str, int]:
+    """Ask for a dry run, read all of the answer, and return its last line."""
+    assert server.login is not None
+    address = f"http://127.0.0.1:{server.port}/api/v1/registry/retention?repositories={REPOSITORY}"
+    asked = urllib.request.Request(address, headers={"Authorization": f"Bearer {server.login[1]}"})
+    with urllib.request.urlopen(asked) as answer:
+        (last,) = deque(answer, 1)
+    done: dict[str, int] = json.loads(last)["done"]
+    return done
 
 
 def blob(folder: Path, gib: int) -> None:
@@ -286,13 +329,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="How large a registry may grow.")
     arguments.add_argument("--tags", type=int, default=1_000_000)
     arguments.add_argument("--gib", type=int, default=20)
-    arguments.add_argument("--only", choices=("rows", "blob", "slow"))
+    arguments.add_argument("--only", choices=("rows", "retention", "blob", "slow"))
     arguments.add_argument("--folder", type=Path, help="where everything is kept; default: as TMPDIR says")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="lumper-size-", dir=given.folder) as name:
         folder = Path(name)
         if given.only in (None, "rows"):
-            rows(folder, given.tags)
+            rows(folder / "rows", given.tags)
+        if given.only in (None, "retention"):
+            retention(folder / "retention", given.tags)
         if given.only in (None, "blob"):
             blob(folder, given.gib)
         if given.only in (None, "slow"):

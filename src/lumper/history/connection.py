@@ -6,13 +6,13 @@ SQLAlchemy's own way for event loops changes threads several times for a stateme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, cast, overload
 
-from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable
+from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable, Row
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
@@ -151,6 +151,11 @@ class Connections:
             connection = _InThread(engine or self._engine, self)
             return await self.settled(partial(connection.carry_out, work), connection.interrupt)
 
+    async def rows(self, query: Executable) -> Sequence[Row[Any]]:
+        """What a single query finds, in one visit to a thread."""
+        async with self._place():
+            return await self.settled(partial(_rows, self._engine, query))
+
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         try:
@@ -204,6 +209,11 @@ def _carried_out(coroutine: Coroutine[Any, Any, _T]) -> _T:
         return result
     coroutine.close()
     raise RuntimeError("a transaction that is carried out at once may wait for nothing else")
+
+
+def _rows(engine: Engine, query: Executable) -> Sequence[Row[Any]]:
+    with engine.connect() as connection:
+        return connection.execute(query).all()
 
 
 def _transaction(engine: Engine, work: Callable[[Connection], _T]) -> _T:

@@ -15,7 +15,7 @@ from lumper.history.activity import ActivityLog, record, record_pointing
 from lumper.history.collection import TOPIC, Collection, repository_id, repository_made
 from lumper.history.collection import id_of as _id_of
 from lumper.history.connection import AsyncConnection
-from lumper.history.database import Database, changed, upsert
+from lumper.history.database import Database, changed, together, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
@@ -24,7 +24,7 @@ from lumper.history.recent import Recent
 from lumper.history.retiring import RetentionHistory
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
-from lumper.history.tagging import TagHistory, here, point
+from lumper.history.tagging import TagHistory, here, pointed
 from lumper.history.usage import UsageHistory
 from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
@@ -91,8 +91,7 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
         query = select(repository_blobs.c.size).where(
             repository_blobs.c.repository_id == _id_of(repository), repository_blobs.c.digest == digest
         )
-        async with self._database.read() as connection:
-            found = (await connection.execute(query)).first() is not None
+        found = bool(await self._database.rows(query))
         if found and self._current(changes):
             self._blobs.keep(repository, digest, True)
         return found
@@ -121,8 +120,7 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
     async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
         """At most `limit` names of repositories that may serve this blob, in lexical order."""
         query = select(repositories.c.name).join(repository_blobs).where(repository_blobs.c.digest == digest)
-        async with self._database.read() as connection:
-            return list((await connection.execute(query.order_by(repositories.c.name).limit(limit))).scalars())
+        return [row.name for row in await self._database.rows(query.order_by(repositories.c.name).limit(limit))]
 
     async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
         """Those of the links that `repository` may not serve."""
@@ -163,19 +161,10 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
                 "abandoned": False,
                 "retired": False,
             }
-            await connection.execute(
-                upsert(connection, manifests, "repository_id", "digest", keep=("created_at", "build_id", "pulled_at")),
-                row,
-            )
-            if links:
-                await connection.execute(
-                    upsert(connection, manifest_links, "repository_id", "parent", "child"),
-                    [link_row(identity, manifest.digest, link) for link in links],
-                )
-            await connection.run_sync(_stored, {manifest.digest: manifest.size}, now)
             done = pushed(repository, manifest.digest, tags, actor, now)
-            await connection.run_sync(record_pointing, identity, done)
-            await point(connection, identity, manifest.digest, tags, None, now)
+            await connection.run_sync(
+                _put, row, [link_row(identity, manifest.digest, link) for link in links], tags, done
+            )
             changed(connection, TOPIC, repository)
 
         await self._database.write_at_once(put)
@@ -186,11 +175,10 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             return known
         changes = self._changes
         query = select(manifests).where(*here(repository, digest))
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
+        rows = await self._database.rows(query)
+        if not rows:
             return None
-        found = manifest_from_row(row)
+        found = manifest_from_row(rows[0])
         if self._current(changes):
             self._manifests.keep(repository, digest, found)
         return found
@@ -205,11 +193,10 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             return known
         changes = self._changes
         query = select(tags).where(tags.c.repository_id == _id_of(repository), tags.c.name == name)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
+        rows = await self._database.rows(query)
+        if not rows:
             return None
-        found = tag_from_row(row)
+        found = tag_from_row(rows[0])
         if self._current(changes):
             self._tags.keep(repository, name, found)
         return found
@@ -220,19 +207,18 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
 
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""
-        async with self._database.read() as connection:
-            identity = (await connection.execute(select(_id_of(repository)))).scalar()
-            if identity is None:
-                return None
-            query = select(tags).where(tags.c.repository_id == identity, tags.c.name > last, public())
-            rows = await connection.execute(query.order_by(tags.c.name).limit(limit))
-            return [tag_from_row(row) for row in rows]
+        query = select(tags).where(tags.c.repository_id == _id_of(repository), tags.c.name > last, public())
+        rows = await self._database.rows(query.order_by(tags.c.name).limit(limit))
+        if not rows and not await self._database.rows(
+            select(repositories.c.id).where(repositories.c.name == repository)
+        ):
+            return None
+        return [tag_from_row(row) for row in rows]
 
     async def repositories(self, *, last: str = "", limit: int = 100) -> list[str]:
         """At most `limit` names of repositories after `last` in lexical order."""
         query = select(repositories.c.name).where(repositories.c.name > last).order_by(repositories.c.name).limit(limit)
-        async with self._database.read() as connection:
-            return list((await connection.execute(query)).scalars())
+        return [row.name for row in await self._database.rows(query)]
 
     async def images(self) -> list[Image]:
         """All repositories with the number of tags and the bytes that they hold."""
@@ -308,6 +294,25 @@ def referrer_from_row(row: Row[Any]) -> Referrer:
     return Referrer(row.digest, row.media_type, row.size, row.artifact_type, row.annotations)
 
 
+def _put(
+    connection: Connection,
+    row: Mapping[str, Any],
+    links: Sequence[Mapping[str, object]],
+    tags: Sequence[str],
+    done: Sequence[Activity],
+) -> None:
+    """Write a manifest with its links, who pushed it, and where its tags point."""
+    identity, digest, now = row["repository_id"], row["digest"], row["pushed_at"]
+    with together(connection):
+        keep = ("created_at", "build_id", "pulled_at")
+        connection.execute(upsert(connection, manifests, "repository_id", "digest", keep=keep), row)
+        if links:
+            connection.execute(upsert(connection, manifest_links, "repository_id", "parent", "child"), links)
+        _stored(connection, {digest: row["size"]}, now)
+        record_pointing(connection, identity, done)
+        pointed(connection, identity, digest, tags, None, now)
+
+
 def _linked(connection: Connection, links: Sequence[tuple[str, str, int]], known: Mapping[str, int]) -> dict[str, int]:
     """Write the links of blobs, and that these are stored; the ids of the repositories, some of which `known` has."""
     now = datetime.now(UTC)
@@ -319,8 +324,9 @@ def _linked(connection: Connection, links: Sequence[tuple[str, str, int]], known
         for name, digest, size in links
     }
     ordered = [rows[key] for key in sorted(rows)]
-    connection.execute(upsert(connection, repository_blobs, "repository_id", "digest"), ordered)
-    _stored(connection, {digest: size for _, digest, size in links}, now)
+    with together(connection):
+        connection.execute(upsert(connection, repository_blobs, "repository_id", "digest"), ordered)
+        _stored(connection, {digest: size for _, digest, size in links}, now)
     return identities
 
 

@@ -19,17 +19,18 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Executable, Row, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from lumper.errors import Invalid, StorageError
 from lumper.history.connection import AsyncConnection, Connections
+from lumper.history.pipelining import Beginnings, commit_with
 from lumper.logs import get_logger
 
 log = get_logger(__name__)
@@ -74,10 +75,11 @@ class PostgreSQL:
         event.listen(engine, "checkin", _used)
         event.listen(engine, "checkout", _look)
         self._connections = Connections(engine, _CONNECTIONS, _interrupt)
-        lock = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {function}({key})"
-        self._writer = _beginning(engine, lock.format(function="pg_advisory_xact_lock", key=_key("write")))
-        self._hot = _beginning(engine, lock.format(function="pg_advisory_xact_lock_shared", key=_key("write")))
-        self._reader = _beginning(engine, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        beginnings = Beginnings(engine)
+        begin, lock = "BEGIN ISOLATION LEVEL READ COMMITTED", f"({_key('write')})"
+        self._writer = beginnings.with_words(begin, f"SELECT pg_advisory_xact_lock{lock}")
+        self._hot = beginnings.with_words(begin, f"SELECT pg_advisory_xact_lock_shared{lock}")
+        self._reader = beginnings.with_words("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._name = secrets.token_hex(8)
         self._locks = _Locks(self._connect)
         self._listening: asyncio.Task[None] | None = None
@@ -92,8 +94,12 @@ class PostgreSQL:
         return await self._connections.at_once(work, self._writer)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A snapshot."""
-        return self._connections.connect(self._reader)
+        """A snapshot. It ends by COMMIT, since psycopg gives up all prepared statements after a ROLLBACK."""
+        return self._connections.connect(self._reader, commit=True)
+
+    async def rows(self, query: Executable) -> Sequence[Row[Any]]:
+        """A snapshot of its own: a statement without a transaction is one to PostgreSQL."""
+        return await self._connections.rows(query)
 
     async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T:
         """A write transaction beside others of its kind; it is repeated when it and another one wait for each other."""
@@ -113,13 +119,12 @@ class PostgreSQL:
         raise AssertionError  # the last try returns or raises
 
     async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
-        """Let the other processes know, once this transaction is committed, what it changed."""
+        """Commit this transaction, and let the other processes know what it changed."""
         await connection.run_sync(self._notify, changes, hot=False)
 
     def _notify(self, connection: Connection, changes: Set[tuple[str, str]], *, hot: bool) -> None:
-        for some in _packed(changes):
-            message = json.dumps({"from": self._name, "changes": some, "hot": hot})
-            connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (_CHANNEL, message))
+        messages = [json.dumps({"from": self._name, "changes": some, "hot": hot}) for some in _packed(changes)]
+        commit_with(connection, "SELECT pg_notify(%s, %s)", [(_CHANNEL, message) for message in messages])
 
     async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None:
         """Call `heard` with what each transaction of another process changed, `lost` when some may have been missed.
@@ -263,13 +268,6 @@ class _Locks:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
-
-
-def _beginning(engine: Engine, words: str) -> Engine:
-    """The engine, with transactions that begin with these words."""
-    mine = engine.execution_options()
-    event.listen(mine, "begin", lambda connection: connection.exec_driver_sql(words))
-    return mine
 
 
 def _interrupt(connection: psycopg.Connection[Any]) -> None:

@@ -7,13 +7,13 @@ IMMEDIATE, because a deferred one may fail when it turns from reading to writing
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event
 
 from lumper.history.connection import AsyncConnection, Connections
 from lumper.secret_files import private
@@ -49,6 +49,10 @@ class Sqlite:
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A snapshot."""
         return self._readers.connect()
+
+    async def rows(self, query: Executable) -> Sequence[Row[Any]]:
+        """A snapshot of its own."""
+        return await self._readers.rows(query)
 
     async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T:
         """A write transaction in one thread."""

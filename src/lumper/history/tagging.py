@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from lumper.errors import Conflict, NotFound
 from lumper.history.activity import record, record_pointing
@@ -122,8 +122,14 @@ async def drop_tag(connection: AsyncConnection, repository: str, name: str, acto
 async def point(
     connection: AsyncConnection, identity: int, digest: str, names: Sequence[str], build_id: int | None, now: datetime
 ) -> None:
+    await connection.run_sync(pointed, identity, digest, names, build_id, now)
+
+
+def pointed(
+    connection: Connection, identity: int, digest: str, names: Sequence[str], build_id: int | None, now: datetime
+) -> None:
     if names:
-        await connection.execute(
+        connection.execute(
             upsert(connection, tags, "repository_id", "name"),
             [
                 {"repository_id": identity, "name": name, "digest": digest, "updated_at": now, "build_id": build_id}
