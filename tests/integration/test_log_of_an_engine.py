@@ -84,7 +84,7 @@ async def test_a_call_that_stands_by_is_renewed_before_the_engine_keeps_much_for
     monkeypatch.setattr(status, "RENEWED", 1024 * 1024)
     monkeypatch.setattr(Following, "_standby", count)
     assert numbers(await told(engine, PRINTS.replace(str(LINES), str(MANY)))) == list(range(1, MANY + 1))
-    assert len(renewed) >= 4  # it prints 90 MB
+    assert len(renewed) >= 2  # how often it is looked depends on the pace of the engine
 
 
 @pytest.mark.parametrize("engine", [0], indirect=True)

@@ -95,7 +95,7 @@ class RemoteRegistry:
             told = response.headers.get(_DIGEST, "")
         if media_type.startswith(_SCHEMA_1):  # its digest is not that of its bytes
             text = f"{repository}:{reference} is an image of Docker's schema 1, which is not supported."
-            raise RemoteError(text, hint="Pull it with Docker and push it there again; that makes a schema 2 image.")
+            raise RemoteInvalid(text, hint="Pull it with Docker and push it there again; that makes a schema 2 image.")
         wanted = reference if is_digest(reference) else told if is_digest(told) else "sha256:"
         algorithm, _, encoded = wanted.partition(":")
         digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
