@@ -75,7 +75,7 @@ class Acceptance:
             return True
         if await builds.waits(event.build_id, event.attempt):
             raise _out_of_turn(event)
-        return False
+        return await builds.holds(event.build_id, event.attempt, event.claim)  # it may have begun between the two looks
 
     async def _finished(self, event: events.AttemptFinished) -> None:
         whole = await self._history.logs.size(event.build_id, event.attempt) >= event.log_size

@@ -312,6 +312,22 @@ async def test_what_comes_before_the_beginning_is_kept_until_that_is_known(desk:
     assert [type(payload) for payload in await desk.sent()] == [BuildJob]  # and nobody is told to stop
 
 
+async def test_a_beginning_that_another_server_handles_meanwhile_loses_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_id = await desk.queued()
+    waits = desk.history.builds.waits
+
+    async def begun_meanwhile(build: int, attempt: int) -> bool:
+        await desk.handle(started(build_id))
+        return await waits(build, attempt)
+
+    monkeypatch.setattr(desk.history.builds, "waits", begun_meanwhile)
+    first, second, third = chunks(build_id)
+    await desk.handle(first, second, third)
+    assert await desk.history.logs.size(build_id, 1) == sum(map(len, LINES))
+
+
 async def test_a_temporary_failure_is_tried_again_with_a_delay_and_at_last_fails(desk: Desk) -> None:
     build_id = await desk.queued()
     away = replace(FAILURE, error="The engine is away.", temporary=True)
