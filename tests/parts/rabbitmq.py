@@ -105,11 +105,17 @@ class RabbitNode:
 
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl`; what it printed."""
-        command = [str(_PROGRAMS / "rabbitmqctl"), "-q", *arguments]
-        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=60, check=False)
+        done = self._control(*arguments)
+        if "'rabbit' app to be running" in done.stdout + done.stderr:  # it answers a moment before it says that it runs
+            self._control("await_startup")
+            done = self._control(*arguments)
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {arguments[0]}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def _control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(_PROGRAMS / "rabbitmqctl"), "-q", *arguments]
+        return subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=60, check=False)
 
     def _end(self, how: signal.Signals) -> None:
         pid, shell = self._erlang_pid(), self._node
