@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,5 +32,15 @@ def newer_engine(*options: str) -> Iterator[str]:
             *("--bridge", name, *options),
         ]
 
-    with bridge() as name, daemon("docker", command) as socket:
-        yield socket
+    with bridge() as name, daemon("docker", command, _answers) as path:
+        yield path
+
+
+def _answers(path: Path) -> bool:
+    """Whether it does: the socket is there a second before the engine is, which may end instead."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+        return b" 200 " in connection.recv(64)
+    return False
