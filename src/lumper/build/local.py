@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lumper.build.plan import LABEL, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
 from lumper.build.reading import read_and_build
 from lumper.build.recipe import RECIPE_FILE, Recipe, read_recipes
+from lumper.build.tag_templates import Moment
 from lumper.errors import BuildFailed, Invalid, SecretMissing
 from lumper.model.build import Output, Progress
 from lumper.model.events import BuildJob
@@ -155,8 +157,8 @@ class _Workshop:
 
     def places(self, recipe: Recipe) -> list[str]:
         """Where the image is to be pushed to. Raises Invalid."""
-        here = self.here
-        return push_names(recipe, here.ref, here.head or here.commit, self.options.names) if self.options.push else []
+        moment = _moment(self.here, self.checkout)
+        return push_names(recipe, moment, self.options.names) if self.options.push else []
 
     async def make(self, recipe: Recipe, places: Sequence[str]) -> Made:
         """Build once with a log, and then, from the cache, under each further name that the engine has to know."""
@@ -211,7 +213,7 @@ async def _request(
     here: Here, checkout: Checkout, recipe: Recipe, options: Options, grants: Grants
 ) -> tuple[str, BuildRequest]:
     """The name of the image, and what the engine is asked for."""
-    job = _job(here, recipe, checkout.commit)
+    job = _job(here, recipe, checkout)
     planned = await plan_build(job, recipe, checkout, "localhost")
     image = f"{job.image}:{job.push_tag}"
     local = replace(planned, id=uuid.uuid4().hex, image=image, labels=_labels(here, planned.labels))
@@ -238,9 +240,13 @@ def _labels(here: Here, labels: Mapping[str, str]) -> Mapping[str, str]:
     return {**labels, **dirty}
 
 
-def _job(here: Here, recipe: Recipe, commit: str) -> BuildJob:
+def _moment(here: Here, checkout: Checkout) -> Moment:
+    return Moment(here.ref, here.head or checkout.commit, datetime.now(UTC), committed=checkout.committed_at)
+
+
+def _job(here: Here, recipe: Recipe, checkout: Checkout) -> BuildJob:
     own = repository_name(here.root.name)
-    tag = next(iter(recipe_tags(recipe, here.ref, commit)), "local")
+    tag = next(iter(recipe_tags(recipe, _moment(here, checkout))), "local")
     return BuildJob(
         build_id=0,
         attempt=1,
@@ -249,7 +255,7 @@ def _job(here: Here, recipe: Recipe, commit: str) -> BuildJob:
         url=here.origin or str(here.root),
         local=True,
         ref=here.ref,
-        commit=commit,
+        commit=checkout.commit,
         image=f"{own}/{recipe.image}" if recipe.image else own,
         push_tag=f"{tag[:122]}-dirty" if here.changes else tag,
         recipe=recipe.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 
 from lumper.build.asked import reference_problem
@@ -35,12 +34,12 @@ def full_name(text: str) -> str:
     return f"{name}:{tag or LATEST}"
 
 
-def recipe_tags(recipe: Recipe, ref: str, commit: str) -> tuple[str, ...]:
+def recipe_tags(recipe: Recipe, moment: Moment) -> tuple[str, ...]:
     """The tags that the image would get in the registry."""
-    return tags_by(recipe.tags, recipe, Moment(ref, commit, datetime.now(UTC)))
+    return tags_by(recipe.tags, recipe, moment)
 
 
-def push_names(recipe: Recipe, ref: str, commit: str, given: Sequence[str]) -> list[str]:
+def push_names(recipe: Recipe, moment: Moment, given: Sequence[str]) -> list[str]:
     """HOST/REPOSITORY:TAG of all that is to be pushed: the names that were given, or what the recipe says.
 
     Raises Invalid if there is none, or one without a registry.
@@ -48,7 +47,6 @@ def push_names(recipe: Recipe, ref: str, commit: str, given: Sequence[str]) -> l
     for name in given:
         if problem := reference_problem(name):
             raise Invalid(f"{problem}.", hint="For Docker Hub that is docker.io/NAME.")
-    moment = Moment(ref, commit, datetime.now(UTC))
     found = list(given)
     for place in () if given else recipe.asked.push:
         found += [f"{place.repository}:{tag}" for tag in tags_at(place, recipe, moment)]

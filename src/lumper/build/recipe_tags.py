@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from lumper.build.recipe_values import Affix, Latest, Patterns, Table, TemplateText, as_tuple
+from lumper.build.recipe_values import Affix, Latest, OnLatest, Patterns, Table, TemplateText, Text, as_tuple
+from lumper.build.tag_checks import version_problem
 from lumper.build.tag_templates import Template
 
 
@@ -19,6 +20,16 @@ class TagTable(Table):
     suffix: Affix | None = None
     tags: Patterns | None = None
     branches: Patterns | None = None
+    enable: bool = True
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
+    value: Text = Field("", max_length=200)
+    match: Text = Field("", max_length=200)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if words := version_problem(self.template, self.value, self.match):
+            raise ValueError(words)
+        return self
 
 
 class FlavorTable(Table):
@@ -27,7 +38,7 @@ class FlavorTable(Table):
     latest: Latest = "auto"
     prefix: Affix = ""
     suffix: Affix = ""
-    on_latest: bool = False
+    on_latest: OnLatest = False
 
 
 def _template(value: object) -> object:
@@ -42,5 +53,18 @@ Templates = Annotated[
 
 
 def templates(tables: Sequence[TagTable]) -> tuple[Template, ...]:
-    """Them as values."""
-    return tuple(Template(table.template, table.prefix, table.suffix, table.tags, table.branches) for table in tables)
+    """Those that are enabled, as values."""
+    return tuple(
+        Template(
+            text=table.template,
+            prefix=table.prefix,
+            suffix=table.suffix,
+            tags=table.tags,
+            branches=table.branches,
+            priority=table.priority,
+            value=table.value,
+            match=table.match,
+        )
+        for table in tables
+        if table.enable
+    )

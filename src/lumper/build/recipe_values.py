@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from lumper.build.tag_templates import fields_problem, template_problem
+from lumper.build.tag_checks import fields_problem, template_problem
 from lumper.model.deployment import Port
 from lumper.model.image import is_repository
 from lumper.model.patterns import pattern_problem
@@ -181,6 +181,12 @@ def _latest(value: object) -> object:
     return value
 
 
+def _on_latest(value: object) -> object:
+    if value not in ("prefix", "suffix") and not isinstance(value, bool):
+        raise ValueError('give true, false, "prefix" or "suffix"')
+    return value
+
+
 def _below(value: str) -> str:
     if value and not is_repository(value):
         raise ValueError(
@@ -199,6 +205,7 @@ TemplateText = Annotated[str, AfterValidator(_template_text)]
 Affix = Annotated[str, AfterValidator(_affix)]
 Labels = dict[Annotated[str, AfterValidator(_label)], Text]
 Latest = Annotated[Literal["auto"] | bool, BeforeValidator(_latest)]
+OnLatest = Annotated[Literal["prefix", "suffix"] | bool, BeforeValidator(_on_latest)]
 HttpPath = Annotated[str, AfterValidator(_http_path)]
 Below = Annotated[str, AfterValidator(_below)]
 ImageName = Annotated[str, AfterValidator(_image_name)]

@@ -109,6 +109,7 @@ class _Attempt:
         self._bases: dict[str, Base] = {}
         self._given = Entrusted()
         self._agent = ""
+        self._begun = datetime.now(UTC)
         self.stages: dict[str, int] = {}
         self.result = Result(Outcome.FAILED)
 
@@ -129,7 +130,7 @@ class _Attempt:
                     await self._complete(checkout, recipes.source, recipe.context)
                     request = await self._request(recipe, checkout)
                     if await self._skips(
-                        await self._unwanted(recipe.conditions, checkout) or self._untagged(recipe), checkout
+                        await self._unwanted(recipe.conditions, checkout) or self._untagged(recipe, checkout), checkout
                     ):
                         return
                     request = await self._fitting(recipe, await self._entrusted(recipe, request))
@@ -138,7 +139,7 @@ class _Attempt:
                 raise
             self._step(CHECKOUT_STEP, self._name, StepState.DONE)
             pushed = await self._build_and_push(request, recipe, checkout)
-            names = await self._spread(recipe, pushed)
+            names = await self._spread(recipe, checkout, pushed)
         self.result = replace(
             self.result,
             outcome=Outcome.SUCCEEDED,
@@ -185,13 +186,16 @@ class _Attempt:
         self._step(CHECKOUT_STEP, self._name, StepState.DONE)
         self.result = replace(self.result, outcome=Outcome.SPLIT, parts=parts)
 
-    def _untagged(self, recipe: Recipe) -> str:
+    def _moment(self, checkout: Checkout) -> Moment:
+        """What templates of tags may speak of, the same in all stages."""
+        scheduled = self._job.trigger == Trigger.SCHEDULE
+        return Moment(self._job.ref, checkout.commit, self._begun, scheduled, checkout.committed_at)
+
+    def _untagged(self, recipe: Recipe, checkout: Checkout) -> str:
         """Note the image tags that the recipe wants; why there are none, or ""."""
         if recipe.tags is None or self._job.verifies:
             return ""
-        scheduled = self._job.trigger == Trigger.SCHEDULE
-        moment = Moment(self._job.ref, self.result.commit, datetime.now(UTC), scheduled)
-        tags = wanted_tags(recipe.tags, recipe.flavor, moment)
+        tags = wanted_tags(recipe.tags, recipe.flavor, self._moment(checkout))
         self.result = replace(self.result, tags=tags)
         self._report(Output(CHECKOUT_STEP, 0, time.time(), f"image tags: {', '.join(tags) or 'none'}"))
         return "" if tags else f"None of the `tags` of lumper.toml gives an image tag for {self._job.ref}."
@@ -263,15 +267,14 @@ class _Attempt:
             engine, timeout = self._builder.engine, self._builder.push_timeout
             return await push_image(engine, request.image, self._login, self._report, timeout=timeout)
 
-    async def _spread(self, recipe: Recipe, pushed: Pushed) -> tuple[str, ...]:
+    async def _spread(self, recipe: Recipe, checkout: Checkout, pushed: Pushed) -> tuple[str, ...]:
         """Bring the image to the other registries that the recipe names; its names there.
 
         A build that verifies another does not.
         """
         if self._builder.copy is None or self._job.verifies or not recipe.asked.push:
             return ()
-        moment = Moment(self._job.ref, self.result.commit, datetime.now(UTC), self._job.trigger == Trigger.SCHEDULE)
-        places = elsewhere(recipe, moment, self._given)
+        places = elsewhere(recipe, self._moment(checkout), self._given)
         with self._stage("spread"):
             image = Held(self._job.image, pushed.digest, await self._login())
             return await spread(self._builder.copy, image, places, self._report, timeout=self._builder.push_timeout)

@@ -8,41 +8,26 @@ the mapping from its notation.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from packaging.version import InvalidVersion, Version
 
+from lumper.build.tag_checks import FIELD, LONGEST, PRIORITY, kind_of, pattern_of, split_pattern
+from lumper.build.tag_times import parse_time
 from lumper.model.image import LATEST, PRIVATE_PREFIX, is_tag
 from lumper.model.patterns import matches
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
-_PRIORITY = {
-    "schedule": 1000,
-    "semver": 900,
-    "pep440": 900,
-    "match": 800,
-    "ref": 600,
-    "date": 300,
-    "raw": 200,
-    "sha": 100,
-}
-_FIELD = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
-_VERSION_FIELDS = ("version", "major", "minor", "patch", "raw")
-_REF_FIELDS = ("tag", "branch", "sha")
 _SEMVER = re.compile(  # Semantic Versioning 2.0.0, §2, §9 and §10, with the `v` that node-semver lets pass
     r"v?(?P<major>0|[1-9]\d{0,15})\.(?P<minor>0|[1-9]\d{0,15})\.(?P<patch>0|[1-9]\d{0,15})"
     r"(?P<pre>-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
     re.ASCII,
 )
-_GROUP = re.compile(r":(\d{1,2})$")
-_TIMES = "YymdHMSjGVu%"  # what strftime may be asked for: numbers only, the same everywhere
-_LONGEST = 64  # characters of a tag that a pattern is tried on
-_REPEATS = 4  # of what may repeat in a pattern: the time that it takes is the length to this power
-_CHOICES = 3  # of what may be left out: each doubles that time
+_DIGITS = {"short": 7, "long": 64}
 
 
 @dataclass(frozen=True)
@@ -50,7 +35,8 @@ class Template:
     """One template, such as `semver:{{version}}`.
 
     `prefix` and `suffix` are None where the flavor's count. `tags` and `branches` are patterns of the refs that it is
-    for; if both are None it is for all, otherwise only for what is named.
+    for; if both are None it is for all, otherwise only for what is named. `priority` is None for that of its kind.
+    `value` stands for the git tag that semver, pep440 and match read, and of it `match` is the part that counts.
     """
 
     text: str
@@ -58,16 +44,24 @@ class Template:
     suffix: str | None = None
     tags: tuple[str, ...] | None = None
     branches: tuple[str, ...] | None = None
+    priority: int | None = None
+    value: str = ""
+    match: str = ""
 
     @property
     def kind(self) -> str:
         """What stands before the first colon."""
-        return self.text.partition(":")[0]
+        return kind_of(self.text)
 
     @property
     def pattern(self) -> str:
         """What stands behind it."""
-        return self.text.partition(":")[2]
+        return pattern_of(self.text)
+
+    @property
+    def importance(self) -> int:
+        """The highest comes first."""
+        return PRIORITY[self.kind] if self.priority is None else self.priority
 
     def is_for(self, ref: str) -> bool:
         """Whether it counts for this ref."""
@@ -79,22 +73,26 @@ class Template:
 
 @dataclass(frozen=True)
 class Flavor:
-    """What holds for all templates. `on_latest`: prefix and suffix are put around `latest`, too."""
+    """What holds for all templates. `on_latest`: prefix, suffix or both are put around `latest`, too."""
 
     latest: Literal["auto"] | bool = "auto"
     prefix: str = ""
     suffix: str = ""
-    on_latest: bool = False
+    on_latest: Literal["prefix", "suffix"] | bool = False
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What templates may speak of. `now` is when the build began; `scheduled`: the schedule started it."""
+    """What templates may speak of: `now` is when the build began, `committed` the time of the commit.
+
+    `scheduled`: the schedule started it.
+    """
 
     ref: str
     commit: str
     now: datetime
     scheduled: bool = False
+    committed: datetime | None = None
 
     @property
     def tag(self) -> str:
@@ -115,7 +113,7 @@ def wanted_tags(templates: Sequence[Template], flavor: Flavor, moment: Moment) -
     ('1.2', 'sha-ccccccc', 'latest')
     """
     found: list[tuple[str, bool]] = []
-    for template in sorted(templates, key=lambda each: -_PRIORITY[each.kind]):
+    for template in sorted(templates, key=lambda each: -each.importance):
         given = _evaluate(template, moment) if template.is_for(moment.ref) else None
         if given is not None and (name := _around(given[0], template, flavor, moment)):
             found.append((name, given[1]))
@@ -123,58 +121,38 @@ def wanted_tags(templates: Sequence[Template], flavor: Flavor, moment: Moment) -
     latest = bool(found) and found[0][1] if flavor.latest == "auto" else flavor.latest
     names = [name for name, _ in found]
     if latest and found:
-        names.append(_around(LATEST, Template("raw:"), flavor, moment) if flavor.on_latest else LATEST)
+        prefix = flavor.prefix if flavor.on_latest in (True, "prefix") else ""
+        suffix = flavor.suffix if flavor.on_latest in (True, "suffix") else ""
+        names.append(_around(LATEST, Template("raw:", prefix, suffix), flavor, moment))
     return tuple(name for name in dict.fromkeys(names) if is_tag(name) and not name.startswith(PRIVATE_PREFIX))
-
-
-def template_problem(text: str) -> str:
-    """What is wrong with the text of a template, or ""."""
-    kind, colon, pattern = text.partition(":")
-    if kind not in _PRIORITY or not colon or not text.isprintable() or len(text) > 200:
-        return 'write a kind, a colon and more, such as "semver:{{version}}"; kinds are ' + ", ".join(sorted(_PRIORITY))
-    match kind:
-        case "ref" if pattern not in ("tag", "branch"):
-            return "write ref:tag or ref:branch"
-        case "sha" if pattern not in ("short", "long"):
-            return "write sha:short or sha:long"
-        case "semver" | "pep440":
-            return fields_problem(pattern, _VERSION_FIELDS) or ("" if "{{" in pattern else "it names no {{version}}")
-        case "match":
-            return _match_problem(pattern)
-        case "raw":
-            return fields_problem(pattern, _REF_FIELDS) or ("" if pattern else "there is no text behind `raw:`")
-        case "date" | "schedule":
-            return _time_problem(pattern)
-    return ""
-
-
-def fields_problem(text: str, known: Sequence[str] = _REF_FIELDS) -> str:
-    """What is wrong with the `{{…}}` in a text, or ""."""
-    for name in _FIELD.findall(text):
-        if name not in known:
-            return f"there is no {{{{{name}}}}}; known are " + ", ".join(f"{{{{{each}}}}}" for each in known)
-    return "`{{` and `}}` do not fit together" if re.search(r"\{\{|\}\}", _FIELD.sub("", text)) else ""
 
 
 def _evaluate(template: Template, moment: Moment) -> tuple[str, bool] | None:
     """The name without what is put around it, and whether `latest` goes with it; None if there is none."""
     match template.kind:
-        case "semver":
-            return _semver(template.pattern, _flat(moment.tag))
-        case "pep440":
-            return _pep440(template.pattern, _flat(moment.tag))
-        case "match":
-            return _match(template.pattern, _flat(moment.tag))
+        case "semver" | "pep440" | "match":
+            return _EVALUATE[template.kind](template.pattern, _version_text(template, moment))
         case "ref":
             name = moment.tag if template.pattern == "tag" else moment.branch
-            return (_flat(name), template.pattern == "tag") if name else None
+            return (name, template.pattern == "tag") if name else None
+        case "edge":
+            return ("edge", False) if moment.branch == template.pattern else None
         case "sha":
-            return (moment.commit[:7] if template.pattern == "short" else moment.commit), False
+            return moment.commit[: _DIGITS.get(template.pattern) or int(template.pattern)], False
         case "schedule" if not moment.scheduled:
             return None
-        case "schedule" | "date":
+        case "schedule" | "date" if "{{" not in template.pattern:
             return moment.now.astimezone(UTC).strftime(template.pattern), False
-    return _filled(template.pattern, _ref_fields(moment)), False
+    return _filled(template.pattern, moment), False
+
+
+def _version_text(template: Template, moment: Moment) -> str:
+    """What is read as a version: the git tag or what stands for it, or the part of that which is asked for."""
+    text = _filled(template.value, moment) if template.value else moment.tag
+    if not template.match:
+        return text
+    found = _search(template.match, text)
+    return (found[1] if found.re.groups else found[0]) or "" if found else ""
 
 
 def _flat(name: str) -> str:
@@ -182,6 +160,7 @@ def _flat(name: str) -> str:
 
 
 def _semver(pattern: str, tag: str) -> tuple[str, bool] | None:
+    tag = _flat(tag)
     match = _SEMVER.fullmatch(tag)
     if match is None:
         return None
@@ -191,6 +170,7 @@ def _semver(pattern: str, tag: str) -> tuple[str, bool] | None:
 
 
 def _pep440(pattern: str, tag: str) -> tuple[str, bool] | None:
+    tag = _flat(tag)
     try:
         version = Version(tag)
     except InvalidVersion:
@@ -202,55 +182,38 @@ def _pep440(pattern: str, tag: str) -> tuple[str, bool] | None:
 
 def _version(pattern: str, values: Mapping[str, str], unstable: bool) -> tuple[str, bool]:
     """A pre-release has its whole name only: nobody who asks for `1.2` means it."""
-    raw = _FIELD.fullmatch(pattern)
+    raw = FIELD.fullmatch(pattern)
     if unstable and not (raw and raw[1] == "raw"):
         return values["version"], False
-    return _filled(pattern, values), not unstable
+    return FIELD.sub(lambda found: values[found[1]], pattern), not unstable
 
 
 def _match(pattern: str, tag: str) -> tuple[str, bool] | None:
-    if not tag or len(tag) > _LONGEST:
-        return None
-    expression, group = _split_group(pattern)
-    found = re.search(expression, tag)
+    found = _search(pattern, tag)
+    group = split_pattern(pattern)[1]
     return (found[group], True) if found and found[group] else None
 
 
-def _split_group(pattern: str) -> tuple[str, int]:
-    group = _GROUP.search(pattern)
-    return (pattern[: group.start()], int(group[1])) if group else (pattern, 0)
+_EVALUATE: Mapping[str, Callable[[str, str], tuple[str, bool] | None]] = {
+    "semver": _semver,
+    "pep440": _pep440,
+    "match": _match,
+}
 
 
-def _match_problem(pattern: str) -> str:
-    """Only what ends soon on any ref: nothing that repeats within what repeats, and little that repeats at all."""
-    expression, group = _split_group(pattern)
-    bare = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", expression)
-    if re.search(r"\)\s*[*+{]|\(\?(?!:)", bare) or re.search(r"\\[1-9]", expression):
-        return "in a pattern no group repeats, and there is neither look-around nor a reference to a group"
-    if len(re.findall(r"[*+{]", bare)) > _REPEATS or len(re.findall(r"(?<!\()[?|]", bare)) > _CHOICES:
-        return f"a pattern has at most {_REPEATS} of `*`, `+` and `{{…}}`, and at most {_CHOICES} of `?` and `|`"
-    try:
-        groups = re.compile(expression).groups
-    except (re.error, OverflowError) as exc:
-        return f"{expression!r} is not a regular expression: {exc}"
-    if not expression or group > groups:
-        return f"the pattern has no group {group}" if expression else "there is no pattern behind `match:`"
-    return ""
+def _search(pattern: str, text: str) -> re.Match[str] | None:
+    expression, _, flags = split_pattern(pattern)
+    return re.search(expression, text, flags) if 0 < len(text) <= LONGEST else None
 
 
-def _time_problem(pattern: str) -> str:
-    asked = re.findall(r"%(.?)", pattern)
-    if not pattern or any(each not in tuple(_TIMES) for each in asked):
-        return "write a time as strftime does, of " + " ".join(f"%{each}" for each in _TIMES)
-    return ""
+def _filled(text: str, moment: Moment) -> str:
+    values = {"tag": moment.tag, "branch": moment.branch, "sha": moment.commit[:7]}
 
+    def value(found: re.Match[str]) -> str:
+        time = parse_time(found[1])
+        return time.at(moment.now, moment.committed) if time else values[found[1]]
 
-def _ref_fields(moment: Moment) -> Mapping[str, str]:
-    return {"tag": _flat(moment.tag), "branch": _flat(moment.branch), "sha": moment.commit[:7]}
-
-
-def _filled(text: str, values: Mapping[str, str]) -> str:
-    return _FIELD.sub(lambda match: values[match[1]], text)
+    return FIELD.sub(value, text)
 
 
 def _around(name: str, template: Template, flavor: Flavor, moment: Moment) -> str:
@@ -258,4 +221,4 @@ def _around(name: str, template: Template, flavor: Flavor, moment: Moment) -> st
     if prefix is None:
         prefix = "sha-" if template.kind == "sha" else flavor.prefix
     suffix = flavor.suffix if template.suffix is None else template.suffix
-    return re.sub(r"[^a-zA-Z0-9._-]+", "-", _filled(f"{prefix}{{{{}}}}{suffix}", {**_ref_fields(moment), "": name}))
+    return re.sub(r"[^a-zA-Z0-9._-]+", "-", _filled(prefix, moment) + name + _filled(suffix, moment))

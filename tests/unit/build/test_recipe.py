@@ -5,7 +5,7 @@ import pytest
 from lumper.build.asked import OWN_CACHE, Asked, Caching, Place
 from lumper.build.port import Limits
 from lumper.build.recipe import RECIPE_LIMIT, Conditions, Recipe, parse_recipes, read_recipes, service_name
-from lumper.build.tag_templates import Template
+from lumper.build.tag_templates import Flavor, Template
 from lumper.errors import MirrorDamaged, RecipeError, SourceError
 from lumper.model.deployment import Health, Port, Service
 
@@ -358,6 +358,39 @@ def test_what_a_way_to_build_may_be(text: str, problem: str) -> None:
     assert told.endswith(problem)
 
 
+def test_all_keys_of_templates_and_flavor_reach_their_place() -> None:
+    text = """
+        [build]
+        flavor = { prefix = "a-{{branch}}-", on_latest = "prefix" }
+        tags = [
+            { template = "semver:{{version}}", match = "web/v(.*)", value = "{{tag}}", priority = 7, tags = ["web/*"] },
+            { template = "raw:never", enable = false },
+            "sha",
+        ]
+    """
+    recipe = parse_recipe(text.encode(), "a/b")
+    assert recipe.flavor == Flavor(prefix="a-{{branch}}-", on_latest="prefix")
+    assert recipe.tags == (
+        Template("semver:{{version}}", match="web/v(.*)", value="{{tag}}", priority=7, tags=("web/*",)),
+        Template("sha"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('tags = [{ template = "raw:x", value = "v1" }]', "it stands for the git tag"),
+        ('tags = [{ template = "semver:{{version}}", match = "(a+)+" }]', "in a pattern no group repeats"),
+        ('flavor = { on_latest = "both" }', 'give true, false, "prefix" or "suffix"'),
+        ("flavor = { prefix = \"{{date 'YYYY' tz='Mars/Olympus'}}\" }", "there is no time zone 'Mars/Olympus'"),
+    ],
+)
+def test_what_a_template_and_a_flavor_may_not_be(text: str, problem: str) -> None:
+    (told,) = problems_of(f"[build]\n{text}")
+    assert problem in told
+    assert told.startswith("line 2: ")
+
+
 def test_an_image_goes_to_other_registries_too() -> None:
     text = b'[build]\npush = ["r.example.com/team/app", { to = "docker.io/team/app", tags = ["raw:edge"] }]\n'
     assert parse_recipe(text, "a/b").asked.push == (
@@ -372,7 +405,7 @@ def test_an_image_goes_to_other_registries_too() -> None:
         ('push = ["team/app"]', "build.push.0.to: 'team/app': name the registry too"),
         ('push = ["r.example.com/app:1"]', "build.push.0.to: 'r.example.com/app:1': the tags are those of the image"),
         ('push = [{ too = "r.example.com/app" }]', "build.push.0.too: there is no such key; did you mean `to`?"),
-        ('push = [{ to = "r.example.com/app", tags = ["x"] }]', "build.push.0.tags.0.template: "),
+        ('push = [{ to = "r.example.com/app", tags = ["ref"] }]', "build.push.0.tags.0.template: "),
         ("push = [1]", "build.push.0: give a table"),
         ('secrets = ["a b"]', "build.secrets.a b: 'a b' is not the name of a secret"),
         ("secrets = [1]", "build.secrets: give names"),
