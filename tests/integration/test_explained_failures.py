@@ -97,6 +97,27 @@ def test_the_error_says_what_was_meant(files: dict[str, str], words: str, fails:
     assert words in fails(files)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"Dockerfile": "FROM scratch\nCOPY lib/x.c /x\n"},
+        {"lumper.toml": '[build]\ncontext = "lib"\n'},
+        {"lumper.toml": '[build]\ncontext = "lib/src"\n'},
+        {"lumper.toml": '[build]\ndockerfile = "lib/Dockerfile"\n'},
+    ],
+)
+def test_what_lies_in_a_submodule_that_was_not_fetched_is_told(
+    files: dict[str, str], tmp_path: Path, fails: Fails
+) -> None:
+    root = tmp_path / "mistaken"
+    (root / "lib").mkdir(parents=True)
+    (root / "lib/x.c").write_text("x")
+    git(root / "lib", "init", "-q")
+    git(root / "lib", "add", ".")
+    git(root / "lib", "commit", "-q", "-m", "x")
+    assert "lib is a submodule, and empty: set [source] submodules = true in lumper.toml" in fails(files)
+
+
 def test_a_file_that_is_not_committed_is_told_apart(fails: Fails) -> None:
     said = fails({"Dockerfile": "FROM scratch\nCOPY made /x\n"}, lying=("made",))
     assert "made lies in the folder, but is not committed" in said

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lumper.build.contents import Checkout
 from lumper.build.git import Access, Git
+from lumper.build.lending import Lenders, nobody
 from lumper.build.lock import hold, in_use
 from lumper.build.mirror import Mirror
 from lumper.build.mirror_keeping import MirrorLimits, prune_mirrors, use_file
@@ -45,7 +46,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class CheckoutRequest:
-    """What to check out. `commit` is the object id that the delivery told of, a commit or an annotated tag, or ""."""
+    """What to check out. `commit` is the object id that the delivery told of, a commit or an annotated tag, or "".
+
+    A work tree was cloned from `origin`, any text, and its repositories `lend` what they have.
+    """
 
     project_id: str
     url: str
@@ -53,6 +57,8 @@ class CheckoutRequest:
     ref: str
     commit: str = ""
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+    origin: str = ""
+    lend: Lenders = nobody
 
 
 class Mirrors:
@@ -92,11 +98,11 @@ class Mirrors:
                     await asyncio.to_thread(self._git.prepare)
                     self._prepared = True
                 await stack.enter_async_context(in_use(use_file(self._folder, request.project_id)))
-                mirror = self._mirror(request.project_id, access, self._limits.max_bytes)
+                mirror = self._mirror(request.project_id, access.url, self._limits.max_bytes)
                 objects = await stack.enter_async_context(Objects(self._git, mirror.path))
                 commit = await self._known(mirror, objects, request)
                 commit = commit or await self._fetched(mirror, objects, request, access)
-            complete = partial(self._complete, mirror, request.project_id, access)
+            complete = partial(self._complete, mirror, request, access)
             checkout = Checkout(self._git, mirror, objects, commit, partial(self._have, mirror, access), complete)
             try:
                 yield checkout
@@ -111,22 +117,31 @@ class Mirrors:
         with _disk_errors():
             return await prune_mirrors(self._folder, limits)
 
-    def _mirror(self, name: str, access: Access, max_bytes: int) -> Mirror:
+    def _mirror(self, name: str, named: str, max_bytes: int) -> Mirror:
         path = self._folder / f"{name}.git"
-        return Mirror(self._git, path, self._reach, access.url, timeout=self._limits.timeout, max_bytes=max_bytes)
+        return Mirror(self._git, path, self._reach, named, timeout=self._limits.timeout, max_bytes=max_bytes)
 
     async def _complete(
-        self, mirror: Mirror, project_id: str, access: Access, tree: str, wanted: Wanted, tell: Callable[[str], None]
+        self,
+        mirror: Mirror,
+        request: CheckoutRequest,
+        access: Access,
+        tree: str,
+        wanted: Wanted,
+        tell: Callable[[str], None],
     ) -> Whole:
+        origin = _origin(request.origin)
         completer = Completer(
             git=self._git,
             reach=self._reach,
             wanted=wanted,
-            open_mirror=lambda key, size: self._mirror(f"{project_id}.{key}", access, size),
+            open_mirror=lambda key, size: self._mirror(f"{request.project_id}.{key}", origin or access.url, size),
             tell=tell,
             timeout=self._limits.timeout,
             size=self._limits.max_bytes,
             project=access,
+            origin=origin,
+            lend=request.lend,
         )
         with _disk_errors():
             return await completer.complete(mirror, tree)
@@ -196,6 +211,15 @@ def _access(request: CheckoutRequest) -> Access:
     credentials = request.credentials or ((url.username, url.password) if url.username else None)
     http = url.url.startswith(("http://", "https://"))
     return Access(url.url, local=url.local, credentials=credentials if http else None)
+
+
+def _origin(text: str) -> str:
+    """The URL that a work tree was cloned from, if it is one to fetch more from."""
+    try:
+        url = parse_git_url(text)
+    except SourceRefused:
+        return ""
+    return "" if url.local else url.url
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from lumper.build.commit_files import CommitFiles, changes_files
 from lumper.build.dockerfile import copied
 from lumper.build.dockerignore import IGNORE_LIMIT, Ignore, parse_dockerignore
 from lumper.build.git import CHUNK, Git, last_words
-from lumper.build.lfs import find_pointers, uses_lfs
+from lumper.build.left_out import empty_submodules, only_pointers
 from lumper.build.mirror import Mirror
-from lumper.build.near import hint_for_dockerfile, near_name
+from lumper.build.near import hint_for_dockerfile, hint_for_submodule, near_name
 from lumper.build.objects import Commit, Entry, Kind, Objects, OutsideTree, printable_path
 from lumper.build.port import Files, NotOneByOne
 from lumper.build.selection import select
@@ -58,6 +58,7 @@ class Checkout:
         self._objects = objects
         self._commit = commit
         self._streams: list[AsyncGenerator[bytes]] = []
+        self._whole = False  # whether it has its submodules
 
     @property
     def commit(self) -> str:
@@ -91,6 +92,7 @@ class Checkout:
         """
         if not wanted.submodules and not wanted.lfs:
             return
+        self._whole = wanted.submodules
         whole = await self._put_together(self._commit.tree, wanted, tell)
         self._tree, self._mirrors = whole.tree, whole.mirrors
         others = os.pathsep.join(f'"{mirror.path}/objects"' for mirror in whole.mirrors[1:])
@@ -99,17 +101,10 @@ class Checkout:
         self._objects = Objects(self._git, self._mirror.path, self._environment)
 
     async def left_out(self, context: str) -> list[str]:
-        """What of the context is not there, as lines for the log: files of Git LFS that are only their pointers."""
+        """What of the context is not there, as lines for the log: submodules, and files of Git LFS."""
         tree = await self._context(context)
-        if not await uses_lfs(self._objects, self._tree):
-            return []
-        found = await find_pointers(self._objects, self._git, self._mirror.path, tree, self._environment)
-        if not found:
-            return []
-        first = ", ".join(printable_path(path) for path, _, _ in found[:3])
-        return [
-            f"{len(found)} files of Git LFS are only their pointers ({first}, …): set [source] lfs = true to fetch them"
-        ]
+        where = (self._git, self._objects, self._mirror.path, self._tree, tree, self._environment)
+        return [*await empty_submodules(*where, asked=self._whole), *await only_pointers(*where)]
 
     async def changed_since(self, before: str) -> list[str] | None:
         """The files that differ from what this commit of the repository had; None where that cannot be told.
@@ -249,7 +244,7 @@ class Checkout:
             near = await near_name(self.names, context)
             hint = f"There is {near}." if near else "Set [build] context in lumper.toml to a folder of the repository."
             text = f"There is no folder {printable_path(context)} at commit {self.commit[:12]} to build."
-            raise DockerfileMissing(text, hint=hint)
+            raise DockerfileMissing(text, hint=await hint_for_submodule(self.names, context) or hint)
         return entry.id
 
     async def _ignore(self, tree: str, dockerfile: str) -> tuple[str, Ignore | None]:

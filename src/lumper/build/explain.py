@@ -12,7 +12,7 @@ from typing import Protocol
 from lumper.build.dockerfile import Instruction, stage_names
 from lumper.build.grants import syntax_line
 from lumper.build.mistakes import mistake
-from lumper.build.near import Names, near, near_name
+from lumper.build.near import Names, hint_for_submodule, near, near_name
 from lumper.build.objects import Kind, printable_path
 from lumper.build.step_lines import instruction_at, instruction_of, keyword_of
 from lumper.build.syntax import newer_syntax
@@ -133,8 +133,8 @@ async def _about_file(
         where = "the repository" if context in ("", ".") else f"its context, {printable_path(context)}"
         return f"{shown} is outside of {where}: `[build] context` in lumper.toml says what COPY sees."
     kind = await _kind(commit, f"{context}/{path}")
-    if kind is Kind.SUBMODULE:
-        return f"{shown} is a submodule: set [source] submodules = true in lumper.toml."
+    if hint := await hint_for_submodule(commit.names, f"{context}/{path}"):
+        return hint
     if kind is not None:
         line = await commit.left_out_by(context, dockerfile, path)
         return f"{shown} is in the repository, and the line {line} leaves it out." if line else ""

@@ -43,6 +43,11 @@ class Pointer:
     oid: str
     size: int
 
+    @property
+    def place(self) -> str:
+        """Where git-lfs(1) keeps the file, within `lfs/objects`."""
+        return f"{self.oid[:2]}/{self.oid[2:4]}/{self.oid}"
+
 
 def parse_pointer(content: bytes) -> Pointer | None:
     """The pointer that a file is, or None."""
@@ -194,20 +199,36 @@ def web_url(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def _take(chunk: bytes, digest: hashlib._Hash, target: BinaryIO) -> None:
-    digest.update(chunk)
-    target.write(chunk)
+class Received:
+    """A file on its way, which is to be the one that was promised."""
+
+    def __init__(self, pointer: Pointer, target: BinaryIO) -> None:
+        self._pointer = pointer
+        self._target = target
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def take(self, chunk: bytes) -> bool:
+        """Keep what came. Whether that can still be the file. Blocking."""
+        self._size += len(chunk)
+        if self._size <= self._pointer.size:
+            self._digest.update(chunk)
+            self._target.write(chunk)
+        return self._size <= self._pointer.size
+
+    def check(self, file: Path) -> None:
+        """Remove what came to `file` if it was something else. Raises SourceError then. Blocking."""
+        if self._size != self._pointer.size or self._digest.hexdigest() != self._pointer.oid:
+            file.unlink()
+            text = f"The LFS server sent other bytes than those of {self._pointer.oid[:12]}."
+            raise SourceError(text, hint="Push it anew.")
 
 
 async def _store(content: aiohttp.StreamReader, pointer: Pointer, file: Path) -> None:
-    """Write what comes, if it is what was promised; at most one byte more of it is read."""
+    """Write what comes, if it is what was promised; no more than one chunk too much of it is read."""
     with await asyncio.to_thread(file.open, "wb") as target:
-        digest, size = hashlib.sha256(), 0
+        received = Received(pointer, target)
         async for chunk in content.iter_chunked(CHUNK):
-            size += len(chunk)
-            if size > pointer.size:
+            if not await asyncio.to_thread(received.take, chunk):
                 break
-            await asyncio.to_thread(_take, chunk, digest, target)
-    if size != pointer.size or digest.hexdigest() != pointer.oid:
-        await asyncio.to_thread(file.unlink)
-        raise SourceError(f"The LFS server sent other bytes than those of {pointer.oid[:12]}.", hint="Push it anew.")
+    await asyncio.to_thread(received.check, file)

@@ -18,6 +18,7 @@ from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
 from lumper.build.explain import explain
 from lumper.build.grants import Grants
+from lumper.build.lending import Lenders, nobody
 from lumper.build.local_names import CopyFrom, push_here, push_names, recipe_tags
 from lumper.build.plan import LABEL, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
@@ -35,7 +36,7 @@ class Here:
     """A work tree: the root of its repository, a ref that has the commit, the commit, and where it was cloned from.
 
     With `changes`, `commit` has the files that were changed since, and lies in the repository of that path; `head` is
-    the commit before it.
+    the commit before it. The repositories here `lend` what submodules and Git LFS need.
     """
 
     root: Path
@@ -44,6 +45,7 @@ class Here:
     origin: str = ""
     changes: Path | None = None
     head: str = ""
+    lend: Lenders = nobody
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,12 @@ async def build_here(
     options = options or Options()
     identity = hashlib.sha256(str(here.root).encode()).hexdigest()[:20]
     source = str(here.changes or here.root)
-    request = CheckoutRequest(identity, source, local=True, ref=here.ref, commit=here.commit)
+    request = CheckoutRequest(
+        identity, source, local=True, ref=here.ref, commit=here.commit, origin=here.origin, lend=here.lend
+    )
     async with mirrors.checkout(request) as checkout:
         found = await read_recipes(checkout, here.root.name)
-        await checkout.complete(found.source, lambda _: None)
+        await checkout.complete(found.source, partial(_say, report))
         known = {recipe.name: recipe for recipe in found.recipes}
         if unknown := [name for name in names if name not in known]:
             there = ", ".join(name for name in known if name) or "none with a name"
@@ -130,6 +134,8 @@ async def build_here(
             hint = f"Name one of them: {', '.join(known)}."
             raise Invalid(f"--tag and --file are for one image, and {len(wanted)} would be built.", hint=hint)
         workshop = _Workshop(here, checkout, engine, report, copy_from, options, grants or Grants())
+        for line in dict.fromkeys([line for recipe in wanted for line in await checkout.left_out(recipe.context)]):
+            _say(report, line)
         planned = [(recipe, workshop.places(recipe)) for recipe in map(workshop.chosen, wanted)]
         return [await workshop.make(recipe, places) for recipe, places in planned]
 
@@ -188,12 +194,16 @@ class _Workshop:
             await self.engine.build(request, archive, report)
 
         try:
-            await read_and_build(attempt, request, report, lambda line: report(Output(0, 0, time.time(), line)))
+            await read_and_build(attempt, request, report, partial(_say, report))
         except BuildFailed as exc:
             folder = self.here.root / recipe.context
             lies_about = partial(_lies, folder)
             await explain(exc, self.checkout, recipe.context, request.dockerfile, lies_about)
             raise
+
+
+def _say(report: Report, line: str) -> None:
+    report(Output(0, 0, time.time(), line))
 
 
 def _lies(folder: Path, path: str) -> bool:

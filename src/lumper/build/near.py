@@ -38,8 +38,24 @@ async def near_name(names: Names, path: str) -> str:
     return ""
 
 
+async def hint_for_submodule(names: Names, path: str) -> str:
+    """What to write into lumper.toml, where a part of the path is a submodule that was not fetched; else ""."""
+    folder = ""
+    for part in (part for part in path.split("/") if part not in ("", ".")):
+        kind = (await names(folder or ".")).get(part)
+        folder = f"{folder}/{part}"
+        if kind is Kind.SUBMODULE:
+            todo = "set [source] submodules = true in lumper.toml, and see that .gitmodules names it"
+            return f"{_shown(folder)} is a submodule, and empty: {todo}."
+        if kind is not Kind.FOLDER:
+            return ""
+    return ""
+
+
 async def hint_for_dockerfile(names: Names, context: str, dockerfile: str) -> str:
     """What to write into lumper.toml, where there are Dockerfiles of other names or in other folders; else ""."""
+    if hint := await hint_for_submodule(names, f"{context}/{dockerfile}"):
+        return hint
     found = await _dockerfiles(names, context)
     if not found:
         return ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lumper.build.git import Access, Git
+from lumper.build.lending import Lenders, lend_files, nobody
 from lumper.build.lfs import LfsClient, Pointer, find_pointers, lfs_url, web_url
 from lumper.build.lock import hold
 from lumper.build.mirror import Mirror
@@ -17,7 +19,7 @@ from lumper.build.reach import Reach, same_keeper
 from lumper.build.submodules import parse_modules, submodule_url
 from lumper.build.trees import FOLDER, Put, replaced
 from lumper.errors import CheckoutTooLarge, RefNotFound, SourceError, SourceRefused
-from lumper.model.source import parse_git_url
+from lumper.model.source import GitUrl, parse_git_url
 
 MOST_SUBMODULES = 200
 DEEPEST = 10  # submodules of submodules
@@ -42,17 +44,19 @@ class Whole:
 
 @dataclass(frozen=True)
 class Repository:
-    """One of the repositories: its mirror and how to get in."""
+    """One of the repositories: its mirror, its URL, and its path in the whole, "" for the project's own."""
 
     mirror: Mirror
-    access: Access
+    url: str
+    path: str = ""
 
 
 @dataclass
 class Completer:
     """Puts one commit together. `open_mirror` gives the mirror for a submodule's key; `tell` gets lines for the log.
 
-    `size` is what all mirrors and LFS files may hold, in bytes; `timeout`, in seconds, is for everything together.
+    `size` is what all mirrors and LFS files may hold, in bytes; `timeout`, in seconds, is for everything together. The
+    project of a work tree was cloned from `origin`, and `lend` tells who has on this machine what is needed.
     """
 
     git: Git
@@ -63,13 +67,15 @@ class Completer:
     timeout: float
     size: int
     project: Access
+    origin: str = ""
+    lend: Lenders = nobody
     _count: int = field(default=0, init=False)
 
     async def complete(self, mirror: Mirror, tree: str) -> Whole:
         """The whole of the project's tree. Raises SourceError of every kind."""
         try:
             async with asyncio.timeout(self.timeout):
-                return await self._whole(Repository(mirror, self.project), tree, 0)
+                return await self._whole(Repository(mirror, self.origin or self.project.url), tree, 0)
         except TimeoutError as exc:
             text = f"The submodules and LFS files of {self.project.url} did not come within {self.timeout:g} s."
             raise CheckoutTooLarge(text) from exc
@@ -101,7 +107,7 @@ class Completer:
                     hint="Lumper fetches no more than that.",
                 )
             try:
-                yield path, await self._submodule(repository, url, link.id, depth)
+                yield path, await self._submodule(repository, path, url, link.id, depth)
             except SourceError as exc:
                 said = f"The submodule {printable_path(path)} cannot be fetched: {exc.message}"
                 raise _same_kind(exc, said) from exc
@@ -114,41 +120,72 @@ class Completer:
             return {}
         return parse_modules(await self.git.run(mirror, "config", "--list", "-z", f"--blob={entry.id}"))
 
-    async def _submodule(self, parent: Repository, text: str, commit: str, depth: int) -> Whole:
-        url = submodule_url(text, parse_git_url(parent.access.url))
-        mine = not url.local and not self.project.local and same_keeper(self.project.url, url.url)
-        credentials = self.project.credentials if mine else None
-        access = Access(url.url, local=url.local, credentials=credentials)
-        key = hashlib.sha256(url.url.encode()).hexdigest()[:32]
-        mirror = self.open_mirror(key, self.size)
-        name = f"refs/lumper/{commit}"
-        if not await asyncio.to_thread(mirror.has, name):
-            self.tell(f"fetching the submodule {url.url} at {commit[:12]}")
-            async with hold(mirror.path.with_suffix(".lock"), self.timeout) as lock:
-                try:
-                    await mirror.fetch(lock, access, commit, name)
-                except RefNotFound as exc:
-                    hint = "Push that commit there, or let the submodule point at one that is there."
-                    raise RefNotFound(f"{url.url} has no commit {commit[:12]}.", hint=hint) from exc
-        self._spend(await asyncio.to_thread(mirror.size))
-        async with Objects(self.git, mirror.path) as objects:
+    async def _submodule(self, parent: Repository, path: str, text: str, commit: str, depth: int) -> Whole:
+        place, name = f"{parent.path}/{path}".lstrip("/"), f"refs/lumper/{commit}"
+        lent = await self._lent(place, commit, name)
+        if lent is None:
+            url = submodule_url(text, parse_git_url(parent.url))
+            mirror = self._mirror_of(url.url)
+            await self._fetch(mirror, self._access(url), commit, name)
+            repository = Repository(mirror, url.url, place)
+        else:
+            repository = Repository(lent, _url_or_none(text, parent.url), place)
+        self._spend(await asyncio.to_thread(repository.mirror.size))
+        async with Objects(self.git, repository.mirror.path) as objects:
             found = await objects.commit(name)
         if found is None:
-            await asyncio.to_thread(mirror.mark_damaged)
-            raise SourceError(f"{url.url} has no commit {commit[:12]}.")
-        return await self._whole(Repository(mirror, access), found[1].tree, depth + 1)
+            await asyncio.to_thread(repository.mirror.mark_damaged)
+            raise SourceError(f"{repository.url} has no commit {commit[:12]}.")
+        return await self._whole(repository, found[1].tree, depth + 1)
+
+    async def _lent(self, place: str, commit: str, name: str) -> Mirror | None:
+        """The mirror of a repository of this machine that has the commit, if there is one."""
+        for lender in await asyncio.to_thread(self.lend, place):
+            mirror = self._mirror_of(str(lender))
+            with suppress(SourceError):
+                await self._fetch(mirror, Access(str(lender), local=True), commit, name)
+                return mirror
+        return None
+
+    def _mirror_of(self, url: str) -> Mirror:
+        return self.open_mirror(hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32], self.size)
+
+    def _access(self, url: GitUrl) -> Access:
+        mine = not url.local and not self.project.local and same_keeper(self.project.url, url.url)
+        return Access(url.url, local=url.local, credentials=self.project.credentials if mine else None)
+
+    async def _fetch(self, mirror: Mirror, access: Access, commit: str, name: str) -> None:
+        """Have the commit under our ref. Raises SourceError."""
+        if await asyncio.to_thread(mirror.has, name):
+            return
+        self.tell(f"fetching the submodule {access.url} at {commit[:12]}")
+        async with hold(mirror.path.with_suffix(".lock"), self.timeout) as lock:
+            try:
+                await mirror.fetch(lock, access, commit, name)
+            except RefNotFound as exc:
+                hint = "Push that commit there, or let the submodule point at one that is there."
+                raise RefNotFound(f"{access.url} has no commit {commit[:12]}.", hint=hint) from exc
 
     async def _large_files(self, objects: Objects, repository: Repository, tree: str) -> dict[str, Put]:
         pointers = await find_pointers(objects, self.git, repository.mirror.path, tree)
         if not pointers:
             return {}
-        self._spend(sum({pointer.oid: pointer.size for _, _, pointer in pointers}.values()))
+        wanted = {pointer.oid: pointer for _, _, pointer in pointers}
+        self._spend(sum(pointer.size for pointer in wanted.values()))
+        async with hold(repository.mirror.path.with_suffix(".lock"), self.timeout):
+            ids = await self._stored(objects, repository, tree, wanted)
+        return {path: Put(mode, ids[pointer.oid]) for path, mode, pointer in pointers}
+
+    async def _fetch_files(
+        self, objects: Objects, repository: Repository, tree: str, missing: list[Pointer], folder: Path
+    ) -> None:
         url = await self._lfs_url(objects, repository, tree)
         mine = not self.project.local and same_keeper(self.project.url, url)
-        client = LfsClient(url, self.reach, self.project.url, self.project.credentials if mine else None)
-        async with hold(repository.mirror.path.with_suffix(".lock"), self.timeout):
-            ids = await self._stored(client, repository.mirror.path, [found[2] for found in pointers])
-        return {path: Put(mode, ids[pointer.oid]) for path, mode, pointer in pointers}
+        named = self.origin or self.project.url
+        client = LfsClient(url, self.reach, named, self.project.credentials if mine else None)
+        many = "s" if len(missing) > 1 else ""
+        self.tell(f"fetching {len(missing)} LFS file{many}, {sum(p.size for p in missing) >> 20} MiB")
+        await client.fetch(missing, folder)
 
     async def _lfs_url(self, objects: Objects, repository: Repository, tree: str) -> str:
         """What `.lfsconfig` says (git-lfs-config(5), "lfs.url"), or the place that goes without saying."""
@@ -159,22 +196,27 @@ class Completer:
                 key, _, value = record.partition("\n")
                 if key == "lfs.url":
                     return web_url(value).rstrip("/")
-        if repository.access.local:
+        if not repository.url or parse_git_url(repository.url).local:
             text = "A local repository has no LFS server of its own."
-            raise SourceRefused(text, hint="Set [lfs] url in .lfsconfig to an https:// URL.")
-        return lfs_url(repository.access.url)
+            hint = "`git lfs fetch` brings its files here, or set [lfs] url in .lfsconfig to an https:// URL."
+            raise SourceRefused(text, hint=hint)
+        return lfs_url(repository.url)
 
-    async def _stored(self, client: LfsClient, mirror: Path, pointers: list[Pointer]) -> dict[str, str]:
+    async def _stored(
+        self, objects: Objects, repository: Repository, tree: str, wanted: Mapping[str, Pointer]
+    ) -> dict[str, str]:
         """From SHA-256 to the id of git's object with that content, kept from one build to the next."""
-        folder = mirror / "lfs"
+        folder = repository.mirror.path / "lfs"
         await asyncio.to_thread(folder.mkdir, exist_ok=True)
-        ids = await asyncio.to_thread(_known, folder, pointers)
-        missing = {pointer.oid: pointer for pointer in pointers if pointer.oid not in ids}
-        if missing:
-            self.tell(f"fetching {len(missing)} LFS files, {sum(p.size for p in missing.values()) >> 20} MiB")
-            await client.fetch(missing.values(), folder)
-        for oid in missing:
-            ids[oid] = await self._as_blob(mirror, folder / oid)
+        ids = await asyncio.to_thread(_known, folder, wanted)
+        new = [pointer for oid, pointer in wanted.items() if oid not in ids]
+        if new:
+            await lend_files(await asyncio.to_thread(self.lend, repository.path), new, folder)
+            missing = [pointer for pointer in new if not await asyncio.to_thread((folder / pointer.oid).is_file)]
+            if missing:
+                await self._fetch_files(objects, repository, tree, missing, folder)
+        for pointer in new:
+            ids[pointer.oid] = await self._as_blob(repository.mirror.path, folder / pointer.oid)
         return ids
 
     async def _as_blob(self, mirror: Path, file: Path) -> str:
@@ -210,17 +252,20 @@ async def _at(objects: Objects, tree: str, path: str) -> Entry | None:
     return entry
 
 
+def _url_or_none(text: str, parent: str) -> str:
+    """The URL of a submodule that was lent, which is not needed then."""
+    try:
+        return submodule_url(text, parse_git_url(parent)).url
+    except SourceRefused:
+        return ""
+
+
 def _same_kind(error: SourceError, text: str) -> SourceError:
     return type(error)(text, hint=error.hint)
 
 
-def _known(folder: Path, pointers: list[Pointer]) -> dict[str, str]:
-    ids = {}
-    for pointer in pointers:
-        note = folder / f"{pointer.oid}.id"
-        if note.is_file():
-            ids[pointer.oid] = note.read_text()
-    return ids
+def _known(folder: Path, wanted: Iterable[str]) -> dict[str, str]:
+    return {oid: note.read_text() for oid in wanted if (note := folder / f"{oid}.id").is_file()}
 
 
 def _note(file: Path, blob: str) -> None:

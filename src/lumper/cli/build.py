@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from lumper.build.asked import platform_problem
-from lumper.build.checkout import Mirrors
 from lumper.build.grants import Grants
 from lumper.build.local import Here, Made, Options, build_here
 from lumper.build.local_names import full_name
@@ -102,7 +101,7 @@ def build(
     json
         Print what was made as JSON at the end: names, and digests of what was pushed.
     config
-        The TOML file whose [worker] engine, frontends and entitlements are used.
+        The TOML file whose [git], and [worker] engine, frontends and entitlements, are used.
     """
     agent = os.environ.get("SSH_AUTH_SOCK", "")
     options = Options(
@@ -137,10 +136,13 @@ def build(
 async def _build(work_tree: Here, names: Sequence[str], config: Config, options: Options, tell: Tell) -> list[Made]:
     from lumper.model.addresses import registry_url
     from lumper.roles.spreader import Spreader  # with a whole HTTP client
-    from lumper.wiring.adapters import open_engine  # slow to import
+    from lumper.wiring.adapters import open_engine, open_mirrors  # slow to import
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    mirrors, grants = Mirrors(cache / "lumper" / "mirrors"), Grants(config.worker.frontends, config.worker.entitlements)
+    mirrors, grants = (
+        open_mirrors(config, cache / "lumper" / "mirrors"),
+        Grants(config.worker.frontends, config.worker.entitlements),
+    )
     engine, masker = open_engine(config), Masker(options.secrets.values())
     try:
         return await build_here(

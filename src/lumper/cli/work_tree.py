@@ -8,8 +8,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from lumper.build.lending import Lenders
 from lumper.build.local import Here
 from lumper.errors import Invalid
 
@@ -28,7 +30,17 @@ def here(folder: Path) -> Here:
     )
     branch = _git(folder, "symbolic-ref", "--quiet", "HEAD") or f"refs/heads/sha-{commit[:12]}"  # only a commit
     ref = tag.partition("\n")[0] or branch
-    return Here(Path(root), ref, commit, _git(folder, "config", "--get", "remote.origin.url"))
+    origin = _git(folder, "config", "--get", "remote.origin.url")
+    return Here(Path(root), ref, commit, origin, lend=partial(_lend, Path(root).resolve()))
+
+
+def _lend(root: Path, place: str) -> tuple[Path, ...]:
+    """Git's folder of the repository itself, or of the submodule that is checked out at a path in it."""
+    folder = root / place
+    if not folder.resolve().is_relative_to(root) or not (folder / ".git").exists():
+        return ()
+    found = _git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    return (Path(found),) if found else ()
 
 
 @contextlib.contextmanager
@@ -60,7 +72,13 @@ def with_changes(committed: Here) -> Iterator[Here]:
         message = ("-m", "what was not committed")
         commit = _must(root, where | times, "commit-tree", tree, "-p", committed.commit, *message)
         _must(root, where, "update-ref", committed.ref, commit)
-        yield replace(committed, commit=commit, changes=beside, head=committed.commit)
+        lend = partial(_lend_changes, beside, committed.lend)
+        yield replace(committed, commit=commit, changes=beside, head=committed.commit, lend=lend)
+
+
+def _lend_changes(beside: Path, lend: Lenders, place: str) -> tuple[Path, ...]:
+    """Likewise; files of Git LFS that were changed are where their commit is."""
+    return (*lend(place), *(() if place else (beside,)))
 
 
 def _git(folder: Path, *arguments: str) -> str:

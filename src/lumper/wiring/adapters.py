@@ -6,8 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from lumper.build.capabilities import CAPABILITIES
+from lumper.build.checkout import Limits, Mirrors
 from lumper.build.known_layers import KnownLayers
 from lumper.build.port import Engine, Login
+from lumper.build.reach import Reach
 from lumper.build.target import Target
 from lumper.config import Config, UpstreamConfig
 from lumper.deploy.port import Host
@@ -15,6 +17,7 @@ from lumper.errors import Invalid, NotFound
 from lumper.hooks.api.port import ForgeApi, Place
 from lumper.hooks.port import Forge
 from lumper.layout import DataFolder
+from lumper.model.addresses import Network
 from lumper.notify.port import Channel
 from lumper.queue.port import Broker
 from lumper.registry.port import Storage
@@ -27,6 +30,18 @@ from lumper.web.tls import Certificate
 
 _PUSHING = Patience(attempts=2, longest=2.0)  # the whole push is tried again, by its own rules
 _IMPATIENT = Patience(attempts=2, longest=2.0, connect=5.0, idle=30.0)
+
+
+def open_mirrors(config: Config, folder: Path, ssh: Path | None = None) -> Mirrors:
+    """The mirrors in a folder; in `ssh` are the key and the known hosts, unless the configuration says others."""
+    return Mirrors(
+        folder,
+        limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
+        ssh_key=config.git.ssh_key or (ssh and ssh / "id_ed25519"),
+        known_hosts=config.git.ssh_known_hosts or (ssh and ssh / "known_hosts"),
+        strict_host_keys=config.git.ssh_known_hosts is not None,
+        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
+    )
 
 
 def open_forges() -> list[Forge]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from lumper.build.checkout import Limits, Mirrors
 from lumper.build.grants import Grants
 from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Limits as BuildLimits
 from lumper.build.port import Login as EngineLogin
-from lumper.build.reach import Reach
 from lumper.build.run import Builder, Entrust, GitCredentials, RegistryLogin
 from lumper.build.upkeep import UpkeepLimits
 from lumper.config import Config
 from lumper.deploy.port import Login as HostLogin
 from lumper.history.store import History
 from lumper.layout import DataFolder
-from lumper.model.addresses import Network
 from lumper.model.image import private_tag
 from lumper.model.links import Links
 from lumper.model.secrets import Entrusted, Needed
@@ -26,7 +23,7 @@ from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.spreader import Spreader
 from lumper.roles.worker import Worker
-from lumper.wiring.adapters import open_channels, open_engine, open_host
+from lumper.wiring.adapters import open_channels, open_engine, open_host, open_mirrors
 from lumper.wiring.assembly import key_file
 
 
@@ -66,15 +63,7 @@ def assemble_worker(
 
     `server` is the URL at which this process reaches the registry.
     """
-    ssh = folder.folder("ssh")
-    mirrors = Mirrors(
-        folder.folder("mirrors"),
-        limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
-        ssh_key=config.git.ssh_key or ssh / "id_ed25519",
-        known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
-        strict_host_keys=config.git.ssh_known_hosts is not None,
-        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
-    )
+    mirrors = open_mirrors(config, folder.folder("mirrors"), folder.folder("ssh"))
     builder = Builder(
         open_engine(config, folder.layers),
         mirrors,
