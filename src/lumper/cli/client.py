@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from cyclopts import Parameter
 
 from lumper.cli.interrupt import Response, woken_by_signals
+from lumper.cli.line_file import line_of
 from lumper.errors import (
     Conflict,
     Forbidden,
@@ -296,7 +297,4 @@ def _opened(stack: contextlib.ExitStack, folder: DataFolder) -> str:
 def _read_token(file: Path | None) -> str:
     if file is None:
         raise ServerUnreachable("There is no token to sign in with.", hint="Set LUMPER_TOKEN_FILE or LUMPER_TOKEN.")
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ServerUnreachable(f"The token file {file} cannot be read: {exc}.") from exc
+    return line_of(file, "token")

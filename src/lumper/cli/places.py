@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.cli.client import Target, connect
-from lumper.errors import Invalid, StorageError
+from lumper.cli.line_file import line_of
+from lumper.errors import Invalid
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.docker_config import credentials_for
 from lumper.registry.remote.reference import Reference, parse_reference
@@ -29,9 +30,9 @@ class Login:
     ca_file: Path | None = None
 
     def credentials(self, url: str) -> Credentials:
-        """The credentials for the registry at this URL. Raises Invalid, StorageError."""
+        """The credentials for the registry at this URL. Raises Invalid."""
         if self.password_file is not None:
-            return Credentials(self.username, _read(self.password_file).strip())
+            return Credentials(self.username, line_of(self.password_file, "password"))
         if self.username:
             raise Invalid("There is a user name without a password.", hint="Give the file that holds it.")
         folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
@@ -96,10 +97,3 @@ def _archive(text: str) -> tuple[Path, str] | None:
         return path, ""
     head, _, name = str(path).partition(":")
     return Path(head), name
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise StorageError(f"The password in {file} cannot be read: {exc}.") from exc

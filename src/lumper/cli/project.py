@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
+from lumper.cli.line_file import line_of
 from lumper.cli.output import ago, show_json, table, tell
-from lumper.cli.project_forge import check, connect_, disconnect, make_webhook, read_secret_file, tell_connected
+from lumper.cli.project_forge import check, connect_, disconnect, make_webhook, tell_connected
 from lumper.hooks.guide import post_receive
 
 app = App(name="project", help="The git repositories that are built.")
@@ -247,7 +248,7 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
     json
         Print JSON, with the secret.
     """
-    secret = read_secret_file(secret_file) if secret_file else None
+    secret = line_of(secret_file, "secret") if secret_file else None
     with connect(target) as client:
         project = client.put(f"projects/{name}/secret", {"secret": secret})
     todo = f"enter it at the forge, `lumper project show {name} --secret`"

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from lumper.cli.client import Client, Target, connect
+from lumper.cli.line_file import line_of
 from lumper.cli.output import ago, plain, show_json, tell, warn
-from lumper.errors import Invalid
 
 _HERE = Target()
 _PING_SECONDS = 15.0
@@ -99,7 +99,7 @@ def disconnect(name: str, /, *, json: bool = False, target: Target = _HERE) -> N
 def make_webhook(client: Client, name: str, forge: str, url: str, token_file: Path) -> dict[str, Any]:
     """Make the webhook, and wait for its first delivery, where one comes without a push."""
     before = client.get("deliveries", project=name, limit=1)
-    body = {"forge": forge, "url": url, "token": read_secret_file(token_file)}
+    body = {"forge": forge, "url": url, "token": line_of(token_file, "token")}
     made: dict[str, Any] = client.put(f"projects/{name}/forge", body)
     last = before[0]["id"] if before else 0
     end = time.monotonic() + (_PING_SECONDS if made["pings"] else 0.0)
@@ -124,11 +124,3 @@ def tell_connected(made: dict[str, Any]) -> None:
         )
     else:
         print("This forge delivers nothing before the first push.")
-
-
-def read_secret_file(file: Path) -> str:
-    """The one line of a file. Raises Invalid."""
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise Invalid(f"The secret cannot be read from {file}: {exc}.") from exc

@@ -10,8 +10,8 @@ from typing import Literal
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
+from lumper.cli.line_file import line_of
 from lumper.cli.output import ago, show_json, table, tell
-from lumper.errors import NotFound
 
 app = App(name="user", help="People with a password, for the web UI and `docker login`.")
 
@@ -21,6 +21,7 @@ _HERE = Target()
 @app.command
 def add(
     name: str,
+    /,
     *,
     role: Literal["admin", "user"] = "user",
     password_file: Path | None = None,
@@ -70,7 +71,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 
 
 @app.command
-def password(name: str, *, password_file: Path | None = None, json: bool = False, target: Target = _HERE) -> None:
+def password(name: str, /, *, password_file: Path | None = None, json: bool = False, target: Target = _HERE) -> None:
     """Give somebody another password. Their sessions end.
 
     Example: lumper user password ann
@@ -147,7 +148,7 @@ def _change(name: str, values: dict[str, object], words: str, json: bool, target
 
 
 @app.command
-def remove(name: str, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     """Let somebody in no more. Their sessions end, their tokens and grants go.
 
     Example: lumper user remove ann
@@ -167,11 +168,7 @@ def remove(name: str, *, json: bool = False, target: Target = _HERE) -> None:
 def _password(file: Path | None) -> str:
     """Never from the command line, where everybody on the machine could read it."""
     if file is not None:
-        try:
-            return file.read_text("utf-8").strip()
-        except OSError as exc:
-            hint = "Name a file with the password, or leave it out and type the password."
-            raise NotFound(f"{file} cannot be read: {exc.strerror}.", hint=hint) from exc
+        return line_of(file, "password")
     if sys.stdin.isatty():
         return getpass.getpass("Password: ")
     return sys.stdin.readline().rstrip("\n")

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
+from lumper.cli.line_file import line_of
 from lumper.cli.output import ago, show_json, table, tell
-from lumper.errors import Invalid
 
 app = App(name="webhooks", help="Other programs that are told what happens in the registry.")
 
@@ -53,7 +53,7 @@ def add(
     """
     body = {"url": url, "actions": [each.strip() for each in on.split(",")], "repositories": repository}
     with connect(target) as client:
-        secret = _read(secret_file) if secret_file else ""
+        secret = line_of(secret_file, "secret") if secret_file else ""
         made = client.post("registry/webhooks", {**body, "secret": secret, "format": format, "private": private})
     if secret:
         del made["secret"]
@@ -170,13 +170,3 @@ def remove(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> No
     with connect(target) as client:
         gone = client.delete(f"registry/webhooks/{webhook}")
     tell(gone, f"Webhook {gone['id']} is removed.", json=json)
-
-
-def _read(file: Path) -> str:
-    try:
-        secret = file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise Invalid(f"The secret cannot be read from {file}: {exc}.", hint="Name a file with one line.") from exc
-    if not secret:
-        raise Invalid(f"There is no secret in {file}.", hint="Write one into it: openssl rand -base64 32")
-    return secret
