@@ -51,7 +51,7 @@ def revive(topic: str, /, *, json: bool = False, target: Target = _HERE) -> None
     Parameters
     ----------
     topic
-        events, notify or deploy.
+        events, notify, deploy or statuses.
     json
         Print JSON.
     """

@@ -323,7 +323,7 @@ def _postgresql(url: URL) -> _Kind:
     try:
         from lumper.history.postgresql import PostgreSQL
     except ModuleNotFoundError as exc:
-        hint = "Install it with pip install 'lumper[postgresql]'."
+        hint = "Install it with `pip install '.[postgresql]'` in the checkout of Lumper."
         raise Invalid("PostgreSQL needs the Python package psycopg.", hint=hint) from exc
     return PostgreSQL(url)
 

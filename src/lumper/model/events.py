@@ -22,6 +22,8 @@ EVENTS = "events"
 NOTIFY = "notify"
 DEPLOY = "deploy"
 STATUSES = "statuses"
+SHARED = (EVENTS, NOTIFY, DEPLOY, STATUSES)
+"""The topics that roles share; each worker has two of its own besides."""
 
 
 def worker_topic(worker: str) -> str:

@@ -7,13 +7,12 @@ from pydantic import BaseModel
 
 from lumper.errors import NotFound
 from lumper.history.dispatch import Dispatch, KnownWorker
-from lumper.model.events import DEPLOY, EVENTS, NOTIFY, STATUSES
+from lumper.model.events import SHARED
 from lumper.model.scheduling import Wait
 from lumper.queue.port import Broker
 from lumper.web.api import PEOPLE, Api, answer
 from lumper.web.openapi import describe
 
-_TOPICS = (EVENTS, NOTIFY, DEPLOY, STATUSES)
 _SHOWN = 20  # dead letters a topic
 
 
@@ -50,7 +49,7 @@ class Queues:
     @describe(list[TopicState])
     async def show(self, _request: web.Request) -> web.Response:
         """All topics that roles share."""
-        return answer([await self._topic(topic) for topic in _TOPICS])
+        return answer([await self._topic(topic) for topic in SHARED])
 
     async def _topic(self, topic: str) -> dict[str, object]:
         letters = await self._broker.dead_letters(topic, _SHOWN)
@@ -73,8 +72,8 @@ class Queues:
     async def revive(self, request: web.Request) -> web.Response:
         """Give a topic's dead letters another chance."""
         topic = request.match_info["topic"]
-        if topic not in _TOPICS:
-            raise NotFound(f"There is no topic {topic!r}.", hint=f"There are {', '.join(_TOPICS)}.")
+        if topic not in SHARED:
+            raise NotFound(f"There is no topic {topic!r}.", hint=f"There are {', '.join(SHARED)}.")
         return answer({"topic": topic, "revived": await self._broker.revive(topic)})
 
 

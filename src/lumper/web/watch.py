@@ -19,7 +19,7 @@ from lumper.history.figures import Figures
 from lumper.history.webhooks import Webhooks
 from lumper.metrics import Metrics
 from lumper.model.build import BuildState
-from lumper.model.events import DEPLOY, EVENTS, NOTIFY, STATUSES
+from lumper.model.events import SHARED
 from lumper.model.people import Role
 from lumper.model.webhook import CallState
 from lumper.queue.port import Broker
@@ -75,7 +75,7 @@ class Watch:
         self._metrics.queue_messages.clear()
         self._metrics.queue_dead.clear()
         try:
-            for topic in (EVENTS, NOTIFY, DEPLOY, STATUSES):
+            for topic in SHARED:
                 self._metrics.queue_messages.labels(topic).set(await self._broker.depth(topic))
                 dead = await self._broker.dead_letters(topic, _DEAD)
                 self._metrics.queue_dead.labels(topic).set(len(dead))

@@ -101,7 +101,7 @@ async def open_broker(config: Config, folder: DataFolder) -> Broker:
             try:
                 from lumper.queue.brokers.rabbitmq import RabbitBroker
             except ModuleNotFoundError as exc:
-                hint = "Install it with pip install 'lumper[rabbitmq]'."
+                hint = "Install it with `pip install '.[rabbitmq]'` in the checkout of Lumper."
                 raise Invalid("RabbitMQ needs the Python package aio-pika.", hint=hint) from exc
             return RabbitBroker(url)
         case other:
@@ -249,7 +249,7 @@ def open_storage(config: Config, folder: DataFolder) -> Storage:
             try:
                 from lumper.registry.storage.s3 import S3Storage
             except ModuleNotFoundError as exc:
-                hint = "Install it with pip install 'lumper[s3]'."
+                hint = "Install it with `pip install '.[s3]'` in the checkout of Lumper."
                 raise Invalid("An S3 bucket needs the Python package obstore.", hint=hint) from exc
             return S3Storage(
                 registry.storage,
