@@ -25,15 +25,15 @@ def section(title: str) -> str:
 def test_a_command_has_a_section_with_its_example_and_its_arguments(command: Command) -> None:
     text = section(f"`{command.path}`")
     assert f"```\n{command.example}\n```" in text
-    assert re.findall(r"(?m)^\| `([^`]+)` \|", text) == command.arguments
+    rows = re.findall(r"(?m)^\| `([^`]+)` \| (.+) \|$", text)
+    assert rows == list(zip(command.arguments, command.meanings, strict=True))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.path)
 def test_a_command_explains_itself(command: Command) -> None:
     words = re.sub(r"^(\w+=\S+ )+", "", command.example)
     assert words.startswith(command.path), "the docstring has no line `Example: lumper …` for this command"
-    for name in command.parameters:
-        assert re.search(rf"(?m)^{name}\n    \S", command.doc), f"{name} is not explained"
+    assert all(meaning.strip() == meaning != "" for meaning in command.meanings), "an argument is not explained"
 
 
 def test_there_is_no_section_for_a_command_that_does_not_exist() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -36,6 +37,16 @@ class Command:
         """The parameters of the function, without the one that says which server is meant."""
         found = inspect.signature(self.function).parameters
         return {name: parameter for name, parameter in found.items() if parameter.annotation != "Target"}
+
+    @property
+    def meanings(self) -> list[str]:
+        """What the docstring says of each, with its default where that says something."""
+        return [self._meaning(name, parameter.default) for name, parameter in self.parameters.items()]
+
+    def _meaning(self, name: str, default: object) -> str:
+        found = re.search(rf"(?m)^{name}\n((?:    .+(?:\n|$))+)", self.doc)
+        words = " ".join(found[1].split()) if found else ""
+        return f"{words} Default: `{default}`." if default and default is not inspect.Parameter.empty else words
 
     @property
     def arguments(self) -> list[str]:

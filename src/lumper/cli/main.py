@@ -3,54 +3,67 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from io import TextIOWrapper
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from lumper.cli.output import warn
 from lumper.errors import LumperError
 
+_BEGIN = "Begin with `lumper up`, then `lumper project add URL`."
+
 app = App(
     name="lumper",
     help="From `git tag` to a running container: builds, a private registry and roll-outs in one program.",
-    help_epilogue="Begin with `lumper up`, then `lumper project add URL`.",
+    help_epilogue=_BEGIN,
     version_flags=["--version"],
     version_format="plaintext",  # what is printed anyway; the default loads a reader of Markdown first
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), show_default=lambda value: str(value) if value else None),
 )
-app.command("lumper.cli.serve:up", name="up", help="Run everything in one process.")
-app.command("lumper.cli.serve:server", name="server", help="Run the server: webhooks, API, registry, web UI.")
-app.command("lumper.cli.serve:worker", name="worker", help="Run a worker that builds.")
-app.command("lumper.cli.serve:mailer", name="mailer", help="Run a mailer.")
-app.command("lumper.cli.serve:deployer", name="deployer", help="Run a deployer.")
-app.command("lumper.cli.registry:app", name="registry", help="Run a registry alone; look after what it keeps.")
-app.command("lumper.cli.project:app", name="project", help="The git repositories that are built.")
-app.command(
-    "lumper.cli.build:app", name="build", help="Build what is checked out here, without a server; verify builds."
-)
-app.command("lumper.cli.recipe:app", name="recipe", help="What to build from a repository: its lumper.toml.")
-app.command("lumper.cli.builds:builds", name="builds", help="List the newest builds.")
-app.command("lumper.cli.log:log", name="log", help="Print a build's log.")
-app.command("lumper.cli.builds:start", name="start", help="Build a tag or branch now.")
-app.command("lumper.cli.builds:cancel", name="cancel", help="Cancel a build.")
-app.command("lumper.cli.builds:restart", name="restart", help="Build the same commit again.")
-app.command("lumper.cli.images:images", name="images", help="What the registry holds.")
-app.command(
-    "lumper.cli.image:app", name="image", help="One image: copying it, the past of its tags, moving and removing them."
-)
-app.command("lumper.cli.services:ps", name="ps", help="What runs where.")
-app.command("lumper.cli.services:rollouts", name="rollouts", help="List the newest rollouts.")
-app.command("lumper.cli.hooks:app", name="hooks", help="Deliveries of the forges' webhooks.")
-app.command("lumper.cli.queue:app", name="queue", help="Messages between the roles.")
-app.command("lumper.cli.secret:app", name="secret", help="What builds are given, and nobody is shown.")
-app.command("lumper.cli.tokens:app", name="token", help="API tokens.")
-app.command("lumper.cli.users:app", name="user", help="People with a password.")
-app.command("lumper.cli.robots:app", name="robot", help="Programs with a token.")
-app.command("lumper.cli.grants:app", name="grant", help="Who may do what in which repositories.")
-app.command("lumper.cli.audit:audit", name="audit", help="Who did what.")
-app.command("lumper.cli.doctor:doctor", name="doctor", help="Check everything that Lumper needs.")
-app.command("lumper.cli.configuration:configuration", name="config", help="Every option and its default.")
-app.command("lumper.cli.demo.command:demo", name="demo", help="Show the whole line on a small real repository.")
+_RUN = Group.create_ordered("Run")
+_BUILDS = Group.create_ordered("Builds")
+_IMAGES = Group.create_ordered("Images")
+_SERVICES = Group.create_ordered("Services")
+_RIGHTS = Group.create_ordered("Who may do what")
+_OTHERS = Group.create_ordered("Begin, and look around")
+
+
+def _add(group: Group, name: str, where: str, words: str) -> None:
+    """Add a command, which is imported when it is used."""
+    app.command(f"lumper.cli.{where}", name=name, help=words, group=group)
+
+
+_add(_RUN, "up", "serve:up", "Run everything in one process.")
+_add(_RUN, "server", "serve:server", "Run the server: webhooks, API, registry, web UI.")
+_add(_RUN, "worker", "serve:worker", "Run a worker that builds.")
+_add(_RUN, "mailer", "serve:mailer", "Run a mailer.")
+_add(_RUN, "deployer", "serve:deployer", "Run a deployer.")
+_add(_RUN, "registry", "registry:app", "Run a registry alone; look after what it keeps.")
+_add(_BUILDS, "project", "project:app", "The git repositories that are built.")
+_add(_BUILDS, "build", "build:app", "Build what is checked out here, without a server; verify builds.")
+_add(_BUILDS, "recipe", "recipe:app", "What to build from a repository: its lumper.toml.")
+_add(_BUILDS, "builds", "builds:builds", "List the newest builds.")
+_add(_BUILDS, "log", "log:log", "Print a build's log.")
+_add(_BUILDS, "start", "builds:start", "Build a tag or branch now.")
+_add(_BUILDS, "cancel", "builds:cancel", "Cancel a build.")
+_add(_BUILDS, "restart", "builds:restart", "Build the same commit again.")
+_add(_IMAGES, "images", "images:images", "What the registry holds.")
+_add(_IMAGES, "image", "image:app", "One image: copying it, the past of its tags, moving and removing them.")
+_add(_SERVICES, "ps", "services:ps", "What runs where.")
+_add(_SERVICES, "rollouts", "services:rollouts", "List the newest rollouts.")
+_add(_BUILDS, "hooks", "hooks:app", "Deliveries of the forges' webhooks.")
+_add(_BUILDS, "queue", "queue:app", "Builds that wait, workers, and messages between the roles.")
+_add(_BUILDS, "secret", "secret:app", "What builds are given, and nobody is shown.")
+_add(_RIGHTS, "token", "tokens:app", "API tokens.")
+_add(_RIGHTS, "user", "users:app", "People with a password.")
+_add(_RIGHTS, "robot", "robots:app", "Programs with a token.")
+_add(_RIGHTS, "grant", "grants:app", "Who may do what in which repositories.")
+_add(_RIGHTS, "audit", "audit:audit", "Who did what.")
+_add(_OTHERS, "doctor", "doctor:doctor", "Check everything that Lumper needs.")
+_add(_OTHERS, "config", "configuration:configuration", "Every option and its default.")
+_add(_OTHERS, "completion", "completion:completion", "What lets a shell complete commands by Tab.")
+_add(_OTHERS, "demo", "demo.command:demo", "Show the whole line on a small real repository.")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,11 +73,12 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     try:
         _explain_whole(arguments)
-        app(arguments)
+        app(arguments, print_error=False, exit_on_error=False)
+    except CycloptsError as exc:
+        _complain(*mistake(exc))
+        sys.exit(2)
     except LumperError as exc:
-        warn(f"lumper: {exc.message}")
-        if exc.hint:
-            warn(f"        {exc.hint}")
+        _complain(exc.message, exc.hint)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nobody is to be told
@@ -73,9 +87,27 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
 
 
+def _complain(message: str, hint: str) -> None:
+    warn(f"lumper: {message}")
+    if hint:
+        warn(f"        {hint}")
+
+
+def mistake(exc: CycloptsError) -> tuple[str, str]:
+    """What is wrong with a command line, and where to look what can be typed."""
+    chain = " ".join(("lumper", *(exc.command_chain or ())))
+    hint = f"What can be typed: {chain} --help"
+    if not isinstance(exc, UnusedCliTokensError) or not exc.unused_tokens:
+        return str(exc), hint
+    word = exc.unused_tokens[0]
+    near = get_close_matches(word, list(exc.app or ()), n=1)
+    return f"`{chain}` takes no {word!r}." + (f" Did you mean `{chain} {near[0]}`?" if near else ""), hint
+
+
 def _explain_whole(arguments: list[str] | None) -> None:
     """Let the help of the command that was chosen be its own docstring, not its line in the list of all commands."""
     _, chosen, _ = app.parse_commands(arguments)
+    app.help_epilogue = _BEGIN if len(chosen) == 1 else ""
     for command in chosen[1:]:
         if command.default_command is not None:
             command.help = None

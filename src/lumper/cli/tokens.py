@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.grants import actions
 from lumper.cli.output import ago, show_json, table, tell
-from lumper.model.people import Role
 
 app = App(name="token", help="API tokens, which are also passwords for `docker login`.")
 
 _HERE = Target()
+_Role = Literal["admin", "operator", "worker", "mailer", "deployer", "monitor"]  # others have no tokens of their own
 
 
 @app.command
@@ -21,7 +21,7 @@ def create(
     name: str,
     /,
     *,
-    role: Role | None = None,
+    role: _Role | None = None,
     repository: tuple[str, ...] = (),
     allow: str = "",
     days: int | None = None,
@@ -40,7 +40,7 @@ def create(
     name
         What it is for.
     role
-        operator, worker, mailer or deployer; an admin can make admin too, which it is without.
+        worker, mailer, deployer, monitor, operator, or admin, which it is without.
     repository
         A pattern for repositories; may be given more than once.
     allow

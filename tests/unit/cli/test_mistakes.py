@@ -1,0 +1,38 @@
+"""A mistake on the command line is told in a sentence, with where to look; the status is 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from lumper.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "look"),
+    [
+        (["frob"], 'Unknown command "frob".', "lumper --help"),
+        (
+            ["registry", "rulez"],
+            "`lumper registry` takes no 'rulez'. Did you mean `lumper registry rules`?",
+            "registry",
+        ),
+        (["registry", "rules", "sett"], 'Did you mean "set"?', "lumper registry rules --help"),
+        (["project", "show", "a", "b"], "`lumper project show` takes no 'b'.", "lumper project show --help"),
+        (["log"], "BUILD requires an argument", "lumper log --help"),
+        (["user", "add"], "NAME requires an argument", "lumper user add --help"),
+        (["builds", "--limt", "3"], "Did you mean --limit?", "lumper builds --help"),
+        (["builds", "--limit", "x"], 'unable to convert "x" into int', "lumper builds --help"),
+        (["token", "create", "a", "--role", "robot"], "Choose from", "lumper token create --help"),
+    ],
+)
+def test_a_mistake_is_told_with_where_to_look(
+    words: list[str], said: str, look: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    first, second = told.err.splitlines()
+    assert first.startswith("lumper: ") and said in first
+    assert second.startswith("        What can be typed: ") and look in second
