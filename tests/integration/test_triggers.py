@@ -121,6 +121,20 @@ async def test_a_moved_tag_is_built_and_one_that_the_rules_leave_out_is_not(
     assert await builds(api) == [("refs/tags/v1.0.0", "missed", "queued")]
 
 
+async def test_a_tag_that_was_moved_back_without_a_word_is_built_again(
+    api: Api, origin: Repository, triggers: Triggers
+) -> None:
+    await add(api, origin)
+    await triggers.reconcile()
+    first, second = (origin.commit({"Dockerfile": f"FROM scratch\n# {number}\n"}) for number in range(2))
+    for commit in (first, second, first, first):
+        origin.tag("v2.0.0", commit)
+        await look_again(api, triggers)
+    assert await builds(api) == [("refs/tags/v2.0.0", "missed", state) for state in ("queued", "cancelled")]
+    build = await api.history.builds.get(1)
+    assert (build.commit, build.attempt, build.cause) == (first, 2, "No delivery told of this tag.")
+
+
 async def test_one_look_starts_ten_builds_and_the_next_one_the_rest(
     api: Api, origin: Repository, triggers: Triggers
 ) -> None:

@@ -13,6 +13,16 @@ from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.dispatch import Dispatch
 from lumper.history.outbox import Outbox
+from lumper.history.refs import (
+    MOVED_BACK,
+    first_of_commit,
+    first_values,
+    is_back,
+    is_late,
+    last_asked_for,
+    of_ref,
+    want_again,
+)
 from lumper.history.splitting import add_beside, repositories, siblings
 from lumper.history.tables import builds, projects
 from lumper.history.verifying import gave_nothing
@@ -97,55 +107,41 @@ class BuildHistory:
         trigger: Trigger = Trigger.PUSH,
         cause: str = "",
     ) -> tuple[int, bool]:
-        """Queue a build of this push, once for each (project, ref, commit): its id, and whether it is new.
+        """Queue a build of this push, once for each (project, ref, commit): its id, and whether it is to begin.
 
         A worker that finds several images in the commit has the build split; then the id is that of the first.
         Builds of what the ref pointed at before, and that have not ended, are cancelled; those of other refs go on.
-        `cause` says in words what made the build start, where `trigger` does not say it all.
+        Where the ref is moved back, what was built of it then is built again. `cause` says in words what made the build
+        start, where `trigger` does not say it all.
         """
-        same = select(builds.c.id).where(
-            builds.c.project_id == project.id,
-            builds.c.ref == push.ref,
-            builds.c.told_commit == push.commit,
-            builds.c.verifies == 0,
-        )
-        known = (await connection.execute(same.order_by(builds.c.id))).scalar()
+        known = await first_of_commit(connection, project.id, push)
+        last = await last_asked_for(connection, project.id, push.ref)
+        if last is not None and is_late(push, last):
+            return last.id, False
         if known is not None:
-            return known, False
-        values = {
-            "project_id": project.id,
-            "project": project.name,
-            "ref": push.ref,
-            "told_commit": push.commit,
-            "commit": push.commit,
-            "recipe": "",
-            "image": project.image,
-            "state": BuildState.QUEUED.value,
-            "attempt": 1,
-            "pusher_name": push.pusher.name,
-            "pusher_email": push.pusher.email,
-            "created_at": datetime.now(UTC),
-            "due_at": datetime.now(UTC),
-            "trigger": trigger.value,
-            "cause": cause,
-            "before": push.before,
-        }
+            back = last is not None and is_back(push, last)
+            if back:
+                await self._take_up_again(connection, project.id, push, known, trigger, cause or MOVED_BACK)
+            return known, back
+        values = first_values(project, push, trigger, cause)
         result = await connection.execute(builds.insert().values(**values).returning(builds.c.id))
         build_id = int(result.scalar_one())
         await self._tell_forge(connection, build_id)
-        await self._supersede(connection, project.id, push.ref, build_id)
+        await self._supersede(connection, project.id, push, build_id)
         await self.dispatch.give(connection)
         return build_id, True
 
-    async def _supersede(self, connection: AsyncConnection, project_id: str, ref: str, build_id: int) -> None:
-        query = select(builds).where(
-            builds.c.project_id == project_id,
-            builds.c.ref == ref,
-            builds.c.id != build_id,
-            builds.c.verifies == 0,
-            builds.c.state.in_([BuildState.QUEUED.value, BuildState.RUNNING.value]),
-        )
-        for row in (await connection.execute(query)).all():
+    async def _take_up_again(
+        self, connection: AsyncConnection, project_id: str, push: Push, build_id: int, trigger: Trigger, cause: str
+    ) -> None:
+        await self._supersede(connection, project_id, push, build_id)
+        await want_again(connection, project_id, push)
+        await self.all_restarted(connection, build_id, trigger, cause)
+
+    async def _supersede(self, connection: AsyncConnection, project_id: str, push: Push, build_id: int) -> None:
+        unfinished = builds.c.state.in_([BuildState.QUEUED.value, BuildState.RUNNING.value])
+        others = select(builds).where(*of_ref(project_id, push.ref), builds.c.told_commit != push.commit, unfinished)
+        for row in (await connection.execute(others)).all():
             await self._cancel(connection, row, f"Build {build_id} is of a newer commit of the same ref.")
 
     async def _tell_forge(self, connection: AsyncConnection, build_id: int) -> None:
@@ -311,12 +307,12 @@ class BuildHistory:
             row = (await connection.execute(select(builds).where(builds.c.id == build_id))).one()
             if BuildState(row.state).final:
                 raise Conflict(f"Build {build_id} has ended already: {row.state}.")
-            await self._cancel(connection, row, "Cancelled before it began.")
+            await self._cancel(connection, row, "")
         return await self.get(build.id)
 
     async def _cancel(self, connection: AsyncConnection, row: Row[Any], why: str) -> None:
         if row.state == BuildState.QUEUED.value:
-            await self.end(connection, row.id, BuildState.CANCELLED, error=why)
+            await self.end(connection, row.id, BuildState.CANCELLED, error=why or "Cancelled before it began.")
             return
         values = {"cancel_requested": True, "hint": why}
         await connection.execute(update(builds).where(builds.c.id == row.id).values(**values))

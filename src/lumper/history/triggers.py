@@ -53,14 +53,13 @@ class TriggerHistory:
         now = datetime.now(UTC)
         await connection.execute(update(projects).where(projects.c.id == project_id).values(reconciled_at=now))
 
-    async def built(self, project_id: str) -> dict[str, set[str]]:
-        """What was built, or is about to be, of each ref: the ids that the deliveries told, and the commits."""
-        query = select(builds.c.ref, builds.c.told_commit, builds.c.commit).where(builds.c.project_id == project_id)
-        found: dict[str, set[str]] = {}
+    async def built(self, project_id: str) -> dict[str, tuple[str, str]]:
+        """What was built last, or is about to be, of each ref: the id that the delivery told, and the commit."""
+        columns = builds.c.ref, builds.c.told_commit, builds.c.commit
+        mine = builds.c.project_id == project_id, builds.c.verifies == 0
+        query = select(*columns).where(*mine).order_by(builds.c.due_at, builds.c.id)
         async with self._database.read() as connection:
-            for row in await connection.execute(query):
-                found.setdefault(row.ref, set()).update((row.told_commit, row.commit))
-        return found
+            return {row.ref: (row.told_commit, row.commit) for row in await connection.execute(query)}
 
     async def scheduled(self) -> list[Project]:
         """The projects whose time has come."""

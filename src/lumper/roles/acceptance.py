@@ -124,6 +124,10 @@ class Acceptance:
                 "author_email": result.author.email,
             }
         builds = self._history.builds
+        if row.cancel_requested and (result.temporary or result.outcome is Outcome.SUCCEEDED):
+            # The word to stop came too late. An image that nobody wants must not take tags from a newer one.
+            await builds.end(connection, row.id, BuildState.CANCELLED, **common, error="Cancelled.")
+            return
         match result.outcome:
             case Outcome.SUCCEEDED:
                 await self._succeeded(connection, row, result, common)
@@ -140,7 +144,7 @@ class Acceptance:
                 await builds.end(connection, row.id, BuildState.SKIPPED, **common, error=result.error)
             case Outcome.FAILED:
                 decision = after_temporary_failure(row.failures + 1)
-                if result.temporary and isinstance(decision, TryAgain) and not row.cancel_requested:
+                if result.temporary and isinstance(decision, TryAgain):
                     await builds.again(connection, row.id, decision, failures=1)
                     return
                 failed = BuildState.FAILED

@@ -73,8 +73,8 @@ class HistoryReceiver:
             (new if is_new else known).append(build_id)
         if new or not known:
             return Accepted(decision.verdict, decision.reason, tuple(new))
-        words = f"Build {known[0]} is of the same tag and commit; `lumper restart {known[0]}` builds it again."
-        return Accepted(Verdict.DUPLICATE, words)
+        words = f"Build {known[0]} is of the same commit of this ref, or of a later one"
+        return Accepted(Verdict.DUPLICATE, f"{words}; `lumper restart {known[0]}` builds it again.")
 
 
 def _tell(action: str, project: Project, source: str, accepted: Accepted) -> None:

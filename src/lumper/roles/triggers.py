@@ -126,17 +126,19 @@ class Triggers:
 
 
 def missed_tags(
-    project: Project, there: Mapping[str, Ref], known: Mapping[str, str], built: Mapping[str, set[str]]
+    project: Project, there: Mapping[str, Ref], known: Mapping[str, str], built: Mapping[str, tuple[str, str]]
 ) -> list[Push]:
-    """The tags to be built that came or moved since the last look, and of which there is no build. Pure.
+    """The tags to be built that came or moved since the last look, and of which something else was built last. Pure.
 
     The lowest versions come first, so that `latest` ends where it should.
     """
     found = []
     for ref, tag in there.items():
-        if known.get(ref) == tag.commit or built.get(ref, set()) & set(tag.ids):
+        last = built.get(ref, ())
+        if known.get(ref) == tag.commit or set(last) & set(tag.ids):
             continue
-        push = Push(project.repository, ref, tag.commit, known.get(ref, ""), pusher=Person())
+        before = last[0] if last else known.get(ref, "")
+        push = Push(project.repository, ref, tag.commit, before, pusher=Person())
         if judge(push, project.rules).verdict is Verdict.BUILD:
             found.append(push)
     return sorted(found, key=lambda push: (version_key(push.tag) or (0, 0, 0), push.ref))

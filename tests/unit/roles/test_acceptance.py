@@ -353,6 +353,20 @@ async def test_a_build_that_was_cancelled_ends_cancelled_and_nobody_is_mailed(de
     assert await desk.sent() == []
 
 
+@pytest.mark.parametrize("late", [success(1), Result(Outcome.FAILED, error="The registry is away.", temporary=True)])
+async def test_what_a_build_gave_before_it_heard_the_word_to_stop_counts_no_more(desk: Desk, late: Result) -> None:
+    build_id = await desk.queued()
+    await desk.handle(started(build_id))
+    await desk.history.builds.cancel(build_id)
+    await desk.manifest(digest(1), tag=private_tag(build_id, 1))
+    await desk.sent()
+    await desk.handle(finished(build_id, late))
+    build = await desk.build(build_id)
+    assert (build.state, build.error, build.hint) == (BuildState.CANCELLED, "Cancelled.", "")
+    assert await desk.tags() == {}
+    assert await desk.sent() == []
+
+
 async def test_a_worker_that_stopped_without_being_asked_leaves_the_build_to_the_next_attempt(desk: Desk) -> None:
     build_id = await desk.queued()
     await desk.handle(started(build_id), finished(build_id, Result(Outcome.CANCELLED)))

@@ -148,7 +148,7 @@ async def end(process: asyncio.subprocess.Process, grace: float = GRACE) -> None
     finally:
         known |= _descendants(process.pid)
         for pid, begun in known.items():
-            _kill(pid, begun)
+            _signal(pid, begun, signal.SIGKILL)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -186,19 +186,33 @@ def end_orphans(home: Path) -> None:
 
     They are those of a worker that was killed, if nobody uses the place of that home.
     """
+    known: dict[int, str] = {}
+    found = _with_home(home)
+    while found:  # all stand still before the first of them ends: none sees that, and none starts another meanwhile
+        for pid, begun in found.items():
+            _signal(pid, begun, signal.SIGSTOP)
+        known |= found
+        below = {pid: begun for root in found for pid, begun in _descendants(root).items()}
+        found = {pid: begun for pid, begun in below.items() if pid not in known}
+    for pid, begun in known.items():
+        _signal(pid, begun, signal.SIGKILL)
+
+
+def _with_home(home: Path) -> dict[int, str]:
     mark = b"\0HOME=" + str(home).encode() + b"\0"
+    found = {}
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if mark in b"\0" + path.read_bytes():
-                pid = int(path.parent.name)
-                for each, begun in {**_descendants(pid), pid: _begun(pid)}.items():
-                    _kill(each, begun)
+            pid = int(path.parent.name)
+            if mark in b"\0" + path.read_bytes() and (begun := _begun(pid)):
+                found[pid] = begun
+    return found
 
 
-def _kill(pid: int, begun: str) -> None:
+def _signal(pid: int, begun: str, which: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if begun and _begun(pid) == begun:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, which)
 
 
 def _descendants(root: int) -> dict[int, str]:
