@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, cast, overload
 
-from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable, Row
+from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable, Row, event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 _PATIENCE_SECONDS = 30.0  # for a connection to become free
@@ -84,8 +85,6 @@ class AsyncConnection:
         with connection:
             if commit:
                 connection.commit()
-            if self._threads.closed:
-                connection.detach()  # no pool takes it back
 
 
 class _InThread(AsyncConnection):
@@ -125,6 +124,11 @@ class Connections:
         self._threads = ThreadPoolExecutor(most, "database")
         self._free = asyncio.Semaphore(most)
         self.closed = False
+        event.listen(engine, "checkin", self._given_back)
+
+    def _given_back(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        if self.closed:  # nobody asks the pool for it any more
+            record.invalidate()
 
     @asynccontextmanager
     async def connect(self, engine: Engine | None = None, *, commit: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -190,8 +194,8 @@ class Connections:
     async def close(self) -> None:
         """End connections and threads, once what was begun is done. Idempotent."""
         if not self.closed:
-            await self.drop()
-            self.closed = True
+            self.closed = True  # what is at work now, or begins late, closes its connection itself
+            await asyncio.to_thread(self._engine.dispose)
             self._threads.shutdown(wait=False)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -88,3 +90,24 @@ async def test_a_block_that_is_left_after_the_end_raises_nothing(database: Datab
     async with database.read() as connection:
         await connection.execute(text("SELECT 1"))
         await database.close()
+
+
+async def test_the_end_leaves_no_connection_open_whoever_is_at_work(tmp_path: Path) -> None:
+    path = tmp_path / "lumper.db"
+    for moment in range(20):
+        database = Database(f"sqlite:///{path}")
+        await database.migrate()
+        tasks = [asyncio.create_task(database.rows(text("SELECT count(*) FROM tags"))) for _ in range(20)]
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        await database.close()
+        await asyncio.gather(*tasks)
+        assert [name for name in _open_files() if name.startswith(str(path))] == []
+
+
+def _open_files() -> list[str]:
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder's own
+            found.append(str(descriptor.readlink()))
+    return found
