@@ -66,6 +66,34 @@ async def test_a_delivery_that_comes_again_is_kept_again_and_names_the_first(api
     assert len((await api.ask("GET", "/builds")).body) == 1
 
 
+async def test_what_built_nothing_is_judged_anew_when_it_is_sent_again(api: Api) -> None:
+    project = await api.project("https://github.com/Demo/hello.git")
+    branch = _fixture("github", "push_branch", project["secret"])
+    assert [(await deliver(api, "github", branch))[1]["verdict"] for _ in range(2)] == ["ignored", "ignored"]
+    await api.ask("PUT", f"/projects/{project['name']}/rules", {"branches": ["**"]})
+    assert [(await deliver(api, "github", branch))[1]["verdict"] for _ in range(2)] == ["build", "duplicate"]
+
+
+async def test_who_sends_a_delivery_again_under_another_id_moves_nothing_back(api: Api) -> None:
+    project = await api.project("https://github.com/Demo/hello.git")
+    first, second = "a1" * 20, "b2" * 20
+
+    async def moved(before: str, after: str, number: int, **more: object) -> dict[str, Any]:
+        fields = {"before": before, "after": after, "head_commit": {"id": after}, **more}
+        request = deliveries.fixture("github/push_lightweight_tag", secret=project["secret"], **fields)
+        headers = {**request.headers, "x-github-delivery": f"7f1c0000-{number}"}
+        return (await deliver(api, "github", Request(headers, request.body)))[1]
+
+    told = [await moved(*step, number) for number, step in enumerate([("0" * 40, first), (first, second)])]
+    assert [answer["builds"] for answer in told] == [[1], [2]]
+    assert (await moved(second, first, 3))["builds"] == [1]
+    assert (await moved(first, second, 4))["verdict"] == "duplicate"
+    assert (await moved(second, first, 5))["verdict"] == "duplicate"
+    assert (await moved(first, second, 6, compare="another day"))["builds"] == [2]
+    states = {build["id"]: build["state"] for build in (await api.ask("GET", "/builds")).body}
+    assert states == {1: "cancelled", 2: "queued"}
+
+
 async def test_a_delivery_is_shown_as_it_came_but_for_the_secret_in_it(api: Api) -> None:
     project = await api.project("https://gitlab.example.org/demo/tools/hello.git")
     request = deliveries.fixture("gitlab/push_tag", secret=project["secret"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -45,13 +46,19 @@ class DeliveryHistory:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def known(self, connection: AsyncConnection, project_id: str, forge: str, delivery_id: str) -> int | None:
-        """As which delivery this one was stored first, if it came before."""
-        query = select(func.min(deliveries.c.id)).where(
-            deliveries.c.project_id == project_id,
-            deliveries.c.forge == forge,
-            deliveries.c.delivery_id == delivery_id,
-        )
+    async def known(
+        self, connection: AsyncConnection, project_id: str, forge: str, delivery_id: str, body: bytes = b""
+    ) -> int | None:
+        """As which delivery this one was stored first, if it came before and built: by its id, or its body if given.
+
+        Most forges sign the body only, so that who has a delivery could send it again under another id. What built
+        nothing is judged anew when somebody has it sent again: the rules may have changed.
+        """
+        same = (deliveries.c.forge == forge) & (deliveries.c.delivery_id == delivery_id)
+        if body:
+            same |= deliveries.c.digest == _digest(body)
+        built = deliveries.c.verdict.in_([Verdict.BUILD.value, Verdict.DUPLICATE.value])
+        query = select(func.min(deliveries.c.id)).where(deliveries.c.project_id == project_id, same, built)
         return (await connection.execute(query)).scalar()
 
     async def add(
@@ -76,6 +83,7 @@ class DeliveryHistory:
                 event=event,
                 headers=dict(headers),
                 body=body,
+                digest=_digest(body),
                 received_at=datetime.now(UTC),
                 verdict=verdict.value,
                 reason=reason,
@@ -118,6 +126,10 @@ class DeliveryHistory:
         if row is None:
             raise _unknown(delivery_id)
         return RawDelivery(**_listing(row), headers=row.headers, body=row.body)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def _unknown(delivery_id: int) -> NotFound:

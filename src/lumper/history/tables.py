@@ -98,11 +98,13 @@ deliveries = Table(
     Column("event", String(64), nullable=False),
     Column("headers", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the body, which is not kept as long
     Column("received_at", Time, nullable=False, index=True),
     Column("verdict", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("replayed_at", Time),
     Index("deliveries_known", "project_id", "forge", "delivery_id"),  # what comes again has a row of its own
+    Index("deliveries_bodies", "project_id", "digest"),
 )
 
 builds = Table(

@@ -34,7 +34,8 @@ class HistoryReceiver:
         deliveries = self._history.deliveries
 
         async def keep(connection: AsyncConnection) -> Accepted:
-            before = await deliveries.known(connection, project.id, forge, parsed.delivery_id)
+            body = request.body if decision.builds else b""  # what only asks whether anybody listens is alike each time
+            before = await deliveries.known(connection, project.id, forge, parsed.delivery_id, body)
             if before is not None:
                 accepted = Accepted(Verdict.DUPLICATE, f"This delivery came before, as delivery {before}.")
             else:

@@ -122,9 +122,15 @@ class TestParsing:
         assert push.pusher == Person("ada", "")
 
     def test_other_events_are_ignored_with_a_reason(self) -> None:
-        for name in ("push_branch", "release", "system_hook_user"):
+        for name, words in (
+            ("push_branch", "only tags are built"),
+            ("release", "the push of its tag"),
+            ("system_hook_user", "moves no ref"),
+            ("system_hook_repository_update", "each one's Tag push event"),
+        ):
             explanation = explain_delivery(_gitlab(), deliveries.fixture(f"gitlab/{name}"))
-            assert (explanation.verdict, bool(explanation.reason)) == (Verdict.IGNORED, True)
+            assert explanation.verdict is Verdict.IGNORED
+            assert words in explanation.reason
 
     def test_two_tags_that_were_pushed_together_are_two_deliveries(self) -> None:
         ids = set()

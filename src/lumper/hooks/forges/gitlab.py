@@ -151,4 +151,6 @@ def _why_ignored(event: str) -> str:
         return "The request does not say which event it tells of."
     if event == "release":
         return "The event release tells of a release; what builds is the push of its tag (Tag push events)."
+    if event == "repository_update":
+        return "The event repository_update tells of refs that have moved; what builds is each one's Tag push event."
     return f"The event {event} moves no ref; only pushes of tags and branches build (Push and Tag push events)."
