@@ -64,7 +64,11 @@ class Receiver(Protocol):
 def add_routes(app: web.Application, receiver: Receiver, forges: Iterable[Forge]) -> None:
     """Open the door for these forges."""
     door = _Door(receiver, {forge.name: forge for forge in forges})
-    app.router.add_post("/hooks/{forge}", door.handle, expect_handler=door.expect)
+    for path in (
+        "/hooks/{forge}",
+        "/hooks/{forge}/",
+    ):  # people type the second one too, and no forge follows a redirect
+        app.router.add_post(path, door.handle, expect_handler=door.expect)
 
 
 class _Door:

@@ -97,6 +97,11 @@ async def test_a_signed_tag_push_starts_a_build(door: Door) -> None:
     assert (status, answer["verdict"], answer["builds"]) == (202, "build", [1])
 
 
+async def test_a_slash_at_the_end_of_the_address_does_no_harm(door: Door) -> None:
+    status, answer = await door.post(deliveries.fixture("github/push_annotated_tag", secret=SECRET), "github/")
+    assert (status, answer["verdict"]) == (202, "build")
+
+
 async def test_gitea_s_delivery_is_gitea_s_at_its_own_door(door: Door) -> None:
     request = deliveries.fixture("gitea/push_tag", secret=SECRET)
     assert (await door.post(request, "gitea"))[0] == 202
