@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from parts.context import BASE
 from parts.engine_bench import remove_storage
 from parts.forge import Forge, serve_forge
 from parts.gate import Gate
+from parts.git_repository import ENVIRONMENT
 from parts.line import Line, line_of
 from parts.lumper_process import LumperServer
 from parts.newer_engine import newer_engine
@@ -124,6 +126,26 @@ def test_buildah_gives_the_same_image_once_more_if_the_recipe_asks_for_that(tmp_
 def test_a_newer_docker_engine_gives_the_same_image_once_more(tmp_path: Path, forge: Forge) -> None:
     with newer_engine() as socket:
         check_reproducible({"worker.engine": f"unix://{socket}"}, tmp_path, forge)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_what_an_earlier_commit_left_in_the_cache_changes_no_time(
+    fixed: bool, tmp_path: Path, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = REPRODUCIBLE + 'args = { SOURCE_DATE_EPOCH = "0" }\n' * fixed
+    with (
+        newer_engine() as socket,
+        LumperServer(tmp_path / "data", {"worker.engine": f"unix://{socket}"}) as lumper,
+        line_of(lumper, forge) as line,
+    ):
+        files = {"Dockerfile": f"{FILES}COPY last /last\n", "hello": "world", "last": "1", "lumper.toml": recipe}
+        line.succeeded(line.project.release("v1.0.0", files))
+        monkeypatch.setitem(ENVIRONMENT, "GIT_COMMITTER_DATE", f"{int(time.time())} +0000")  # after its files
+        second = line.project.release("v1.1.0", {**files, "last": "2"})
+        line.succeeded(second)
+        assert ("cached [3/4]" in line.text(second)) == fixed
+        status, found, said = verify(line, second)
+    assert (status, found["state"]) == (0, "reproducible"), (found, said)
 
 
 def verified_on_a_moved_base(settings: dict[str, str], folder: Path, forge: Forge) -> tuple[int, dict[str, Any], str]:

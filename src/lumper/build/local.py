@@ -20,7 +20,7 @@ from lumper.build.explain import explain
 from lumper.build.grants import Grants
 from lumper.build.lending import Lenders, nobody
 from lumper.build.local_names import CopyFrom, push_here, push_names, recipe_tags
-from lumper.build.plan import LABEL, plan_build, version
+from lumper.build.plan import LABEL, MADE_ANEW, made_anew, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
 from lumper.build.reading import read_and_build
 from lumper.build.recipe import RECIPE_FILE, Recipe, read_recipes
@@ -170,6 +170,8 @@ class _Workshop:
         """Build once with a log, and then, from the cache, under each further name that the engine has to know."""
         image, local = await _request(self.here, self.checkout, recipe, self.options, self.grants)
         fitting = await _fitting(local, recipe, self.engine)
+        if made_anew(recipe):
+            _say(self.report, MADE_ANEW)
         first, *others = self.options.names or (image,)
         await self._build(replace(fitting, image=first), recipe, self.report)
         for name in others:

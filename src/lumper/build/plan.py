@@ -22,6 +22,9 @@ _FROM = re.compile(
     r"\[(?:context [^\]]*\]|[^\]]*\] FROM) (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})"
 )
 EPOCH = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/; BuildKit 0.11 and newer heed it
+MADE_ANEW = (
+    "nothing comes out of the cache, because of `reproducible = true`; args with a fixed SOURCE_DATE_EPOCH would let it"
+)
 LABEL = "org.opencontainers.image"  # OCI image-spec 1.1, "Annotations", Pre-Defined Annotation Keys
 
 
@@ -76,9 +79,19 @@ def build_request(
         args={EPOCH: str(int(committed_at.timestamp())), **recipe.args},
         labels={**labels(job, commit, committed_at), **recipe.labels},
         pull=job.trigger == Trigger.BASE,
+        no_cache=made_anew(recipe),
     )
     asked = recipe.asked.put_into(request, own)
     return built_again(asked, job.bases) if job.verifies else asked
+
+
+def made_anew(recipe: Recipe) -> bool:
+    """Whether nothing may come out of a cache: what an earlier commit's build left there has times before this one's.
+
+    Engines give files that are newer the time in SOURCE_DATE_EPOCH, and leave older ones. Where a recipe sets it to one
+    that is earlier than any of its files, they all have that.
+    """
+    return recipe.asked.reproducible and EPOCH not in recipe.args
 
 
 def private_image(job: BuildJob, registry_host: str) -> str:

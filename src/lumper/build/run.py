@@ -18,7 +18,7 @@ from lumper.build.contents import Checkout
 from lumper.build.entrusting import check_given, with_entrusted
 from lumper.build.explain import explain
 from lumper.build.grants import Grants
-from lumper.build.plan import base_of, parameters, plan_build, private_image
+from lumper.build.plan import MADE_ANEW, base_of, parameters, plan_build, private_image
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
 from lumper.build.reading import read_and_build
@@ -222,6 +222,8 @@ class _Attempt:
 
     async def _request(self, recipe: Recipe, checkout: Checkout) -> BuildRequest:
         request = await plan_build(self._job, recipe, checkout, self._builder.registry)
+        if request.no_cache and not self._job.verifies:
+            self._say(MADE_ANEW)
         dockerfile = await checkout.dockerfile_text(recipe.context, recipe.dockerfile)
         return self._builder.grants.granted(request, dockerfile)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-_TIMES_ONLY = (
-    ", only by the times that are written there; `reproducible = true` in lumper.toml ends that, if the engine can"
-)
+_TIMES_ONLY = ", only by the times that are written there; "
+_ENDS = "`reproducible = true` in lumper.toml ends that, if the engine can"
+_KEPT = "`reproducible = true` is set, but times before SOURCE_DATE_EPOCH stay, such as those of files out of a cache"
 TIME = "time"
 """What differs of a file when only its time does."""
 
@@ -74,8 +74,8 @@ class Verification:
     decided_at: datetime | None = None
 
 
-def summary_of(differences: Sequence[Difference]) -> str:
-    """What differs, in one sentence.
+def summary_of(differences: Sequence[Difference], *, asked: bool = False) -> str:
+    """What differs, in one sentence. `asked`: the recipe asks for the same times already.
 
     >>> summary_of([Difference("configuration"), Difference("layer 3"), Difference("layer 5")])
     'It differs in the configuration and the layers 3, 5.'
@@ -86,4 +86,4 @@ def summary_of(differences: Sequence[Difference]) -> str:
     words += [f"the layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"] if layers else []
     text = f"It differs in {' and '.join(words)}" if words else "It differs"
     times = bool(differences) and all(one.times_only for one in differences)
-    return f"{text}{_TIMES_ONLY if times else ''}."
+    return f"{text}{_TIMES_ONLY}{_KEPT if asked else _ENDS}." if times else f"{text}."

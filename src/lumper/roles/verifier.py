@@ -68,5 +68,8 @@ class Verifier:
             await decided(second, Verified.UNKNOWN, words)
             return
         differences = await compare(self._registry, second.image, first, other)
-        state = Verified.DIFFERS if differences else Verified.REPRODUCIBLE
-        await decided(second, state, summary_of(differences) if differences else _SAME_PLATFORMS, differences)
+        if not differences:
+            await decided(second, Verified.REPRODUCIBLE, _SAME_PLATFORMS)
+            return
+        summary = summary_of(differences, asked=bool(second.parameters.get("reproducible")))
+        await decided(second, Verified.DIFFERS, summary, differences)

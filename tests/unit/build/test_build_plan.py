@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from lumper.build.asked import Asked
 from lumper.build.pinning import pins
 from lumper.build.plan import base_of, build_request, built_again, plan_build, version
 from lumper.build.port import BuildRequest, Cache
@@ -156,3 +157,14 @@ def test_a_base_image_is_known_also_where_its_digest_was_pinned() -> None:
 def test_a_base_is_pinned_under_the_name_by_which_parsers_look_for_it(name: str, context: str) -> None:
     wanted = {context: f"docker-image://{name}@sha256:ab"} if context else {}
     assert pins([Base(name, "sha256:ab")]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("reproducible", "args", "anew"),
+    [(False, {}, False), (True, {}, True), (True, {"SOURCE_DATE_EPOCH": "0"}, False), (True, {"A": "0"}, True)],
+)
+def test_nothing_of_an_earlier_commit_comes_into_what_is_to_be_reproducible(
+    reproducible: bool, args: dict[str, str], anew: bool
+) -> None:
+    recipe = Recipe(args=args, asked=Asked(reproducible=reproducible))
+    assert build_request(JOB, recipe, "c" * 40, MOMENT, "r").no_cache is anew

@@ -107,7 +107,8 @@ async def test_files_that_differ_by_their_times_only_are_told_so(pair: Pair) -> 
     assert config == Difference("configuration", "linux/amd64", what=("created", "history.created"), times_only=True)
     assert layer.files == (FileDifference("a", ("time",)), FileDifference("b", ("time",)))
     words = "It differs in the configuration and the layer 1, only by the times that are written there; "
-    assert summary_of([config, layer]).startswith(words)
+    assert summary_of([config, layer]) == f"{words}`reproducible = true` in lumper.toml ends that, if the engine can."
+    assert summary_of([config, layer], asked=True).startswith(f"{words}`reproducible = true` is set, but")
 
 
 async def test_a_label_with_a_time_is_no_time_of_the_engine_s(pair: Pair) -> None:
