@@ -1,6 +1,6 @@
 // The log of a build, grouped by step: what comes from the server goes to the steps, what a person does to all of them.
 import { counted, set } from "./elements.js";
-import { indexOf, onMade } from "./log_boxes.js";
+import { indexOf } from "./log_boxes.js";
 import { Step } from "./log_step.js";
 import { LogStream } from "./log_stream.js";
 import { LogSearch } from "./search.js";
@@ -18,8 +18,8 @@ let dirty = new Set();
 let planned = false;
 let following = false;
 let stuck = false; // to the end, while it runs away
+let bottom = { height: 0, y: 0 }; // of the page, and where it was scrolled to, when it was last brought there
 let pinned = false; // the same by the key End: lines that are made there are longer than was guessed
-let lastY = 0;
 let speaking = null; // the step of Lumper's own last word
 let ended = false;
 let away = false;
@@ -71,7 +71,10 @@ function flush() {
 }
 
 function stick() {
-  if (stuck || pinned) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+  if (!stuck && !pinned) return;
+  const height = document.documentElement.scrollHeight;
+  scrollTo({ top: height, behavior: "instant" });
+  bottom = { height, y: scrollY };
 }
 
 // While the build runs, the step that prints is open; the ones before it close when another one prints.
@@ -141,6 +144,12 @@ function follow(on) {
   if (following) plan();
 }
 
+// A person goes away from the end.
+function leave() {
+  follow(false);
+  pinned = false;
+}
+
 function wrap(on) {
   log.toggleAttribute("data-wrapped", on);
   find("wrap").setAttribute("aria-pressed", String(on));
@@ -156,6 +165,7 @@ function aim() {
   const index = target && Number(target[2]) - 1;
   if (!step || index < 0 || index >= step.lines.length) return;
   target = null;
+  pinned = false;
   point(step, index);
   step.show(index);
 }
@@ -205,13 +215,14 @@ const search = new LogSearch({
 find("all").addEventListener("click", toggleAll);
 find("follow").addEventListener("click", () => follow(!following));
 find("wrap").addEventListener("click", () => wrap(!log.hasAttribute("data-wrapped")));
-addEventListener("wheel", (event) => { if (event.deltaY < 0) follow(false); }, { passive: true });
-addEventListener("touchmove", () => follow(false), { passive: true });
-for (const kind of ["click", "input"]) log.addEventListener(kind, () => (pinned = false), { capture: true });
+addEventListener("wheel", (event) => { if (event.deltaY < 0) leave(); }, { passive: true });
+addEventListener("touchmove", leave, { passive: true });
+for (const kind of ["pointerdown", "input"]) addEventListener(kind, () => (pinned = false), { capture: true });
 addEventListener("scroll", () => {
-  if (scrollY < lastY) pinned = false;
-  lastY = scrollY;
+  const shorter = document.documentElement.scrollHeight < bottom.height; // which moves the page up by itself
+  if (scrollY < bottom.y - 8 && !shorter) pinned = false;
 }, { passive: true });
+new ResizeObserver(stick).observe(document.body);
 addEventListener("hashchange", () => {
   target = named();
   aim();
@@ -225,6 +236,7 @@ document.addEventListener("keydown", (event) => {
   else {
     if (["ArrowUp", "PageUp", "Home"].includes(event.key)) follow(false);
     pinned = event.key === "End";
+    if (pinned) bottom = { height: document.documentElement.scrollHeight, y: scrollY };
     return;
   }
   event.preventDefault();
@@ -234,7 +246,6 @@ document.addEventListener("lumper:fresh", () => {
 });
 setInterval(() => { for (const step of steps.values()) if (step.state === "running") step.updateTime(); }, 1000);
 
-onMade(stick);
 wrap(true);
 find("follow").hidden = !live;
 tell();

@@ -19,13 +19,7 @@ const nearby = new IntersectionObserver((entries) => {
 }, { rootMargin: "1500px 0px" });
 
 const waiting = new Set(); // blocks whose lines are to be made
-const listeners = [];
 let planned = false;
-
-// Call this when lines were made after a while.
-export function onMade(listener) {
-  listeners.push(listener);
-}
 
 function later(block) {
   waiting.add(block);
@@ -41,7 +35,6 @@ function makeSome() {
     if (!block.makeLines(turn)) break;
     waiting.delete(block);
   }
-  for (const listener of listeners) listener();
   if (!waiting.size) return;
   planned = true;
   requestAnimationFrame(makeSome);
