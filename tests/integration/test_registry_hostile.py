@@ -74,7 +74,9 @@ ODD_PATHS: list[tuple[bytes, tuple[int, ...]]] = [
     (b"/v2/a\0/manifests/x", (400,)),
     (b"/v2/a b/manifests/x", (400,)),
     (b"/v2/a\t/manifests/x", (400,)),
-    (b"/v2/a/manifests/" + b"x" * MANY, (400, 414)),
+    (b"/v2/a/manifests/" + b"x" * MANY, (400,)),
+    (b"/v2/a/manifests/" + b"x" * 10_000, (414,)),
+    (b"/v2/_catalog?last=" + b"x" * 10_000, (414,)),
     (b"/v2/" + b"a/" * 2000 + b"manifests/x", (400,)),
     (b"//v2/", (404,)),
     (b"/v2/../v2/_catalog", (400, 404)),
@@ -201,7 +203,7 @@ async def test_a_body_in_a_coding_that_nobody_undoes_is_refused(live: LiveRegist
 async def test_what_is_no_request_ends_the_connection(live: LiveRegistry, request_bytes: bytes) -> None:
     got, came = await sent(live, request_bytes, half=True)
 
-    assert all(status in (400, 401) for status in got), came
+    assert all(status in (400, 401, 505) for status in got), came
     assert (await sent(live, head(live, "GET", "/v2/", END)))[0] == [200]
 
 

@@ -214,6 +214,15 @@ async def test_a_push_by_digest_takes_tags_along(admin: RegistryClient) -> None:
         assert (await response.json())["tags"] == sorted(tags)
 
 
+async def test_a_push_by_digest_takes_no_number_of_tags_along(admin: RegistryClient) -> None:
+    config = await admin.push_blob("a", b"{}")
+    body = json.dumps(image_manifest((config, 2))).encode()
+    for count, name, status in ((251, "t", 414), (1500, "tag-", 414), (250, "t", 201)):
+        path = f"/v2/a/manifests/{digest_of(body)}?" + "&".join(f"tag={name}{number}" for number in range(count))
+        assert await admin.status("PUT", path, data=body, headers={"Content-Type": OCI_MANIFEST}) == status
+    assert await admin.status("GET", "/v2/a/manifests/t249") == 200
+
+
 @pytest.mark.parametrize(
     ("tag", "refusal"),
     [("a%20b", (400, "MANIFEST_INVALID")), (NOWHERE, (400, "MANIFEST_INVALID")), ("", (400, "MANIFEST_INVALID"))],

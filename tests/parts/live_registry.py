@@ -29,7 +29,7 @@ from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web import oci
 from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
-from lumper.web.shortcut import protocols
+from lumper.web.shortcut import LONGEST_LINE, protocols
 from lumper.web.tokens import Keys
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -89,7 +89,7 @@ async def live_registry(
     app = web.Application()
     rights = anonymous_rights(anonymous, anonymous_repositories)
     oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=rights, limits=limits)
-    runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False)
+    runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False, max_line_size=LONGEST_LINE)
     await runner.setup()
     listening = await asyncio.get_running_loop().create_server(protocols(runner), host, port)
     address = f"http://{host}:{listening.sockets[0].getsockname()[1]}"

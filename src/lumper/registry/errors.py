@@ -31,6 +31,7 @@ CODES: dict[str, _Row] = {
     "UNSUPPORTED": _Row("The registry does not do that.", 405),
     "TOOMANYREQUESTS": _Row("There were too many requests, or failed sign-ins.", 429),
     "MANIFEST_TOO_LARGE": _Row("The manifest is larger than 4 MiB.", 413),  # *
+    "ADDRESS_TOO_LONG": _Row("The address of the request is longer than 8 KiB, or names too many tags.", 414),  # *
     "PAGE_INVALID": _Row("`n` is not a whole number from 0 on.", 400),  # * PAGINATION_NUMBER_INVALID at Docker's
     "REQUEST_INVALID": _Row("The request is not understood.", 400),  # *
     "RANGE_INVALID": _Row("The range is not the next one of the upload.", 416),  # *

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from lumper.roles.base import Part, supervise
-from lumper.web.shortcut import Shortcuts, protocols
+from lumper.web.shortcut import LONGEST_LINE, Shortcuts, protocols
 from lumper.web.tls import Certificate
 
 _SHUTDOWN_SECONDS = 3.0
@@ -45,6 +45,7 @@ class Server:
             access_log=None,
             auto_decompress=False,  # a small body must not become a large one before it can be refused
             handle_signals=False,
+            max_line_size=LONGEST_LINE,
             keepalive_timeout=_IDLE_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )

@@ -15,18 +15,20 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 _MOST_BYTES = 4096  # of a head
 _REMEMBERED = 4096  # heads
 _MOST_BODY = 64 << 10  # bytes
 _PATIENCE = 600.0  # seconds that an answer may take before aiohttp thinks that nobody uses the connection
+_LOOK_SECONDS = 0.01  # until it is looked again whether aiohttp has begun with the last request that came
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _CHANGES_FRAMING = frozenset({"transfer-encoding", "upgrade", "expect", "http2-settings", "trailer"})
 
 
@@ -164,6 +166,7 @@ class Shortcut(asyncio.Protocol):
         self._left: int | None = 0  # of the body that comes; None: unknown from here on
         self._held = b""  # a request whose body is still to come, or, while an answer is made, what came early
         self._answering = False
+        self._ended = False
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -228,6 +231,8 @@ class Shortcut(asyncio.Protocol):
             self._transport.resume_reading()
             early, self._held = self._held, b""
             self.data_received(early)
+        if self._ended:
+            self._leave()
 
     def _give(self, answer: bytes) -> None:
         self._transport.write(answer)
@@ -242,9 +247,33 @@ class Shortcut(asyncio.Protocol):
         waiter = self._handler._waiter
         return waiter is not None and not waiter.done() and not self._handler.writing_paused and self._shared.open
 
-    def eof_received(self) -> None:
-        """The client sends no more."""
-        self._handler.eof_received()
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked for is still answered, but not through TLS.
+
+        Source: RFC 9112, section 9.6, "Tear-down": a half-closed connection.
+        """
+        self._ended = True
+        self._leave()
+        return self._transport.get_extra_info("sslcontext") is None
+
+    def _leave(self) -> None:
+        """Close the connection once everything that came whole is answered."""
+        handler = self._handler
+        if self._answering or self._transport.is_closing():
+            return
+        idle = handler._waiter is not None and not handler._messages
+        if self._held or idle:  # of what is held the rest does not come
+            self._transport.close()
+            return
+        request = handler._current_request
+        body = handler._messages[-1][1] if handler._messages else request.content if request else None
+        if body is not None and not body.is_eof():
+            body.set_exception(web.RequestPayloadError("The body ended before its end."))
+            body.feed_eof()
+        if handler._messages or request is None:  # aiohttp is between two of them, and would not do the next one
+            self._loop.call_later(_LOOK_SECONDS, self._leave)
+        else:
+            handler.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone."""
@@ -260,6 +289,8 @@ class Shortcut(asyncio.Protocol):
 
 
 ANSWERS = web.AppKey("answers", Answers)
+LONGEST_LINE = 64 << 10
+"""Bytes of a request's first line, for aiohttp: it answers a longer one with 400, and who is asked can tell more."""
 
 
 class Shortcuts:
@@ -267,6 +298,7 @@ class Shortcuts:
 
     def __init__(self, server: web.Server, answers: Answers | None) -> None:
         self._server = server
+        server.request_handler = _of_our_versions(server.request_handler)
         self.answers = answers or _NoAnswers()
         self.reader = Reader(self.answers)
         self.open = True
@@ -290,6 +322,20 @@ class Shortcuts:
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+def _of_our_versions(handler: _Handler) -> _Handler:
+    """Refuses what says that it is HTTP/0.9 or 2.0; aiohttp would answer it in that version's name."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request._version in (HttpVersion10, HttpVersion11):
+            return await handler(request)
+        request._version = HttpVersion11  # of the answer; who reads it makes aiohttp remember it
+        refusal = web.Response(status=505, text="This server speaks HTTP/1.1 and HTTP/1.0.\n")
+        refusal.force_close()
+        return refusal
+
+    return handle
 
 
 def protocols(runner: web.AppRunner) -> Shortcuts:

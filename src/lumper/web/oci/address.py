@@ -22,6 +22,8 @@ from urllib.parse import unquote
 from lumper.model.image import is_repository
 from lumper.registry.errors import refuse
 
+LONGEST = 8192  # characters of a request's target
+
 
 class Kind(Enum):
     """What a path names; the value is what metrics call it."""

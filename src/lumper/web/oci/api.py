@@ -13,7 +13,7 @@ from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
 from lumper.web.auth import Authenticator
 from lumper.web.limits import Limits
-from lumper.web.oci.address import Address, Kind, parse_address
+from lumper.web.oci.address import LONGEST, Address, Kind, parse_address
 from lumper.web.oci.answers import VERSION, Routes, error_answer
 from lumper.web.oci.at_hand import AnswersAtHand
 from lumper.web.oci.blobs import BlobRoutes
@@ -82,6 +82,8 @@ class _RegistryApi:
         began = time.perf_counter()
         kind = "none"
         try:
+            if len(request.rel_url.raw_path_qs) > LONGEST:
+                raise refuse("ADDRESS_TOO_LONG")
             address = parse_address(request.rel_url.raw_path)
         except RegistryError as exc:
             response: web.StreamResponse = error_answer(exc)

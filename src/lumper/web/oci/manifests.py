@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from lumper.model.image import is_digest
 from lumper.registry.access import DELETE, PULL, PUSH
+from lumper.registry.errors import refuse
 from lumper.registry.manifests import MAX_BYTES, Manifests, check_reference, check_tag
 from lumper.web.auth import actor_of
 from lumper.web.oci.address import Address, Kind
@@ -13,6 +14,8 @@ from lumper.web.oci.answers import DIGEST, Routes, digest_headers, has_already, 
 from lumper.web.oci.body import incoming_whole
 from lumper.web.oci.door import Door
 from lumper.web.proxies import address_of
+
+_MOST_TAGS = 250  # of one push; each is a file that is waited for
 
 
 class ManifestRoutes:
@@ -44,6 +47,8 @@ class ManifestRoutes:
         caller = await self._door.allowed(request, address, PUSH)
         by_digest = is_digest(address.item)
         asked = list(dict.fromkeys(request.query.getall("tag", []))) if by_digest else []
+        if len(asked) > _MOST_TAGS:
+            raise refuse("ADDRESS_TOO_LONG", f"At most {_MOST_TAGS} tags are taken along with a digest.")
         check_reference(address.item)
         for tag in asked if by_digest else [address.item]:
             check_tag(tag)
