@@ -249,6 +249,51 @@ async def test_a_whole_registry_is_mirrored_and_a_second_run_only_looks(
     }
 
 
+def damaged(data: Path) -> list[str]:
+    """The digests of the files that are not what their names say."""
+    files = [path for path in (data / "registry/blobs/sha256").rglob("*") if path.is_file()]
+    return [path.name for path in files if digest_of(path.read_bytes()) != f"sha256:{path.name}"]
+
+
+async def test_what_was_damaged_or_lost_is_whole_again_when_everything_is_sent_again(
+    old: tuple[Door, RegistryClient],
+    new: tuple[Door, RegistryClient],
+    here: RemoteRegistry,
+    there: RemoteRegistry,
+    tmp_path: Path,
+) -> None:
+    layer = os.urandom(400_000)
+    for name in ("a", "b"):
+        await old[1].push_image(name, "1", layer)
+    await push_index(old[1], "a", "all", "linux/amd64", "linux/arm64")
+    await outcomes(here, there)
+    files = sorted(path for path in (tmp_path / "new/registry/blobs/sha256").rglob("*") if path.is_file())
+    for number, path in enumerate(files):  # layers, configs, manifests and an index
+        path.write_bytes(b"rotten") if number % 2 else path.unlink()
+
+    assert set((await outcomes(here, there)).values()) == {"there"}
+    assert damaged(tmp_path / "new")
+    new[0].asked.clear()
+    assert set((await outcomes(here, there, again=True)).values()) == {"copied"}
+
+    assert sorted(path for path in (tmp_path / "new/registry/blobs/sha256").rglob("*") if path.is_file()) == files
+    assert damaged(tmp_path / "new") == []
+
+
+async def test_an_image_is_sent_again_if_that_is_asked_for_and_each_layer_once(
+    old: tuple[Door, RegistryClient], new: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    await push_index(old[1], "app", "1", "linux/amd64", "linux/arm64")  # of one config
+    await copied(RemoteSource(here, "app", "1"), there, "copy:1")
+    copier = Copier(there, again=True)
+
+    first = await copier.copy(RemoteSource(here, "app", "1"), "copy", "1", Quiet())
+    other = await copier.copy(RemoteSource(here, "app", "1"), "other", "1", Quiet())
+
+    assert (first.sent, first.there, first.manifests) == (3, 1, 3)
+    assert (other.sent, other.mounted + other.there, other.manifests) == (0, 4, 3)
+
+
 async def test_what_fails_is_told_and_the_rest_goes_on(
     old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
 ) -> None:

@@ -98,6 +98,18 @@ async def test_the_same_large_blob_again_takes_no_space(storage: S3Storage, buck
     assert bucket.unfinished() == 0
 
 
+async def test_a_large_blob_whose_bytes_the_bucket_has_lost_is_pushed_again(
+    storage: S3Storage, other: S3Storage, bucket: Bucket
+) -> None:
+    await push(storage, "first", LARGE)
+    bucket.request("DELETE", "/images/here/data/first")
+
+    await push(storage, "second", LARGE)
+
+    assert await content(other, sha256(LARGE)) == LARGE
+    assert not [key for key in bucket.objects() if "first" in key]
+
+
 async def test_a_large_blob_that_was_pushed_twice_at_once_is_deleted_whole(
     storage: S3Storage, other: S3Storage, bucket: Bucket
 ) -> None:

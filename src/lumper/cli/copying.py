@@ -24,6 +24,7 @@ def copy(
     *,
     platform: str = "",
     referrers: bool = False,
+    again: bool = False,
     username: str = "",
     password_file: Path | None = None,
     auth_host: str = "",
@@ -50,6 +51,8 @@ def copy(
         Only the image for this platform of an index, such as linux/arm64.
     referrers
         Signatures, SBOMs and whatever else refers to the image come along.
+    again
+        Send also what is there already. So an image is whole again of which something was damaged or lost.
     username
         The user name at the source. Without one, what `docker login` has kept is used.
     password_file
@@ -79,7 +82,7 @@ def copy(
             )
             image = places.source(source, Login(username, password_file, auth_host, ca_file))
             with watching(quiet=json) as watcher:
-                return await Copier(registry).copy(
+                return await Copier(registry, again=again).copy(
                     image, to.repository, to.tag, watcher, platform=platform, referrers=referrers
                 )
 
@@ -99,6 +102,7 @@ def import_(
     tag: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     prefix: str = "",
     referrers: bool = False,
+    again: bool = False,
     dry_run: bool = False,
     username: str = "",
     password_file: Path | None = None,
@@ -125,6 +129,8 @@ def import_(
         What goes before the names here.
     referrers
         Signatures, SBOMs and whatever else refers to the images come along.
+    again
+        Send also what is there already. So images are whole again of which something was damaged or lost.
     dry_run
         Only tell what would be copied.
     username
@@ -155,6 +161,7 @@ def import_(
                     prefix=prefix,
                     dry_run=dry_run,
                     referrers=referrers,
+                    again=again,
                 )
                 found = []
                 async for outcome in work.run():

@@ -47,6 +47,10 @@ class Storage(Protocol):
     sees to it). Raises StorageFull when there is no space, StorageError for any other trouble.
     """
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use it at the same time."""
+
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
 

@@ -94,7 +94,7 @@ def open_registry(config: Config, folder: DataFolder, storage: Storage, history:
         metrics.collected({kind.value: count for kind, count in report.counts.items()}, report.freed, seconds)
 
     database = history.database
-    shared = database.alone if database.shared else None
+    shared = database.alone if database.shared and storage.shared else None
     return Registry(storage, history.images, policy, collected, shared=shared, upstreams=open_upstreams(config, folder))
 
 

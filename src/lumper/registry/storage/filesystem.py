@@ -65,6 +65,11 @@ class FilesystemStorage:
         with _translating():
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
+    @property
+    def shared(self) -> bool:
+        """The folder is locked by the process that has it."""
+        return False
+
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
         if (seen := self.remembered(digest)) is not None:

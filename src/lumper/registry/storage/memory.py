@@ -24,6 +24,11 @@ class MemoryStorage:
         self._uploads: dict[str, tuple[bytearray, datetime]] = {}
         self._names: dict[tuple[str, str], tuple[str, datetime]] = {}
 
+    @property
+    def shared(self) -> bool:
+        """It is this process's own."""
+        return False
+
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
         data = self._blobs.get(_checked(digest))

@@ -1,5 +1,7 @@
 """One image into a repository: what is there already is not sent again, so a copy that was cut off just goes on.
 
+Whether what is there is whole nobody asks then. `again` sends everything anew, and so mends what is damaged or lost.
+
 Blobs first, then the manifests that refer to them, children before their index, the tag last: who pulls meanwhile sees
 the old image or the whole new one.
 """
@@ -50,10 +52,14 @@ class Copied:
 
 
 class Copier:
-    """Copies images into one registry, and remembers which of its repositories have which blobs."""
+    """Copies images into one registry, and remembers which of its repositories have which blobs.
 
-    def __init__(self, target: RemoteRegistry) -> None:
+    With `again`, also what is there already is sent, each blob once.
+    """
+
+    def __init__(self, target: RemoteRegistry, *, again: bool = False) -> None:
         self._target = target
+        self._again = again
         self._holders: dict[str, str] = {}
 
     async def copy(
@@ -73,7 +79,7 @@ class Copier:
         root = await source.root()
         if platform and root.manifest.media_type in (OCI_INDEX, DOCKER_LIST):
             root = await source.manifest(child_for(root, platform))
-        work = _Work(source, self._target, repository, watcher, self._holders, referrers=referrers)
+        work = _Work(source, self._target, repository, watcher, self._holders, referrers=referrers, again=self._again)
         await work.image(root, tag, 0)
         work.copied.digest = root.manifest.digest
         return work.copied
@@ -91,8 +97,10 @@ class _Work:
         holders: dict[str, str],
         *,
         referrers: bool,
+        again: bool,
     ) -> None:
         self.copied = Copied()
+        self._again = again
         self._source = source
         self._target = target
         self._repository = repository
@@ -109,7 +117,7 @@ class _Work:
         self._seen.add(manifest.digest)
         if depth > _DEEPEST or len(self._seen) > _MOST_MANIFESTS:
             raise ArchiveError("The image is nested deeper, or has more parts, than any image has.")
-        if not await self._has(manifest.digest):
+        if self._again or not await self._has(manifest.digest):
             await self._below(document, depth)
             await self._target.push_manifest(self._repository, tag or manifest.digest, document)
             self.copied.manifests += 1
@@ -156,10 +164,14 @@ class _Work:
         self._watcher.done(link.digest, how)
 
     async def _brought(self, link: Link) -> str:
-        if await self._target.has_blob(self._repository, link.digest, to_push=True):
+        holder = self._holders.get(link.digest, "")
+        if not self._again:
+            if await self._target.has_blob(self._repository, link.digest, to_push=True):
+                return "there"
+            url, repository = self._source.place
+            holder = repository if url == self._target.url else holder
+        elif holder == self._repository:
             return "there"
-        url, repository = self._source.place
-        holder = repository if url == self._target.url else self._holders.get(link.digest, "")
         if holder and holder != self._repository and await self._mounted(link.digest, holder):
             return "mounted"
         for attempt in range(1, _TRIES + 1):

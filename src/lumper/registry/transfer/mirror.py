@@ -43,11 +43,13 @@ class Mirror:
         prefix: str = "",
         dry_run: bool = False,
         referrers: bool = False,
+        again: bool = False,
     ) -> None:
-        """`prefix` goes before the repositories' names at the target."""
+        """`prefix` goes before the repositories' names at the target; `again` is that of `Copier`."""
+        self._again = again
         self._source = source
         self._target = target
-        self._copier = Copier(target)
+        self._copier = Copier(target, again=again)
         self._watcher = watcher
         self._repositories = repositories
         self._tags = tags
@@ -124,7 +126,7 @@ class Mirror:
         try:
             there = await self._digest(self._target, name, tag, to_push=True)
             here = await self._digest(self._source, repository, tag) if there or self._dry_run else ""
-            if there and here == there:
+            if there and here == there and not self._again:
                 return Outcome(name, tag, "there", digest=there)
             if self._dry_run:
                 return Outcome(name, tag, "would", digest=here)

@@ -61,6 +61,11 @@ class S3Storage:
         self._redirect = redirect
         self._seen: OrderedDict[str, tuple[keys.Place, float]] = OrderedDict()
 
+    @property
+    def shared(self) -> bool:
+        """Several servers may have one bucket."""
+        return True
+
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
         place = await self._place(digest)
@@ -140,15 +145,17 @@ class S3Storage:
         if found is not None and found != digest:
             await self._uploads.drop(upload)
             return None
-        there = next(iter(await self._places(digest)), None) if found else None
-        if there is not None:  # the same layer, pushed before: its bytes need not lie here twice
+        before = await self._places(digest) if found else []
+        lost = [place for place in before if await self._objects.size(place.key) != place.size]
+        if len(before) > len(lost):  # the same layer, pushed before: its bytes need not lie here twice
             await self._uploads.drop(upload)
-            return StoredBlob(digest, there.size)
+            return StoredBlob(digest, progress.size)
         fresh = await self._uploads.join(progress, digest)
         if not (found and fresh) and await self._hash(keys.data(upload), progress.size, digest) != digest:
             await self._uploads.drop(upload)
             return None
         await self._objects.put(keys.elsewhere(digest, progress.size, upload), b"")
+        await self._objects.delete(*(place.pointer for place in lost if place.pointer))
         await self._uploads.forget(upload)
         self._remember(digest, keys.Place(keys.data(upload), progress.size))
         return StoredBlob(digest, progress.size)
