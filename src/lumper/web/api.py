@@ -269,6 +269,14 @@ def number(request: web.Request, name: str, default: int) -> int:
     return int(values[0])
 
 
+def single(request: web.Request, name: str) -> str | None:
+    """A parameter of the query; None if it is missing. Raises Invalid if it comes more than once."""
+    values = request.query.getall(name, [])
+    if len(values) > 1:
+        raise Invalid(f"{name} may be given once.")
+    return values[0] if values else None
+
+
 def identity_of(request: web.Request) -> Identity:
     """Who asks, in a handler that `Api.allowed` guards."""
     return request[IDENTITY]

@@ -13,7 +13,7 @@ from lumper.errors import Invalid
 from lumper.history.activity import ActivityLog
 from lumper.model.activity import Action, Activity
 from lumper.model.people import PEOPLE
-from lumper.web.api import Api, answer, limit_of, number
+from lumper.web.api import Api, answer, limit_of, number, single
 from lumper.web.openapi import describe
 from lumper.web.shapes import Limit, Number
 
@@ -43,20 +43,20 @@ class Audit:
             limit=limit_of(request),
             repository=query.get("repository", "").replace("\0", ""),
             actor=query.get("actor", "").replace("\0", ""),
-            action=_action(query.get("action", "")),
-            since=_time(query.get("since", "")),
+            action=_action(single(request, "action")),
+            since=_time(single(request, "since")),
         )
         return answer(found)
 
 
-def _action(text: str) -> Action | None:
-    if text not in ("", *Action):
+def _action(text: str | None) -> Action | None:
+    if text not in (None, *Action):
         raise Invalid(f"There is no action {text!r}.", hint=f"It is one of {', '.join(Action)}.")
-    return Action(text) if text else None
+    return None if text is None else Action(text)
 
 
-def _time(text: str) -> datetime | None:
-    if not text:
+def _time(text: str | None) -> datetime | None:
+    if text is None:
         return None
     try:
         found = datetime.fromisoformat(text)

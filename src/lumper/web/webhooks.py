@@ -12,9 +12,9 @@ from lumper.errors import Invalid
 from lumper.history.webhooks import Webhooks
 from lumper.model.activity import Action
 from lumper.model.webhook import ACTIONS, Call, CallState, Format, Webhook, problems
-from lumper.web.api import PEOPLE, Api, answer, asking, body_of
+from lumper.web.api import PEOPLE, Api, answer, asking, body_of, limit_of, single
 from lumper.web.openapi import describe, like
-from lumper.web.shapes import MOST, Limit
+from lumper.web.shapes import Limit
 
 _SECRET = 16  # characters at least
 ShownWebhook: Any = like(Webhook, "Webhook", without=())
@@ -93,13 +93,11 @@ class WebhookRoutes:
     @describe(list[Call], query={"state": CallState, "limit": Limit})
     async def calls(self, request: web.Request) -> web.Response:
         """The newest calls of a webhook first: what waits, was delivered, or was given up."""
-        state, limit = request.query.get("state", ""), request.query.get("limit", "50")
-        if state and state not in list(CallState):
+        state = single(request, "state")
+        if state not in (None, *CallState):
             raise Invalid(f"state is none of {', '.join(CallState)}.")
-        if not (limit.isascii() and limit.isdigit() and len(limit) < 9 and 1 <= int(limit) <= MOST):
-            raise Invalid(f"limit must be between 1 and {MOST}.")
-        kind = CallState(state) if state else None
-        return answer(await self._webhooks.calls(_number(request), state=kind, limit=int(limit)))
+        kind = None if state is None else CallState(state)
+        return answer(await self._webhooks.calls(_number(request), state=kind, limit=limit_of(request)))
 
     @describe(Revived)
     async def revive(self, request: web.Request) -> web.Response:
