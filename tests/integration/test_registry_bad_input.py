@@ -160,6 +160,8 @@ BAD_MANIFESTS: dict[str, bytes] = {
     "a huge number": b'{"schemaVersion": ' + b"9" * 10_000 + b"}",
     "a name twice": json.dumps(good()).replace('"layers"', '"config": {}, "layers"').encode(),
     "old schema": json.dumps({**good(), "schemaVersion": 1}).encode(),
+    "a schema version that is no whole number": json.dumps({**good(), "schemaVersion": 2.0}).encode(),
+    "size as fraction": json.dumps(image_manifest((CONFIG_DIGEST, 2.0))).encode(),  # type: ignore[arg-type]
     "no config": json.dumps({"schemaVersion": 2, "layers": []}).encode(),
     "no layers": json.dumps({k: v for k, v in good().items() if k != "layers"}).encode(),
     "config of null": json.dumps({**good(), "config": None}).encode(),
@@ -182,6 +184,26 @@ BAD_MANIFESTS: dict[str, bytes] = {
     "artifactType with newline": json.dumps({**good(), "artifactType": "a\nb"}).encode(),
     "artifactType with lone surrogate": json.dumps({**good(), "artifactType": "\ud800"}).encode(),
 }
+
+
+async def test_what_is_not_known_of_a_manifest_is_passed_over(admin: RegistryClient) -> None:
+    await admin.push_blob("a", CONFIG)
+    unknown = {"x": 1.5, "y": [[{}]] * 200, "z": {"schemaVersion": 1e300}, "\ud800": "\0"}
+
+    digest = await admin.push_manifest("a", "x", {**good(), **unknown})  # image-spec, considerations.md
+
+    assert await admin.status("GET", f"/v2/a/manifests/{digest}") == 200
+
+
+async def test_odd_texts_of_a_manifest_are_kept(tmp_path: Path, database_url: str) -> None:
+    odd = {"\ud800": "\udfff", "\0": "\0", "": "\r\n\U0001f600" * 1000}
+    async with live_registry(tmp_path, database_url=database_url) as live, aiohttp.ClientSession() as session:
+        admin = RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+        await admin.push_blob("a", CONFIG)
+        digest = await admin.push_manifest("a", "x", {**good(), "subject": good()["config"], "annotations": odd})
+        async with admin.request("GET", f"/v2/a/referrers/{CONFIG_DIGEST}") as response:
+            (found,) = json.loads(await response.read())["manifests"]
+    assert (found["digest"], found["annotations"]) == (digest, odd)
 
 
 async def test_a_manifest_that_is_not_one_is_refused(admin: RegistryClient) -> None:

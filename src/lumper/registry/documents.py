@@ -34,7 +34,7 @@ def read_manifest(body: bytes, media_type: str, digest: str) -> NewManifest:
     if told != "" and media_type not in ("", told):
         _refuse(f"The manifest's mediaType is {_shown(told)}, but it was sent as {_shown(media_type)}.")
     kind = media_type or (told if isinstance(told, str) else "")
-    if document.get("schemaVersion") != 2:
+    if document.get("schemaVersion") != 2 or isinstance(document["schemaVersion"], float):
         _refuse("schemaVersion is not 2; older manifests are not supported.")
     if kind in _IMAGES:
         links = _image_links(document)
@@ -57,9 +57,7 @@ def read_manifest(body: bytes, media_type: str, digest: str) -> NewManifest:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_not_json
-        )
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_json)
     except (ValueError, RecursionError) as exc:
         raise refuse("MANIFEST_INVALID", "The manifest is not JSON in UTF-8.") from exc
 
@@ -73,7 +71,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_json(text: str) -> NoReturn:
-    raise ValueError(f"{text} has no place in a manifest")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _image_links(document: dict[str, Any]) -> list[Link]:
