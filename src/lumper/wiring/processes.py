@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,6 +36,8 @@ _SWITCH_SECONDS = 0.0005
 """How long a thread that came back from the disk waits for one that computes: Python's own 5 ms add up on the way of a
 build, which goes to the disk and back some fifty times."""
 
+_OPEN_FILES = 65_536
+
 _LOCAL_HINT = "Set [server] local_listen to another address of loopback."
 
 log = get_logger(__name__)
@@ -49,6 +52,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role],
     `alone`: its pages show that registry and nothing else.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
+    _take_open_files()
     folder = DataFolder(config.data)
     folder.prepare()
     async with AsyncExitStack() as stack:
@@ -83,6 +87,18 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role],
             deployer = assemble_deployer(config, broker, token_of(folder, Role.DEPLOYER))
             parts.append(supervise("deployer", deployer.run))
         await run_until_signal(*parts)
+
+
+def _take_open_files() -> None:
+    """Let this process open as many files as it may: service managers give 1024 at first, for the sake of select(2).
+
+    Each connection is one. More than is ever needed is left alone, since some programs that we start close all that
+    there may be. Source: systemd.exec(5), "LimitNOFILE=".
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _announced(
