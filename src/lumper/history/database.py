@@ -45,6 +45,7 @@ from lumper.history.connection import AsyncConnection
 HEAD = "0001"  # the newest revision in migrations/: a test holds the two together
 _VERSION = "alembic_version"  # the table with the revision, as Alembic calls it
 _CHANGES = "lumper_changes"
+_LAST = "lumper_last"
 _AWAY = "Check [database] url, and that PostgreSQL runs and lets this machine in."
 
 _T = TypeVar("_T")
@@ -62,7 +63,9 @@ class _Kind(Protocol):
     async def at_once(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, _T]]) -> _T: ...
     async def rows(self, query: Executable) -> Sequence[Row[Any]]: ...
     async def hot(self, work: Callable[[Connection], _T], changes: Set[tuple[str, str]]) -> _T: ...
-    async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None: ...
+    async def end(
+        self, connection: AsyncConnection, last: Callable[[Connection], None] | None, changes: Set[tuple[str, str]]
+    ) -> None: ...
     async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None: ...
     def alone(self, name: str) -> AbstractAsyncContextManager[bool]: ...
     async def about(self) -> str: ...
@@ -105,7 +108,7 @@ class Database:
                 async with self._kind.write() as connection:
                     connection.info[_CHANGES] = changes
                     yield connection
-                    await self._kind.tell(connection, changes)
+                    await self._kind.end(connection, connection.info.get(_LAST), changes)
         finally:  # after a failed commit too: nobody knows then what is on the disk
             self._tell(changes)
         self._committed()
@@ -121,7 +124,7 @@ class Database:
         async def whole(connection: AsyncConnection) -> _T:
             connection.info[_CHANGES] = changes
             result = await work(connection)
-            await self._kind.tell(connection, changes)
+            await self._kind.end(connection, connection.info.get(_LAST), changes)
             return result
 
         try:
@@ -247,6 +250,14 @@ def changed(connection: AsyncConnection, topic: str, key: str) -> None:
     connection.info[_CHANGES].add((topic, key))
 
 
+def at_last(connection: AsyncConnection, work: Callable[[Connection], None]) -> None:
+    """Let `work`, whose statements return nothing, be the end of the transaction of `connection`, one of `Database`'s.
+
+    Where the database is elsewhere it goes along with the commit. It may be said once.
+    """
+    connection.info[_LAST] = work
+
+
 class epoch(FunctionElement[float]):
     """The database's own time in seconds since 1970: the same for all processes, whatever their clocks say."""
 
@@ -277,12 +288,15 @@ def _upsert_of(dialect_name: str, table: Table, keys: tuple[str, ...], keep: tup
 
 
 def together(connection: Connection) -> AbstractContextManager[None]:
-    """Statements that return nothing: where the database is elsewhere, they are waited for at the end of the block."""
+    """The last statements of a transaction of `Database.write_hot` without changes; they return nothing.
+
+    Where the database is elsewhere, they and the commit are waited for at the end of the block, and only there.
+    """
     if connection.dialect.name != "postgresql":
         return nullcontext()
-    from lumper.history.pipelining import together as pipelined
+    from lumper.history.pipelining import commit_with
 
-    return pipelined(connection)
+    return commit_with(connection, "")
 
 
 def insert_missing(connection: AsyncConnection | Connection, table: Table) -> Any:

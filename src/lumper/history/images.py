@@ -15,7 +15,7 @@ from lumper.history.activity import ActivityLog, record, record_pointing
 from lumper.history.collection import TOPIC, Collection, repository_id, repository_made
 from lumper.history.collection import id_of as _id_of
 from lumper.history.connection import AsyncConnection
-from lumper.history.database import Database, changed, together, upsert
+from lumper.history.database import Database, at_last, changed, together, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
@@ -162,9 +162,8 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
                 "retired": False,
             }
             done = pushed(repository, manifest.digest, tags, actor, now)
-            await connection.run_sync(
-                _put, row, [link_row(identity, manifest.digest, link) for link in links], tags, done
-            )
+            rows = [link_row(identity, manifest.digest, link) for link in links]
+            at_last(connection, lambda last: _put(last, row, rows, tags, done))
             changed(connection, TOPIC, repository)
 
         await self._database.write_at_once(put)
@@ -303,14 +302,13 @@ def _put(
 ) -> None:
     """Write a manifest with its links, who pushed it, and where its tags point."""
     identity, digest, now = row["repository_id"], row["digest"], row["pushed_at"]
-    with together(connection):
-        keep = ("created_at", "build_id", "pulled_at")
-        connection.execute(upsert(connection, manifests, "repository_id", "digest", keep=keep), row)
-        if links:
-            connection.execute(upsert(connection, manifest_links, "repository_id", "parent", "child"), links)
-        _stored(connection, {digest: row["size"]}, now)
-        record_pointing(connection, identity, done)
-        pointed(connection, identity, digest, tags, None, now)
+    keep = ("created_at", "build_id", "pulled_at")
+    connection.execute(upsert(connection, manifests, "repository_id", "digest", keep=keep), row)
+    if links:
+        connection.execute(upsert(connection, manifest_links, "repository_id", "parent", "child"), links)
+    _stored(connection, {digest: row["size"]}, now)
+    record_pointing(connection, identity, done)
+    pointed(connection, identity, digest, tags, None, now)
 
 
 def _linked(connection: Connection, links: Sequence[tuple[str, str, int]], known: Mapping[str, int]) -> dict[str, int]:

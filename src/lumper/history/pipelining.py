@@ -56,9 +56,14 @@ class Beginnings:
         return True
 
 
-def commit_with(connection: Connection, statement: str, rows: Sequence[Sequence[str]]) -> None:
-    """The statement once with each of these rows, and COMMIT. Nothing may follow in this transaction."""
+@contextmanager
+def commit_with(connection: Connection, statement: str, rows: Sequence[Sequence[str]] = ()) -> Iterator[None]:
+    """Statements of the block, which return nothing, then this one once with each of these rows, and COMMIT.
+
+    Nothing may follow in this transaction. Raises what SQLAlchemy raises.
+    """
     with together(connection):
+        yield
         driver = _driver(connection)
         for row in rows:
             driver.execute(statement.encode(), row)

@@ -118,13 +118,24 @@ class PostgreSQL:
                     raise
         raise AssertionError  # the last try returns or raises
 
-    async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
-        """Commit this transaction, and let the other processes know what it changed."""
-        await connection.run_sync(self._notify, changes, hot=False)
+    async def end(
+        self, connection: AsyncConnection, last: Callable[[Connection], None] | None, changes: Set[tuple[str, str]]
+    ) -> None:
+        """Do what is last, commit this transaction, and let the other processes know what it changed."""
+        await connection.run_sync(self._notify, changes, last, hot=False)
 
-    def _notify(self, connection: Connection, changes: Set[tuple[str, str]], *, hot: bool) -> None:
+    def _notify(
+        self,
+        connection: Connection,
+        changes: Set[tuple[str, str]],
+        last: Callable[[Connection], None] | None = None,
+        *,
+        hot: bool,
+    ) -> None:
         messages = [json.dumps({"from": self._name, "changes": some, "hot": hot}) for some in _packed(changes)]
-        commit_with(connection, "SELECT pg_notify(%s, %s)", [(_CHANNEL, message) for message in messages])
+        with commit_with(connection, "SELECT pg_notify(%s, %s)", [(_CHANNEL, message) for message in messages]):
+            if last is not None:
+                last(connection)
 
     async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None:
         """Call `heard` with what each transaction of another process changed, `lost` when some may have been missed.

@@ -58,8 +58,12 @@ class Sqlite:
         """A write transaction in one thread."""
         return await self._writer.transaction(work)
 
-    async def tell(self, connection: AsyncConnection, changes: Set[tuple[str, str]]) -> None:
-        """Nobody else is there."""
+    async def end(
+        self, connection: AsyncConnection, last: Callable[[Connection], None] | None, changes: Set[tuple[str, str]]
+    ) -> None:
+        """Do what is last. Nobody else is there who would have to know."""
+        if last is not None:
+            await connection.run_sync(last)
 
     async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None:
         """Nobody else is there."""

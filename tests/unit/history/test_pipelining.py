@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, delete, insert, select, text
 
 from lumper.errors import Invalid, StorageError
-from lumper.history.database import Database, together
+from lumper.history.connection import AsyncConnection
+from lumper.history.database import Database, at_last, changed, together
 from lumper.history.tables import blobs
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,8 +37,34 @@ async def test_statements_together_are_one_transaction(database: Database) -> No
             connection.execute(insert(blobs), ROW)
             connection.execute(insert(blobs), [OTHER])
 
-    await database.write_hot(work, changes={("images", "a")})
+    await database.write_hot(work)
     assert await stored(database) == ["sha256:a", "sha256:b"]
+
+
+async def test_what_is_last_goes_along_with_the_commit(database: Database) -> None:
+    heard: list[str | None] = []
+    database.on_change("images", heard.append)
+
+    def other(connection: Connection) -> None:
+        connection.execute(insert(blobs), OTHER)
+
+    async def work(connection: AsyncConnection) -> int:
+        await connection.execute(insert(blobs), ROW)
+        changed(connection, "images", "a")
+        at_last(connection, other)
+        return 7
+
+    assert await database.write_at_once(work) == 7
+    assert (await stored(database), heard) == (["sha256:a", "sha256:b"], ["a"])
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            await database.write_at_once(work)  # the first statement fails
+    async with database.write() as connection:
+        await connection.execute(delete(blobs).where(blobs.c.digest == ROW["digest"]))
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            await database.write_at_once(work)  # the last one fails
+        assert await stored(database) == ["sha256:b"]
 
 
 @pytest.mark.parametrize("first", [ROW, OTHER])
