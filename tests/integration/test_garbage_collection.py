@@ -2,196 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
-import json
-import random
-import time
-from collections import Counter
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 
-from lumper.model.garbage import GarbageKind
 from lumper.model.people import Role
 from lumper.registry.gc import Policy
-from parts.live_registry import (
-    OCI_INDEX,
-    OCI_MANIFEST,
-    LiveRegistry,
-    RegistryClient,
-    digest_of,
-    image_index,
-    image_manifest,
-    live_registry,
-)
+from parts.live_registry import RegistryClient, live_registry
+from parts.registry_load import Load, given_back, under_load
 
-SECONDS, MOST_SECONDS = 12.0, 75.0  # of load, until enough has happened; then everything is deleted and has to be gone
-ENOUGH = 10
-DONE = ("pushes", "pulls", "uploads", "blobs that were there")
-FREED = (GarbageKind.MANIFEST, GarbageKind.LINK, GarbageKind.BYTES)
 GRACE = timedelta(seconds=2)
 EVERY = 0.2  # seconds between two collections
-LAYERS = [f"layer {number}".encode() * 100 for number in range(60)]
-REPOSITORIES = ("one", "two/three")
-TAGS = [f"{number}.0" for number in range(8)]
-
-
-class Refused(Exception):
-    """Something that a manifest refers to is not there (any more)."""
-
-
-@dataclass
-class Load:
-    """Clients of one registry; `done` counts what they did. Everything that goes wrong is raised."""
-
-    registry: RegistryClient
-    begun: float = field(default_factory=time.monotonic)
-    done: Counter[str] = field(default_factory=Counter)
-    freed: Counter[GarbageKind] = field(default_factory=Counter)
-
-    @property
-    def enough(self) -> bool:
-        return all(self.done[what] > ENOUGH for what in DONE) and all(self.freed[kind] > ENOUGH for kind in FREED)
-
-    @property
-    def going_on(self) -> bool:
-        seconds = time.monotonic() - self.begun
-        return seconds < SECONDS or (not self.enough and seconds < MOST_SECONDS)
-
-    async def pushes(self, seed: int) -> None:
-        chance = random.Random(seed)
-        while self.going_on:
-            begun = time.monotonic()
-            try:
-                await self._push(chance.choice(REPOSITORIES), chance)
-            except Refused:
-                assert time.monotonic() - begun > GRACE.total_seconds(), "what a push needs went within the grace"
-                self.done["pushes that took longer than the grace"] += 1
-            else:
-                self.done["pushes"] += 1
-
-    async def _push(self, repository: str, chance: random.Random) -> None:
-        children = [await self._image(repository, chance) for _ in range(2)]
-        index = json.dumps(image_index(*children)).encode()
-        await self._manifest(repository, chance.choice(TAGS), index, OCI_INDEX)
-        if chance.random() < 0.3:
-            await self._signature(repository, index, chance)
-
-    async def _image(self, repository: str, chance: random.Random) -> tuple[str, int]:
-        contents = [b'{"seed": %d}' % chance.randrange(40), *chance.sample(LAYERS, 2)]
-        links = [await self._blob(repository, content, chance) for content in contents]
-        body = json.dumps(image_manifest(links[0], *links[1:])).encode()
-        digest = digest_of(body)
-        if await self.registry.status("HEAD", f"/v2/{repository}/manifests/{digest}") == 200:
-            self.done["manifests that were there"] += 1
-        else:
-            await self._manifest(repository, digest, body, OCI_MANIFEST)
-        return digest, len(body)
-
-    async def _blob(self, repository: str, content: bytes, chance: random.Random) -> tuple[str, int]:
-        """As clients do: ask for it, mount it from somewhere else, or send it."""
-        digest = digest_of(content)
-        if await self.registry.status("HEAD", f"/v2/{repository}/blobs/{digest}") == 200:
-            self.done["blobs that were there"] += 1
-            return digest, len(content)
-        begin = f"/v2/{repository}/blobs/uploads/"
-        if chance.random() < 0.5:
-            other = next(name for name in REPOSITORIES if name != repository)
-            async with self.registry.request("POST", f"{begin}?mount={digest}&from={other}") as response:
-                if response.status == 201:
-                    self.done["mounts"] += 1
-                    return digest, len(content)
-                assert response.status == 202, await response.text()
-                location = response.headers["Location"]
-            status = await self.registry.status("PUT", f"{location}?digest={digest}", data=io.BytesIO(content))
-        else:
-            status = await self.registry.status("POST", f"{begin}?digest={digest}", data=io.BytesIO(content))
-        assert status == 201
-        self.done["uploads"] += 1
-        return digest, len(content)
-
-    async def _manifest(self, repository: str, reference: str, body: bytes, media_type: str) -> None:
-        path = f"/v2/{repository}/manifests/{reference}"
-        headers = {"Content-Type": media_type}
-        async with self.registry.request("PUT", path, data=io.BytesIO(body), headers=headers) as response:
-            text = await response.text()
-            if response.status == 400 and "MANIFEST_BLOB_UNKNOWN" in text:
-                raise Refused
-            assert response.status == 201, text
-
-    async def _signature(self, repository: str, index: bytes, chance: random.Random) -> None:
-        config = await self._blob(repository, b"{}", chance)
-        subject = {"mediaType": OCI_INDEX, "digest": digest_of(index), "size": len(index)}
-        body = json.dumps(image_manifest(config, subject=subject)).encode()
-        await self._manifest(repository, digest_of(body), body, OCI_MANIFEST)
-        self.done["signatures"] += 1
-
-    async def pulls(self, seed: int) -> None:
-        chance = random.Random(seed)
-        while self.going_on:
-            repository, tag = chance.choice(REPOSITORIES), chance.choice(TAGS)
-            index = await self._read(f"/v2/{repository}/manifests/{tag}", may_be_gone=True)
-            for child in json.loads(index)["manifests"] if index else ():
-                manifest = json.loads(await self._read(f"/v2/{repository}/manifests/{child['digest']}"))
-                for blob in (manifest["config"], *manifest["layers"]):
-                    content = await self._read(f"/v2/{repository}/blobs/{blob['digest']}")
-                    assert digest_of(content) == blob["digest"]
-            self.done["pulls"] += bool(index)
-
-    async def _read(self, path: str, *, may_be_gone: bool = False) -> bytes:
-        async with self.registry.request("GET", path) as response:
-            content: bytes = await response.read()
-            if may_be_gone and response.status == 404:
-                return b""
-            assert response.status == 200, (path, content)
-            return content
-
-    async def deletions(self, seed: int) -> None:
-        """Tags and whole indexes go all the time."""
-        chance = random.Random(seed)
-        while self.going_on:
-            path = f"/v2/{chance.choice(REPOSITORIES)}/manifests/{chance.choice(TAGS)}"
-            async with self.registry.request("HEAD", path) as response:
-                digest = response.headers.get("Docker-Content-Digest")
-            if digest and chance.random() < 0.5:
-                path = path.rpartition("/")[0] + "/" + digest
-            assert await self.registry.status("DELETE", path) in (202, 404)
-            self.done["deletions"] += 1
-            await _pause(0.05)
-
-
-async def _pause(seconds: float) -> None:
-    await asyncio.wait({asyncio.get_running_loop().create_future()}, timeout=seconds)
-
-
-async def _collect(live: LiveRegistry, load: Load) -> None:
-    while load.going_on:
-        load.freed.update((await live.registry.collector.run()).counts)
-        await _pause(EVERY)
 
 
 async def test_no_blob_is_missing_under_load_and_space_is_given_back(tmp_path: Path) -> None:
     policy = Policy(GRACE, untagged=True)
     async with live_registry(tmp_path, policy=policy) as live, aiohttp.ClientSession() as session:
         client = RegistryClient(session, live.url, live.tokens[Role.ADMIN])
-        load = Load(client)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_collect(live, load))
-            group.create_task(load.deletions(1))
-            for seed in range(2, 5):
-                group.create_task(load.pushes(seed))
-                group.create_task(load.pulls(10 * seed))
+        load = Load(client, GRACE, seconds=12.0, most_seconds=75.0)
+
+        await under_load(live, load, EVERY)
 
         assert load.enough, (dict(load.done), dict(load.freed))
-        for repository in REPOSITORIES:
-            for tag in TAGS:
-                await client.status("DELETE", f"/v2/{repository}/manifests/{tag}")
-        until = time.monotonic() + 60
-        while live.files and time.monotonic() < until:
-            await live.registry.collector.run()
-            await live.registry.names.tell()
-            await _pause(EVERY)
-        assert live.files == []
+        assert await given_back(live, load, EVERY, longest=60.0)
