@@ -186,6 +186,28 @@ async def test_commits_of_one_place_are_not_taken_for_each_other(engine: BuildKi
     assert await built("first", "old", 1000) == ["old"]
 
 
+async def test_what_is_as_in_an_earlier_commit_is_not_sent_again(engine: BuildKitEngine, image: str) -> None:
+    async def built(time: int, content: str, **more: Any) -> tuple[list[str], list[str]]:
+        """What the build saw, the time of the file included, and what it was sent."""
+        dockerfile = f"{BASE}COPY a /\nARG N\nRUN cat /a; stat -c %Y /a\n"
+        files: dict[str, bytes | str] = {"Dockerfile": dockerfile, "busybox": the_busybox(), "a": content}
+        held = HeldFiles({**files, "unused": f"{time}"}, key=f"{image} {time}", time=time)
+        told: list[Progress] = []
+        request = BuildRequest("1", image, files=held, args={"N": f"{image} {time}"}, **more)
+        await engine.build(request, stream(b""), told.append)
+        return texts(told), sorted(held.read_so_far)
+
+    old, new = f"old {image}\n", f"new {image}\n"
+    whole = ["Dockerfile", "a", "busybox"]
+    assert await built(1000, old) == ([old.strip(), "1000"], whole)
+    assert await built(1001, old) == ([old.strip(), "1000"], [])
+    assert await built(1002, new) == ([new.strip(), "1002"], whole[1:])  # of the same size
+    assert await built(1003, old) == ([old.strip(), "1000"], whole[1:])  # there lies the newer one
+    assert await built(1004, old) == ([old.strip(), "1000"], [])
+    assert await built(1005, old, no_cache=True) == ([old.strip(), "1005"], whole)  # as another worker would build it
+    assert (await built(1006, old))[1] == whole
+
+
 async def test_where_files_cannot_be_had_one_by_one_the_stream_is_sent(engine: BuildKitEngine, image: str) -> None:
     dockerfile = f"{BASE}COPY odd/a /\nRUN cat /a\n"
     contents: dict[str, bytes | str] = {"Dockerfile": dockerfile, "busybox": the_busybox(), "odd/a": image}

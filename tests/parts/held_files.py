@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
@@ -28,7 +29,8 @@ class HeldFiles:
         self._folders: dict[str, dict[str, ContextEntry]] = {"": {}}
         for path, content in self._contents.items():
             executable = 0o111 if path.rpartition("/")[2] == "busybox" else 0
-            self._put(ContextEntry(path, stat.S_IFREG | 0o644 | executable, time or 0, len(content)))
+            mode, digest = stat.S_IFREG | 0o644 | executable, hashlib.sha256(content).hexdigest()
+            self._put(ContextEntry(path, mode, time or 0, len(content), content=digest))
         for path, target in (links or {}).items():
             self._put(ContextEntry(path, stat.S_IFLNK | 0o777, time or 0, len(target), target))
 

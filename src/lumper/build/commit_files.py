@@ -69,7 +69,7 @@ class CommitFiles:
             inner = f"{here}/{part}".strip("/")
             self._listed[here] = {part: ContextEntry(inner, _MODES[Kind.FOLDER], self.time)}
             here = inner
-        self._listed[here] = {name: ContextEntry(path, _MODES[Kind.FILE], self.time)}
+        self._listed[here] = {name: ContextEntry(path, _MODES[Kind.FILE], self.time, content=file)}
         self._listed[""] = {**self._listed[""], folder: ContextEntry(folder, _MODES[Kind.FOLDER], self.time)}
         self._ids[path] = file
 
@@ -96,7 +96,10 @@ class CommitFiles:
             entry = tree[name]
             mode = _MODES[entry.kind] | (0o111 if entry.kind is Kind.FILE and entry.mode[-3:-2] in b"1357" else 0)
             link = targets.get(name, "")
-            found[name] = ContextEntry(inside[name], mode, self.time, size=len(link.encode()), link=link)
+            content = entry.id if entry.kind is Kind.FILE else ""
+            found[name] = ContextEntry(
+                inside[name], mode, self.time, size=len(link.encode()), link=link, content=content
+            )
             self._ids[inside[name]] = entry.id
             if entry.kind is Kind.FOLDER:
                 self._trees[inside[name]] = entry.id

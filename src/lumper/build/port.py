@@ -71,7 +71,7 @@ class Limits:
 @dataclass(frozen=True)
 class ContextEntry:
     """A file, folder or symbolic link (to `link`) of a context. `mode` is as in stat(2), `size` in bytes, `time` in
-    seconds since 1970."""
+    seconds since 1970. `content` is a name that only files with the same bytes have, where there is one."""
 
     path: str
     mode: int
@@ -80,6 +80,7 @@ class ContextEntry:
     link: str = ""
     uid: int = 0
     gid: int = 0
+    content: str = field(default="", compare=False)
 
 
 class Files(Protocol):

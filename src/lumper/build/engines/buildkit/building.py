@@ -12,6 +12,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import ProtocolError
 
+from lumper.build.engines.buildkit.cache import prune_cache
 from lumper.build.engines.buildkit.context import INCREMENTAL_FROM, Source, source
 from lumper.build.engines.buildkit.control import STANDING_BY, Control
 from lumper.build.engines.buildkit.errors import build_error, exit_code_alone, is_lost, is_syntax_step
@@ -58,6 +59,13 @@ class Building:
         """Whether this machine's kernel can limit the engine's steps for us. It asks the engine's socket."""
         return self._groups.shared_with(self._link.address.path)
 
+    async def prune(self, keep: int) -> int:
+        """As Engine.prune."""
+        try:
+            return await prune_cache(self._link, keep)
+        finally:
+            self._keys.renew()
+
     async def run(
         self,
         request: BuildRequest,
@@ -72,7 +80,15 @@ class Building:
         place = f"{repository} {request.dockerfile} {folder}"
         try:
             async with (
-                source(context, request.files, folder, self._incremental_from, self._keys, place) as found,
+                source(
+                    context,
+                    request.files,
+                    folder,
+                    self._incremental_from,
+                    self._keys,
+                    place,
+                    own_times=request.no_cache or request.rewrite_timestamp,
+                ) as found,
                 self._groups.group(repository, request.limits) as group,
             ):
                 offered = [found.service, *services(request), *more]

@@ -3,7 +3,7 @@
 Of files, only those that the Dockerfile copies are sent, and none that the engine has from the same context before. A
 stream the engine unpacks with a program of its own, which takes longer than a whole cached build. Where the request has
 the files one by one, nothing else is read at all.
-What it has from another commit does not count: shared_keys.py tells why.
+What it has from another commit counts only where nothing of all that is copied has changed: shared_keys.py tells why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from lumper.build.engines.buildkit.filesync import FileSync
+from lumper.build.engines.buildkit.filesync import FileSync, as_they_are
 from lumper.build.engines.buildkit.services import Service
 from lumper.build.engines.buildkit.session import Upload
 from lumper.build.engines.buildkit.shared_keys import SharedKeys
@@ -55,14 +55,18 @@ async def source(
     incremental_from: int = INCREMENTAL_FROM,
     keys: SharedKeys | None = None,
     place: str = "",
+    *,
+    own_times: bool = False,
 ) -> AsyncIterator[Source]:
     """The best way for this context, which lies in `folder`; `files` as in BuildRequest, `place` as for `keys`.
 
+    With `own_times` all files have the time of their commit, also if an earlier one had just them.
     What reading raises comes out here, or with the build.
     """
     keys = keys or SharedKeys()
     if files is not None:
-        yield Source(FileSync(files, folder), keys.of(files, place))
+        kept = keys.of(files, place)
+        yield Source(FileSync(files, folder, as_they_are if own_times else kept.aged), kept.name)
         return
     first, size = list[bytes](), 0
     async for piece in context:
@@ -81,7 +85,7 @@ async def source(
         if spooled is None or spool.size < len(spooled) * min(_LEAST_AVERAGE, incremental_from):
             yield Source(Upload(spool.chunks()))
         else:
-            yield Source(FileSync(spooled, folder), keys.of(spooled, place))
+            yield Source(FileSync(spooled, folder), keys.of(spooled, place).name)
     finally:
         spool.close()
 

@@ -11,6 +11,7 @@ from grpclib.config import Configuration
 from grpclib.protocol import H2Protocol
 from h2.settings import SettingCodes
 
+from lumper.build.engines.buildkit.frames import BulkProtocol
 from lumper.build.engines.buildkit.proto.control_pb2 import (
     DiskUsageRequest,
     DiskUsageResponse,
@@ -39,7 +40,7 @@ AHEAD = 64 * 1024 * 1024
 """How far it may be ahead otherwise: it need not wait for us."""
 
 
-class _Protocol(H2Protocol):
+class _Protocol(BulkProtocol):
     """HTTP/2 that takes long headers."""
 
     def connection_made(self, transport: BaseTransport) -> None:

@@ -15,7 +15,7 @@ from grpclib.exceptions import GRPCError
 from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.building import BROKEN, Building
-from lumper.build.engines.buildkit.cache import cache_size, prune_cache
+from lumper.build.engines.buildkit.cache import cache_size
 from lumper.build.engines.buildkit.content import Contents
 from lumper.build.engines.buildkit.kept_images import KeptImages
 from lumper.build.engines.buildkit.layout import Descriptor
@@ -76,7 +76,7 @@ class DaemonEngine(KeptImages):
         return await cache_size(self._link)
 
     async def prune(self, keep: int) -> int:
-        return await prune_cache(self._link, keep)
+        return await self._building.prune(keep)
 
     async def close(self) -> None:
         """Nothing stays open between calls."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from lumper.build.engines.buildkit.address import Address, parse_address
 from lumper.build.engines.buildkit.api import ImageApi
 from lumper.build.engines.buildkit.building import Building, close_context
-from lumper.build.engines.buildkit.cache import cache_size, prune_cache
+from lumper.build.engines.buildkit.cache import cache_size
 from lumper.build.engines.buildkit.context import INCREMENTAL_FROM
 from lumper.build.engines.buildkit.direct_push import DirectPush
 from lumper.build.engines.buildkit.link import EngineLink
@@ -86,7 +86,7 @@ class BuildKitEngine:
         return await cache_size(self._link)
 
     async def prune(self, keep: int) -> int:
-        return await prune_cache(self._link, keep)
+        return await self._building.prune(keep)
 
     async def close(self) -> None:
         if self._direct is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from urllib.parse import unquote
 
@@ -16,11 +16,13 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from lumper.build.engines.buildkit.frames import send_messages
 from lumper.build.engines.buildkit.proto.filesync_pb2 import Packet, Stat
 from lumper.build.port import ContextEntry, Files, NotOneByOne
 from lumper.build.selection import select
 from lumper.errors import LumperError
 
+_GATHERED, _MOST_GATHERED = 64 * 1024, 100  # bytes and packets that are sent together
 _CONTEXT, _DOCKERFILE = "context", "dockerfile"  # what the Dockerfile's reader calls the folders that it wants
 
 # Go's os.FileMode, which fsutil sends: https://pkg.go.dev/io/fs#FileMode
@@ -28,6 +30,13 @@ _GO_MODES = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 
 _DIRECTORY, _SYMLINK = 1 << 31, 1 << 27
 
 Packets = Stream[Packet, Packet]
+Tell = Callable[[Sequence[ContextEntry]], Sequence[ContextEntry]]
+"""From what there is to what the engine is told of that: the same, perhaps with other times."""
+
+
+def as_they_are(entries: Sequence[ContextEntry]) -> Sequence[ContextEntry]:
+    """Tell all as it is."""
+    return entries
 
 
 class FileSync:
@@ -36,8 +45,9 @@ class FileSync:
     `failure` is what reading the context raised, if it did.
     """
 
-    def __init__(self, files: Files, folder: str = "") -> None:
+    def __init__(self, files: Files, folder: str = "", tell: Tell = as_they_are) -> None:
         self._files = files
+        self._tell = tell
         self._folder = folder
         self.failure: Exception | None = None
 
@@ -55,13 +65,13 @@ class FileSync:
 
     async def _copy(self, stream: Packets, folder: str, patterns: Sequence[str]) -> None:
         found = await select(self._files, patterns, folder) or {}
-        entries = await self._files.sized(list(found.values()))
+        entries = self._tell(await self._files.sized(list(found.values())))
         asked: asyncio.Queue[int | None] = asyncio.Queue()
         listening = asyncio.create_task(_listen(stream, entries, asked))
         try:
-            for path, entry in zip(found, entries, strict=True):
-                await stream.send_message(Packet(type=Packet.PACKET_STAT, stat=_stat(path, entry)))
-            await stream.send_message(Packet(type=Packet.PACKET_STAT))
+            told = [_stat(path, entry) for path, entry in zip(found, entries, strict=True)]
+            stats = [Packet(type=Packet.PACKET_STAT, stat=one) for one in told]
+            await send_messages(stream, [*stats, Packet(type=Packet.PACKET_STAT)])
             while numbers := await _all_in(asked):
                 await self._send(stream, numbers, entries)
             listening.result()
@@ -73,12 +83,17 @@ class FileSync:
     async def _send(self, stream: Packets, numbers: Sequence[int], entries: Sequence[ContextEntry]) -> None:
         """Send the files with these numbers, one after the other."""
         left = iter(numbers)
-        number = next(left)
+        number, gathered, size = next(left), list[Packet](), 0
         async with aclosing(self._files.read([entries[each].path for each in numbers])) as reading:
             async for piece in reading:
-                await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=number, data=piece))
+                gathered.append(Packet(type=Packet.PACKET_DATA, ID=number, data=piece))
+                size += len(piece)
+                if size >= _GATHERED or len(gathered) >= _MOST_GATHERED:
+                    await send_messages(stream, gathered)
+                    gathered, size = [], 0
                 if not piece:
                     number = next(left, -1)
+        await send_messages(stream, gathered)
 
     def __mapping__(self) -> Mapping[str, Handler]:
         return {"/moby.filesync.v1.FileSync/DiffCopy": Handler(self.copy, Cardinality.STREAM_STREAM, Packet, Packet)}

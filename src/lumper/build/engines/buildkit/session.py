@@ -17,6 +17,7 @@ from grpclib.health.service import Health
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 
+from lumper.build.engines.buildkit.frames import BulkProtocol
 from lumper.build.engines.buildkit.proto.upload_pb2 import BytesMessage
 from lumper.build.engines.buildkit.services import Absent, Service
 
@@ -80,7 +81,8 @@ class _SessionServer(Server):
     """grpclib's server on a connection that is there already instead of on a listening socket."""
 
     def protocol(self) -> H2Protocol:
-        return self._protocol_factory()
+        served = self._protocol_factory()
+        return BulkProtocol(served.handler, served.config, served.h2_config)
 
 
 class Session:
