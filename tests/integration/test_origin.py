@@ -9,6 +9,7 @@ import json
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,27 @@ async def test_what_is_in_the_image_is_told_beside_it(built: Built) -> None:
     assert listed["document"] == document
     assert (await built.api.ask("GET", "/packages/owner/app:1.0.1?find=zlib")).body["packages"] == []
     assert (await built.api.ask("GET", "/packages/owner/app:1.0.1", role=Role.USER)).status == 404
+
+
+async def test_reading_what_is_in_an_image_gives_way_to_builds_for_a_minute(built: Built) -> None:
+    async def told(finished_ago: int) -> bool:
+        """Whether it is told while another build runs."""
+        then = datetime.now(UTC) - timedelta(seconds=finished_ago)
+        mine = update(builds).where(builds.c.id == built.build_id)
+        async with built.api.history.database.write() as connection:
+            await connection.execute(mine.values(finished_at=then, attested=Attested.SIGNED.value))
+        await built.attester.describe()
+        return bool(await built.api.history.origins.waiting(Attested.WHOLE))
+
+    await built.attester.sign()
+    other = await built.api.build("v2.0.0")
+    async with built.api.history.database.write() as connection:
+        await connection.execute(update(builds).where(builds.c.id == other).values(state="running"))
+    assert not await told(finished_ago=5)
+    assert await told(finished_ago=61)
+    async with built.api.history.database.write() as connection:
+        await connection.execute(update(builds).where(builds.c.id == other).values(state="failed"))
+    assert await told(finished_ago=5)
 
 
 async def test_an_image_whose_layers_cannot_be_read_has_its_provenance_all_the_same(built: Built) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from lumper.history.builds import build_from_row
 from lumper.history.database import Database
@@ -19,8 +20,21 @@ class Origins:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def waiting(self, attested: Attested, limit: int = 20, *, but: Sequence[int] = ()) -> list[tuple[Build, str]]:
-        """The oldest builds with an image of which so much is told, `but` for these; and their git URLs."""
+    async def waiting(
+        self,
+        attested: Attested,
+        limit: int = 20,
+        *,
+        but: Sequence[int] = (),
+        give_way: timedelta = timedelta(),
+    ) -> list[tuple[Build, str]]:
+        """The oldest builds with an image of which so much is told, `but` for these; and their git URLs.
+
+        While any build runs, only those that ended `give_way` ago, or longer.
+        """
+        others = builds.alias()
+        running = exists().where(others.c.state == BuildState.RUNNING.value)
+        in_time = builds.c.finished_at.is_(None) | (builds.c.finished_at <= datetime.now(UTC) - give_way)
         query = (
             select(builds, projects.c.url)
             .join(projects)
@@ -29,6 +43,7 @@ class Origins:
                 builds.c.state == BuildState.SUCCEEDED.value,
                 builds.c.verifies == 0,
                 builds.c.id.not_in(but),
+                *((in_time | ~running,) if give_way else ()),
             )
             .order_by(builds.c.id)
             .limit(limit)

@@ -1,9 +1,10 @@
 """The attester, a part of the server: once a build is accepted, it tells beside the image where that comes from.
 
 First the signature and the provenance, which take milliseconds; then, build by build, the list of what is in the
-image, which takes reading all of it. Every step looks first whether it was done, so each may be repeated. What fails
-because the storage is away is tried again for a day, and from the beginning after a restart, because the table of
-builds says what is not done; other failures a few times. Then it is left: the build has succeeded in any case.
+image, which takes reading all of it: that gives way to builds for a minute, because nobody waits for it. Every step
+looks first whether it was done, so each may be repeated. What fails because the storage is away is tried again for a
+day, and from the beginning after a restart, because the table of builds says what is not done; other failures a few
+times. Then it is left: the build has succeeded in any case.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from lumper.errors import ArchiveError, LumperError, StorageError
 from lumper.history.store import History
@@ -28,6 +30,7 @@ log = get_logger(__name__)
 
 _MOST_WAITING = 200  # for their next try; then nothing new is begun
 _MOST_SECONDS = 1800.0  # of reading one image
+_GIVE_WAY = timedelta(minutes=1)  # to builds
 
 
 class Attester:
@@ -52,9 +55,11 @@ class Attester:
         for build, url in await self._waiting(Attested.NOTHING):
             await self._try(build, Attested.SIGNED, self._sign(build, url))
 
-    async def _waiting(self, attested: Attested) -> list[tuple[Build, str]]:
+    async def _waiting(self, attested: Attested, give_way: timedelta = timedelta()) -> list[tuple[Build, str]]:
         later = self._patience.waiting
-        return await self._history.origins.waiting(attested, but=later) if len(later) < _MOST_WAITING else []
+        if len(later) >= _MOST_WAITING:
+            return []
+        return await self._history.origins.waiting(attested, but=later, give_way=give_way)
 
     async def _sign(self, build: Build, url: str) -> None:
         manifest = await self._history.images.manifest(build.image, build.digest)
@@ -66,7 +71,7 @@ class Attester:
 
     async def describe(self) -> None:
         """Tell what is in the images that are signed, and let cosign find all that is told."""
-        for build, _ in await self._waiting(Attested.SIGNED):
+        for build, _ in await self._waiting(Attested.SIGNED, _GIVE_WAY):
             await self._try(build, Attested.WHOLE, self._describe(build))
 
     async def _describe(self, build: Build) -> None:
