@@ -247,21 +247,24 @@ class BuildHistory:
 
     async def lost(self, connection: AsyncConnection, row: Row[Any]) -> None:
         """The attempt of this row of `builds` will have no result: the next one, or the end of the build."""
-        decision = after_lost_attempt(row.attempt)
+        decision = after_lost_attempt(row.lost + 1)
         if row.cancel_requested:
             await self.end(connection, row.id, BuildState.CANCELLED, error="Cancelled.")
         elif isinstance(decision, TryAgain):
-            await self.again(connection, row.id, decision)
+            await self.again(connection, row.id, decision, lost=1)
         else:
             failed = BuildState.FAILED
             await self.end(connection, row.id, failed, error=decision.error, hint=decision.hint)
 
-    async def again(self, connection: AsyncConnection, build_id: int, decision: TryAgain, failures: int = 0) -> None:
-        """Queue the next attempt; `failures` more temporary failures are counted."""
+    async def again(
+        self, connection: AsyncConnection, build_id: int, decision: TryAgain, *, failures: int = 0, lost: int = 0
+    ) -> None:
+        """Queue the next attempt; so many more temporary failures and lost attempts are counted."""
         values = {
             "state": BuildState.QUEUED.value,
             "attempt": builds.c.attempt + 1,
             "failures": builds.c.failures + failures,
+            "lost": builds.c.lost + lost,
             "claim": "",
             "worker": "",
             "lease_until": None,
@@ -333,6 +336,7 @@ class BuildHistory:
         """In the caller's transaction: build it again, if it has ended; whether it had."""
         fresh = {
             "failures": 0,
+            "lost": 0,
             "cancel_requested": False,
             "error": "",
             "hint": "",

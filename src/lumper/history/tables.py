@@ -123,6 +123,7 @@ builds = Table(
     Column(
         "failures", Integer, nullable=False, default=0
     ),  # temporary failures so far; lost attempts are not among them
+    Column("lost", Integer, nullable=False, default=0),  # attempts that went with their worker
     Column("claim", String(32), nullable=False, default=""),
     Column("worker", String(255), nullable=False, default=""),
     Column("boot", String(32), nullable=False, default=""),

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 LEASE_SECONDS = 30.0  # a worker that has not been heard of for so long is lost
 HEARTBEAT_SECONDS = 5.0
-MOST_ATTEMPTS = 5  # attempts that may be lost with their worker before the build is given up
+MOST_LOST = 10  # attempts that may be lost with their worker before the build is given up
 _DELAYS = (2.0, 10.0)  # seconds before the second and the third try of a temporary failure
+_QUICK = 3  # lost attempts after which the next one begins at once: mostly it was not the build
+_PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0)  # seconds; a build that ends its worker lets others end meanwhile
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ def after_temporary_failure(failures: int) -> TryAgain | GiveUp:
     return TryAgain(_DELAYS[failures - 1]) if failures <= len(_DELAYS) else GiveUp()
 
 
-def after_lost_attempt(attempt: int) -> TryAgain | GiveUp:
-    """The worker of the `attempt`-th attempt is gone."""
-    if attempt < MOST_ATTEMPTS:
+def after_lost_attempt(lost: int) -> TryAgain | GiveUp:
+    """`lost` attempts went with their worker since the build was asked for, this one included."""
+    if lost <= _QUICK:
         return TryAgain(0.0)
+    if lost < MOST_LOST:
+        return TryAgain(_PAUSES[lost - _QUICK - 1])
     return GiveUp(
-        f"The worker was lost {attempt} times while it ran this build.",
+        f"The worker was lost {lost} times while it ran this build.",
         "Look whether the build exhausts the worker's memory or disk, then `lumper restart`.",
     )

@@ -15,7 +15,7 @@ from lumper.history.store import History, open_history
 from lumper.history.tables import builds
 from lumper.model import events
 from lumper.model.build import BuildState
-from lumper.model.lease import MOST_ATTEMPTS
+from lumper.model.lease import MOST_LOST
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.queue.codec import decode, encode
@@ -131,16 +131,45 @@ async def test_a_build_whose_workers_are_lost_again_and_again_fails_with_a_repor
     history: History, project: Project
 ) -> None:
     build_id, _ = await queue(history, project)
-    for attempt in range(1, MOST_ATTEMPTS + 1):
+    for attempt in range(1, MOST_LOST + 1):
         await sent(history)
         await history.builds.take(started(build_id, attempt, f"c{attempt}"))
         await history.builds.online(events.WorkerOnline("w", "another", 100))
     build = await history.builds.get(build_id)
     assert build.state is BuildState.FAILED
-    assert "lost 5 times" in build.error
+    assert "lost 10 times" in build.error
     [report] = await sent(history)
     assert isinstance(report, events.BuildReport)
     assert report.page == f"http://lumper.test/builds/{build_id}"
+
+
+async def test_a_build_that_loses_worker_after_worker_leaves_them_to_others_for_a_while(
+    history: History, project: Project
+) -> None:
+    build_id, _ = await queue(history, project)
+    waits = []
+    for attempt in range(1, 6):
+        await history.builds.take(started(build_id, attempt, f"c{attempt}"))
+        await history.builds.online(events.WorkerOnline("w", "another", 100))
+        waits.append((await history.builds.dispatch.waits()).get(build_id))
+    assert waits[:3] == [None, None, None], "it was handed out at once"
+    assert all(wait is not None and "tried again at" in wait.reason for wait in waits[3:])
+
+
+async def test_what_was_lost_before_a_build_was_asked_for_again_does_not_count(
+    history: History, project: Project
+) -> None:
+    build_id, _ = await queue(history, project)
+    attempt = 0
+    for _ in range(2):
+        for _ in range(MOST_LOST - 1):
+            attempt += 1
+            await history.builds.take(started(build_id, attempt, f"c{attempt}"))
+            await history.builds.online(events.WorkerOnline("w", "another", 100))
+        assert (await history.builds.get(build_id)).state is BuildState.QUEUED
+        await history.builds.cancel(build_id)
+        await history.builds.restart(build_id)
+        attempt += 1
 
 
 async def test_a_waiting_build_is_cancelled_at_once_and_its_job_is_refused(history: History, project: Project) -> None:

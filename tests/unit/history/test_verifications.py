@@ -25,7 +25,7 @@ from lumper.model.events import (
 )
 from lumper.model.garbage import GarbageKind
 from lumper.model.image import NewManifest, private_tag
-from lumper.model.lease import MOST_ATTEMPTS
+from lumper.model.lease import MOST_LOST
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push, parse_git_url
 from lumper.model.trigger import Trigger
@@ -194,7 +194,7 @@ async def test_a_cancelled_one_is_not_verified(desk: Desk) -> None:
 
 async def test_a_lost_worker_s_attempt_begins_again_and_the_last_one_ends_it(desk: Desk) -> None:
     begun = await desk.history.verifications.begin(desk.first)
-    for attempt in range(1, MOST_ATTEMPTS + 1):
+    for attempt in range(1, MOST_LOST + 1):
         assert await desk.verified() is Verified.BUILDING
         await desk.acceptance.handle(AttemptStarted(begun.by, attempt, "c", "w", f"boot{attempt}", NOW))
         await desk.acceptance.handle(WorkerOnline("w", f"boot{attempt + 1}", 100, at=NOW + timedelta(hours=attempt)))

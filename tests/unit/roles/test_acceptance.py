@@ -35,7 +35,7 @@ from lumper.model.events import (
     WorkerOnline,
 )
 from lumper.model.image import NewManifest, private_tag
-from lumper.model.lease import MOST_ATTEMPTS
+from lumper.model.lease import MOST_LOST
 from lumper.model.links import Links
 from lumper.model.log import pack, to_line
 from lumper.model.rules import Rule
@@ -374,9 +374,9 @@ async def test_a_worker_that_stopped_without_being_asked_leaves_the_build_to_the
     assert (build.state, build.attempt) == (BuildState.QUEUED, 2)
 
 
-async def test_a_worker_that_is_not_heard_of_loses_its_build_and_five_losses_are_the_end(desk: Desk) -> None:
+async def test_a_worker_that_is_not_heard_of_loses_its_build_and_ten_losses_are_the_end(desk: Desk) -> None:
     build_id = await desk.queued()
-    for attempt in range(1, MOST_ATTEMPTS + 1):
+    for attempt in range(1, MOST_LOST + 1):
         await desk.handle(started(build_id, attempt))
         await desk.acceptance.expire()
         assert (await desk.build(build_id)).state is BuildState.RUNNING
@@ -385,8 +385,8 @@ async def test_a_worker_that_is_not_heard_of_loses_its_build_and_five_losses_are
             await connection.execute(update(builds_table).values(lease_until=long_ago))
         await desk.acceptance.expire()
     build = await desk.build(build_id)
-    assert (build.state, build.attempt) == (BuildState.FAILED, MOST_ATTEMPTS)
-    assert "lost 5 times" in build.error
+    assert (build.state, build.attempt) == (BuildState.FAILED, MOST_LOST)
+    assert "lost 10 times" in build.error
 
 
 async def test_a_service_is_rolled_out_by_digest(desk: Desk) -> None:
