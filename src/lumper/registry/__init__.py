@@ -1,1 +1,10 @@
-"""The private OCI registry: blobs, manifests, tags. Source of all rules: OCI distribution-spec 1.1."""
+"""The private OCI registry: blobs, manifests, tags. Source of all rules: OCI distribution-spec 1.1.
+
+registry.py   all of it, over the ports of port.py: storage/ and metadata/, which lies at paths.py
+What it has   blobs.py, manifests.py (read by documents.py), tags.py, tagging.py; insides.py and contents/ for people
+What it lets  access.py, quota.py, errors.py
+What it keeps judging.py decides and retention.py carries out, by what pulls.py noted
+Garbage       gc.py, and what is not: holds.py, told.py to other processes, alone.py
+Care          verify.py; names.py from which rebuild.py makes the metadata anew
+Others        upstream/ is the pull-through cache, remote/ a client, transfer/ copies, attest/ what is told of images
+"""

@@ -1,1 +1,12 @@
-"""One port for everything: webhooks, API, registry, pages."""
+"""One port for everything: webhooks, API, registry, pages.
+
+app.py          all doors: hooks.py, api.py, oci/, pages/; shortcut.py stands in front of aiohttp
+Who asks        auth.py, tokens.py, backoff.py, limits.py, proxies.py, tls.py, security.py
+What comes in   incoming.py, shapes.py; openapi.py tells what may
+The API         projects.py, deliveries.py, build_logs.py, verifying.py, queues.py, secrets.py;
+                tagging.py, rules.py, care.py, webhooks.py, origin.py, statements.py; people.py, own.py, audit.py,
+                seen.py
+Logs of builds  log_lines.py, log_search.py, sse.py
+Pages           assets.py
+Metrics         watch.py
+"""
