@@ -27,7 +27,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +79,16 @@ class DataFolder:
             for name in ("logs", "mirrors", "spool", "tokens", "keys", "ssh"):
                 (self.root / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
-            raise StorageError(
-                f"The data folder {self.root} cannot be made: {exc.strerror}.",
-                hint="Choose another one with --data DIR.",
-            ) from exc
+            raise self._unusable(exc) from exc
+
+    def _unusable(self, exc: OSError) -> StorageError:
+        hint = "Choose another one with --data DIR."
+        if isinstance(exc, PermissionError):
+            with suppress(OSError, KeyError):  # the owner has no name here
+                owner = self.root.owner()
+                hint = f"Type `sudo -u {owner} lumper …`, or sign in with LUMPER_URL and LUMPER_TOKEN_FILE."
+                return StorageError(f"The data folder {self.root} is not yours: {owner} may use it.", hint=hint)
+        return StorageError(f"The data folder {self.root} cannot be made: {exc.strerror}.", hint=hint)
 
     @property
     def database_url(self) -> str:

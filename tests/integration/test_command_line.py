@@ -273,6 +273,13 @@ def test_a_server_elsewhere_needs_a_token(tmp_path: Path) -> None:
     assert "cannot be read" in missing
 
 
+def test_a_folder_that_was_not_there_is_told(tmp_path: Path) -> None:
+    asked = lumper("builds", "--data", tmp_path / "mistyped")
+    assert asked.status == 0
+    assert asked.err == f"There was no data folder {tmp_path / 'mistyped'}: this command has made it.\n"
+    assert lumper("builds", "--project", "nope", "--data", tmp_path / "mistyped").err == ""
+
+
 def test_the_data_folder_is_found_by_the_environment_and_the_file(up: Running, tmp_path: Path) -> None:
     (tmp_path / "lumper.toml").write_text(f'data = "{up.server.data}"\n[worker]\nconcurrency = 3\n')
     for settings in {"LUMPER_DATA": str(up.server.data)}, {"LUMPER_CONFIG": str(tmp_path / "lumper.toml")}:

@@ -61,13 +61,14 @@ async def given(data: Path) -> dict[str, object]:
 
 
 def test_all_kinds_are_set_listed_and_removed(lumper: Commands, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(f"{VALUE}\nsecond line\n")
+    key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "key").write_text(key)
     assert "nobody is shown it again" in lumper("secret", "set", "owner/app", "npm", stdin=f"{VALUE}\n")
     lumper("secret", "ssh-key", "owner/app", "--file", str(tmp_path / "key"), "--branches", "main,release/**")
     lumper("secret", "login", "docker.io", "--username", "bot", stdin=VALUE)
     assert asyncio.run(given(lumper.data)) == {
         "npm": VALUE.encode(),
-        "default": f"{VALUE}\nsecond line\n".encode(),
+        "default": key.encode(),
         "docker.io": ("bot", VALUE),
     }
     listed = json.loads(lumper("secret", "list", "owner/app", "--json"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,21 @@ import pytest
 from lumper.config import load
 from lumper.errors import ConfigError, Conflict, StorageError
 from lumper.layout import DataFolder, find_data
+
+# What it needs is imported before: another user may not be allowed to read it.
+_PREPARE = """
+import os, sys
+from pathlib import Path
+from lumper.errors import StorageError
+from lumper.layout import DataFolder
+
+os.setgroups([])
+os.setuid(65534)
+try:
+    DataFolder(Path(sys.argv[1])).prepare()
+except StorageError as exc:
+    print(exc.message, exc.hint, sep="\\n")
+"""
 
 
 def write(folder: Path, text: str) -> dict[str, str]:
@@ -62,6 +80,20 @@ def test_a_folder_that_cannot_be_made_is_told_with_a_hint(tmp_path: Path) -> Non
     with pytest.raises(StorageError, match="cannot be made") as raised:
         DataFolder(tmp_path / "file" / "data").prepare()
     assert "--data DIR" in raised.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can be another user")
+def test_the_folder_of_somebody_else_is_told_as_that() -> None:
+    with tempfile.TemporaryDirectory(prefix="lumper-of-root") as place:
+        Path(place).chmod(0o711)
+        folder = DataFolder(Path(place) / "data")
+        folder.prepare()
+        command = [sys.executable, "-c", _PREPARE, str(folder.root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        f"The data folder {folder.root} is not yours: root may use it.",
+        "Type `sudo -u root lumper …`, or sign in with LUMPER_URL and LUMPER_TOKEN_FILE.",
+    ]
 
 
 def test_one_server_holds_the_folder_and_is_found(tmp_path: Path) -> None:

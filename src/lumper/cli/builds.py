@@ -8,6 +8,7 @@ from lumper.cli.client import Target, connect
 from lumper.cli.output import ago, duration, show_json, table, tell
 
 _HERE = Target()
+_NONE = "No builds yet: push a tag, `git tag v0.1.0 && git push --tags`."
 
 
 def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Target = _HERE) -> None:
@@ -35,7 +36,8 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
         for b in found
     ]  # fmt: skip
     columns = ("id", "state", "project", "tag", "recipe", "commit", "who", "took", "when", "digest")
-    table(columns, rows, empty="No builds yet: push a tag, `git tag v0.1.0 && git push --tags`.")
+    none = f"No builds of {project}; `lumper project list` shows all projects." if project else _NONE
+    table(columns, rows, empty=none)
 
 
 def _waits(build: dict[str, Any]) -> str:

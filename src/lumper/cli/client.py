@@ -253,7 +253,8 @@ def _error(response: http.client.HTTPResponse) -> LumperError:
 def connect(target: Target) -> Iterator[Client]:
     """The server that the target names; without a running one, the data folder is opened for this command alone.
 
-    Who named no folder, and changes something in one that no server runs with, is told so: another may be meant.
+    Who named no folder, and changes something in one that no server runs with, is told so: another may be meant. So is
+    who only asks and names one that was not there.
     Raises ServerUnreachable, Conflict (another program holds the folder and does not answer).
     """
     if target.url:
@@ -261,6 +262,7 @@ def connect(target: Target) -> Iterator[Client]:
         yield Client(target.url, token)
         return
     folder = DataFolder(target.data or find_data(os.environ) or _checked_data())
+    fresh = not folder.root.exists()
     with contextlib.ExitStack() as stack:
         running = folder.server_url()
         url = running or _opened(stack, folder)
@@ -269,6 +271,8 @@ def connect(target: Target) -> Iterator[Client]:
     if client.asked_to_change and not (running or target.data or "LUMPER_DATA" in os.environ):
         text = f"No server runs with the data folder {folder.root}, and one with another is named by --data DIR or"
         print(f"{text} LUMPER_DATA. What was changed waits for a server with this one.", file=sys.stderr)
+    elif fresh and not client.asked_to_change:
+        print(f"There was no data folder {folder.root}: this command has made it.", file=sys.stderr)
 
 
 def _checked_data() -> Path:

@@ -17,7 +17,7 @@ def configuration(*, config: Path | None = None, json: bool = False) -> None:
     Parameters
     ----------
     config
-        The TOML file to read.
+        The TOML file to read, with --json.
     json
         Print what is in force as JSON, without secrets.
     """

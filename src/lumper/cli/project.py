@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
 from lumper.cli.line_file import line_of
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import ago, show_json, table, tell, warn
 from lumper.cli.project_forge import check, connect_, disconnect, make_webhook, tell_connected
 from lumper.hooks.guide import post_receive
 
@@ -277,6 +277,8 @@ def _show_hook(project: dict[str, Any], target: Target) -> None:
     command = [] if not target.data else ["env", f"LUMPER_DATA={target.data.absolute()}"]
     program = Path(sys.executable).with_name("lumper")
     command.append("lumper" if shutil.which("lumper", path=os.defpath) or not program.exists() else str(program))
+    if not Path(project["url"]).exists():
+        warn(f"There is nothing at {project['url']} yet.")
     print("No forge tells of a path: Lumper looks for new tags itself, every ten minutes. To build at once, let git")
     print(f"tell of them, by the executable file hooks/post-receive in {project['url']}:")
     print()

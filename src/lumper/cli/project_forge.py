@@ -75,7 +75,8 @@ def check(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
         print(f"Webhook        {found['webhook']}: {plain(found['words'])}")
         print(f"Last delivery  {came}")
     if found["webhook"] != "there":
-        warn(f"`lumper project secret {name}` makes a new webhook, where Lumper is connected with the forge.")
+        connected = f"`lumper project secret {name}` makes a new webhook."
+        warn(connected if found["forge"] else f"`lumper project connect {name} --forge-token-file FILE` makes it.")
         sys.exit(1)
 
 

@@ -52,6 +52,8 @@ def schema() -> None:
 
 def problems_of(folder: Path) -> tuple[Problem, ...]:
     """What is wrong with the recipe in a work tree, also that a Dockerfile it names is not there."""
+    if not folder.is_dir():
+        return (Problem(0, "", f"there is no folder {folder}"),)
     try:
         with (folder / RECIPE_FILE).open("rb") as file:
             content = file.read(RECIPE_LIMIT + 1)

@@ -20,6 +20,8 @@ _WHO = {f"GIT_{role}_{what}": "lumper" for role in ("AUTHOR", "COMMITTER") for w
 
 def here(folder: Path) -> Here:
     """What is checked out in a folder. Raises Invalid."""
+    if not folder.is_dir():
+        raise Invalid(f"There is no folder {folder}.", hint="Name the folder of a git repository.")
     root = _git(folder, "rev-parse", "--show-toplevel")
     commit = _git(folder, "rev-parse", "--verify", "HEAD") if root else ""
     if not commit:

@@ -170,7 +170,7 @@ class Accounts(Tokens):
         async with self._database.write() as connection:
             here = (users.c.name == name) & (users.c.role == Role.ROBOT)
             if (await connection.execute(select(users.c.name).where(here))).first() is None:
-                raise NotFound(f"There is no robot {name}.")
+                raise NotFound(f"There is no robot {name}.", hint="`lumper robot list` shows all.")
             await connection.execute(delete(tokens).where(tokens.c.name == ROBOT + name))
             await told(connection, Done.ROBOT, name, "another token", actor)
             return await _new_token(connection, name, expires_at)
@@ -180,7 +180,7 @@ class Accounts(Tokens):
         here = (users.c.name == name) & (users.c.role == Role.ROBOT)
         async with self._database.write() as connection:
             if (await connection.execute(update(users).where(here).values(disabled=disabled))).rowcount == 0:
-                raise NotFound(f"There is no robot {name}.")
+                raise NotFound(f"There is no robot {name}.", hint="`lumper robot list` shows all.")
             await told(connection, Done.ROBOT, name, "kept out" if disabled else "let in again", actor)
 
     async def robots(self) -> list[Robot]:

@@ -19,7 +19,17 @@ from lumper.history.tagging import succeeded_tags
 from lumper.model.activity import SERVER, Action, Activity, Actor
 from lumper.model.build import BuildState
 from lumper.model.patterns import pattern_problem
-from lumper.model.secrets import MOST_BYTES, Entrusted, Kind, Needed, Secret, is_secret_name, may_have, registry_host
+from lumper.model.secrets import (
+    MOST_BYTES,
+    Entrusted,
+    Kind,
+    Needed,
+    Secret,
+    is_secret_name,
+    key_problem,
+    may_have,
+    registry_host,
+)
 from lumper.model.tag_moves import taken_tags
 
 _ROWS = select(secrets, projects.c.name.label("project")).outerjoin(projects, projects.c.id == secrets.c.project_id)
@@ -122,6 +132,9 @@ def _checked(project: str, kind: Kind, name: str, value: bytes, username: str, b
         if not is_secret_name(name):
             hint = "At most 64 letters, digits, and _ . -, a letter, a digit or _ first."
             raise Invalid(f"{name[:100]!r} is not the name of a secret.", hint=hint)
+        if kind is Kind.SSH and (problem := key_problem(value)):
+            hint = "`ssh-keygen -t ed25519 -N '' -f FILE` makes one; give FILE, and FILE.pub to the git server."
+            raise Invalid(f"What should be an ssh key {problem}.", hint=hint)
         return name
     if not username or len(username) > _LONGEST_USER or not username.isprintable() or ":" in username:
         raise Invalid("A user name has no colon in it, and nothing that does not print.")

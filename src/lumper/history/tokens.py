@@ -146,7 +146,7 @@ class Tokens:
             query = query.where(tokens.c.owner == owner)
         async with self._database.write() as connection:
             if name.startswith(ROBOT) or (await connection.execute(query)).rowcount == 0:
-                raise NotFound(f"There is no token {name}.")
+                raise NotFound(f"There is no token {name}.", hint="`lumper token list` shows all.")
             await told(connection, Done.TOKEN, name, "removed", actor)
 
     async def ensure_token(self, name: str, role: Role, file: Path) -> str:

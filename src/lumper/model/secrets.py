@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 MOST_BYTES = 32 << 10  # of one value: in base64 it fits into the body of a request
 DOCKER_HUB = "docker.io"
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+_PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\r?\n(.*?)-----END \1PRIVATE KEY-----", re.DOTALL)
+_OPEN_KEY = b"openssh-key-v1\0\0\0\0\4none"  # and the name of the cipher, with its length
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}")
 _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])"
@@ -96,6 +100,27 @@ def as_kept(content: bytes) -> bytes:
     """
     bare = content.rstrip(b"\r\n")
     return content if b"\n" in bare else bare
+
+
+def key_problem(key: bytes) -> str:
+    """Why an ssh agent does not take this as a private key, "" if it may: it is in PEM, without a passphrase.
+
+    Source: RFC 7468; RFC 1421, section 4.6.1.1 (Proc-Type); OpenSSH, PROTOCOL.key.
+
+    >>> key_problem(b"token")
+    'is no private key'
+    """
+    found = _PRIVATE_KEY.search(key)
+    if not found:
+        return "is no private key"
+    form, body = found[1], found[2]
+    try:
+        new = base64.b64decode(body) if form == b"OPENSSH " else b""
+    except binascii.Error:
+        return "is no private key"
+    if b"ENCRYPTED" in form + body or (new and not new.startswith(_OPEN_KEY)):
+        return "has a passphrase"
+    return ""
 
 
 def is_secret_name(name: str) -> bool:

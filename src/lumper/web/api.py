@@ -265,7 +265,7 @@ def number(request: web.Request, name: str, default: int) -> int:
     if not values:
         return default
     if len(values) > 1 or not re.fullmatch("[0-9]{1,18}", values[0]):
-        raise Invalid(f"{name} must be one number.")
+        raise Invalid(f"{name} must be one whole number of 0 or more.")
     return int(values[0])
 
 

@@ -235,7 +235,8 @@ class Authenticator:
         version = self._accounts.version
         found = await (self._build(token) if token.startswith(BUILD_PREFIX) else self._accounts.verify_token(token))
         if found is None:
-            raise Unauthorized("The token is not known, or has expired.")
+            hint = "`lumper token create` makes another one, or the page behind your name does."
+            raise Unauthorized("The token is not known, or has expired.", hint=hint)
         self._remember(key, found.identity, _trusted(found), version)
         return found.identity
 

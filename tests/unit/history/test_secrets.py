@@ -22,6 +22,7 @@ from lumper.queue.codec import encode
 from lumper.secret_files import make_key
 
 VALUE = b"s3cr3t-of-npm"
+KEY = b"-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n"
 
 
 @pytest.fixture
@@ -59,10 +60,10 @@ async def test_a_secret_is_kept_sealed_and_listed_without_its_value(history: His
 async def test_a_build_is_given_what_it_asks_for_and_no_more(history: History, project: Project) -> None:
     for name in ("npm", "other"):
         await history.secrets.set("owner/app", Kind.VALUE, name, name.encode())
-    await history.secrets.set(project.id, Kind.SSH, "default", b"key")
+    await history.secrets.set(project.id, Kind.SSH, "default", KEY)
     given = await history.secrets.entrusted(await build(history, project), 1, Needed(("npm", "none"), ("default",)))
     assert given.values == {"npm": b"npm"}
-    assert given.keys == {"default": b"key"}
+    assert given.keys == {"default": KEY}
     assert given.refused == frozenset()
     assert "npm" not in repr(given)
 
@@ -136,9 +137,15 @@ async def test_without_its_key_a_secret_is_lost_and_the_error_says_what_to_do(
     assert "backup" in caught.value.hint
 
 
+async def test_what_no_ssh_agent_takes_is_refused_at_once(history: History, project: Project) -> None:
+    with pytest.raises(Invalid, match="is no private key") as refused:
+        await history.secrets.set("owner/app", Kind.SSH, "default", b"ssh-ed25519 AAAA ann@laptop\n")
+    assert "ssh-keygen" in refused.value.hint
+
+
 async def test_secrets_go_by_hand_and_with_their_project(history: History, project: Project) -> None:
     await history.secrets.set("owner/app", Kind.VALUE, "npm", VALUE)
-    await history.secrets.set("owner/app", Kind.SSH, "npm", VALUE)
+    await history.secrets.set("owner/app", Kind.SSH, "npm", KEY)
     await history.secrets.set("", Kind.LOGIN, "r.example.com", b"x", username="bot")
     await history.secrets.remove("owner/app", Kind.VALUE, "npm")
     with pytest.raises(NotFound):
