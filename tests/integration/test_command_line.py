@@ -179,7 +179,7 @@ def test_a_delivery_is_shown_and_delivered_again(up: Running) -> None:
     newest, *_ = up.lumper("hooks", "list", "--json").json
     shown = up.lumper("hooks", "show", newest["id"])
     assert ("Verdict   build" in shown.out, '"ref"' in shown.out) == (True, True)
-    assert "same tag and commit" in up.lumper("hooks", "replay", newest["id"]).out
+    assert "same commit of this ref" in up.lumper("hooks", "replay", newest["id"]).out
     assert "lumper hooks list" in up.lumper("hooks", "show", 999_999).trouble
 
 

@@ -3,7 +3,8 @@
 engine.py    the port's methods, on a Docker Engine
 daemon.py    the same on a buildkitd, whose images the worker keeps
 address.py   where either listens
-link.py      how either is reached: upgrade.py (HTTP/1.1 to HTTP/2), or tunnel.py (a session within a call)
+link.py      how either is reached: upgrade.py (HTTP/1.1 to HTTP/2), or tunnel.py (a session within a call);
+             frames.py is HTTP/2 itself
 building.py  one build, over any link; status.py is what it tells, told_line.py what an error tells of its line
 control.py   the calls Solve and Status, and what tells and prunes the cache (cache.py)
 groups.py    control groups, for limits
