@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import io
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -174,6 +176,34 @@ async def test_a_client_that_says_it_sends_no_more_gets_all_of_a_blob(
     async with asyncio.timeout(20):
         assert await reader.readexactly(len(LARGE)) == LARGE
     writer.close()
+
+
+async def test_a_blob_comes_in_full_segments(admin: RegistryClient, live: LiveRegistry) -> None:
+    digest = await admin.push_blob("a", LARGE)
+    size, segments, largest = await asyncio.to_thread(_received, live, digest)
+    assert size >= len(LARGE)
+    assert size / segments > largest * 0.9  # with the rest of each 64 kB on its own it is less
+
+
+def _received(live: LiveRegistry, digest: str) -> tuple[int, int, int]:
+    """Of a whole answer: its bytes, the segments in which they came, and how large one may be.
+
+    Source: the kernel's struct tcp_info, tcpi_bytes_received, tcpi_segs_in, tcpi_advmss.
+    """
+    host, _, port = live.host.partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: {live.host}\r\nConnection: close\r\n"
+            f"Authorization: Bearer {live.tokens[Role.ADMIN]}\r\n\r\n".encode()
+        )
+        room = bytearray(MIB)
+        while connection.recv_into(room, MIB, socket.MSG_TRUNC):  # thrown away, to be as quick as the server
+            pass
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    largest, received, segments = (
+        struct.unpack_from(form, told, at)[0] for form, at in (("I", 84), ("Q", 128), ("I", 140))
+    )
+    return received, segments, largest
 
 
 async def test_clients_that_go_away_in_the_middle_of_a_blob_leave_nothing_open(

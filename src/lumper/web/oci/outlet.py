@@ -12,7 +12,7 @@ import ipaddress
 import os
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +24,7 @@ from lumper.web.oci.intake import give_way
 from lumper.web.oci.ranges import Span
 
 _TURN = 16 << 20  # bytes, then another download may have the thread
+_STEP = 4 << 20  # bytes of one call of the event loop's, which does nothing else meanwhile: half a millisecond
 _THREADS = 4
 _LARGE = 1 << 20  # bytes of a part
 _SHORT = "The blob's file is shorter than it was."
@@ -45,33 +46,55 @@ class Outlet:
 
         Raises OSError, of which ConnectionError if the client has gone.
         """
-        position, end = start, start + size
+        if transport.is_closing():
+            raise ConnectionAbortedError
         self._under_way += 1
         try:
-            while position < end:
-                sent = await self._turn(transport, file, position, end - position)
-                if not sent:
-                    break
-                position += sent
+            begun = 0
+            if transport.get_write_buffer_size():  # that goes first; asyncio knows when it has gone
+                begun = await asyncio.get_running_loop().sendfile(transport, file, start, min(size, _LARGE))
+            connection = os.dup(transport.get_extra_info("socket").fileno())
+            try:
+                stream = _Stream(connection, file.fileno(), start + begun, start + size)
+                await self._send(stream)
+            finally:
+                os.close(connection)
         finally:
             self._under_way -= 1
-        return position - start
-
-    async def _turn(self, transport: asyncio.WriteTransport, file: BinaryIO, start: int, size: int) -> int:
-        if self._under_way == 1 or transport.get_write_buffer_size():
-            return await asyncio.get_running_loop().sendfile(transport, file, start, size)
-        end = start + min(_TURN, size)
-        stream = _Stream(os.dup(transport.get_extra_info("socket").fileno()), file.fileno(), start, end)
-        try:
-            while not await self._in_thread(stream):
-                await stream.writable()
-        finally:
-            os.close(stream.connection)
         return stream.position - start
 
+    async def _send(self, stream: _Stream) -> None:
+        while not stream.ended:
+            if self._under_way == 1:
+                await self._from_loop(stream)
+            elif not await self._in_thread(stream):
+                await _writable(stream.connection)
+
+    async def _from_loop(self, stream: _Stream) -> None:
+        """Send until all is sent, or another part is to be sent too."""
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def step() -> None:
+            try:
+                stream.step(_STEP)
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if not done.done():
+                    done.set_exception(exc)
+            if not done.done() and (stream.ended or self._under_way > 1):
+                done.set_result(None)
+
+        loop.add_writer(stream.connection, step)
+        try:
+            await done
+        finally:
+            loop.remove_writer(stream.connection)
+
     async def _in_thread(self, stream: _Stream) -> bool:
-        """Let a thread send; whether that was all. When cancelled, the thread ends first: it needs the descriptors."""
-        sending = asyncio.get_running_loop().run_in_executor(self._threads, stream.send)
+        """Let a thread send; False if the client does not read. When cancelled, it ends first: it needs the files."""
+        sending = asyncio.get_running_loop().run_in_executor(self._threads, stream.send, self._crowded)
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
@@ -82,6 +105,10 @@ class Outlet:
             sending.exception()
             raise
 
+    def _crowded(self) -> bool:
+        """Whether there are fewer threads than downloads."""
+        return self._under_way > _THREADS
+
 
 class _Stream:
     """What one thread at a time does. `connection` is non-blocking."""
@@ -89,35 +116,43 @@ class _Stream:
     def __init__(self, connection: int, file: int, start: int, end: int) -> None:
         self.connection = connection
         self.position = start
+        self.ended = start >= end  # or the file has ended
         self.stopped = False
         self._file = file
         self._end = end
         self._poll = select.poll()
         self._poll.register(connection, select.POLLOUT)
 
-    def send(self) -> bool:
-        """Send; True at the end of the part, or of the file, False if the client does not read at the moment."""
-        while self.position < self._end and not self.stopped:
+    def step(self, most: int) -> None:
+        """Send what the connection takes, `most` bytes. Raises OSError, of which BlockingIOError if it takes none."""
+        sent = os.sendfile(self.connection, self._file, self.position, min(most, self._end - self.position))
+        self.position += sent
+        self.ended = not sent or self.position >= self._end
+
+    def send(self, crowded: Callable[[], bool]) -> bool:
+        """Send for a turn, or all if it is not `crowded`; False if the client does not read at the moment."""
+        turn = self.position + _TURN
+        while not self.ended and not self.stopped:
             try:
-                sent = os.sendfile(self.connection, self._file, self.position, self._end - self.position)
+                self.step(_TURN)
             except BlockingIOError:
                 if self._poll.poll(_PATIENCE_MS):
                     continue
                 return False
-            if not sent:
-                return True
-            self.position += sent
+            if self.position >= turn and crowded():
+                break
         return True
 
-    async def writable(self) -> None:
-        """Wait until the client has read."""
-        loop = asyncio.get_running_loop()
-        there = asyncio.Event()
-        loop.add_writer(self.connection, there.set)
-        try:
-            await there.wait()
-        finally:
-            loop.remove_writer(self.connection)
+
+async def _writable(connection: int) -> None:
+    """Wait until the client has read."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_writer(connection, there.set)
+    try:
+        await there.wait()
+    finally:
+        loop.remove_writer(connection)
 
 
 async def send_file(
@@ -130,11 +165,11 @@ async def send_file(
     """
     file = await asyncio.to_thread(_opened, path)
     try:
-        with contextlib.suppress(ConnectionError):
+        transport = request.transport
+        if transport is None:
+            return
+        with contextlib.suppress(ConnectionError), _whole_segments(transport):
             await response.prepare(request)
-            transport = request.transport
-            if transport is None:
-                return
             if any(isinstance(piece, Span) and piece.size >= _LARGE for piece in pieces):
                 _unpace_loopback(transport)
             for piece in pieces:
@@ -178,6 +213,25 @@ async def _copy_span(response: web.StreamResponse, file: BinaryIO, span: Span) -
 
 def _opened(path: Path) -> BinaryIO:
     return path.open("rb")
+
+
+@contextlib.contextmanager
+def _whole_segments(transport: asyncio.BaseTransport) -> Iterator[None]:
+    """Until the end of the block no segment goes out that is not full, unless it has waited for 200 ms.
+
+    Otherwise, since aiohttp sets TCP_NODELAY, the kernel sends the rest of each 64 kB on its own, and wakes the client
+    for it. Source: tcp(7), TCP_CORK.
+    """
+    _cork(transport, 1)
+    try:
+        yield
+    finally:
+        _cork(transport, 0)
+
+
+def _cork(transport: asyncio.BaseTransport, value: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # Linux has it; the connection may be closed
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, value)
 
 
 def _unpace_loopback(transport: asyncio.BaseTransport) -> None:
