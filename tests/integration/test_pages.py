@@ -446,7 +446,7 @@ async def test_a_delivery_is_shown_and_delivered_again(live: LivePages, person: 
     assert (status, there) == (303, "/builds/1")
     status, there, _ = await posted(person, "/deliveries/1/replay")
     assert (status, there) == (303, "/deliveries/1")
-    assert "build 1 is of the same tag" in (await text_at(person, "/deliveries/1")).lower()
+    assert "build 1 is of the same commit of this ref" in (await text_at(person, "/deliveries/1")).lower()
 
 
 async def test_hostile_names_are_only_text_on_every_page(live: LivePages, person: aiohttp.ClientSession) -> None:

@@ -88,4 +88,5 @@ class ProjectPages:
             secrets=await self._history.secrets.all(project.name),
             deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),
             builds=await self._history.builds.newest(project=project.name, limit=_RECENT),
+            waits=await self._history.builds.dispatch.waits(),
         )
