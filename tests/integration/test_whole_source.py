@@ -268,10 +268,32 @@ async def test_files_of_lfs_that_are_not_what_was_promised_are_refused(
         lfs.files[oid] = content
         with pytest.raises(SourceError, match="other bytes"):
             await context_of(app, server, app.commit({**config, "x.bin": pointer(oid, 4)}))
-    with pytest.raises(SourceError, match="does not have"):
+    with pytest.raises(SourceError, match="does not have 111111111111: not there"):
         await context_of(app, server, app.commit({**config, "x.bin": pointer("1" * 64, 4)}))
     with pytest.raises(CheckoutTooLarge):
         await context_of(app, server, app.commit({**config, "x.bin": pointer(oid, 1 << 40)}))
+
+
+async def test_an_answer_of_the_lfs_server_may_come_in_pieces(
+    app: Repository, server: GitServer, lfs: LfsServer
+) -> None:
+    lfs.padding = 10_000
+    files = {**ATTRIBUTES, ".lfsconfig": f"[lfs]\n\turl = {lfs.address}\n", "Dockerfile": ""}
+    files |= {f"{n}.bin": lfs.add(b"%d" % n) for n in range(100)}
+    context = await context_of(app, server, app.commit(files))
+    assert context.files["99.bin"] == b"99"
+
+
+async def test_what_the_lfs_server_says_of_a_refusal_is_told(
+    app: Repository, server: GitServer, lfs: LfsServer
+) -> None:
+    files = {".lfsconfig": f"[lfs]\n\turl = {lfs.address}\n", "Dockerfile": "", **ATTRIBUTES, "x.bin": lfs.add(b"x")}
+    commit = app.commit(files)
+    for status, kind in ((403, GitUnauthorized), (404, SourceError), (507, SourceError)):
+        lfs.refusal = status, "the quota of \x1b[2Jacme is used up."
+        with pytest.raises(kind, match=r"the quota of  \[2Jacme is used up\.$") as caught:
+            await context_of(app, server, commit)
+        assert lfs.address in str(caught.value)
 
 
 async def test_credentials_go_to_no_other_lfs_server_and_no_server_leads_inside(

@@ -16,7 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class LfsServer:
     """What the server does. `files` by SHA-256; `credentials`: who may ask; `href`: where downloads are, if elsewhere.
 
-    `redirect`: where downloads are sent on to.
+    `redirect`: where downloads are sent on to. `padding`: bytes that each object's part of an answer has besides.
+    `refusal`: what every question is answered with, as status and message.
     """
 
     address: str = ""
@@ -24,6 +25,8 @@ class LfsServer:
     credentials: tuple[str, str] | None = None
     href: str = ""
     redirect: str = ""
+    padding: int = 0
+    refusal: tuple[int, str] | None = None
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def add(self, content: bytes) -> str:
@@ -73,6 +76,10 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get("Authorization") != f"Basic {token}":
                 self._send(401, b"")
                 return
+        if state.refusal is not None:
+            status, message = state.refusal
+            self._send(status, json.dumps({"message": message}).encode())
+            return
         objects = [self._object(each["oid"]) for each in question["objects"]]
         self._send(200, json.dumps({"transfer": "basic", "objects": objects}).encode())
 
@@ -81,7 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
         if oid not in state.files:
             return {"oid": oid, "size": 1, "error": {"code": 404, "message": "not there"}}
         href = f"{state.href or state.address}/files/{oid}?signed=a%2Fb"
-        return {"oid": oid, "size": 1, "actions": {"download": {"href": href, "header": {"X-Leave": "granted"}}}}
+        action = {"href": href, "header": {"X-Leave": "granted"}}
+        return {"oid": oid, "size": 1, "actions": {"download": action}, "padding": "x" * state.padding}
 
     def do_GET(self) -> None:
         state = self.server_state

@@ -18,7 +18,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
-from lumper.build.git import CHUNK, Git
+from lumper.build.git import CHUNK, Git, printable
 from lumper.build.objects import Objects
 from lumper.build.reach import Reach, same_keeper, server_of
 from lumper.errors import GitUnauthorized, GitUnreachable, SourceError, SourceRefused
@@ -33,6 +33,7 @@ _ENTRY = re.compile(rb"(?P<mode>100\d{3}) blob (?P<id>[0-9a-f]+) +(?P<size>\d+)\
 _MEDIA = "application/vnd.git-lfs+json"
 _AT_ONCE = 100  # objects in one question, as git-lfs asks
 _ANSWER = 4 << 20  # bytes
+_SAID = 200  # characters of what a server says
 _HINT = "Check that the project's credentials may read its LFS files."
 
 
@@ -115,7 +116,7 @@ class LfsClient:
         except (aiohttp.ClientError, TimeoutError) as exc:
             raise GitUnreachable(f"The LFS server {self._url} cannot be reached: {exc}.") from exc
 
-    async def _batch(self, client: aiohttp.ClientSession, pointers: Sequence[Pointer]) -> dict[str, _Action]:
+    async def _batch(self, client: aiohttp.ClientSession, pointers: Sequence[Pointer]) -> dict[str, _Action | str]:
         question = {
             "operation": "download",
             "transfers": ["basic"],
@@ -126,19 +127,21 @@ class LfsClient:
         await self._reach.addresses(server_of(url), url, self._named)
         headers = {"Accept": _MEDIA, "Content-Type": _MEDIA}
         async with client.post(url, json=question, headers=headers, auth=self._auth, allow_redirects=False) as answer:
+            content = await _all_of(answer.content, _ANSWER)
+            said = parse_message(content)
             if answer.status in (401, 403):
-                raise GitUnauthorized(f"The LFS server {self._url} does not let Lumper in.", hint=_HINT)
+                raise GitUnauthorized(f"The LFS server {self._url} does not let Lumper in{said}.", hint=_HINT)
             if answer.status != 200:
-                raise SourceError(f"The LFS server {self._url} answers {answer.status}.", hint=_HINT)
-            content = await answer.content.read(_ANSWER)
+                raise SourceError(f"The LFS server {self._url} answers {answer.status}{said}.", hint=_HINT)
         return parse_batch(content)
 
     async def _download(
-        self, client: aiohttp.ClientSession, pointer: Pointer, actions: Mapping[str, _Action], folder: Path
+        self, client: aiohttp.ClientSession, pointer: Pointer, actions: Mapping[str, _Action | str], folder: Path
     ) -> None:
-        action = actions.get(pointer.oid)
-        if action is None:
-            raise SourceError(f"The LFS server {self._url} does not have {pointer.oid[:12]}.", hint="Push it there.")
+        action = actions.get(pointer.oid, "")
+        if isinstance(action, str):
+            text = f"The LFS server {self._url} does not have {pointer.oid[:12]}{action}."
+            raise SourceError(text, hint="`git lfs push --all` brings to the server what a clone has.")
         url, headers = urljoin(self._url, action.href), dict(action.header)
         for _ in range(5):
             place = web_url(url)
@@ -168,22 +171,39 @@ class _Actions(BaseModel):
     download: _Action | None = None
 
 
+class _Message(BaseModel):
+    message: str = ""
+
+    @property
+    def said(self) -> str:
+        return f": {printable(self.message[:_SAID].encode())}" if self.message else ""
+
+
 class _Object(BaseModel):
     oid: str
     actions: _Actions = _Actions()
+    error: _Message = _Message()
 
 
 class _Batch(BaseModel):
     objects: list[_Object]
 
 
-def parse_batch(content: bytes) -> dict[str, _Action]:
-    """From the ids of objects to their downloads. Raises SourceError."""
+def parse_message(content: bytes) -> str:
+    """What the server says of an error, after a colon; "" if it says nothing."""
+    try:
+        return _Message.model_validate_json(content).said.rstrip(".")
+    except ValidationError:
+        return ""
+
+
+def parse_batch(content: bytes) -> dict[str, _Action | str]:
+    """From the ids of objects to their downloads, or to what is said of why there is none. Raises SourceError."""
     try:
         objects = _Batch.model_validate_json(content).objects
     except ValidationError as exc:
         raise SourceError("The LFS server's answer makes no sense.", hint="Check [lfs] url in .lfsconfig.") from exc
-    return {each.oid: each.actions.download for each in objects if each.actions.download is not None}
+    return {each.oid: each.actions.download or each.error.said.rstrip(".") for each in objects}
 
 
 def web_url(url: str) -> str:
@@ -197,6 +217,14 @@ def web_url(url: str) -> str:
         raise SourceRefused("The LFS server names a URL that Lumper does not fetch from.", hint=_HINT)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+async def _all_of(content: aiohttp.StreamReader, most: int) -> bytes:
+    """An answer, however many pieces it comes in; no more than `most` bytes of it."""
+    found = bytearray()
+    while len(found) < most and (piece := await content.read(most - len(found))):
+        found += piece
+    return bytes(found)
 
 
 class Received:

@@ -187,10 +187,24 @@ def _toml(content: bytes) -> tuple[str, dict[str, Any]]:
         words = str(exc) if isinstance(exc, tomllib.TOMLDecodeError) else "a number has too many digits"
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", words)
         line = int(place[1] or text.rstrip().count("\n") + 1) if place else 0
-        problem = Problem(line, "", printable_path(words[: place.start()] if place else words))
+        problem = Problem(line, "", printable_path(_plainly(words[: place.start()] if place else words)))
         raise RecipeError(RECIPE_FILE, (problem,)) from exc
     except RecursionError as exc:
         raise RecipeError(RECIPE_FILE, (Problem(0, "", "it is nested too deeply"),)) from exc
+
+
+def _plainly(words: str) -> str:
+    """What tomllib says, with names as they stand in the file.
+
+    >>> _plainly("Cannot declare ('image', 'web') twice")
+    '[image.web] is there twice'
+    """
+    if match := re.fullmatch(
+        r"Cannot (declare|mutate immutable namespace|redefine namespace) \((.*?),?\)(?: twice)?", words
+    ):
+        name = ".".join(re.findall(r"['\"](.*?)['\"]", match[2]))
+        return f"[{name}] is there twice" if match[1] == "declare" else f"{name} is there twice, in two ways"
+    return {"Cannot overwrite a value": "this key is there twice"}.get(words, words)
 
 
 def _service(table: DeployTable, project: str) -> Service:

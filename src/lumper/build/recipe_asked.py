@@ -58,9 +58,9 @@ def _id(value: str) -> str:
 
 def _secrets(value: object) -> object:
     """A list of names as a table: each is its own id."""
-    if not isinstance(value, list):
+    if isinstance(value, dict):
         return value
-    if any(not isinstance(name, str) for name in value):
+    if not isinstance(value, list) or any(not isinstance(name, str) for name in value):
         raise ValueError('give names, such as ["npm"], or a table { id = "name" }')
     _once(tuple(value))
     return {name: name for name in value}

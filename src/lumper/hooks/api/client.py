@@ -39,11 +39,19 @@ class ForgeClient:
                     allow_redirects=False,
                 ) as answer,
             ):
-                body = await answer.content.read(_MOST_BYTES)
+                body = await _all_of(answer.content)
                 status = answer.status
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as exc:
             raise ForgeUnavailable(f"The forge cannot be reached: {shown(str(exc)) or type(exc).__name__}.") from exc
         return _read(status, body)
+
+
+async def _all_of(content: aiohttp.StreamReader) -> bytes:
+    """An answer, however many pieces it comes in; no more than the most that is read of it."""
+    found = bytearray()
+    while len(found) < _MOST_BYTES and (piece := await content.read(_MOST_BYTES - len(found))):
+        found += piece
+    return bytes(found)
 
 
 def _read(status: int, body: bytes) -> Mapping[str, Any]:
