@@ -48,13 +48,14 @@ http {{
 
 @dataclass
 class Server:
-    """A running server. `login` is what a token is had for."""
+    """A running server. `login` is what a token is had for; `blob_url` where a blob of a repository is fetched."""
 
     name: str
     port: int
     process: subprocess.Popen[bytes]
     blob_file: Callable[[str], Path]
     login: tuple[str, str] | None = None
+    blob_url: Callable[[str, str], str] = "/v2/{}/blobs/{}".format
 
     def token(self, repository: str) -> str:
         """A fresh Authorization header for this repository, "" where none is asked for."""
@@ -134,7 +135,8 @@ def nginx(folder: Path) -> Server | None:
     (folder / "config").write_text(NGINX.format(folder=folder, port=port))
     process = _spawn(folder, "nginx", "-p", str(folder), "-c", str(folder / "config"))
     _answering(port, folder)
-    return Server("nginx", port, process, lambda digest: folder / "www" / digest[7:])
+    files, urls = (lambda digest: folder / "www" / digest[7:]), (lambda _, digest: f"/{digest[7:]}")
+    return Server("nginx", port, process, files, blob_url=urls)
 
 
 def _spawn(folder: Path, *command: str) -> subprocess.Popen[bytes]:

@@ -6,8 +6,9 @@ Needs `apt-get install docker-registry`, and nginx for one more line. Both regis
 in a network namespace that this program makes for itself and that ends with it: its congestion control is reno, since
 BBR, where that is the default, paces loopback. Lumper runs as `lumper registry` with everything on: tokens, rights,
 metadata in SQLite, all of it durable before it is acknowledged. docker-registry runs with its defaults and without
-accounts. `--peer` is a `registry` that was built from a newer release of distribution; it runs beside the two with the
-same configuration, and has a table of its own.
+accounts. nginx takes its turn where a blob is fetched, with the very file that Lumper sends. `--peer` is a `registry`
+that was built from a newer release of distribution; it runs beside the two with the same configuration, and has a table
+of its own.
 
 Each row is the median over the rounds; a first round only warms up (pages of memory that a virtual machine has never
 touched are slow). The ratio is the median of each round's own ratio. Pushed blobs are removed outside of the time
@@ -78,7 +79,7 @@ class Bench:
         def work(_: int) -> None:
             with Connection(server.port, token) as connection:
                 for _ in range(times):
-                    connection.fetch(f"/v2/{REPOSITORY}/blobs/{self.digest}")
+                    connection.fetch(server.blob_url(REPOSITORY, self.digest))
 
         return timed(server, lambda: (self.size * times * clients / 1e6, together(clients, work)))
 
@@ -152,18 +153,19 @@ class Bench:
 
 @dataclass
 class Row:
-    """One line of the table. `goal` is a ratio."""
+    """One line of the table. `goal` is a ratio; `sends`: it is about the sending of a file, which nginx can do too."""
 
     name: str
     unit: str
     goal: float
     run: Callable[[Bench, Server], Sample]
+    sends: bool = False
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
 
 ROWS = [
-    Row("GET 256 MiB, 1 client", "MB/s", 4.5, lambda b, s: b.get(s, 1)),
-    Row("GET 256 MiB, 4 clients", "MB/s", 2.7, lambda b, s: b.get(s, 4)),
+    Row("GET 256 MiB, 1 client", "MB/s", 4.5, lambda b, s: b.get(s, 1), sends=True),
+    Row("GET 256 MiB, 4 clients", "MB/s", 2.7, lambda b, s: b.get(s, 4), sends=True),
     Row("push 256 MiB, one PATCH", "MB/s", 2.7, lambda b, s: b.push(s, "patch", 1)),
     Row("push 256 MiB, chunked", "MB/s", 2.3, lambda b, s: b.push(s, "chunked", 1)),
     Row("push 256 MiB, POST+PUT", "MB/s", 2.7, lambda b, s: b.push(s, "put", 1)),
@@ -188,11 +190,12 @@ def _own_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def compare(bench: Bench, rows: list[Row], servers: list[Server], rounds: int) -> None:
+def compare(bench: Bench, rows: list[Row], servers: list[Server], sender: Server | None, rounds: int) -> None:
     """All rows, all rounds, the servers in turn; who begins changes every round."""
     for turn in range(rounds + 1):
         for row in rows:
-            for server in servers if turn % 2 else servers[::-1]:
+            asked = [*servers, sender] if sender and row.sends else servers
+            for server in asked if turn % 2 else asked[::-1]:
                 sample = row.run(bench, server)
                 if turn:
                     row.samples.setdefault(server.name, []).append(sample)
@@ -221,33 +224,22 @@ def report(rows: list[Row], servers: tuple[Server, Server]) -> None:
         print(f"memory of {server.name}: at most {most:.0f} MB, of which {own:.0f} MB are mapped from no file")
 
 
-def limits(bench: Bench, folder: Path) -> None:
-    """What no registry in Python can be faster than: nginx for GET, SHA-256 alone for pushes."""
+def limits(bench: Bench, rows: list[Row]) -> None:
+    """What no registry in Python can be faster than: SHA-256 alone for pushes, nginx for GET."""
     data = os.pread(bench.bodies[0].plain, 64 * MIB, 0)
     begun = time.monotonic()
     hashlib.sha256(data).hexdigest()
     print(f"SHA-256 alone, one core: {len(data) / 1e6 / (time.monotonic() - begun):,.0f} MB/s")
-    server = nginx(folder)
-    if server is None:
-        return
-    try:
-        path = folder / "www" / "blob"
-        path.write_bytes(data * (bench.size // len(data)))
-        for clients in (1, 4):
-            with Connection(server.port) as warm:
-                warm.fetch("/blob")
-            rates = []
-            for _ in range(3):
-
-                def work(_: int, times: int = 8 // clients) -> None:
-                    with Connection(server.port) as connection:
-                        for _ in range(times):
-                            connection.fetch("/blob")
-
-                rates.append(bench.size * 8 / 1e6 / together(clients, work))
-            print(f"nginx's sendfile, GET, {clients} client(s): {statistics.median(rates):,.0f} MB/s")
-    finally:
-        server.stop()
+    for row in rows:
+        if "nginx" not in row.samples:
+            continue
+        pairs = list(zip(row.samples["lumper"], row.samples["nginx"], strict=True))
+        rate, used = (statistics.median(getattr(b, what) for _, b in pairs) for what in ("rate", "server_cpu"))
+        ratios = [a.rate / b.rate for a, b in pairs]
+        print(
+            f"nginx's sendfile, {row.name}: {rate:,.0f} MB/s, {used * 2**30 / 1e6:.2f} s/GiB; lumper to it"
+            f" {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+        )
 
 
 def run(folder: Path, rounds: int, *, quick: bool, only: str, peer: str) -> None:
@@ -257,19 +249,22 @@ def run(folder: Path, rounds: int, *, quick: bool, only: str, peer: str) -> None
     bench = Bench(folder, 256 * MIB, 0.7 if quick else 2.0)
     rows = [row for row in ROWS if only in row.name]
     servers: list[Server] = []
+    sender = nginx(folder / "nginx")
     try:
         servers.append(lumper(folder / "lumper"))
         for program in ("docker-registry", *([peer] if peer else [])):
             servers.append(distribution(folder / f"peer{len(servers)}", program))
         for server in servers:
             bench.prepare(server)
-        compare(bench, rows, servers, rounds)
+        if sender is not None:
+            sender.blob_file(bench.digest).hardlink_to(servers[0].blob_file(bench.digest))
+        compare(bench, rows, servers, sender, rounds)
         for other in servers[1:]:
             report(rows, (servers[0], other))
     finally:
-        for server in servers:
+        for server in [*servers, *([sender] if sender else [])]:
             server.stop()
-    limits(bench, folder / "nginx")
+    limits(bench, rows)
 
 
 def main() -> None:
