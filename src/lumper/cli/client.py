@@ -239,14 +239,15 @@ def _http_url(url: str) -> SplitResult:
 
 
 def _error(response: http.client.HTTPResponse) -> LumperError:
+    kind = _KINDS.get(response.status, LumperError)
     try:
         told = json.loads(response.read())
-        message, hint = str(told["error"]), str(told["hint"])
+        error = kind(str(told["error"]))
+        error.hint = str(told["hint"])  # also where the kind has one: it may be of another error with this status
     except (ValueError, KeyError, TypeError):
-        message, hint = f"The server answered {response.status} {response.reason}.", ""
-        if response.status in _PROXY:
-            return ServerUnreachable(message)
-    return _KINDS.get(response.status, LumperError)(message, hint=hint)
+        message = f"The server answered {response.status} {response.reason}."
+        return ServerUnreachable(message) if response.status in _PROXY else kind(message)
+    return error
 
 
 @contextlib.contextmanager

@@ -46,6 +46,8 @@ HEAD = "0001"  # the newest revision in migrations/: a test holds the two togeth
 _VERSION = "alembic_version"  # the table with the revision, as Alembic calls it
 _CHANGES = "lumper_changes"
 _LAST = "lumper_last"
+_OTHER_TABLES = ("42P01", "42703")  # undefined_table, undefined_column
+_OTHER_VERSION = "Another version of Lumper has made it: use that one, or begin with another data folder or database."
 _AWAY = "Check [database] url, and that PostgreSQL runs and lets this machine in."
 
 _T = TypeVar("_T")
@@ -360,7 +362,8 @@ def _translated(exc: BaseException | None, *, away: bool) -> StorageError:
         return StorageFull()
     if away or words.startswith(("connection failed", "connection is bad", "failed to resolve", "connection timeout")):
         return StorageError(f"The database does not answer: {words}.", hint=_AWAY)
-    return StorageError(f"The database refused: {words}.")
+    other = state in _OTHER_TABLES or words.startswith(("no such column", "no such table")) or "has no column" in words
+    return StorageError(f"The database refused: {words}.", hint=_OTHER_VERSION if other else "")
 
 
 def _version(connection: Connection) -> str | None:

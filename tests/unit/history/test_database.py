@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, insert, select
@@ -36,6 +37,24 @@ async def _count(database: Database) -> int:
 async def test_what_was_written_in_one_go_is_seen_at_once(database: Database) -> None:
     await database.write_hot(lambda connection: _add(connection, "a"))
     assert await _count(database) == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("lost", ["DROP TABLE repositories CASCADE", "ALTER TABLE repositories DROP COLUMN created_at"])
+async def test_a_database_with_other_tables_is_told_as_one_of_another_version(
+    kind: str, lost: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/other.db" if kind == "sqlite" else request.getfixturevalue("postgres").fresh()
+    database = Database(url)
+    try:
+        await database.migrate()
+        async with database.write() as connection:
+            await connection.exec_driver_sql(lost if kind == "postgresql" else lost.removesuffix(" CASCADE"))
+        with pytest.raises(StorageError) as refused:
+            await database.rows(select(repositories))
+    finally:
+        await database.close()
+    assert "Another version of Lumper" in refused.value.hint
 
 
 async def test_a_failure_takes_back_all_of_it(database: Database) -> None:
