@@ -64,6 +64,14 @@ async def test_a_number_in_the_query_is_one_number(api: Api, path: str) -> None:
     assert (await api.ask("GET", path)).status == 400
 
 
+@pytest.mark.parametrize(
+    "query", ["since=", "since=2026-05-01&since=", "since=%00", "action=", "action=tag&action=tag"]
+)
+async def test_a_time_or_a_kind_in_the_query_is_one(api: Api, query: str) -> None:
+    assert (await api.ask("GET", f"/audit?{query}")).status == 400
+    assert (await api.ask("GET", "/audit?since=2026-05-01&action=tag")).status == 200
+
+
 async def test_a_flag_is_0_or_1(api: Api) -> None:
     for text in ("", "true", "1&dry_run=0"):
         assert (await api.ask("POST", f"/registry/gc?dry_run={text}")).status == 400
