@@ -58,6 +58,25 @@ async def test_an_image_comes_and_goes_between_repositories(
     assert [one["action"] for one in history] == ["tag"]  # it came by the registry's own door
 
 
+async def test_what_verification_finds_is_mended_by_the_command_that_it_names(
+    old: tuple[Door, RegistryClient], server: LumperServer
+) -> None:
+    await old[1].push_image("team/app", "1.0", os.urandom(300_000))
+    data, copy = server.data, ("image", "copy", f"{old[0].url}/team/app:1.0", "mine/app:1.0")
+    assert (await run(data, *copy)).status == 0
+    files = [path for path in (data / "registry/blobs").rglob("*") if path.is_file()]
+    smallest, *_, largest = sorted(files, key=lambda path: path.stat().st_size)
+    largest.write_bytes(b"rotten")
+    smallest.unlink()
+
+    found = await run(data, "registry", "verify")
+    assert (found.status, "corrupt" in found.out, "missing" in found.out) == (1, True, True), found
+    assert "`lumper image copy --again`" in found.out
+    assert (await run(data, *copy, "--again")).status == 0
+
+    assert (await run(data, "registry", "verify")).out.startswith("Nothing is wrong.")
+
+
 async def test_the_mistakes_of_a_copy_are_told(old: tuple[Door, RegistryClient], server: LumperServer) -> None:
     data = server.data
     (data.parent / "config.json").write_text('{"auths": {"' + old[0].host + '": {}}, "credsStore": "pass"}')

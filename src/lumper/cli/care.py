@@ -61,6 +61,8 @@ def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) 
         rows = [(f["kind"], f["repository"], f["name"], f["why"]) for f in flaws]
         table(("what", "repository", "name", "why"), rows, empty="Nothing is wrong.")
         print(f"\n{_read(done)}, {done['repositories']} repositories compared.")
+        if any(flaw["kind"] in ("missing", "corrupt") for flaw in flaws):
+            print("What is missing or corrupt is whole again once it is pushed again: see `lumper image copy --again`.")
     if flaws:
         sys.exit(1)
 

@@ -128,7 +128,7 @@ class Verifier:
         known = await self._metadata.known_blobs(after, until)
         stored = {digest: (size, at) for digest, size, at in page}
         lost = [digest for digest, (_, needed) in known.items() if needed and digest not in stored]
-        lost = [digest for digest in lost if await self._storage.stat(digest) is None]
+        lost = [digest for digest in lost if not await self._there(digest)]
         old = datetime.now(UTC) - self._grace
         strange = [digest for digest, (_, at) in stored.items() if digest not in known and at < old]
         if lost or strange:
@@ -137,6 +137,15 @@ class Verifier:
             *[await self._flawed(FlawKind.MISSING, one, _MISSING) for one in lost if known.get(one, (0, False))[1]],
             *(Flaw(FlawKind.ORPHANED, "", one, _ORPHANED) for one in strange if one not in known),
         ]
+
+    async def _there(self, digest: str) -> bool:
+        """Whether it can be read; a storage may remember for a moment that it was there."""
+        try:
+            async for _ in self._storage.read(digest, 0, 1):
+                pass
+        except StorageError:
+            return False
+        return True
 
     async def _flawed(self, kind: FlawKind, digest: str, why: str) -> Flaw:
         """A blob that is missing or wrong, with a repository that may serve it; a manifest has none there."""
