@@ -22,8 +22,14 @@ class DatabaseLogs(Logs):
     def __init__(self, database: Database) -> None:
         super().__init__()
         self._database = database
-        database.on_change(_TOPIC, lambda _build: self.wake())
+        database.on_change(_TOPIC, self._changed)
         database.on_commit(self.wake)  # perhaps a build has ended
+
+    def _changed(self, build: str | None) -> None:
+        if build is None:
+            self.wake()
+        else:
+            self.grew(int(build))
 
     async def size(self, build_id: int, attempt: int) -> int:
         """How many bytes of log there are."""

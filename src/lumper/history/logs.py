@@ -14,6 +14,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 from lumper.errors import LogGap, StorageError, StorageFull
 
@@ -24,7 +26,7 @@ class Logs(ABC):
     """All logs, by build and attempt. Offsets and sizes are in bytes."""
 
     def __init__(self) -> None:
-        self._grown = asyncio.Event()
+        self._waiting: WeakValueDictionary[int, asyncio.Event] = WeakValueDictionary()  # by build, while one waits
         self.wakes = 0
         """How often somebody called `wake`."""
 
@@ -61,11 +63,11 @@ class Logs(ABC):
         return data if not start else data.partition(b"\n")[2]
 
     async def wait(self, build_id: int, attempt: int, offset: int, longest: float, wakes: int) -> None:
-        """Until the log is longer than `offset`, `wakes` are more, or `longest` seconds have passed.
+        """Until the log is longer than `offset`, `wakes` are more, or `longest` seconds have passed; at times sooner.
 
         Who looks at a build beside its log asks for `wakes` before: its end may come between that and this call.
         """
-        grown = self._grown
+        grown = self._waiting.setdefault(build_id, asyncio.Event())
         if self.wakes != wakes or await self.size(build_id, attempt) > offset:
             return
         try:
@@ -74,11 +76,16 @@ class Logs(ABC):
         except TimeoutError:
             pass
 
+    def grew(self, build_id: int) -> None:
+        """Let those look again who wait for this build: its log has grown."""
+        if grown := self._waiting.pop(build_id, None):
+            grown.set()
+
     def wake(self) -> None:
-        """Let all who wait look again: a log has grown or a build has ended."""
+        """Let all who wait look again: a build has ended."""
         self.wakes += 1
-        self._grown.set()
-        self._grown = asyncio.Event()
+        for build_id in list(self._waiting):
+            self.grew(build_id)
 
 
 class FolderLogs(Logs):
@@ -104,7 +111,7 @@ class FolderLogs(Logs):
         Raises LogGap when bytes before `offset` are missing, StorageFull, StorageError.
         """
         await asyncio.to_thread(self._write, self._path(build_id, attempt), offset, data)
-        self.wake()
+        self.grew(build_id)
 
     def _write(self, path: Path, offset: int, data: bytes) -> None:
         try:
@@ -123,10 +130,11 @@ class FolderLogs(Logs):
         """Chunks of the log from `offset` to its present end."""
         path = self._path(build_id, attempt)
         try:
-            with await asyncio.to_thread(path.open, "rb") as file:
-                file.seek(offset)
-                while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            file, chunk = await asyncio.to_thread(_opened, path, offset)
+            with file:
+                while chunk:
                     yield chunk
+                    chunk = await asyncio.to_thread(file.read, _CHUNK) if len(chunk) == _CHUNK else b""
         except FileNotFoundError:
             return
 
@@ -153,3 +161,10 @@ class FolderLogs(Logs):
             return sizes
 
         return await asyncio.to_thread(measure)
+
+
+def _opened(path: Path, offset: int) -> tuple[BinaryIO, bytes]:
+    """The file, and its first chunk from `offset`: most often that is all, and one visit to a thread."""
+    file = path.open("rb")
+    file.seek(offset)
+    return file, file.read(_CHUNK)

@@ -35,8 +35,7 @@ async def relay(outbox: Outbox, broker: Broker, published: Published = _nobody) 
                 await outbox.forget([each.id for each in pending])
                 for each in pending:
                     published(each.topic, each.body)
-            else:
-                await outbox.wait(_LONGEST_SECONDS)
+            await outbox.wait(_LONGEST_SECONDS)  # not at all if more is due
         except LumperError as exc:
             log.warning("the outbox waits", action="relay.wait", error=exc.sentence)
             await asyncio.sleep(_AGAIN_SECONDS)

@@ -31,6 +31,7 @@ log = get_logger(__name__)
 _RECORD = 50  # characters of a record that are not its text
 _BUFFER = 64 * 1024  # characters that wait in memory for the spool
 _PAUSE = 0.1  # seconds in which lines are gathered: a person does not see the difference
+_LONGEST_PAUSE = 0.4  # the same for a log that goes on: each piece takes the server a dozen visits to its disk
 
 
 class LogShipper:
@@ -102,6 +103,7 @@ class LogShipper:
             self._path.unlink(missing_ok=True)
 
     async def _ship(self) -> None:
+        pause = _PAUSE
         while not (self._closing and not self._buffer and self._sent == self.size):
             if not self._buffer and self._sent == self.size:
                 await self._more.wait()
@@ -110,11 +112,12 @@ class LogShipper:
             self._spill()
             await self._publish()
             if not self._closing:
-                await self._pause()
+                await self._pause(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(_PAUSE):
+            async with asyncio.timeout(seconds):
                 while not self._closing:
                     await self._more.wait()
                     self._more.clear()

@@ -84,6 +84,16 @@ async def test_a_reader_wakes_when_the_log_grows(logs: Logs) -> None:
     await asyncio.wait_for(reader, 20)
 
 
+async def test_the_log_of_another_build_wakes_no_reader(tmp_path: Path) -> None:
+    logs = FolderLogs(tmp_path / "logs")
+    reader = asyncio.create_task(logs.wait(1, 1, 0, 60.0, logs.wakes))
+    await logs.append(2, 1, 0, b"x\n")
+    done, _ = await asyncio.wait({reader}, timeout=0.05)
+    assert not done
+    logs.wake()
+    await asyncio.wait_for(reader, 20)
+
+
 async def test_what_happens_between_looking_and_waiting_is_not_missed(logs: Logs) -> None:
     wakes = logs.wakes
     logs.wake()

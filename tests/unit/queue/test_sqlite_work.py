@@ -27,7 +27,7 @@ def publish(connection: sqlite3.Connection, *ids: str) -> None:
 
 
 def claim(connection: sqlite3.Connection, holder: str, now: float, count: int = 10) -> list[work.Claim]:
-    return work.claim(connection, "topic", holder, count=count, now=now, lease=LEASE)
+    return work.claim(connection, "topic", holder, count=count, now=now, lease=LEASE).claims
 
 
 def test_another_holder_gets_a_message_only_when_its_lease_is_over(connection: sqlite3.Connection) -> None:
@@ -36,6 +36,15 @@ def test_another_holder_gets_a_message_only_when_its_lease_is_over(connection: s
     assert claim(connection, "second", now=129) == []
     (again,) = claim(connection, "second", now=130)
     assert again.deliveries == 2
+
+
+def test_a_claim_that_gets_nothing_tells_when_there_may_be_something(connection: sqlite3.Connection) -> None:
+    assert work.none_due(connection, "topic", 100) == work.Claims([], None)
+    publish(connection, "one")
+    assert work.none_due(connection, "topic", 100) is None
+    claim(connection, "first", now=100)
+    assert work.none_due(connection, "topic", 129) == work.Claims([], 130)
+    assert work.claim(connection, "topic", "first", count=1, now=135, lease=LEASE) == work.Claims([], 130)
 
 
 def test_a_renewed_lease_goes_on(connection: sqlite3.Connection) -> None:

@@ -44,7 +44,7 @@ class SqliteBroker:
 
     async def publish(self, messages: Sequence[Message], *, durable: bool = True) -> None:
         await self._file.write(lambda connection: work.publish(connection, messages), durable=durable)
-        self._wake({message.topic for message in messages})
+        self.wake({message.topic for message in messages})
 
     @asynccontextmanager
     async def consume(self, topic: str, *, prefetch: int = 1) -> AsyncIterator[AsyncIterator[_Delivery]]:
@@ -82,7 +82,7 @@ class SqliteBroker:
 
     async def revive(self, topic: str) -> int:
         count = await self._file.write(lambda connection: work.revive(connection, topic), durable=True)
-        self._wake({topic})
+        self.wake({topic})
         return count
 
     async def close(self) -> None:
@@ -97,19 +97,13 @@ class SqliteBroker:
         await self._file.close()
         await asyncio.to_thread(self._holder.end)
 
-    async def claim(self, topic: str, count: int) -> list[work.Claim]:
+    async def claim(self, topic: str, count: int) -> work.Claims:
         """Take up to `count` messages in hand, if any is due."""
         now, holder, lease = time.time(), self._holder.name, self._lease
-        claims = await self._file.write_if(
-            lambda connection: work.is_due(connection, topic, now),
+        return await self._file.write_unless(
+            lambda connection: work.none_due(connection, topic, now),
             lambda connection: work.claim(connection, topic, holder, count=count, now=now, lease=lease),
         )
-        return claims or []
-
-    async def seconds_until_next(self, topic: str) -> float | None:
-        """How long until the next message of the topic is due, or a lease on one ends; None if there is none."""
-        at = await self._file.read(lambda connection: work.next_at(connection, topic))
-        return None if at is None else max(at - time.time(), 0)
 
     async def answer(self, answer: Callable[[sqlite3.Connection, str], T]) -> T:
         """Run the answer to one delivery with the holder's name."""
@@ -119,7 +113,8 @@ class SqliteBroker:
         """A subscription that takes nothing more has answered what it had."""
         self._subscriptions.discard(subscription)
 
-    def _wake(self, topics: set[str]) -> None:
+    def wake(self, topics: set[str]) -> None:
+        """There may be something to take of these."""
         for subscription in self._subscriptions:
             if subscription.topic in topics:
                 subscription.wake()
@@ -137,7 +132,7 @@ class SqliteBroker:
             self._unreturned[1].update(unread)
         with suppress(QueueError):
             await self._give_back()
-        self._wake({subscription.topic})
+        self.wake({subscription.topic})
 
     async def _give_back(self) -> None:
         handed, unread = (frozenset(seqs) for seqs in self._unreturned)
@@ -158,7 +153,7 @@ class SqliteBroker:
                     version = await self._file.read(work.version)
                     if version != seen:
                         seen = version
-                        self._wake({subscription.topic for subscription in self._subscriptions})
+                        self.wake({subscription.topic for subscription in self._subscriptions})
                 if time.monotonic() - renewed >= self._lease / 3:
                     renewed = time.monotonic()
                     await self._renew()
@@ -178,7 +173,7 @@ class SqliteBroker:
             await self._file.write(lambda connection: work.end_leases(connection, dead, time.time()))
             for name in dead:
                 self._holder.forget(name)
-            self._wake({subscription.topic for subscription in self._subscriptions})
+            self.wake({subscription.topic for subscription in self._subscriptions})
 
 
 class _Subscription:
@@ -197,6 +192,10 @@ class _Subscription:
     def wake(self) -> None:
         """There may be something to take, or room for it."""
         self._woken.set()
+
+    def returned(self) -> None:
+        """A message is there again, for whoever of this process takes it: what others wrote is noticed, not that."""
+        self._broker.wake({self.topic})
 
     async def stop(self) -> None:
         """Take nothing more. A claim under way is waited for, so that it is known what is held."""
@@ -234,14 +233,16 @@ class _Subscription:
     async def _take(self) -> float | None:
         """Take what is there and what there is room for; how long to wait for more (None: until woken)."""
         while room := self._prefetch - len(self.held):
-            claims = await self._broker.claim(self.topic, room)
-            for claimed in claims:
+            had = await self._broker.claim(self.topic, room)
+            for claimed in had.claims:
                 delivery = self.held[claimed.seq] = _Delivery(self, claimed)
                 self.inbox.put(delivery)
-            if not claims:
-                seconds = await self._broker.seconds_until_next(self.topic)
+            if not had.claims:
+                if had.next_at is None:
+                    return None
                 # Due, and yet not to be had: somebody was faster, or it is one of ours whose renewal is late.
-                return None if seconds is None else min(seconds or _POLL, _LONGEST_WAIT)
+                seconds = had.next_at - time.time()
+                return min(seconds, _LONGEST_WAIT) if seconds > 0 else _POLL
         return None
 
 
@@ -260,6 +261,7 @@ class _Delivery:
         await self._subscription.answer(
             self, lambda connection, holder: work.retry(connection, holder, self.claimed, visible_at, reason)
         )
+        self._subscription.returned()
 
     async def dead_letter(self, reason: str) -> None:
         await self._subscription.answer(

@@ -106,9 +106,9 @@ class QueueFile:
         """What `work` returns, without a lock."""
         return await self._call(lambda: work(self._open()))
 
-    async def write_if(self, condition: Work[bool], work: Work[T]) -> T | None:
-        """What `work` returns, if `condition`, which is looked at without a lock, holds; else None."""
-        return await self._call(lambda: self._write_if(condition, work))
+    async def write_unless(self, known: Work[T | None], work: Work[T]) -> T:
+        """What `known`, which is asked without a lock, returns; if that is None, what `work` returns."""
+        return await self._call(lambda: self._write_unless(known, work))
 
     async def close(self) -> None:
         """Finish what was asked for, then close the file. Idempotent."""
@@ -151,9 +151,9 @@ class QueueFile:
                 return [error]
         return [result for part in asked for result in self._transact([part])]
 
-    def _write_if(self, condition: Work[bool], work: Work[T]) -> T | None:
-        if not condition(self._open()):
-            return None
+    def _write_unless(self, known: Work[T | None], work: Work[T]) -> T:
+        if (found := known(self._open())) is not None:
+            return found
         result: T = self._in_one_transaction([work], durable=False)[0]
         return result
 

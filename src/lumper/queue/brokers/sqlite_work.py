@@ -22,6 +22,14 @@ class Claim:
     deliveries: int
 
 
+@dataclass(frozen=True)
+class Claims:
+    """What was to be had; if nothing, when there may be something: 0 is now, None not until something is published."""
+
+    claims: list[Claim]
+    next_at: float | None
+
+
 def publish(connection: sqlite3.Connection, messages: Sequence[Message]) -> None:
     """Append the messages, but for those whose id waits in the topic or is in somebody's hands."""
     connection.executemany(
@@ -38,15 +46,13 @@ def next_at(connection: sqlite3.Connection, topic: str) -> float | None:
     return found
 
 
-def is_due(connection: sqlite3.Connection, topic: str, now: float) -> bool:
-    """Whether a message of the topic can be handed out."""
+def none_due(connection: sqlite3.Connection, topic: str, now: float) -> Claims | None:
+    """What a claim would give, if that is nothing yet; None if a message of the topic can be handed out."""
     at = next_at(connection, topic)
-    return at is not None and at <= now
+    return Claims([], at) if at is None or at > now else None
 
 
-def claim(
-    connection: sqlite3.Connection, topic: str, holder: str, *, count: int, now: float, lease: float
-) -> list[Claim]:
+def claim(connection: sqlite3.Connection, topic: str, holder: str, *, count: int, now: float, lease: float) -> Claims:
     """Take the oldest messages that are free into the holder's hands."""
     _free_what_is_due(connection, topic, holder, now=now, overdue=now - lease)
     rows = connection.execute(
@@ -55,7 +61,8 @@ def claim(
         " RETURNING seq, id, body, deliveries",
         (holder, now + lease, topic, count),
     ).fetchall()
-    return [Claim(seq, Message(id_, topic, body), deliveries) for seq, id_, body, deliveries in sorted(rows)]
+    claims = [Claim(seq, Message(id_, topic, body), deliveries) for seq, id_, body, deliveries in sorted(rows)]
+    return Claims(claims, None if claims else next_at(connection, topic))
 
 
 def _free_what_is_due(connection: sqlite3.Connection, topic: str, holder: str, *, now: float, overdue: float) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from json import loads
 from typing import Any
 
+from lumper.errors import RegistryError
 from lumper.model.activity import SERVER
 from lumper.model.image import IN_TOTO, SIGNATURE_TYPE, Manifest, Referrer
 from lumper.registry.attest.forms import (
@@ -75,7 +76,7 @@ class Attestations:
         self, repository: str, subject: Manifest, predicate_type: str, predicate: Mapping[str, Any]
     ) -> None:
         """Tell something of an image, if nothing of this kind was told here. Raises LumperError."""
-        if any(one.kind == predicate_type and one.ours for one in await self.beside(repository, subject)):
+        if await self.told(repository, subject.digest, predicate_type) is not None:
             return
         name = f"{self._host}/{repository}"
         sealed = envelope(statement(name, subject.digest, predicate_type, predicate), self._signer)
@@ -143,8 +144,16 @@ class Attestations:
         content = b"".join([chunk async for chunk in self._registry.blobs.read(blob, 0, blob.size)])
         return Blob(str(layer.get("mediaType")), content, layer.get("annotations") or {})
 
+    async def _has(self, repository: str, blob: Blob) -> bool:
+        try:
+            await self._registry.blobs.stat(repository, blob.digest)
+        except RegistryError:
+            return False
+        return True
+
     async def _push(self, repository: str, blobs: Sequence[Blob], manifest: bytes, tag: str) -> None:
-        for blob in (Blob("", EMPTY_CONFIG), *blobs):
+        config = Blob("", EMPTY_CONFIG)
+        for blob in blobs if await self._has(repository, config) else (config, *blobs):
             session = await self._registry.blobs.begin(repository, _OWNER)
             await self._registry.blobs.finish(session, blob.digest, 0, blob.content)
         reference = tag or Blob("", manifest).digest
