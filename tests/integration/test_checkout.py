@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +89,17 @@ async def test_a_second_checkout_of_the_same_commit_needs_no_network(
     async with mirrors.checkout(request(server, commit=told)) as checkout:
         assert await checkout.read("a", 10) == b"1"
     assert len(server.requests) == seen
+
+
+async def test_the_folder_of_the_mirrors_may_be_removed_between_two_builds(
+    origin: Repository, server: GitServer, mirrors: Mirrors, tmp_path: Path
+) -> None:
+    told = origin.tag("v1", origin.commit({"a": "1"}))
+    async with mirrors.checkout(request(server, commit=told)):
+        pass
+    shutil.rmtree(tmp_path / "mirrors")
+    async with mirrors.checkout(request(server, commit=told)) as checkout:
+        assert await checkout.read("a", 10) == b"1"
 
 
 async def test_without_a_told_commit_the_ref_is_asked_for_every_time(

@@ -94,7 +94,7 @@ class Mirrors:
         access = _access(request)
         async with AsyncExitStack() as stack:
             with _disk_errors():
-                if not self._prepared:
+                if not self._prepared or not self._git.prepared:
                     await asyncio.to_thread(self._git.prepare)
                     self._prepared = True
                 await stack.enter_async_context(in_use(use_file(self._folder, request.project_id)))

@@ -184,6 +184,11 @@ class Git:
             temporary.write_text(text)
             temporary.replace(self._home / name)
 
+    @property
+    def prepared(self) -> bool:
+        """Whether the settings are there: somebody may have made room by hand. Blocking, one look at the disk."""
+        return (self._home / "gitconfig").is_file()
+
     def environment(self, access: Access | None = None, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Everything that a git process may know; variables are documented in git(1)."""
         local = access is not None and access.local
