@@ -135,7 +135,7 @@ def test_a_build_that_has_ended_cannot_be_cancelled_and_can_be_restarted(up: Run
     _, second = up.builds
     trouble = up.lumper("cancel", second)
     assert (trouble.status, "has ended already" in trouble.err) == (1, True)
-    assert up.lumper("restart", second).out == f"Build {second} is queued.\n"
+    assert up.lumper("restart", second).out == f"Build {second} is queued; `lumper log {second} --follow` shows it.\n"
     followed = up.lumper("log", second, "--follow")
     assert (followed.status, f"Build {second} failed" in followed.out) == (1, True)
     assert up.lumper("builds", "--limit", 1, "--json").json[0]["attempt"] == 2

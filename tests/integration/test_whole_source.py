@@ -268,10 +268,27 @@ async def test_files_of_lfs_that_are_not_what_was_promised_are_refused(
         lfs.files[oid] = content
         with pytest.raises(SourceError, match="other bytes"):
             await context_of(app, server, app.commit({**config, "x.bin": pointer(oid, 4)}))
-    with pytest.raises(SourceError, match="does not have 111111111111: not there"):
+    with pytest.raises(SourceError, match=r"does not have x\.bin \(111111111111\): not there"):
         await context_of(app, server, app.commit({**config, "x.bin": pointer("1" * 64, 4)}))
     with pytest.raises(CheckoutTooLarge):
         await context_of(app, server, app.commit({**config, "x.bin": pointer(oid, 1 << 40)}))
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({".lfsconfig": "[lfs]\n\turl = ssh://git@h/a/b.git\n"}, r"\[lfs\] url in .lfsconfig is ssh://git@h/a/b.git"),
+        ({".lfsconfig": "[lfs\n"}, r"^\.lfsconfig cannot be read: bad config line 1\.$"),
+        ({".gitmodules": '[submodule "a"]\n\tpath\n\t= x\n'}, r"^\.gitmodules cannot be read: bad config line 3\.$"),
+    ],
+)
+async def test_settings_that_make_no_sense_are_told_by_their_file(
+    files: dict[str, str], words: str, app: Repository, server: GitServer
+) -> None:
+    wanted = Wanted(submodules=".gitmodules" in files, lfs=".lfsconfig" in files)
+    commit = app.commit({"Dockerfile": "", **ATTRIBUTES, "x.bin": pointer("1" * 64, 4), **files})
+    with pytest.raises(SourceError, match=words):
+        await context_of(app, server, commit, wanted)
 
 
 async def test_an_answer_of_the_lfs_server_may_come_in_pieces(

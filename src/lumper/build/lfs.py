@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from lumper.build.git import CHUNK, Git, printable
-from lumper.build.objects import Objects
+from lumper.build.objects import Objects, printable_path
 from lumper.build.reach import Reach, same_keeper, server_of
 from lumper.errors import GitUnauthorized, GitUnreachable, SourceError, SourceRefused
 from lumper.model.source import parse_git_url
@@ -95,10 +95,16 @@ def lfs_url(url: str) -> str:
 
 
 class LfsClient:
-    """Downloads from one LFS server. `credentials` go to it alone; `named` is the project's own URL."""
+    """Downloads from one LFS server. `credentials` go to it alone; `named` is the project's own URL.
 
-    def __init__(self, url: str, reach: Reach, named: str, credentials: tuple[str, str] | None) -> None:
+    `paths` tell by SHA-256 how the repository calls a file.
+    """
+
+    def __init__(
+        self, url: str, reach: Reach, named: str, credentials: tuple[str, str] | None, paths: Mapping[str, str]
+    ) -> None:
         self._url = url
+        self._paths = paths
         self._reach = reach
         self._named = named
         self._auth = aiohttp.BasicAuth(*credentials, encoding="utf-8") if credentials else None
@@ -140,7 +146,7 @@ class LfsClient:
     ) -> None:
         action = actions.get(pointer.oid, "")
         if isinstance(action, str):
-            text = f"The LFS server {self._url} does not have {pointer.oid[:12]}{action}."
+            text = f"The LFS server {self._url} does not have {self._shown(pointer)}{action}."
             raise SourceError(text, hint="`git lfs push --all` brings to the server what a clone has.")
         url, headers = urljoin(self._url, action.href), dict(action.header)
         for _ in range(5):
@@ -156,10 +162,13 @@ class LfsClient:
                     url = target
                     continue
                 if answer.status != 200:
-                    raise SourceError(f"The LFS server answers {answer.status} for {pointer.oid[:12]}.", hint=_HINT)
+                    raise SourceError(f"The LFS server answers {answer.status} for {self._shown(pointer)}.", hint=_HINT)
                 await _store(answer.content, pointer, folder / pointer.oid)
                 return
-        raise SourceError(f"The LFS server leads nowhere for {pointer.oid[:12]}.")
+        raise SourceError(f"The LFS server leads nowhere for {self._shown(pointer)}.")
+
+    def _shown(self, pointer: Pointer) -> str:
+        return f"{printable_path(self._paths[pointer.oid])} ({pointer.oid[:12]})"
 
 
 class _Action(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -118,7 +119,15 @@ class Completer:
             return {}
         if await objects.get(entry.id, _LIST_LIMIT) is None:
             return {}
-        return parse_modules(await self.git.run(mirror, "config", "--list", "-z", f"--blob={entry.id}"))
+        return parse_modules(await self._settings(mirror, ".gitmodules", entry.id))
+
+    async def _settings(self, mirror: Path, name: str, blob: str) -> bytes:
+        """What a file in git's format for settings says. Raises SourceError where it is not one."""
+        try:
+            return await self.git.run(mirror, "config", "--list", "-z", f"--blob={blob}")
+        except SourceError as exc:
+            line = re.search(r"bad config line \d+", exc.message)
+            raise SourceError(f"{name} cannot be read: {line[0] if line else exc.message}.") from exc
 
     async def _submodule(self, parent: Repository, path: str, text: str, commit: str, depth: int) -> Whole:
         place, name = f"{parent.path}/{path}".lstrip("/"), f"refs/lumper/{commit}"
@@ -171,31 +180,29 @@ class Completer:
         if not pointers:
             return {}
         wanted = {pointer.oid: pointer for _, _, pointer in pointers}
+        paths = {pointer.oid: path for path, _, pointer in reversed(pointers)}
         self._spend(sum(pointer.size for pointer in wanted.values()))
         async with hold(repository.mirror.path.with_suffix(".lock"), self.timeout):
-            ids = await self._stored(objects, repository, tree, wanted)
+            ids = await self._stored(objects, repository, tree, wanted, paths)
         return {path: Put(mode, ids[pointer.oid]) for path, mode, pointer in pointers}
 
-    async def _fetch_files(
-        self, objects: Objects, repository: Repository, tree: str, missing: list[Pointer], folder: Path
-    ) -> None:
+    async def _lfs_client(
+        self, objects: Objects, repository: Repository, tree: str, paths: Mapping[str, str]
+    ) -> LfsClient:
         url = await self._lfs_url(objects, repository, tree)
         mine = not self.project.local and same_keeper(self.project.url, url)
         named = self.origin or self.project.url
-        client = LfsClient(url, self.reach, named, self.project.credentials if mine else None)
-        many = "s" if len(missing) > 1 else ""
-        self.tell(f"fetching {len(missing)} LFS file{many}, {sum(p.size for p in missing) >> 20} MiB")
-        await client.fetch(missing, folder)
+        return LfsClient(url, self.reach, named, self.project.credentials if mine else None, paths)
 
     async def _lfs_url(self, objects: Objects, repository: Repository, tree: str) -> str:
         """What `.lfsconfig` says (git-lfs-config(5), "lfs.url"), or the place that goes without saying."""
         entry = await _at(objects, tree, ".lfsconfig")
         if entry is not None and entry.kind is Kind.FILE:
-            listing = await self.git.run(repository.mirror.path, "config", "--list", "-z", f"--blob={entry.id}")
+            listing = await self._settings(repository.mirror.path, ".lfsconfig", entry.id)
             for record in listing.decode("utf-8", "replace").split("\0"):
                 key, _, value = record.partition("\n")
                 if key == "lfs.url":
-                    return web_url(value).rstrip("/")
+                    return _server_named(value)
         if not repository.url or parse_git_url(repository.url).local:
             text = "A local repository has no LFS server of its own."
             hint = "`git lfs fetch` brings its files here, or set [lfs] url in .lfsconfig to an https:// URL."
@@ -203,7 +210,12 @@ class Completer:
         return lfs_url(repository.url)
 
     async def _stored(
-        self, objects: Objects, repository: Repository, tree: str, wanted: Mapping[str, Pointer]
+        self,
+        objects: Objects,
+        repository: Repository,
+        tree: str,
+        wanted: Mapping[str, Pointer],
+        paths: Mapping[str, str],
     ) -> dict[str, str]:
         """From SHA-256 to the id of git's object with that content, kept from one build to the next."""
         folder = repository.mirror.path / "lfs"
@@ -214,7 +226,10 @@ class Completer:
             await lend_files(await asyncio.to_thread(self.lend, repository.path), new, folder)
             missing = [pointer for pointer in new if not await asyncio.to_thread((folder / pointer.oid).is_file)]
             if missing:
-                await self._fetch_files(objects, repository, tree, missing, folder)
+                client = await self._lfs_client(objects, repository, tree, paths)
+                many = "s" if len(missing) > 1 else ""
+                self.tell(f"fetching {len(missing)} LFS file{many}, {sum(p.size for p in missing) >> 20} MiB")
+                await client.fetch(missing, folder)
         for pointer in new:
             ids[pointer.oid] = await self._as_blob(repository.mirror.path, folder / pointer.oid)
         return ids
@@ -250,6 +265,15 @@ async def _at(objects: Objects, tree: str, path: str) -> Entry | None:
             return None
         entry = (await objects.tree(entry.id)).get(part)
     return entry
+
+
+def _server_named(value: str) -> str:
+    """The LFS server that `.lfsconfig` names. Raises SourceRefused."""
+    try:
+        return web_url(value).rstrip("/")
+    except SourceRefused as exc:
+        text = f"[lfs] url in .lfsconfig is {printable_path(value)[:200]}, which Lumper does not fetch from."
+        raise SourceRefused(text, hint="Give it an https:// URL.") from exc
 
 
 def _url_or_none(text: str, parent: str) -> str:

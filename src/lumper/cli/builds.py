@@ -60,7 +60,10 @@ def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None
     json
         Print JSON.
     """
-    _change(build, "cancel", json, target)
+    with connect(target) as client:
+        changed = client.post(f"builds/{build}/cancel")
+    words = "is cancelled" if changed["state"] == "cancelled" else "is being cancelled: its worker ends what runs"
+    tell(changed, f"Build {build} {words}.", json=json)
 
 
 def start(project: str, ref: str, /, *, json: bool = False, target: Target = _HERE) -> None:
@@ -98,10 +101,6 @@ def restart(build: int, /, *, json: bool = False, target: Target = _HERE) -> Non
     json
         Print JSON.
     """
-    _change(build, "restart", json, target)
-
-
-def _change(build: int, verb: str, json: bool, target: Target) -> None:
     with connect(target) as client:
-        changed = client.post(f"builds/{build}/{verb}")
-    tell(changed, f"Build {build} is {changed['state']}.", json=json)
+        changed = client.post(f"builds/{build}/restart")
+    tell(changed, f"Build {build} is {changed['state']}; `lumper log {build} --follow` shows it.", json=json)

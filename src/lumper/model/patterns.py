@@ -53,6 +53,8 @@ def pattern_problem(pattern: str) -> str:
         return "a pattern has 1 to 200 printable characters"
     if bare.startswith(_RANGE_SIGNS) and _comparators(bare) is None:
         return f"{bare!r} is not a range of versions; write >=1.2 <2, ^1.2 or ~1.2.3"
+    if any("[" in re.sub(r"\[!?\]?[^\]]*\]", "", part) for part in bare.split("/")):
+        return f"{bare!r} has a `[` without its `]`"
     return ""
 
 

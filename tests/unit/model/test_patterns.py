@@ -80,9 +80,16 @@ def test_one_name_of_several_is_enough() -> None:
     assert not any_matches(["src/**"], ["README.md"])
 
 
-@pytest.mark.parametrize("pattern", ["", "!", "a\nb", "x" * 300, ">=", ">=one", "^1.2.3.4", "~", ">1 ||"])
+@pytest.mark.parametrize(
+    "pattern", ["", "!", "a\nb", "x" * 300, ">=", ">=one", "^1.2.3.4", "~", ">1 ||", "v[", "!a/[b", "[/]"]
+)
 def test_a_pattern_that_is_none_is_told(pattern: str) -> None:
     assert pattern_problem(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["v[12]", "[]]x", "[!]]", "[a]/[b]", "a]"])
+def test_a_pattern_with_brackets_is_one(pattern: str) -> None:
+    assert pattern_problem(pattern) == ""
 
 
 def test_no_pattern_is_slow() -> None:
