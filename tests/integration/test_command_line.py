@@ -273,6 +273,33 @@ def test_a_server_elsewhere_needs_a_token(tmp_path: Path) -> None:
     assert "cannot be read" in missing
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("token", "remove", "nope"), "`lumper token list` shows all"),
+        (("robot", "rotate", "nope"), "`lumper robot list` shows all"),
+        (("robot", "disable", "nope"), "`lumper robot list` shows all"),
+        (("queue", "revive", "builds"), "There are events, notify, deploy, statuses"),
+        (("builds", "--limit", "-5"), "one whole number of 0 or more"),
+        (("recipe", "check", "/nonexistent"), "there is no folder /nonexistent"),
+        (("build", "/nonexistent"), "There is no folder /nonexistent"),
+    ],
+)
+def test_what_is_not_there_is_told_with_where_to_look(up: Running, command: tuple[str, ...], words: str) -> None:
+    ran = up.lumper(*command) if command[0] not in ("recipe", "build") else lumper(*command)
+    assert (ran.status, ran.out) == (1, "")
+    assert words in ran.err
+
+
+def test_a_project_without_builds_a_forge_or_a_repository_is_told_as_that(up: Running) -> None:
+    assert "No builds of nope;" in up.lumper("builds", "--project", "nope").out
+    added = up.lumper("project", "add", "--allow-local", "/nonexistent/later.git", "--name", "later")
+    assert (added.status, added.err) == (0, "There is nothing at /nonexistent/later.git yet.\n")
+    checked = up.lumper("project", "check", "later")
+    assert (checked.status, checked.err) == (1, "`lumper project connect later --forge-token-file FILE` makes it.\n")
+    assert up.lumper("project", "remove", "later").status == 0
+
+
 def test_a_folder_that_was_not_there_is_told(tmp_path: Path) -> None:
     asked = lumper("builds", "--data", tmp_path / "mistyped")
     assert asked.status == 0
