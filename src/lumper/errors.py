@@ -182,7 +182,9 @@ class MirrorDamaged(SourceError):
 class GitUnauthorized(SourceError):
     """The git server does not let Lumper in."""
 
-    default_hint = "Give the project a user name and a token (or the worker an ssh key) that may read the repository."
+    default_hint = (
+        "Give the project a token (`lumper project url`), or the worker an ssh key, that may read the repository."
+    )
 
 
 class RepositoryNotFound(SourceError):

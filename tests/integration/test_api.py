@@ -63,6 +63,7 @@ ROUTES: list[tuple[str, str, set[Role]]] = [
     ("GET", "/containers", OPERATORS),
     ("GET", "/rollouts", OPERATORS),
     ("PUT", "/projects/{name}/secret", OPERATORS),
+    ("PUT", "/projects/{name}/url", OPERATORS),
     ("PUT", "/projects/{name}/rules", OPERATORS),
     ("GET", "/projects/{name}/forge", OPERATORS),
     ("PUT", "/projects/{name}/forge", OPERATORS),
@@ -336,6 +337,33 @@ async def test_a_project_is_added_shown_listed_and_removed(api: Api) -> None:
     assert (again.status, "--name" in again.body["hint"]) == (409, True)
     assert (await api.ask("DELETE", "/projects/owner/app")).status == 200
     assert (await api.ask("GET", "/projects")).body == []
+
+
+async def test_a_project_moves_and_gets_other_credentials(api: Api) -> None:
+    project = await api.project()
+
+    async def moved(**new: str) -> tuple[str, str, str, str]:
+        answer = await api.ask("PUT", "/projects/owner/app/url", new)
+        assert (answer.status, "password" in json.dumps(answer.body)) == (200, False), answer
+        found = (await api.ask("GET", "/projects/owner/app/credentials")).body
+        return answer.body["url"], answer.body["repository"], found["username"], found["password"]
+
+    url = project["url"]
+    assert await moved(username="robot", password="s3cret-token") == (url, "owner/app", "robot", "s3cret-token")
+    there = "https://git.example.org/new/app"
+    assert await moved(url=there) == (there, "new/app", "robot", "s3cret-token")
+    other = "https://other.example.org/new/app"
+    assert await moved(url=other) == (other, "new/app", "", "")
+    assert await moved(url="https://a:b@git.example.org/new/app") == (there, "new/app", "a", "b")
+    for wrong in ("ext::sh -c id", "/etc", "file:///x"):
+        refused = await api.ask("PUT", "/projects/owner/app/url", {"url": wrong})
+        assert (refused.status, bool(refused.error)) == (400, True)
+    assert (await api.ask("PUT", "/projects/no/url", {})).status == 404
+    build = await api.build()
+    assert await moved(url=url) == (url, "owner/app", "a", "b")
+    assert await moved(username="x", password="y") == (url, "owner/app", "x", "y")
+    refused = await api.ask("PUT", "/projects/owner/app/url", {"url": "https://git.example.org:8443/owner/app.git"})
+    assert (refused.status, f"lumper cancel {build}" in refused.body["hint"]) == (409, True)
 
 
 async def test_secrets_are_only_where_they_are_asked_for(api: Api) -> None:

@@ -104,12 +104,13 @@ def _stage(match: re.Match[str], found: Instruction | None, dockerfile: bytes) -
 
 
 def _in_stage(_: re.Match[str], found: Instruction | None, dockerfile: bytes) -> str:
-    """A file that COPY takes of another stage."""
+    """A file that COPY takes of another stage, or of an image."""
     stages = {name.lower(): name for name in stage_names(dockerfile)}
-    taken = [stages[name.lower()] for name in images_in(found) if name.lower() in stages] if found else []
-    if not taken or found is None or found.keyword == b"FROM":
-        return ""
-    return f"That is looked for in the stage {taken[0]}, and no step of it has made it there."
+    named = images_in(found) if found and found.keyword != b"FROM" else []
+    taken = [stages[name.lower()] for name in named if name.lower() in stages] or [n for n in named if n.isdigit()]
+    if taken:
+        return f"That is looked for in the stage {taken[0]}, and no step of it has made it there."
+    return f"That is looked for in the image {named[0]}, which has no such file." if named else ""
 
 
 def _later(*_: object) -> str:

@@ -15,6 +15,7 @@ from lumper.cli.client import Target, connect
 from lumper.cli.line_file import line_of
 from lumper.cli.output import ago, show_json, table, tell, warn
 from lumper.cli.project_forge import check, connect_, disconnect, make_webhook, tell_connected
+from lumper.cli.project_url import url_
 from lumper.hooks.guide import post_receive
 
 app = App(name="project", help="The git repositories that are built.")
@@ -253,6 +254,9 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
         project = client.put(f"projects/{name}/secret", {"secret": secret})
     todo = f"enter it at the forge, `lumper project show {name} --secret`"
     tell(project, f"{project['name']} has another secret: {_RENEWED if project['renewed'] else todo}.", json=json)
+
+
+app.command(url_, name="url")
 
 
 def _show(project: dict[str, Any], forge: str, target: Target, *, secret: bool) -> None:

@@ -16,9 +16,10 @@ from lumper.history.database import Database
 from lumper.history.grants import PROJECT
 from lumper.history.schedule import next_time, schedule_problem
 from lumper.history.sealing import Sealer
-from lumper.history.tables import grants, projects
+from lumper.history.tables import builds, grants, projects
+from lumper.model.build import BuildState
 from lumper.model.image import is_repository, repository_name
-from lumper.model.source import GitUrl, Project
+from lumper.model.source import GitUrl, Project, parse_git_url
 from lumper.model.trigger import BuildRules, rules_from_json, rules_to_json
 
 _LONGEST = 200  # characters of a name
@@ -29,6 +30,14 @@ def project_from_row(row: Row[tuple[object, ...]]) -> Project:
     """A row of `projects` as a value."""
     values = {name: row._mapping[name] for name in Project.__dataclass_fields__}
     return Project(**{**values, "rules": rules_from_json(values["rules"])})
+
+
+_UNDER_WAY = select(func.min(builds.c.id)).where(builds.c.state.in_([BuildState.QUEUED, BuildState.RUNNING]))
+
+
+def _server(url: GitUrl) -> tuple[str, str]:
+    """What credentials are bound to: the host, and the URL up to the repository's path."""
+    return url.host, url.url.rpartition(url.path)[0]
 
 
 class ProjectHistory:
@@ -143,6 +152,28 @@ class ProjectHistory:
         async with self._database.write() as connection:
             await connection.execute(update(projects).where(projects.c.id == project.id).values(**values))
         return replace(project, rules=rules)
+
+    async def set_url(self, name: str, source: GitUrl) -> Project:
+        """Let a project's repository be at another URL, with other credentials.
+
+        Without any in the URL, those of now stay, as long as it is the same server. Raises NotFound, StorageError,
+        Conflict while a build may still take new credentials to the old server.
+        """
+        row = await self._row(name)
+        project, before = project_from_row(row), parse_git_url(row.url)
+        same = _server(before) == _server(source)
+        stays = same and not source.username and not source.password
+        repository = source.path if project.repository == before.path else project.repository
+        username = project.username if stays else source.username
+        told = {"url": source.url, "local": source.local, "repository": repository, "username": username}
+        values = told if stays else {**told, "sealed_password": self._seal(project.id, "password", source.password)}
+        async with self._database.write() as connection:
+            busy = await connection.scalar(_UNDER_WAY.where(builds.c.project_id == project.id))
+            if busy is not None and not same:
+                hint = f"Wait for its end, or cancel it: `lumper cancel {busy}`."
+                raise Conflict(f"Build {busy} of the project waits or runs with the server of now.", hint=hint)
+            await connection.execute(update(projects).where(projects.c.id == project.id).values(**values))
+        return await self.get(project.id)
 
     async def set_secret(self, name: str, secret: str = "") -> tuple[Project, str]:
         """Give a project this webhook secret, or a new random one. Raises NotFound, Invalid, StorageError."""

@@ -27,6 +27,7 @@ from lumper.web.shapes import (
     NewProject,
     NewRules,
     NewSecret,
+    NewUrl,
     PrivateProject,
     PublicProject,
     RenewedProject,
@@ -143,6 +144,18 @@ class Projects:
         await self._desk.forget(project)
         return answer(_public(await self._projects.remove(project.id)))
 
+    @describe(PublicProject, body=NewUrl)
+    async def set_url(self, request: web.Request) -> web.Response:
+        """Let a project's repository be at another URL, or give other credentials, which stay on the same server."""
+        new = await body_of(request, NewUrl)
+        project = await self._projects.get(request.match_info["name"])
+        source = parse_git_url(new.url or project.url)
+        if new.username or new.password:
+            source = replace(source, username=new.username, password=new.password.get_secret_value())
+        if source.local and source.url != project.url:
+            self._check_local(source, request[IDENTITY], allowed=new.allow_local)
+        return answer(_public(await self._projects.set_url(project.id, source)))
+
     @describe(RenewedProject, body=NewSecret)
     async def set_secret(self, request: web.Request) -> web.Response:
         """Give a project another webhook secret; a random one also at the forge, if Lumper has made its webhook."""
@@ -235,6 +248,7 @@ def add_routes(
     app.router.add_get(one + "/forge", api.allowed(projects.look, *PEOPLE), allow_head=False)
     app.router.add_put(one + "/forge", api.allowed(projects.connect, *PEOPLE))
     app.router.add_delete(one + "/forge", api.allowed(projects.disconnect, *PEOPLE))
+    app.router.add_put(one + "/url", api.allowed(projects.set_url, *PEOPLE))
     app.router.add_put(one + "/secret", api.allowed(projects.set_secret, *PEOPLE))
     app.router.add_get(one, api.allowed(projects.show, *PEOPLE), allow_head=False)
     app.router.add_delete(one, api.allowed(projects.remove, *PEOPLE))

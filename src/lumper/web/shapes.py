@@ -199,6 +199,17 @@ class NewSecret(BaseModel):
     secret: SecretStr | None = None
 
 
+class NewUrl(BaseModel):
+    """The body of PUT /api/v1/projects/{name}/url; without a URL it is that of now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = ""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    allow_local: bool = False
+
+
 class NewToken(BaseModel):
     """The body of POST /api/v1/tokens."""
 

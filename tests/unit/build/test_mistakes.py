@@ -175,6 +175,17 @@ async def test_a_file_of_another_stage_is_looked_for_there() -> None:
     assert advice == "That is looked for in the stage build, and no step of it has made it there."
 
 
+@pytest.mark.parametrize(
+    ("taken", "place"), [("r.test/a/b:1", "the image r.test/a/b:1, which has no"), ("0", "the stage 0, and no step")]
+)
+async def test_a_file_of_an_image_or_a_numbered_stage_is_looked_for_there(taken: str, place: str) -> None:
+    step = f"[stage-1 1/1] COPY --from={taken} /b /"
+    _, advice = await said(
+        BuildFailed(f'Step `{step}` failed: "/b": not found.', step=step), f"{TWO}COPY --from={taken} /b /\n"
+    )
+    assert f"That is looked for in {place}" in advice
+
+
 async def test_nothing_is_known_of_a_first_line_that_is_no_instruction() -> None:
     told, advice = await said(BuildFailed("Dockerfile, line 1: unknown instruction: {{."), "{{ of a template }}\n")
     assert (told, advice) == ("app/Dockerfile, line 1: unknown instruction: {{.", "")
