@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from lumper.model.people import Role
+from lumper.registry.verify import Flaw
 from parts.live_registry import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -303,3 +305,36 @@ async def test_a_page_may_begin_after_whatever_comes(admin: RegistryClient, path
 
     for last in ("", "%00", "x%00", "%ff", "%ed%a0%80", "'", "a" * 4000):
         assert await admin.status("GET", f"{path}?last={last}") == 200
+
+
+async def test_an_upload_that_is_ended_many_times_at_once_ends_once(admin: RegistryClient) -> None:
+    for size in (1, 300_000):
+        data = os.urandom(size)
+        path = f"{await admin.begin('a')}?digest={digest_of(data)}"
+
+        ended = await asyncio.gather(*(admin.status("PUT", path, data=data) for _ in range(10)))
+
+        assert ended.count(201) == 1
+        assert set(ended) <= {201, 404, 416}
+        async with admin.request("GET", f"/v2/a/blobs/{digest_of(data)}") as response:
+            assert await response.read() == data
+
+
+async def test_images_that_are_pushed_and_deleted_at_the_same_time_are_whole_or_gone(
+    admin: RegistryClient, live: LiveRegistry
+) -> None:
+    async def push(number: int) -> None:
+        for step in range(15):
+            await admin.push_image("a", f"t{number % 3}", b"%d" % (step % 4))
+
+    async def delete() -> None:
+        for step in range(60):
+            path = f"/v2/a/manifests/t{step % 3}"
+            async with admin.request("HEAD", path) as response:
+                digest = response.headers.get("Docker-Content-Digest", "")
+            for reference in (path, f"/v2/a/manifests/{digest}") if digest else (path,):
+                assert await admin.status("DELETE", reference) in (202, 404)
+
+    await asyncio.gather(*(push(number) for number in range(5)), delete(), delete())
+
+    assert [flaw async for flaw in live.registry.verifier.run() if isinstance(flaw, Flaw)] == []
