@@ -63,6 +63,21 @@ def test_a_project_is_added_before_the_server_starts_and_it_sees_it(tmp_path: Pa
     assert lumper("project", "remove", "owner/app", "--data", data).status == 0
 
 
+def test_a_project_moves_and_its_password_comes_from_a_file(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "token"
+    file.write_text("s3cret-token\n")
+    lumper("project", "add", "https://git.example.org/owner/app.git", "--data", data)
+    there = "https://git.example.org/new/app.git"
+    options = ("--username", "robot", "--password-file", file, "--data", data)
+    moved = lumper("project", "url", "owner/app", there, *options)
+    assert moved.out == f"owner/app is built from {there} with the new credentials.\n"
+    with LumperServer(data, NO_ENGINE) as server:
+        found = server.client.get("projects/owner/app/credentials")
+    assert found == {"username": "robot", "password": "s3cret-token"}
+    wrong = lumper("project", "url", "owner/app", "--password-file", tmp_path / "none", "--data", data)
+    assert (wrong.status, "The password cannot be read" in wrong.err) == (1, True)
+
+
 def test_commands_at_the_same_time_without_a_server_all_succeed(tmp_path: Path) -> None:
     def add(number: int) -> Ran:
         return lumper("project", "add", f"https://git.example.org/owner/app{number}", "--data", tmp_path, "--json")
