@@ -86,7 +86,11 @@ class Line:
 
     def wait_until_logged(self, build_id: int, words: str) -> None:
         """Wait until the log of the running attempt has these words in it."""
-        wait_for(lambda: words in self.text(build_id), f"{words!r} in the log of build {build_id}")
+        try:
+            wait_for(lambda: words in self.text(build_id), f"{words!r} in the log of build {build_id}")
+        except TimeoutError as exc:
+            build = self.build(build_id)
+            raise TimeoutError(f"{exc}: {build}\n{self.text(build_id)}\n{self.lumper.said}") from None
 
     def mails(self, words: str) -> list[EmailMessage]:
         """All mails with these words in their subject."""

@@ -93,6 +93,19 @@ def host_problem(host: str) -> str:
     return ""
 
 
+def server_problem(host: str, port: int | None) -> str:
+    """What is wrong with host and port in a git server's URL, as far as that is seen without a look-up, or "".
+
+    >>> server_problem("localhost", 2375), server_problem("git.example.org", 2375)
+    ("port 2375 is the Docker Engine's", '')
+    """
+    if problem := host_problem(host):
+        return problem
+    literal = literal_of(host)
+    inside = on_loopback(host) if literal is None else place_of(literal) is not Place.PUBLIC
+    return f"port {port} is the Docker Engine's" if inside and port in _DOCKER else ""
+
+
 def literal_of(host: str) -> Address | None:
     """The address that a host is written as, without zone; None for a name."""
     try:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from urllib.parse import unquote, urlsplit
 
 from lumper.errors import SourceRefused
+from lumper.model.addresses import server_problem
 from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, BuildRules
 
 _SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^:\s]+)")
@@ -45,6 +46,7 @@ def parse_git_url(text: str) -> GitUrl:
         return GitUrl(url=text, host="", path=_repository_path(text, text), local=True)
     if match := _SCP_LIKE.fullmatch(text):
         path = _repository_path(match["path"], text)
+        _check_server(match["host"], None)
         return GitUrl(url=text, host=match["host"].lower(), path=path)
     try:
         parts = urlsplit(text)
@@ -59,6 +61,7 @@ def parse_git_url(text: str) -> GitUrl:
         or parts.fragment
     ):
         raise SourceRefused(f"{_without_credentials(text)!r} is not a git URL that Lumper fetches from.")
+    _check_server(host, port)
     username, password = parts.username or "", parts.password or ""
     if username.startswith("-"):
         raise SourceRefused("The user name in a git URL may not begin with a dash.")
@@ -72,6 +75,11 @@ def parse_git_url(text: str) -> GitUrl:
         username=unquote(username),  # RFC 3986, section 3.2.1: only in the URL their special characters are encoded
         password=unquote(password),
     )
+
+
+def _check_server(host: str, port: int | None) -> None:
+    if problem := server_problem(host, port):
+        raise SourceRefused(f"Lumper does not connect to {host}: {problem}.")
 
 
 def forge_url_of(text: str) -> str:

@@ -56,6 +56,15 @@ def test_credentials_are_taken_out_of_the_url_and_not_shown() -> None:
         "git@-host:o/a",
         "/srv/git/../../etc/passwd",
         "/srv/\x00/x",
+        "http://169.254.169.254/o/a",
+        "http://[::ffff:169.254.169.254]/o/a",
+        "http://[fd00:ec2::254]/o/a",
+        "http://0177.0.0.1/o/a",
+        "http://2130706433/o/a",
+        "http://127.0.0.1:2375/o/a",
+        "http://localhost:2376/o/a",
+        "http://10.0.0.1:2375/o/a",
+        "git@169.254.169.254:o/a",
     ],
 )
 def test_everything_else_is_refused(text: str) -> None:
