@@ -35,20 +35,24 @@ class Excerpt:
         self._head: list[bytes] = []
         self._tail: deque[bytes] = deque()
         self._left_out = [0, 0]
-        room = limit // 2
-        tail_size = 0
+        self._room = self._half = limit // 2
+        self._tail_size = 0
+        self.add(lines)
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Go on with these lines."""
         for line in lines:
             data = line.encode("utf-8", "replace") + b"\n"
-            if not self._tail and room >= len(data):
+            if not self._tail and self._room >= len(data):
                 self._head.append(data)
-                room -= len(data)
+                self._room -= len(data)
                 continue
-            room = 0
+            self._room = 0
             self._tail.append(data)
-            tail_size += len(data)
-            while tail_size > limit // 2 and len(self._tail) > 1:
+            self._tail_size += len(data)
+            while self._tail_size > self._half and len(self._tail) > 1:
                 dropped = self._tail.popleft()
-                tail_size -= len(dropped)
+                self._tail_size -= len(dropped)
                 self._left_out[0] += 1
                 self._left_out[1] += len(dropped)
 

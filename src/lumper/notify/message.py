@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lumper.model.build import Build, BuildState, Output, Progress, Step, StepState
+from lumper.model.build import Build, BuildState
 from lumper.model.deployment import RolloutState
 from lumper.model.events import BuildReport, RolloutReport
-from lumper.model.log import from_line, render
-from lumper.notify.clean import Excerpt, clean_line, clip, one_line
+from lumper.notify.clean import clean_line, clip, one_line
 from lumper.notify.port import Attachment, Message
+from lumper.notify.told_log import ToldLog
 
-LOG_LIMIT = 10 * 1024 * 1024  # bytes of the attached log; many servers refuse a mail above some 25 MB
 LAST_LINES = 40
 _LINE_WIDTH = 300  # characters of a log line that is quoted in the mail itself
 _ERROR_WIDTH = 4000
-_LATEST = 2.0**37  # seconds since the epoch
 _OF_ROLLOUT = ("Build", "Project", "Tag", "Commit", "Author", "Pushed by", "Image")
 
 _templates = Environment(
@@ -34,26 +30,22 @@ _templates = Environment(
 )
 
 
-def message_for(report: BuildReport | RolloutReport, *, to: tuple[str, ...], log_data: bytes = b"") -> Message:
-    """What to tell of a build or a rollout that ended.
-
-    `log_data` is the build's log as model/log.py writes it; whatever else is in it is shown as text.
-    """
+def message_for(report: BuildReport | RolloutReport, *, to: tuple[str, ...], told: ToldLog | None = None) -> Message:
+    """What to tell of a build, with its log, or a rollout that ended."""
     if isinstance(report, BuildReport):
-        return _build_message(report, to, log_data)
+        return _build_message(report, to, told or ToldLog())
     return _rollout_message(report, to)
 
 
-def _build_message(report: BuildReport, to: tuple[str, ...], log_data: bytes) -> Message:
+def _build_message(report: BuildReport, to: tuple[str, ...], told: ToldLog) -> Message:
     build = report.build
-    failed = _FailedStep()
-    excerpt = Excerpt(render(failed.watch(_records(log_data)), shown=clean_line), LOG_LIMIT)
+    excerpt = told.excerpt
     what = {
         BuildState.SUCCEEDED: "built",
-        BuildState.FAILED: _failure(build, failed.name),
+        BuildState.FAILED: _failure(build, told.failed),
         BuildState.CANCELLED: "cancelled",
     }.get(build.state, build.state.value)
-    log_name = f"build-{build.id}.log" if log_data else ""
+    log_name = "" if told.empty else f"build-{build.id}.log"
     values = {
         "title": f"{one_line(build.project)} {one_line(build.tag)}{_recipe(build)}: {what}",
         "good": build.state is BuildState.SUCCEEDED,
@@ -67,7 +59,7 @@ def _build_message(report: BuildReport, to: tuple[str, ...], log_data: bytes) ->
         "log": log_name,
         "notice": excerpt.notice,
     }
-    attachments = (Attachment(log_name, "text/plain", excerpt.data()),) if log_data else ()
+    attachments = (Attachment(log_name, "text/plain", excerpt.data()),) if log_name else ()
     date = build.finished_at or build.created_at
     subject = f"lumper: {one_line(build.project, 80)} {one_line(build.tag, 60)}{_recipe(build)} {clip(what, 120)}"
     identity = _identity(f"build-{build.id}-{build.attempt}-{build.state}", to, build.project, date, report.page)
@@ -159,36 +151,3 @@ def _rendered_bodies(values: dict[str, Any]) -> tuple[str, str]:
         _templates.get_template("report.txt.j2").render(values),
         _templates.get_template("report.html.j2").render(values),
     )
-
-
-class _FailedStep:
-    """Remembers the name of the last step that failed, while records pass by."""
-
-    def __init__(self) -> None:
-        self.name = ""
-
-    def watch(self, records: Iterable[Progress]) -> Iterator[Progress]:
-        """The same records."""
-        for record in records:
-            if isinstance(record, Step) and record.state is StepState.FAILED:
-                self.name = record.name
-            yield record
-
-
-def _records(log_data: bytes) -> Iterator[Progress]:
-    at = 0.0
-    for line in io.BytesIO(log_data):
-        try:
-            record = from_line(line)
-            at = _checked(record).at
-        except (ValueError, RecursionError):
-            record = Output(0, 0, at, line.decode("utf-8", "replace"))  # cut off or not ours: still worth reading
-        yield record
-
-
-def _checked(record: Progress) -> Progress:
-    texts = (record.name, record.error) if isinstance(record, Step) else (record.text,)
-    good = all(isinstance(text, str) for text in texts) and isinstance(record.at, int | float)
-    if not good or not 0 <= record.at < _LATEST:
-        raise ValueError("a field of another type")
-    return record

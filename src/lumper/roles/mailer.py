@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 
 from lumper.errors import MessageRefused, NotFound
 from lumper.logs import get_logger
@@ -13,14 +14,15 @@ from lumper.model.source import Person
 from lumper.notify.message import message_for
 from lumper.notify.port import Channel
 from lumper.notify.recipients import recipients
+from lumper.notify.told_log import ToldLog
 from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
 from lumper.roles.base import consume
 
 log = get_logger(__name__)
 
-ReadLog = Callable[[int, int], Awaitable[bytes]]
-"""From a build's id and attempt to its log, as model/log.py writes it."""
+ReadLog = Callable[[int, int], AsyncGenerator[bytes]]
+"""From a build's id and attempt to the pieces of its log, as model/log.py writes it. Raises NotFound."""
 
 # Over two days: a mail server that is away for a weekend loses nothing.
 _PATIENCE = RetryPolicy(attempts=60, first=1.0, factor=3.0, longest=3600.0)
@@ -61,8 +63,8 @@ class Mailer:
             people=self._people,
             admin=self._admin,
         )
-        log_data = await self._log_of(build) if build and build.log_size else b""
-        message = await asyncio.to_thread(message_for, payload, to=to, log_data=log_data)
+        told = await self._log_of(build) if build and build.log_size else ToldLog()
+        message = await asyncio.to_thread(message_for, payload, to=to, told=told)
         try:
             await (self._channel if to else self._fallback).send(message)
             log.info("a mail was sent", action="mail.sent", subject=message.subject, to=list(message.to))
@@ -70,8 +72,14 @@ class Mailer:
             log.error("a mail was refused", action="mail.refused", subject=message.subject, error=exc.sentence)
             await self._fallback.send(message)
 
-    async def _log_of(self, build: Build) -> bytes:
+    async def _log_of(self, build: Build) -> ToldLog:
+        """The log as a mail has it, in flat memory."""
+        told = ToldLog()
         try:
-            return await self._read_log(build.id, build.attempt)
+            async with aclosing(self._read_log(build.id, build.attempt)) as pieces:
+                async for piece in pieces:
+                    await asyncio.to_thread(told.feed, piece)
         except NotFound:  # its project was removed since
-            return b""
+            return ToldLog()
+        await asyncio.to_thread(told.end)
+        return told

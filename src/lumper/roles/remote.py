@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from urllib.parse import urlencode
 
@@ -14,6 +15,9 @@ from lumper.build.port import Login
 from lumper.errors import NotFound, ServerUnreachable, Unauthorized
 from lumper.model.secrets import Entrusted, Needed
 
+_TIMEOUT = aiohttp.ClientTimeout(total=60)
+_LOG_TIMEOUT = aiohttp.ClientTimeout(sock_connect=60, sock_read=60)  # however long it is
+_PIECE = 256 * 1024
 _HINT = "Is it running, and is [connect] server right?"
 
 
@@ -28,7 +32,7 @@ class RemoteServer:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def __aenter__(self) -> RemoteServer:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=60))
+        self._session = aiohttp.ClientSession(headers=self._headers)
         return self
 
     async def __aexit__(
@@ -74,16 +78,25 @@ class RemoteServer:
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise ServerUnreachable(f"What answers at {self._url} is not a Lumper server.", hint=_HINT) from exc
 
-    async def read_log(self, build_id: int, attempt: int) -> bytes:
-        """The log of an attempt."""
-        return await self._get(f"/builds/{build_id}/log?attempt={attempt}")
+    async def read_log(self, build_id: int, attempt: int) -> AsyncGenerator[bytes]:
+        """The log of an attempt, piece by piece."""
+        async with self._asked(f"/builds/{build_id}/log?attempt={attempt}", timeout=_LOG_TIMEOUT) as response:
+            async for piece in response.content.iter_chunked(_PIECE):
+                yield piece
 
     async def _get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+        async with self._asked(path, headers) as response:
+            return await response.read()
+
+    @asynccontextmanager
+    async def _asked(
+        self, path: str, headers: Mapping[str, str] | None = None, timeout: aiohttp.ClientTimeout = _TIMEOUT
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._session.get(self._url + path, headers=headers) as response:
+            async with self._session.get(self._url + path, headers=headers, timeout=timeout) as response:
                 match response.status:
                     case 200:
-                        return await response.read()
+                        yield response
                     case 401 | 403:
                         hint = "Copy it anew from tokens/ in the server's data folder, and set [connect] token_file."
                         raise Unauthorized(f"The server at {self._url} does not take this role's token.", hint=hint)

@@ -77,10 +77,7 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role],
         if Role.MAILER in roles:
             from lumper.wiring.roles import assemble_mailer
 
-            async def read_log(build_id: int, attempt: int) -> bytes:
-                return b"".join([chunk async for chunk in history.logs.read(build_id, attempt)])
-
-            parts.append(supervise("mailer", assemble_mailer(config, folder, broker, read_log).run))
+            parts.append(supervise("mailer", assemble_mailer(config, folder, broker, history.logs.read).run))
         if Role.DEPLOYER in roles:
             from lumper.wiring.roles import assemble_deployer
 

@@ -13,9 +13,10 @@ from lumper.model.deployment import RolloutState
 from lumper.model.events import BuildReport, RolloutReport
 from lumper.model.log import to_line
 from lumper.model.source import Person
-from lumper.notify.message import LOG_LIMIT, message_for
+from lumper.notify.message import message_for
 from lumper.notify.mime import to_mail
 from lumper.notify.port import Message
+from lumper.notify.told_log import LOG_LIMIT, ToldLog
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 AT = NOW.timestamp()
@@ -63,9 +64,16 @@ def _failing_log(*lines: str) -> bytes:
     )
 
 
+def _told(data: bytes) -> ToldLog:
+    told = ToldLog()
+    told.feed(data)
+    told.end()
+    return told
+
+
 def _of(build: Build, log_data: bytes = b"") -> Message:
     return message_for(
-        BuildReport(build, "registry.example.org", "https://l.example.org/builds/7"), to=TO, log_data=log_data
+        BuildReport(build, "registry.example.org", "https://l.example.org/builds/7"), to=TO, told=_told(log_data)
     )
 
 
@@ -183,7 +191,7 @@ def test_hostile_text_anywhere_stays_text_in_one_header_for_one_recipient(text: 
     )
     build = replace(build, digest=text, tags=(text,))
     report = BuildReport(build, text, f"javascript:{text}")
-    plain, hostile = _of(FAILED, _failing_log("x")), message_for(report, to=TO, log_data=log)
+    plain, hostile = _of(FAILED, _failing_log("x")), message_for(report, to=TO, told=_told(log))
     allowed = _Tags(plain.html)
     found = _Tags(hostile.html)
     assert found.tags <= allowed.tags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -54,9 +54,10 @@ class Unavailable:
         """Nothing is held."""
 
 
-async def read_log(build_id: int, attempt: int) -> bytes:
+async def read_log(build_id: int, attempt: int) -> AsyncGenerator[bytes]:
     assert (build_id, attempt) == (7, 1)
-    return LOG
+    for start in range(0, len(LOG), 7):  # lines begin and end within pieces
+        yield LOG[start : start + 7]
 
 
 async def mailed(
@@ -135,7 +136,8 @@ async def test_a_report_that_comes_twice_is_one_mail() -> None:
 
 
 async def test_a_mail_goes_out_without_a_log_that_was_removed_with_its_project() -> None:
-    async def gone(build_id: int, attempt: int) -> bytes:
+    async def gone(build_id: int, attempt: int) -> AsyncGenerator[bytes]:
+        yield LOG[:10]
         raise NotFound(f"no build {build_id}, {attempt}")
 
     channel = MemoryChannel()
