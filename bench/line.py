@@ -132,7 +132,9 @@ class Bench:
         row, begun = Row(f"{count} at once", _CONCURRENT), time.monotonic()
         repository = self.repository(case)
         while len(row.ours) < self.rounds and (not row.ours or time.monotonic() - begun < seconds):
+            self.lumper.rest()
             row.ours.append(self._ours_together(repository, count))
+            self.lumper.rest()
             row.theirs.append(self._theirs_together(repository, count))
         return row
 

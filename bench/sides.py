@@ -162,6 +162,18 @@ class Lumper:
                 return {name: took / 1000 for name, took in build["stages"].items()}
         return {}
 
+    def rest(self) -> None:
+        """Wait until it does no more of what gives way to builds, such as reading what is in their images."""
+        before = -1.0
+        while (now := self._worked()) - before > 0.1:
+            before = now
+            time.sleep(1.0)
+
+    def _worked(self) -> float:
+        """Seconds that `lumper up` has had of a processor."""
+        told = Path(f"/proc/{self._processes[1].pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> float:
         """The resident memory of `lumper up`, in MB."""
         told = Path(f"/proc/{self._processes[1].pid}/status").read_text()

@@ -37,9 +37,11 @@ class NameHistory:
     async def known_names(self, repository: str, references: Sequence[str]) -> dict[str, str]:
         """What these digests and tags of `repository` are; without those unknown."""
         found: dict[str, str] = {}
+        digests = [reference for reference in references if ":" in reference]  # which no tag has
+        asked = digests, [reference for reference in references if ":" not in reference]
         async with self._database.read() as connection:
-            for some in parts(references):
-                for table, key, says, public in _KINDS:
+            for (table, key, says, public), these in zip(_KINDS, asked, strict=True):
+                for some in parts(these):
                     mine = table.c.repository_id == id_of(repository), key.in_(some), public
                     query = select(key, says).where(*mine).order_by(key)  # or SQLite reads another index whole
                     found.update((row[0], row[1]) for row in await connection.execute(query))

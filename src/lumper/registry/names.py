@@ -79,7 +79,7 @@ class Names:
         """After a push that was refused: the storage says again what the metadata say. For who has their turn."""
         for reference in references:
             if not reference.startswith(PRIVATE_PREFIX):
-                await self._set(repository, reference)
+                await self._set(repository, reference, await self._true(repository, reference))
 
     async def begin(self) -> None:
         """Where the storage says nothing, as before it was told of names, let `tell` tell it of all."""
@@ -141,14 +141,17 @@ class Names:
     async def _mend(self, repository: str, reference: str, *, only_look: bool = False) -> bool:
         """Look again while nobody pushes it; whether it was wrong."""
         async with self._turn(repository, reference):
-            if not await self._differing(repository, [reference]):
+            true = await self._true(repository, reference)
+            if await self._storage.noted(repository, reference) == true:
                 return False
             if not only_look:
-                await self._set(repository, reference)
+                await self._set(repository, reference, true)
         return True
 
-    async def _set(self, repository: str, reference: str) -> None:
-        true = (await self._metadata.known_names(repository, [reference])).get(reference)
+    async def _true(self, repository: str, reference: str) -> str | None:
+        return (await self._metadata.known_names(repository, [reference])).get(reference)
+
+    async def _set(self, repository: str, reference: str, true: str | None) -> None:
         if true is None:
             await self._storage.erase(repository, reference)
         else:
