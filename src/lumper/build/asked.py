@@ -124,6 +124,18 @@ def shorter(asked: float, most: float) -> float:
     return min(asked or most, most or asked)
 
 
+def span(seconds: float) -> str:
+    """A limit of time as people say it.
+
+    >>> span(3), span(300), span(5400), span(7200)
+    ('3 seconds', '5 minutes', '90 minutes', '2 hours')
+    """
+    for unit, size in (("hour", 3600.0), ("minute", 60.0)):
+        if seconds >= 2 * size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}s"
+    return f"{seconds:g} second{'s' if seconds != 1 else ''}"
+
+
 def reference_problem(name: str) -> str:
     """Why this is no `HOST/REPOSITORY[:TAG]`, or "".
 

@@ -242,7 +242,7 @@ class Checkout:
             raise DockerfileMissing(f"The build context is outside of the repository: {exc}", hint=exc.hint) from exc
         if entry is None or entry.kind is not Kind.FOLDER:
             near = await near_name(self.names, context)
-            hint = f"There is {near}." if near else "Set [build] context in lumper.toml to a folder of the repository."
+            hint = f"There is {near}." if near else "Set `context` in lumper.toml to a folder of the repository."
             text = f"There is no folder {printable_path(context)} at commit {self.commit[:12]} to build."
             raise DockerfileMissing(text, hint=await hint_for_submodule(self.names, context) or hint)
         return entry.id

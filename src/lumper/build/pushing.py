@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from lumper.build.asked import span
 from lumper.build.port import Engine, Login, Pushed, Report
 from lumper.errors import BuildTimeout, EngineError, PushFailed, RegistryFull
 from lumper.model.build import Step, StepState
@@ -58,4 +59,4 @@ async def _push(
             return await engine.push(image, signed_in, report)
     except TimeoutError as exc:
         hint = "Raise [worker] push_timeout if the image is that large."
-        raise BuildTimeout(f"The push did not end within {timeout / 60:g} minutes.", hint=hint) from exc
+        raise BuildTimeout(f"The push did not end within {span(timeout)}.", hint=hint) from exc

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from lumper.build.agents import agents
-from lumper.build.asked import shorter, without_spare_caches
+from lumper.build.asked import shorter, span, without_spare_caches
 from lumper.build.capabilities import needs, refuse
 from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.contents import Checkout
@@ -81,7 +81,7 @@ class Builder:
                 await attempt.run()
         except TimeoutError:
             hint = "Its worker's [worker] build_timeout says so; `timeout` in lumper.toml cannot be more."
-            attempt.fail(BuildTimeout(f"The build did not end within {self.timeout / 60:g} minutes.", hint=hint))
+            attempt.fail(BuildTimeout(f"The build did not end within {span(self.timeout)}.", hint=hint))
         except LumperError as exc:
             attempt.fail(exc)
         result = attempt.result
@@ -299,7 +299,7 @@ class _Attempt:
         except TimeoutError as exc:
             if not limit.expired():
                 raise
-            words = f"The build did not end within {recipe.asked.timeout / 60:g} minutes."
+            words = f"The build did not end within {span(recipe.asked.timeout)}."
             raise BuildTimeout(words, hint="`timeout` in lumper.toml says so.") from exc
 
     async def _login(self) -> Login:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from lumper.build.asked import span
 from lumper.build.port import Report
 from lumper.errors import BuildTimeout
 from lumper.model.build import Progress
@@ -42,6 +43,6 @@ class Listener:
 
 def _silent(limit: float) -> BuildTimeout:
     return BuildTimeout(
-        f"The build printed nothing for {limit / 60:g} minutes.",
-        hint="Does a step wait for input? Raise [worker] silence_timeout if such a silence is meant.",
+        f"The build printed nothing for {span(limit)}.",
+        hint="Does a step wait for input? Else raise silence_timeout, that of lumper.toml or the worker's.",
     )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from lumper.build.asked import Place
+from lumper.build.asked import Place, span
 from lumper.build.port import Login, Report
 from lumper.build.recipe import Recipe
 from lumper.build.tag_templates import Moment, Template, wanted_tags
@@ -104,7 +104,7 @@ async def _one(
     except LumperError as exc:
         error: LumperError = exc
     except TimeoutError:
-        error = BuildTimeout(f"It did not end within {timeout / 60:g} minutes.", hint="Raise [worker] push_timeout.")
+        error = BuildTimeout(f"It did not end within {span(timeout)}.", hint="Raise [worker] push_timeout.")
     else:
         report(Output(number, 1, time.time(), f"digest: {image.digest}"))
         report(Step(number, name, StepState.DONE, time.time()))
