@@ -1,7 +1,8 @@
 """Large request bodies, read in threads straight from the connection: no byte of them passes through the event loop.
 
-The loop stays free for other requests, and receiving, hashing and writing go on without Python's global lock. aiohttp
-does not see these bytes, so the connection is closed after the answer.
+The loop stays free for other requests, and receiving, hashing and writing go on without Python's global lock. Of a body
+that comes alone, bytes are received while those before are hashed and written. aiohttp does not see any of them, so the
+connection is closed after the answer.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import os
 import select
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import cycle
 
 from aiohttp import web
 
@@ -43,7 +45,10 @@ class Intake:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, "intake", initializer=give_way)
+        self._beside = ThreadPoolExecutor(1, "intake-sink", initializer=give_way)
         self._rooms = threading.local()
+        self._second = memoryview(b"")  # room of the one that is alone
+        self._turns = 0
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
         """The body, as `incoming` gives it. A large one is `Pourable`, too, where no TLS is in between."""
@@ -56,7 +61,9 @@ class Intake:
 
     async def turn(self, stream: _Stream) -> bool:
         """Let a thread read; whether there may be more to read at once. When cancelled, the thread ends first."""
-        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, stream)
+        self._turns += 1
+        read = self._read_alone if self._turns == 1 else self._read
+        reading = asyncio.get_running_loop().run_in_executor(self._threads, read, stream)
         try:
             return await asyncio.shield(reading)
         except asyncio.CancelledError:
@@ -66,11 +73,23 @@ class Intake:
                     await asyncio.wait([reading])
             reading.exception()
             raise
+        finally:
+            self._turns -= 1
 
     def _read(self, stream: _Stream) -> bool:
+        return stream.read([self._room()])
+
+    def _read_alone(self, stream: _Stream) -> bool:
+        """One stream at a time, since the next one whose turn begins is not alone."""
+        if not self._second:
+            self._second = memoryview(bytearray(_ROOM))
+        return stream.read([self._room(), self._second], self._beside)
+
+    def _room(self) -> memoryview:
         if not hasattr(self._rooms, "room"):
             self._rooms.room = memoryview(bytearray(_ROOM))
-        return stream.read(self._rooms.room)
+        room: memoryview = self._rooms.room
+        return room
 
 
 class _Body:
@@ -131,18 +150,24 @@ class _Stream:
         self._poll = select.poll()
         self._poll.register(mine, select.POLLIN)
 
-    def read(self, room: memoryview) -> bool:
-        """Read for one turn; False if no byte comes at the moment."""
+    def read(self, rooms: Sequence[memoryview], beside: Executor | None = None) -> bool:
+        """Read for one turn; False if no byte comes at the moment. With `beside` there are two rooms."""
         for piece in self.began:
             self._sink(memoryview(piece))
         self.began = []
         end = max(0, self.left - _TURN)
-        while self.left > end and not self.stopped:
-            size = self._fill(room[: min(len(room), self.left)])
-            if not size:
-                return False
-            self.left -= size
-            self._sink(room[:size])
+        handing = _Handing(self._sink, beside)
+        try:
+            for room in cycle(rooms):
+                if self.left <= end or self.stopped:
+                    break
+                size = self._fill(room[: min(len(room), self.left)])
+                if not size:
+                    return False
+                self.left -= size
+                handing.give(room[:size])
+        finally:
+            handing.end()
         return True
 
     def _fill(self, room: memoryview) -> int:
@@ -161,6 +186,29 @@ class _Stream:
                 raise _broken()
             filled += size
         return filled
+
+
+class _Handing:
+    """Gives views to a sink, one after the other; `beside` another thread, so that meanwhile the next one is filled."""
+
+    def __init__(self, sink: Sink, beside: Executor | None) -> None:
+        self._sink = sink
+        self._beside = beside
+        self._given: Future[None] | None = None
+
+    def give(self, view: memoryview) -> None:
+        """Returns once all before is done with. Raises what the sink raised."""
+        self.end()
+        if self._beside is None:
+            self._sink(view)
+        else:
+            self._given = self._beside.submit(self._sink, view)
+
+    def end(self) -> None:
+        """Returns once the sink has let go of all. Raises what the sink raised."""
+        given, self._given = self._given, None
+        if given is not None:
+            given.result()
 
 
 def give_way() -> None:
