@@ -56,7 +56,7 @@ async def test_old_deliveries_lose_what_is_large_and_are_known_for_ever(history:
         async with history.database.write() as connection:
             await history.deliveries.add(
                 connection, project_id=project.id, forge="github", delivery_id=f"d{number}", event="push",
-                headers={"a": "b"}, body=b"{}", verdict=Verdict.IGNORED, reason="",
+                headers={"a": "b"}, body=b"{}", verdict=Verdict.BUILD, reason="",
             )  # fmt: skip
             came = datetime.now(UTC) - timedelta(days=days)
             mine = deliveries.c.delivery_id == f"d{number}"
