@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 from pydantic import BaseModel
 
-from lumper.build.recipe import parse_recipes
-from lumper.build.recipe_file import BuildTable, DeployTable, HealthTable, SourceTable
-from lumper.build.recipe_schema import recipe_schema
+from lumper.build.recipe.file import BuildTable, DeployTable, HealthTable, SourceTable
+from lumper.build.recipe.recipe import parse_recipes
+from lumper.build.recipe.schema import recipe_schema
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 PAGE = (REFERENCE / "lumper-toml.md").read_text("utf-8")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import CheckoutRequest, Mirrors
-from lumper.build.contents import Checkout
-from lumper.build.objects import OutsideTree
+from lumper.build.source.checkout import CheckoutRequest, Mirrors
+from lumper.build.source.contents import Checkout
+from lumper.build.source.objects import OutsideTree
 from lumper.errors import DockerfileMissing, RecipeError, SourceError
 from parts.git_repository import Repository
 

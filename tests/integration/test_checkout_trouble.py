@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import CheckoutRequest, Limits, Mirrors
+from lumper.build.source.checkout import CheckoutRequest, Limits, Mirrors
 from lumper.errors import CheckoutTooLarge, GitUnreachable, MirrorDamaged, StorageError
 from parts import checkout_process
 from parts.git_repository import Repository

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import CheckoutRequest, Mirrors
-from lumper.build.contents import FEW_FILES, Checkout
+from lumper.build.context.selection import select
 from lumper.build.engines.buildkit.spool import open_spool
 from lumper.build.port import ContextEntry, Files, NotOneByOne
-from lumper.build.selection import select
+from lumper.build.source.checkout import CheckoutRequest, Mirrors
+from lumper.build.source.contents import FEW_FILES, Checkout
 from lumper.errors import MirrorDamaged
 from parts.git_repository import Repository
 

@@ -19,8 +19,8 @@ import pytest
 
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.known_layers import KnownLayers
-from lumper.build.packing import BLOCK, Packing, Pool
 from lumper.build.port import BuildRequest, Login
+from lumper.build.source.packing import BLOCK, Packing, Pool
 from lumper.model.build import Output, Progress, Step, StepState
 from lumper.model.people import Role
 from lumper.registry.remote.auth import Credentials

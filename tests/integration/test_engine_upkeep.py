@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import Mirrors
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.port import BuildRequest, Login
 from lumper.build.run import Builder
+from lumper.build.source.checkout import Mirrors
 from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.model.build import Output, Progress, Step, StepState
 from parts.context import BASE, context_tar, stream

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import Mirrors
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import Login
 from lumper.build.run import Builder
+from lumper.build.source.checkout import Mirrors
 from lumper.model.build import Outcome, Result
 from lumper.model.events import EVENTS, AttemptFinished, BuildJob, jobs_topic
 from lumper.queue.brokers.memory import MemoryBroker

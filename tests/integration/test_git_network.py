@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import CheckoutRequest, Limits, Mirrors
-from lumper.build.reach import Reach
-from lumper.build.remotes import Remotes
+from lumper.build.source.checkout import CheckoutRequest, Limits, Mirrors
+from lumper.build.source.reach import Reach
+from lumper.build.source.remotes import Remotes
 from lumper.errors import RepositoryNotFound, SourceError, SourceRefused
 from lumper.model.addresses import Network
 from lumper.model.source import Project

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import Mirrors
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.daemon import DaemonEngine
 from lumper.build.port import Engine, Login
 from lumper.build.run import Builder
+from lumper.build.source.checkout import Mirrors
 from lumper.model.build import Outcome, Output, Progress, Result
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker

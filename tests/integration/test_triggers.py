@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from lumper.build.checkout import CheckoutRequest, Mirrors
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import Login
-from lumper.build.remotes import Remotes, parse_refs
 from lumper.build.run import Builder
+from lumper.build.source.checkout import CheckoutRequest, Mirrors
+from lumper.build.source.remotes import Remotes, parse_refs
 from lumper.errors import GitUnreachable
 from lumper.history.tables import builds as builds_table
 from lumper.history.tables import projects

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import CheckoutRequest, Limits, Mirrors
-from lumper.build.reach import Reach
-from lumper.build.whole import Wanted
+from lumper.build.source.checkout import CheckoutRequest, Limits, Mirrors
+from lumper.build.source.reach import Reach
+from lumper.build.source.whole import Wanted
 from lumper.errors import (
     CheckoutTooLarge,
     GitUnauthorized,

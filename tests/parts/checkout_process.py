@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from lumper.build.checkout import CheckoutRequest, Mirrors
+from lumper.build.source.checkout import CheckoutRequest, Mirrors
 
 
 async def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from lumper.build.remotes import Remotes
+from lumper.build.source.remotes import Remotes
 from lumper.history.store import History, open_history
 from lumper.hooks.api.client import ForgeClient
 from lumper.layout import DataFolder

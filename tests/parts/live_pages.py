@@ -17,7 +17,7 @@ from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
 from sqlalchemy import update
 
-from lumper.build.remotes import Remotes
+from lumper.build.source.remotes import Remotes
 from lumper.history.store import History, open_history
 from lumper.history.tables import users
 from lumper.hooks.api.client import ForgeClient

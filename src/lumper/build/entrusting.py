@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lumper.build.asked import Asked
 from lumper.build.port import BuildRequest, Login
+from lumper.build.recipe.asked import Asked
 from lumper.errors import SecretMissing
 from lumper.model.secrets import Entrusted
 

@@ -12,19 +12,19 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from lumper.build.asked import Asked, without_spare_caches
 from lumper.build.capabilities import refuse
-from lumper.build.checkout import CheckoutRequest, Mirrors
-from lumper.build.contents import Checkout
-from lumper.build.explain import explain
+from lumper.build.failure.explain import explain
 from lumper.build.grants import Grants
-from lumper.build.lending import Lenders, nobody
 from lumper.build.local_names import CopyFrom, push_here, push_names, recipe_tags
 from lumper.build.plan import LABEL, MADE_ANEW, made_anew, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
 from lumper.build.reading import read_and_build
-from lumper.build.recipe import RECIPE_FILE, Recipe, read_recipes
-from lumper.build.tag_templates import Moment
+from lumper.build.recipe.asked import Asked, without_spare_caches
+from lumper.build.recipe.recipe import RECIPE_FILE, Recipe, read_recipes
+from lumper.build.recipe.tag_templates import Moment
+from lumper.build.source.checkout import CheckoutRequest, Mirrors
+from lumper.build.source.contents import Checkout
+from lumper.build.source.lending import Lenders, nobody
 from lumper.errors import BuildFailed, Invalid, SecretMissing
 from lumper.model.build import Output, Progress
 from lumper.model.events import BuildJob

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from lumper.build.asked import reference_problem
 from lumper.build.port import Engine, Login, Report
 from lumper.build.pushing import push_image
-from lumper.build.recipe import Recipe
+from lumper.build.recipe.asked import reference_problem
+from lumper.build.recipe.recipe import Recipe
+from lumper.build.recipe.tag_templates import Moment
 from lumper.build.spreading import Copy, Elsewhere, Held, spread, tags_at, tags_by
-from lumper.build.tag_templates import Moment
 from lumper.errors import Invalid
 from lumper.model.image import LATEST, is_repository, is_tag
 

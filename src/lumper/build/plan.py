@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from lumper.build.dockerfile import has_stage
+from lumper.build.context.dockerfile import has_stage
 from lumper.build.grants import is_official, syntax_image
 from lumper.build.port import BuildRequest, Files
-from lumper.build.recipe import Recipe
+from lumper.build.recipe.recipe import Recipe
 from lumper.errors import BuildFailed
 from lumper.model.build import Base
 from lumper.model.events import BuildJob

@@ -9,8 +9,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from lumper.build.asked import span
 from lumper.build.port import Engine, Login, Pushed, Report
+from lumper.build.recipe.asked import span
 from lumper.errors import BuildTimeout, EngineError, PushFailed, RegistryFull
 from lumper.model.build import Step, StepState
 

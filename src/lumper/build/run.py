@@ -11,23 +11,23 @@ from datetime import UTC, datetime
 from functools import partial
 
 from lumper.build.agents import agents
-from lumper.build.asked import shorter, span, without_spare_caches
 from lumper.build.capabilities import needs, refuse
-from lumper.build.checkout import CheckoutRequest, Mirrors
-from lumper.build.contents import Checkout
 from lumper.build.entrusting import check_given, with_entrusted
-from lumper.build.explain import explain
+from lumper.build.failure.explain import explain
 from lumper.build.grants import Grants
 from lumper.build.plan import MADE_ANEW, base_of, parameters, plan_build, private_image
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image
 from lumper.build.reading import read_and_build
-from lumper.build.recipe import Conditions, Recipe, Recipes, read_recipes
+from lumper.build.recipe.asked import shorter, span, without_spare_caches
+from lumper.build.recipe.recipe import Conditions, Recipe, Recipes, read_recipes
+from lumper.build.recipe.skip import asks_to_skip, unwanted
+from lumper.build.recipe.tag_templates import Moment, wanted_tags
 from lumper.build.silence import Listener
-from lumper.build.skip import asks_to_skip, unwanted
+from lumper.build.source.checkout import CheckoutRequest, Mirrors
+from lumper.build.source.contents import Checkout
+from lumper.build.source.whole import Wanted
 from lumper.build.spreading import Copy, Held, elsewhere, spread
-from lumper.build.tag_templates import Moment, wanted_tags
-from lumper.build.whole import Wanted
 from lumper.errors import BuildFailed, BuildTimeout, EngineError, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob

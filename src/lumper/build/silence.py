@@ -7,8 +7,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from lumper.build.asked import span
 from lumper.build.port import Report
+from lumper.build.recipe.asked import span
 from lumper.errors import BuildTimeout
 from lumper.model.build import Progress
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from lumper.build.asked import Place, span
 from lumper.build.port import Login, Report
-from lumper.build.recipe import Recipe
-from lumper.build.tag_templates import Moment, Template, wanted_tags
+from lumper.build.recipe.asked import Place, span
+from lumper.build.recipe.recipe import Recipe
+from lumper.build.recipe.tag_templates import Moment, Template, wanted_tags
 from lumper.errors import BuildTimeout, LumperError, PushFailed, PushRefused
 from lumper.model.build import Output, Step, StepState
 from lumper.model.image import moved_tags

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from lumper.build.dockerfile import in_heredoc
+from lumper.build.context.dockerfile import in_heredoc
 from lumper.build.grants import is_official, syntax_image
 
 _UNKNOWN = re.compile(r"line (\d+): unknown (?:instruction|flag): (?:--)?([^\s.=]+)", re.IGNORECASE)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
-from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.run import Builder
+from lumper.build.source.mirror_keeping import MirrorLimits
 from lumper.logs import get_logger
 from lumper.model.image import PRIVATE_PREFIX
 

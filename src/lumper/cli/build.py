@@ -15,12 +15,12 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from lumper.build.asked import platform_problem
 from lumper.build.grants import Grants
 from lumper.build.local import Here, Made, Options, build_here
 from lumper.build.local_names import full_name
-from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Login
+from lumper.build.recipe.asked import platform_problem
+from lumper.build.source.mirror_keeping import MirrorLimits
 from lumper.cli.output import coloured, show_json, warn
 from lumper.cli.work_tree import here, with_changes
 from lumper.config import Config, load

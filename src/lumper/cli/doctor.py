@@ -198,7 +198,7 @@ def _builder(config: Config) -> Iterator[Check]:
 
 
 def _mirrors(config: Config) -> Check:
-    from lumper.build.mirror_keeping import kept_mirrors
+    from lumper.build.source.mirror_keeping import kept_mirrors
 
     try:
         kept = kept_mirrors(DataFolder(config.data).folder("mirrors"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from lumper.build.recipe import RECIPE_FILE, RECIPE_LIMIT, parse_recipes
+from lumper.build.recipe.recipe import RECIPE_FILE, RECIPE_LIMIT, parse_recipes
 from lumper.cli.output import plain, show_json, warn
 from lumper.errors import Problem, RecipeError
 
@@ -45,7 +45,7 @@ def schema() -> None:
 
     Example: lumper recipe schema > lumper-toml.schema.json
     """
-    from lumper.build.recipe_schema import recipe_schema
+    from lumper.build.recipe.schema import recipe_schema
 
     show_json(recipe_schema())
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lumper.build.lending import Lenders
 from lumper.build.local import Here
+from lumper.build.source.lending import Lenders
 from lumper.errors import Invalid
 
 _WHO = {f"GIT_{role}_{what}": "lumper" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from lumper.build.capabilities import CAPABILITIES
-from lumper.build.checkout import Limits, Mirrors
 from lumper.build.known_layers import KnownLayers
 from lumper.build.port import Engine, Login
-from lumper.build.reach import Reach
+from lumper.build.source.checkout import Limits, Mirrors
+from lumper.build.source.reach import Reach
 from lumper.build.target import Target
 from lumper.config import Config, UpstreamConfig
 from lumper.deploy.port import Host

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from lumper.build.reach import Reach
-from lumper.build.remotes import Remotes
+from lumper.build.source.reach import Reach
+from lumper.build.source.remotes import Remotes
 from lumper.config import Config
 from lumper.errors import StorageError
 from lumper.history.shared_files import share

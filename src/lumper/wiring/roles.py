@@ -6,10 +6,10 @@ import os
 from dataclasses import replace
 
 from lumper.build.grants import Grants
-from lumper.build.mirror_keeping import MirrorLimits
 from lumper.build.port import Limits as BuildLimits
 from lumper.build.port import Login as EngineLogin
 from lumper.build.run import Builder, Entrust, GitCredentials, RegistryLogin
+from lumper.build.source.mirror_keeping import MirrorLimits
 from lumper.build.upkeep import UpkeepLimits
 from lumper.config import Config
 from lumper.deploy.port import Login as HostLogin

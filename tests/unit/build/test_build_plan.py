@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from lumper.build.asked import Asked
 from lumper.build.pinning import pins
 from lumper.build.plan import base_of, build_request, built_again, plan_build, version
 from lumper.build.port import BuildRequest, Cache
-from lumper.build.recipe import Recipe
+from lumper.build.recipe.asked import Asked
+from lumper.build.recipe.recipe import Recipe
 from lumper.errors import BuildFailed, DockerfileMissing
 from lumper.model.build import Base
 from lumper.model.events import BuildJob

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.build.asked import Asked, Place
 from lumper.build.entrusting import check_given, with_entrusted
 from lumper.build.port import BuildRequest, Login
+from lumper.build.recipe.asked import Asked, Place
 from lumper.errors import SecretMissing
 from lumper.model.secrets import Entrusted
 

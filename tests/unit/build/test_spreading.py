@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lumper.build.asked import Asked, Place
 from lumper.build.port import Login
-from lumper.build.recipe import Recipe
+from lumper.build.recipe.asked import Asked, Place
+from lumper.build.recipe.recipe import Recipe
+from lumper.build.recipe.tag_templates import Moment, Template
 from lumper.build.spreading import Elsewhere, Held, elsewhere, spread
-from lumper.build.tag_templates import Moment, Template
 from lumper.errors import LumperError, PushFailed, PushRefused, RemoteUnauthorized, RemoteUnavailable
 from lumper.model.build import Output, Progress, Step
 from lumper.model.secrets import Entrusted

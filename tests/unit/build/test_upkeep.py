@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.checkout import Mirrors
 from lumper.build.engines.dummy import STEP_SIZE, DummyEngine
 from lumper.build.port import BuildRequest, Login
 from lumper.build.run import Builder
+from lumper.build.source.checkout import Mirrors
 from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.errors import EngineUnavailable
 from parts.context import context_tar, stream

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from lumper.build.checkout import Mirrors
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import BuildRequest
+from lumper.build.source.checkout import Mirrors
 from lumper.model.build import Outcome
 from lumper.model.events import (
     EVENTS,

@@ -25,8 +25,8 @@ from lumper.build.engines.buildkit.layer_push import Descriptor, LayerPush, firs
 from lumper.build.engines.buildkit.push import PushReader
 from lumper.build.engines.registry_words import push_error
 from lumper.build.known_layers import KnownLayers
-from lumper.build.packing import Pool
 from lumper.build.port import Login
+from lumper.build.source.packing import Pool
 from lumper.build.target import OpenTarget, Target
 from lumper.errors import EngineError, RemoteAway, RemoteError
 from lumper.logs import get_logger

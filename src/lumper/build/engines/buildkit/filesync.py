@@ -16,10 +16,10 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from lumper.build.context.selection import select
 from lumper.build.engines.buildkit.frames import send_messages
 from lumper.build.engines.buildkit.proto.filesync_pb2 import Packet, Stat
 from lumper.build.port import ContextEntry, Files, NotOneByOne
-from lumper.build.selection import select
 from lumper.errors import LumperError
 
 _GATHERED, _MOST_GATHERED = 64 * 1024, 100  # bytes and packets that are sent together

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from lumper.build.engines.buildkit.folder import EngineFolder, NotThere
 from lumper.build.engines.buildkit.push import PushReader
 from lumper.build.known_layers import KnownLayers
-from lumper.build.packing import BLOCK, Packing, Pool
+from lumper.build.source.packing import BLOCK, Packing, Pool
 from lumper.build.target import Target
 from lumper.errors import RemoteError
 

@@ -1,0 +1,1 @@
+"""What of the source goes to the engine. Pure."""
