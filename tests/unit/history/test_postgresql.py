@@ -87,7 +87,7 @@ async def test_hot_writes_that_wait_for_each_other_are_repeated(two: tuple[Datab
         two[1].write_hot(lambda connection: both(connection, b, a)),
     )
 
-    assert len(tries) == 5  # one of them was at its first row twice
+    assert len(tries) >= 5  # one of them was at its first row twice, or more often if it was back there first
 
 
 async def test_many_processes_make_one_repository_at_the_same_time(two: tuple[Database, Database]) -> None:
