@@ -12,6 +12,7 @@ import os
 import socket
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,6 +31,8 @@ from lumper.errors import ConfigError, Problem
 from lumper.layout import CONFIG_FILE, default_data
 from lumper.sizes import size
 from lumper.toml_lines import locate
+
+_TABLES = ("mail.people", "registry.upstream", "worker.ssh_agent")  # only in the file
 
 
 def _address(value: str) -> str:
@@ -341,12 +344,31 @@ def options() -> dict[str, Any]:
     return found
 
 
+def without_effect(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that begin as those of options do and are of none, each with the one that may be meant, or "".
+
+    They are no error: what starts containers sets some of its own for a service that is called `lumper-registry`.
+    Source: Kubernetes, "Service", "Environment variables".
+    """
+    known = [name for variable, _, field in _variables() for name in _spellings(variable, field)]
+    sections = tuple(f"LUMPER_{key.split('.')[0].upper()}_" for key in options() if "." in key)
+    lost = sorted(name for name in environment if name.startswith(sections) and name not in known)
+    return {name: next(iter(get_close_matches(name, known, n=1)), "") for name in lost}
+
+
+def _variables() -> list[tuple[str, str, Any]]:
+    """Of each option that is no table: its variable, its dotted key, its field."""
+    found = [("LUMPER_" + key.upper().replace(".", "_"), key, field) for key, field in options().items()]
+    return [each for each in found if each[1] not in _TABLES]
+
+
+def _spellings(variable: str, field: Any) -> list[str]:
+    return [variable, variable + "_FILE"] if field.annotation is SecretStr else [variable]
+
+
 def _apply_environment(values: dict[str, Any], environment: Mapping[str, str], places: dict[str, str]) -> list[Problem]:
     problems = []
-    for key, field in options().items():
-        variable = "LUMPER_" + key.upper().replace(".", "_")
-        if key in ("mail.people", "registry.upstream", "worker.ssh_agent"):  # tables: only in the file
-            continue
+    for variable, key, field in _variables():
         if variable in environment:
             _put(values, key, environment[variable])
             places[key] = f"in {variable}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.config import Config, UpstreamConfig, load, options
+from lumper.config import Config, UpstreamConfig, load, options, without_effect
 from lumper.errors import ConfigError
 from lumper.toml_lines import locate
 
@@ -21,6 +21,20 @@ def test_later_sources_win(tmp_path: Path) -> None:
     environment = {"LUMPER_WORKER_CONCURRENCY": "4", "LUMPER_SERVER_LISTEN": "127.0.0.1:2"}
     config = load(file, environment=environment, overrides={"server.listen": "127.0.0.1:3", "data": None})
     assert (config.server.listen, config.worker.concurrency, config.git.timeout) == ("127.0.0.1:3", 4, 7.0)
+
+
+def test_a_variable_that_is_no_options_is_named_with_the_one_that_may_be_meant() -> None:
+    environment = {
+        "LUMPER_REGISTRY_ANONYMOS": "pull", "LUMPER_REGISTRY_ANONYMOUS": "pull", "LUMPER_QUEUE_URL_FILE": "/amqp",
+        "LUMPER_WORKER_CONCURRENCY_FILE": "/number", "LUMPER_REGISTRY_SERVICE_HOST": "10.0.0.1", "LUMPER_DATA": "/srv",
+        "LUMPER_URL": "http://127.0.0.1", "LUMPER_TOKEN_FILE": "/token", "HOME": "/root",
+    }  # fmt: skip
+    found = without_effect(environment)
+    assert list(found) == [
+        "LUMPER_REGISTRY_ANONYMOS", "LUMPER_REGISTRY_SERVICE_HOST", "LUMPER_WORKER_CONCURRENCY_FILE"
+    ]  # fmt: skip
+    assert found["LUMPER_REGISTRY_ANONYMOS"] == "LUMPER_REGISTRY_ANONYMOUS"
+    assert found["LUMPER_WORKER_CONCURRENCY_FILE"] == "LUMPER_WORKER_CONCURRENCY"
 
 
 def test_a_secret_may_come_from_a_file_and_is_never_shown(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ import sys
 from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lumper.layout import find_data
 from lumper.model.people import Role
+
+if TYPE_CHECKING:
+    from lumper.config import Config
 
 
 def up(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
@@ -104,25 +107,31 @@ def serve(
     What it is made of is imported here: help, and commands for a server that runs, do without.
     """
     gc.disable()  # what is loaded from here on stays for good: looking for garbage in it takes a tenth of the start
-    from lumper.config import load
-    from lumper.logs import set_up
     from lumper.wiring.processes import run_server
 
-    config = load(file, overrides=overrides)
+    config = _configured(file, overrides)
     if roles is None:
         roles = (Role.DEPLOYER,) if config.deploy.with_server else ()
-    set_up(config.log.level, config.log.format)
     _run(run_server(config, partial(_announce, config.data), frozenset(roles), alone=alone))
 
 
 def _role(file: Path | None, data: Path | None, role: Role) -> None:
-    from lumper.config import load
-    from lumper.logs import set_up
     from lumper.wiring.processes import run_role
 
-    config = load(file, overrides={"data": data})
+    _run(run_role(_configured(file, {"data": data}), role))
+
+
+def _configured(file: Path | None, overrides: Mapping[str, object]) -> Config:
+    """The configuration of this process, which from now on logs as that says."""
+    from lumper.config import load, without_effect
+    from lumper.logs import Log, set_up
+
+    config = load(file, overrides=overrides)
     set_up(config.log.level, config.log.format)
-    _run(run_role(config, role))
+    for name, meant in without_effect(os.environ).items():
+        hint = f"Did you mean {meant}?" if meant else "`lumper config` shows all options."
+        Log(__name__).warning("a variable has no effect", action="config.unknown", variable=name, hint=hint)
+    return config
 
 
 def _run(role: Coroutine[Any, Any, None]) -> None:
