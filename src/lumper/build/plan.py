@@ -15,8 +15,9 @@ from lumper.errors import BuildFailed
 from lumper.model.build import Base
 from lumper.model.events import BuildJob
 from lumper.model.image import version_key
+from lumper.model.refs import short_name
 from lumper.model.source import parse_git_url
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
+from lumper.model.trigger import Trigger
 
 _FROM = re.compile(
     r"\[(?:context [^\]]*\]|[^\]]*\] FROM) (?:docker-image://)?(?P<name>[^\s@]{1,500})@(?P<digest>sha256:[0-9a-f]{64})"
@@ -137,6 +138,6 @@ def version(ref: str) -> str:
     >>> version("refs/tags/v1.2.3-rc.1")
     '1.2.3-rc.1'
     """
-    name = ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)
+    name = short_name(ref)
     bare = name.removeprefix("v")
     return bare if version_key(bare.partition("-")[0]) else name

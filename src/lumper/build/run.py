@@ -32,8 +32,9 @@ from lumper.errors import BuildFailed, BuildTimeout, EngineError, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
+from lumper.model.refs import short_name
 from lumper.model.secrets import Entrusted, Needed
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
+from lumper.model.trigger import Trigger
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 """From a project's id to the user name and password for its git server."""
@@ -104,7 +105,7 @@ class _Attempt:
         self._job = job
         self._tell = report
         self._masker = masker
-        self._name = f"checkout {job.ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)} of {job.url}"
+        self._name = f"checkout {short_name(job.ref)} of {job.url}"
         self._failure_told = False
         self._bases: dict[str, Base] = {}
         self._given = Entrusted()

@@ -18,7 +18,7 @@ from lumper.history.rules import check_moves, rules_in
 from lumper.history.tables import builds, manifests, tags
 from lumper.model.activity import SERVER, Action, Activity, Actor
 from lumper.model.build import BuildState
-from lumper.model.trigger import TAG_PREFIX
+from lumper.model.refs import TAG_PREFIX
 
 _GONE = "What was deleted, or collected since the tag left it, has to be pushed again."
 

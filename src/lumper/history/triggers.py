@@ -14,8 +14,8 @@ from lumper.history.projects import project_from_row
 from lumper.history.schedule import next_time
 from lumper.history.tables import builds, known_tags, projects
 from lumper.model.build import Build, BuildState
+from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Project
-from lumper.model.trigger import TAG_PREFIX
 
 
 class TriggerHistory:

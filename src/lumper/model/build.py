@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from lumper.model.deployment import Service
+from lumper.model.refs import short_name
 from lumper.model.source import Person
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
+from lumper.model.trigger import Trigger
 
 
 class BuildState(StrEnum):
@@ -89,7 +90,7 @@ class Build:
     @property
     def tag(self) -> str:
         """The git tag, or the branch."""
-        return self.ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX)
+        return short_name(self.ref)
 
     @property
     def seconds(self) -> float | None:

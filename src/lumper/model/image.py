@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 
 LATEST = "latest"
 CACHE_TAG = "buildcache"

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lumper.model.patterns import matches
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 
 MOST_BYTES = 32 << 10  # of one value: in base64 it fits into the body of a request
 DOCKER_HUB = "docker.io"

@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from lumper.errors import SourceRefused
 from lumper.model.addresses import server_problem
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, BuildRules
+from lumper.model.refs import branch_in, tag_in
+from lumper.model.trigger import BuildRules
 
 _SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^:\s]+)")
 _HELPER = re.compile(r"[A-Za-z0-9+.-]*::")  # gitremote-helpers(7): `ext::` runs a program
@@ -156,12 +157,12 @@ class Push:
     @property
     def tag(self) -> str:
         """The tag's name, or "" for any other ref."""
-        return self.ref.removeprefix(TAG_PREFIX) if self.ref.startswith(TAG_PREFIX) else ""
+        return tag_in(self.ref)
 
     @property
     def branch(self) -> str:
         """The branch's name, or "" for any other ref."""
-        return self.ref.removeprefix(BRANCH_PREFIX) if self.ref.startswith(BRANCH_PREFIX) else ""
+        return branch_in(self.ref)
 
 
 class Verdict(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lumper.model.image import PRIVATE_PREFIX, is_tag
 from lumper.model.patterns import version_of
-from lumper.model.trigger import TAG_PREFIX
+from lumper.model.refs import TAG_PREFIX
 
 _MOST = 50  # tags of one build
 _NUMBERS = re.compile(r"(\d{1,18})", re.ASCII)

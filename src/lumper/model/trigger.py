@@ -9,9 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from lumper.model.patterns import matches, pattern_problem
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 
-TAG_PREFIX = "refs/tags/"
-BRANCH_PREFIX = "refs/heads/"
 _RANGES = {"concurrency": (0, 1000), "weight": (1, 1000), "priority": (-100, 100)}
 
 

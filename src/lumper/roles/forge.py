@@ -24,8 +24,8 @@ from lumper.logs import get_logger
 from lumper.model.build import Build, BuildState
 from lumper.model.events import Payload, StatusDue
 from lumper.model.links import Links
+from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Project, forge_url_of
-from lumper.model.trigger import TAG_PREFIX
 
 log = get_logger(__name__)
 

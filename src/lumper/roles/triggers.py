@@ -12,8 +12,9 @@ from lumper.hooks.rules import judge
 from lumper.logs import get_logger
 from lumper.model.build import Build
 from lumper.model.image import version_key
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 from lumper.model.source import Person, Project, Push, Verdict, is_safe_ref
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
+from lumper.model.trigger import Trigger
 
 log = get_logger(__name__)
 

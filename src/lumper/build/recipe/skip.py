@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from lumper.build.recipe.recipe import Conditions
 from lumper.model.events import BuildJob
 from lumper.model.patterns import any_matches, matches
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX, Trigger
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.trigger import Trigger
 
 _ASKED = re.compile(r"\[(?:skip lumper|lumper skip)\]", re.IGNORECASE)
 _BY_ITSELF = (Trigger.PUSH, Trigger.MISSED)  # whoever asks for a build, by hand or by a schedule, gets it

@@ -19,7 +19,7 @@ from lumper.build.recipe.tag_checks import FIELD, LONGEST, PRIORITY, kind_of, pa
 from lumper.build.recipe.tag_times import parse_time
 from lumper.model.image import LATEST, PRIVATE_PREFIX, is_tag
 from lumper.model.patterns import matches
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX, branch_in, tag_in
 
 _SEMVER = re.compile(  # Semantic Versioning 2.0.0, §2, §9 and §10, with the `v` that node-semver lets pass
     r"v?(?P<major>0|[1-9]\d{0,15})\.(?P<minor>0|[1-9]\d{0,15})\.(?P<patch>0|[1-9]\d{0,15})"
@@ -97,12 +97,12 @@ class Moment:
     @property
     def tag(self) -> str:
         """The git tag, or ""."""
-        return self.ref.removeprefix(TAG_PREFIX) if self.ref.startswith(TAG_PREFIX) else ""
+        return tag_in(self.ref)
 
     @property
     def branch(self) -> str:
         """The branch, or ""."""
-        return self.ref.removeprefix(BRANCH_PREFIX) if self.ref.startswith(BRANCH_PREFIX) else ""
+        return branch_in(self.ref)
 
 
 def wanted_tags(templates: Sequence[Template], flavor: Flavor, moment: Moment) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from lumper.build.source.git import CHUNK, Access, Git
 from lumper.build.source.git_trouble import Trouble, error_of, trouble
 from lumper.build.source.reach import Reach, may_move
 from lumper.errors import CheckoutTooLarge, GitUnreachable, SourceRefused
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 from lumper.model.source import Project, is_commit, is_safe_ref, parse_git_url
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
 _MOST_BYTES = 64 << 20  # some 700,000 refs
 

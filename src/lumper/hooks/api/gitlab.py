@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lumper.hooks.api.port import Method, Place, Request, Status, StatusState, clip, context
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
+from lumper.model.refs import short_name
 
 _LONGEST = 255  # characters of a description
 _STATES = {
@@ -53,7 +53,7 @@ class GitLabApi:
         body = {
             "state": _STATES[status.state],
             "name": context(status),
-            "ref": ref.removeprefix(TAG_PREFIX).removeprefix(BRANCH_PREFIX),
+            "ref": short_name(ref),
             "description": clip(status.description, _LONGEST),
             "target_url": status.page,
         }

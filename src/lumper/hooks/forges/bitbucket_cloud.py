@@ -14,8 +14,8 @@ from lumper.hooks.delivery import (
 from lumper.hooks.forges.bitbucket_format import parsed, signed
 from lumper.hooks.payload import Payload, read_payload
 from lumper.hooks.port import Parsed, Request
+from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 from lumper.model.source import Person, Push
-from lumper.model.trigger import BRANCH_PREFIX, TAG_PREFIX
 
 _PUSH = "repo:push"
 _PREFIXES = {"tag": TAG_PREFIX, "branch": BRANCH_PREFIX}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lumper.hooks.delivery import is_none, known_repository, object_id, ref_from, repository_name
 from lumper.hooks.payload import Payload, shown
+from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Person, Push
-from lumper.model.trigger import TAG_PREFIX
 
 
 def repository_from(payload: Payload) -> tuple[str, tuple[str, ...]]:

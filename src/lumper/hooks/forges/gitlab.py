@@ -27,8 +27,8 @@ from lumper.hooks.delivery import (
 )
 from lumper.hooks.payload import Payload, read_payload
 from lumper.hooks.port import Parsed, Request
+from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Person, Push, parse_git_url
-from lumper.model.trigger import TAG_PREFIX
 
 _PUSHES = ("push", "tag_push")
 _PATHS = ("path_with_namespace", "project_path_with_namespace")  # of docs.gitlab.com, "System hooks"

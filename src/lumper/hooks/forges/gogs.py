@@ -14,8 +14,8 @@ from lumper.hooks.forges.github_format import person_from, push_from, repository
 from lumper.hooks.payload import Payload, json_text, read_payload
 from lumper.hooks.port import Parsed, Request
 from lumper.hooks.signature import fits
+from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Push
-from lumper.model.trigger import TAG_PREFIX
 
 _TOO_OLD = "This Gogs does not say which commit a new tag is of; the next look at the repository's tags builds it."
 _OTHERS = {"x-forgejo-event": "forgejo", "x-gitea-event": "gitea"}
