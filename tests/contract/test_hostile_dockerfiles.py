@@ -50,8 +50,7 @@ async def test_a_link_to_a_file_of_the_machine_is_a_link_and_not_that_file(bench
     links = {"link": "/etc/shadow", "folder/link": "/etc/shadow", "up": "../../../../etc/shadow"}
     for line in ("COPY link /copied", "COPY up /copied", "COPY folder/ /copied/\nRUN cat /copied/link"):
         context = context_tar({"Dockerfile": f"{BASE}{line}\n", "folder/file": bench.mark}, links=links)
-        # "broken pipe": buildah's helper that found no such file ended before it had been told all.
-        with pytest.raises(BuildFailed, match=r"not found|no such file|exit code 1|broken pipe"):
+        with pytest.raises(BuildFailed, match=r"not found|no such file|exit code 1"):
             await bench.engine.build(BuildRequest(bench.mark, bench.image()), stream(context), bench.told.append)
         assert not [line for line in bench.output() if line.startswith("root:")]
 

@@ -87,3 +87,16 @@ def test_a_panic_of_buildah_is_called_so() -> None:
 
     assert "buildah itself" in made.message
     assert "required=true" in made.hint
+
+
+def test_a_link_to_nothing_is_told_whenever_buildah_s_helper_ended_and_without_a_path_of_the_worker() -> None:
+    place = "/data/buildah/work/1f/context/folder/up"
+    why = f'reading "{place}": error encoding request for copier subprocess: write |1: broken pipe'
+    made = error(
+        f'building at STEP "COPY folder/up /copied": {why}',
+        Step(3, "[3/3] COPY folder/up /copied", StepState.RUNNING, 0.0),
+    )
+
+    assert made.message == (
+        "Step `[3/3] COPY folder/up /copied` failed: folder/up was not found, or leads out of the context."
+    )

@@ -19,6 +19,7 @@ _BASE = re.compile(r"(?:error )?creating build container: (?P<why>.*)", re.DOTAL
 _SOURCE = re.compile(
     r'(?:error )?checking on sources under "[^"]*": copier: stat: (?P<path>.*): no such file or directory'
 )
+_UNREAD = re.compile(r'(?:error )?reading "[^"]*?/context/(?P<path>[^"]*)": (?:error )?encoding request for copier.*')
 _MOUNT = re.compile(r"(secret|ssh) required but no (?:secret|ssh) with id (\S+) found$")
 _ROOMS = re.compile(
     r"^(?:initializing source \S+|pinging container registry \S+|(?:Head|Get) \"[^\"]*\"|dial tcp|building|"
@@ -55,6 +56,10 @@ def build_error(text: str, step: Step, trouble: str, dockerfile: str, content: s
         return _base(step, match["why"])
     if match := _SOURCE.fullmatch(why):
         return BuildFailed(f"Step `{step.name}` failed: {match['path']} was not found.", step=step.name)
+    if match := _UNREAD.fullmatch(why):  # its helper found nothing, and had ended before it was told all
+        return BuildFailed(
+            f"Step `{step.name}` failed: {match['path']} was not found, or leads out of the context.", step=step.name
+        )
     if match := _MOUNT.search(why):
         return BuildFailed(f"Step `{step.name}` failed: the {match[1]} {match[2]} was not found.", step=step.name)
     if text.startswith("panic: "):
