@@ -14,6 +14,7 @@ import pytest
 from lumper.model.build import BuildState, Output
 from lumper.model.log import to_line
 from lumper.model.people import Role
+from lumper.model.rights import Action, Grant
 from parts.live_api import Answer, Api, live_api
 from parts.live_registry import OCI_MANIFEST, RegistryClient, digest_of, image_manifest, live_registry
 
@@ -353,6 +354,35 @@ async def test_anyone_may_pull_only_where_the_patterns_say(api: Api, tmp_path: P
         assert await statuses(anyone, "demo", digest) == [200, 401, 401]
         assert await statuses(anyone, "private", digest) == [401, 401, 401]
         assert await anyone.status("GET", "/v2/_catalog") == 401
+
+
+async def test_who_signs_in_may_still_do_what_anyone_may(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    async with live_registry(tmp_path / "open", anonymous="pull", anonymous_repositories=("public/**",)) as live:
+        own = RegistryClient(api.session, live.url, live.tokens[Role.ADMIN])
+        for name in ("public/app", "team/app", "private"):
+            digest = await own.push_image(name, "1")
+        await live.accounts.create_user("ann", PASSWORD, Role.USER)
+        await live.accounts.grants.add("ann", "team/**", ["push"])
+        limits = (Grant("elsewhere", frozenset({Action.PULL})),)
+        token = await live.accounts.create_token("t", None, owner="ann", limits=limits)
+        ann = RegistryClient(api.session, live.url)
+        ann._headers = basic("ann", PASSWORD)
+        narrow = RegistryClient(api.session, live.url, token)
+
+        for client in (ann, narrow, RegistryClient(api.session, live.url, live.tokens[Role.WORKER])):
+            assert await statuses(client, "public/app", digest) == [200, 403, 403]
+            assert await statuses(client, "private", digest) == [403, 403, 403]
+        assert await narrow.status("GET", "/v2/team/app/tags/list") == 403
+        assert await names_of(ann) == ["public/app", "team/app"]
+        scopes = "scope=repository:public/app:pull&scope=repository:private:pull"
+        async with ann.request("GET", f"/v2/token?{scopes}") as response:
+            assert (await response.json())["scope"] == "repository:public/app:pull"
+
+
+async def names_of(client: RegistryClient) -> list[str]:
+    async with client.request("GET", "/v2/_catalog") as response:
+        return list((await response.json())["repositories"])
 
 
 async def test_a_build_pushes_its_own_tag_in_its_own_repository_until_it_has_ended(api: Api) -> None:

@@ -88,7 +88,7 @@ async def live_registry(
     registry = Registry(storage, ImageHistory(database), policy, upstreams=mirrored)
     app = web.Application()
     rights = anonymous_rights(anonymous, anonymous_repositories)
-    oci.add_routes(app, registry, Authenticator(accounts, keys), anonymous=rights, limits=limits)
+    oci.add_routes(app, registry, Authenticator(accounts, keys, anyone=rights), limits=limits)
     runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False, max_line_size=LONGEST_LINE)
     await runner.setup()
     listening = await asyncio.get_running_loop().create_server(protocols(runner), host, port)

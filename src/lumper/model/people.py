@@ -57,8 +57,8 @@ class Identity:
     """Who asks: an account, a part of Lumper, or a build.
 
     `grants` come on top of what the role may do, `limits` are those of a token that reaches less far than its owner.
-    `credential` says by what they have come in; it changes with the password or the token. `account` tells people and
-    robots from those that only have a role.
+    `anyone` is what the server allows to whoever asks. `credential` says by what they have come in; it changes with the
+    password or the token. `account` tells people and robots from those that only have a role.
     """
 
     name: str
@@ -67,8 +67,9 @@ class Identity:
     limits: tuple[Grant, ...] | None = None
     credential: str = ""
     account: bool = False
+    anyone: tuple[Grant, ...] = ()
 
     @cached_property
     def rights(self) -> Rights:
         """What they may do in repositories."""
-        return Rights(grants_of_role(self.role) + self.grants, self.limits)
+        return Rights(grants_of_role(self.role) + self.grants, self.limits, self.anyone)

@@ -42,10 +42,14 @@ class Grant:
 
 @dataclass(frozen=True)
 class Rights:
-    """What somebody may do: what one of the grants allows and, with `limits`, one of those too."""
+    """What somebody may do: what one of the grants allows and, with `limits`, one of those too.
+
+    What `anyone` may do, without an account, they may in any case: to sign in takes nothing away.
+    """
 
     grants: tuple[Grant, ...] = ()
     limits: tuple[Grant, ...] | None = None
+    anyone: tuple[Grant, ...] = ()
 
     def allow(self, repository: str, action: str) -> bool:
         """Whether this may be done in the repository. The answer is remembered: every request to the registry asks."""
@@ -54,6 +58,7 @@ class Rights:
             answer = _any(self.grants, repository, action)
             if self.limits is not None:
                 answer = answer and _any(self.limits, repository, action)
+            answer = answer or _any(self.anyone, repository, action)
             if len(self._answers) >= _REMEMBERED:
                 self._answers.clear()
             self._answers[repository, action] = answer
@@ -70,11 +75,8 @@ class Rights:
     @property
     def everywhere(self) -> bool:
         """Whether every repository may be pulled, so that nothing needs to be left out of a list."""
-        return all(
-            any(grant.repository == EVERY and Action.PULL in grant.actions for grant in grants)
-            for grants in (self.grants, self.limits)
-            if grants is not None
-        )
+        granted = _pull_everywhere(self.grants) and (self.limits is None or _pull_everywhere(self.limits))
+        return granted or _pull_everywhere(self.anyone)
 
 
 NOTHING = Rights()
@@ -91,6 +93,10 @@ def grant(repository: str, actions: Iterable[str]) -> Grant:
             "any characters but /, and ** at the end for everything below."
         )
     return Grant(repository, ALL if Action.ADMIN in named else named | {Action.PULL})
+
+
+def _pull_everywhere(grants: tuple[Grant, ...]) -> bool:
+    return any(grant.repository == EVERY and Action.PULL in grant.actions for grant in grants)
 
 
 def _any(grants: tuple[Grant, ...], repository: str, action: str) -> bool:

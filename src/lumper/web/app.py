@@ -90,7 +90,8 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     history, registry, links, metrics = behind.history, behind.registry, behind.links, behind.metrics
     app = web.Application(client_max_size=1 << 20)
     app[PROXIES] = Proxies(doors.trusted_proxies)
-    auth = Authenticator(history.accounts, behind.keys, secure=links.public_url.startswith("https://"))
+    secure = links.public_url.startswith("https://")
+    auth = Authenticator(history.accounts, behind.keys, secure=secure, anyone=doors.anonymous)
     hooks.add_routes(app, behind.receiver, behind.forges)
     endpoints = api.Api(history, auth, links)
     api.add_routes(app, endpoints)
@@ -115,7 +116,6 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
         registry,
         auth,
         public_url=doors.public_url,
-        anonymous=doors.anonymous,
         requests=metrics.requests,
         limits=doors.limits,
     )

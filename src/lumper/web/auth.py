@@ -10,7 +10,7 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Verifi
 from lumper.model.activity import Action as Done
 from lumper.model.activity import Actor
 from lumper.model.people import Identity
+from lumper.model.rights import NOTHING, Rights
 from lumper.web.backoff import Backoff
 from lumper.web.proxies import address_of
 from lumper.web.tokens import BUILD_AUDIENCE, Keys, build_token
@@ -68,8 +69,9 @@ class _Remembered:
 class Authenticator:
     """Verifies credentials, and remembers for a short time, by a keyed hash, those that were right.
 
-    `service` is the audience of registry tokens. `secure` makes session cookies travel over https only, also when a
-    proxy in front speaks https and this server does not.
+    `service` is the audience of registry tokens. `anyone` is what may be done without an account, and so with any.
+    `secure` makes session cookies travel over https only, also when a proxy in front speaks https and this server does
+    not.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class Authenticator:
         *,
         service: str = "lumper",
         secure: bool = False,
+        anyone: Rights = NOTHING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.service = service
+        self.anyone = anyone
         self._accounts = accounts
         self._keys = keys
         self._secure = secure
@@ -165,8 +169,7 @@ class Authenticator:
                 await self._accounts.tell(Done.REFUSED, Actor(name[:64], "", address), "wrong name or password")
             raise Unauthorized()
         self._backoff.succeeded(address, name)
-        self._remember(key, found.identity, _TRUSTED_SECONDS, version)
-        return found.identity
+        return self._known(key, found, _TRUSTED_SECONDS, version)
 
     def _told_refused(self) -> bool:
         """Whether one more may be told: at most a hundred an hour, so that guessing does not fill the log."""
@@ -237,8 +240,7 @@ class Authenticator:
         if found is None:
             hint = "`lumper token create` makes another one, or the page behind your name does."
             raise Unauthorized("The token is not known, or has expired.", hint=hint)
-        self._remember(key, found.identity, _trusted(found), version)
-        return found.identity
+        return self._known(key, found, _trusted(found), version)
 
     async def _build(self, token: str) -> Verified | None:
         claims = self._keys.verify(BUILD_AUDIENCE, token.removeprefix(BUILD_PREFIX))
@@ -261,7 +263,7 @@ class Authenticator:
             found = await self._still(claims)
             if found is None:
                 raise Unauthorized("What the registry token was given for is not valid any more.")
-            seconds, identity = min(seconds, _trusted(found)), found.identity
+            seconds, identity = min(seconds, _trusted(found)), self._with_anyone(found)
         reach = Reach(identity, _access_from_claims(claims))
         self._remember(key, reach, seconds, version)
         return reach
@@ -279,8 +281,7 @@ class Authenticator:
         found = await self._still(claims) if claims is not None else None
         if claims is None or found is None:
             return None
-        self._remember(key, found.identity, min(_trusted(found), claims["exp"] - time.time()), version)
-        return found.identity
+        return self._known(key, found, min(_trusted(found), claims["exp"] - time.time()), version)
 
     async def _still(self, claims: dict[str, Any]) -> Verified | None:
         name, credential = claims.get("sub"), claims.get("by")
@@ -301,6 +302,14 @@ class Authenticator:
         if entry is None or entry.version != self._accounts.version or self._clock() >= entry.until:
             return None
         return entry.value if isinstance(entry.value, kind) else None
+
+    def _with_anyone(self, found: Verified) -> Identity:
+        return replace(found.identity, anyone=self.anyone.grants)
+
+    def _known(self, key: bytes, found: Verified, seconds: float, version: int) -> Identity:
+        identity = self._with_anyone(found)
+        self._remember(key, identity, seconds, version)
+        return identity
 
     def _remember(self, key: bytes, value: Identity | Reach, seconds: float, version: int) -> None:
         self._remembered[key] = _Remembered(value, self._clock() + seconds, version)

@@ -106,3 +106,12 @@ def test_no_pattern_takes_long() -> None:
     assert not granted.allows("a" * 255, "pull")
     assert not granted.allows("a" * 150 + "/" + "a" * 100, "pull")
     assert time.perf_counter() - begun < 1.0
+
+
+def test_what_anyone_may_do_no_limit_takes_away() -> None:
+    rights = Rights((grant("team/*", ["push"]),), limits=(), anyone=(grant("public/**", ["pull"]),))
+
+    assert rights.actions("public/app") == {"pull"}
+    assert rights.actions("team/app") == set()
+    assert not rights.everywhere
+    assert Rights(limits=(), anyone=(grant("**", ["pull"]),)).everywhere

@@ -8,7 +8,6 @@ from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError
 from lumper.metrics import Requests
-from lumper.model.rights import NOTHING, Rights
 from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
 from lumper.web.auth import Authenticator
@@ -39,13 +38,12 @@ def add_routes(
     authenticator: Authenticator,
     *,
     public_url: str = "",
-    anonymous: Rights = NOTHING,
     requests: Requests | None = None,
     limits: Limits | None = None,
 ) -> None:
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
     places = Places(registry.upstreams, registry.listings, authenticator) if registry.upstreams else None
-    door = Door(authenticator, public_url, anonymous, limits or Limits())
+    door = Door(authenticator, public_url, limits or Limits())
     requests = requests or Requests()
     uploads, wire = UploadRoutes(registry.blobs, door, requests), Wire()
     api = _RegistryApi(registry, door, places, requests, uploads)

@@ -6,7 +6,6 @@ from aiohttp import web
 
 from lumper.errors import Unauthorized
 from lumper.model.people import Role
-from lumper.model.rights import Rights
 from lumper.web.auth import Authenticator, Reach
 from lumper.web.limits import Limits
 from lumper.web.oci.address import Address
@@ -19,13 +18,13 @@ _OWN = frozenset({Role.WORKER, Role.DEPLOYER, Role.MAILER, Role.BUILD})  # parts
 class Door:
     """Asks every request who sent it, and lets in as many as `limits` say.
 
-    `public_url` is where clients reach us, "" for what they ask for; `anonymous` what may be done without an account.
+    `public_url` is where clients reach us, "" for what they ask for.
     """
 
-    def __init__(self, authenticator: Authenticator, public_url: str, anonymous: Rights, limits: Limits) -> None:
+    def __init__(self, authenticator: Authenticator, public_url: str, limits: Limits) -> None:
         self._limits = limits
         self.authenticator = authenticator
-        self.anonymous = anonymous
+        self.anonymous = authenticator.anyone
         self._public_url = public_url
 
     async def caller(self, request: web.Request, scope: str = "") -> Caller:
