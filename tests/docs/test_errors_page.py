@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lumper import errors
-from lumper.registry.errors import CODES
+from lumper.registry.errors import CODES, told_code
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/errors.md").read_text("utf-8")
 ERRORS = [
@@ -39,4 +39,4 @@ def test_an_error_is_in_the_tree_on_top_of_the_module(error: type[errors.LumperE
 
 @pytest.mark.parametrize("code", CODES)
 def test_a_code_of_the_registry_is_told(code: str) -> None:
-    assert f"| `{code}` | {CODES[code].status} | {CODES[code].text} |" in PAGE
+    assert f"| `{code}` | {CODES[code].status} | {CODES[code].text} | `{told_code(code)}` |" in PAGE

@@ -377,6 +377,8 @@ async def test_clients_that_take_us_for_the_upstream_get_its_images(
         ours = await client.push_image("own/app", "1", b"ours")
         assert await digest(client, "/v2/team/app/manifests/1") == theirs
         assert await digest(client, "/v2/team/app/manifests/1?ns=hub") == theirs
+        async with client.request("GET", "/v2/team/app/manifests/1?ns=hub") as response:
+            assert response.headers["OCI-Namespace"] == "hub"
         assert await digest(client, "/v2/own/app/manifests/1") == ours
         assert await client.refusal("GET", "/v2/own/app/manifests/2") == (404, "MANIFEST_UNKNOWN")
         assert await client.refusal("GET", "/v2/team/app/manifests/1?ns=ghcr.io") == (404, "NAME_UNKNOWN")
@@ -451,6 +453,27 @@ async def test_tags_and_referrers_are_listed_as_upstream_lists_them(
         assert door.count("GET", f"/referrers/{subject}") == 1
         door.first = away
         assert json.loads(await body(client, "/v2/hub/app/tags/list"))["tags"] == ["1"]
+
+
+async def test_a_page_leads_on_in_the_same_namespace(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    await pusher.push_image("app", "1")
+    await pusher.push_image("app", "2", b"other")
+
+    async with mirror() as (_, client):
+        await client.push_image("app", "3", b"ours")
+        async with client.request("GET", "/v2/app/tags/list?n=1&ns=hub") as response:
+            link = response.headers["Link"].partition(">")[0].removeprefix("<")
+            assert response.headers["OCI-Namespace"] == "hub"
+        assert json.loads(await body(client, link))["tags"] == ["2"]
+
+
+async def test_a_blob_of_a_namespace_tells_so(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+    blob = await pusher.push_blob("app", b"blob")
+
+    async with mirror() as (_, client):
+        for _ in range(2):  # from upstream, then from here
+            async with client.request("GET", f"/v2/app/blobs/{blob}?ns=hub") as response:
+                assert (await response.read(), response.headers["OCI-Namespace"]) == (b"blob", "hub")
 
 
 async def test_a_rightless_client_makes_nobody_ask_upstream(door: Door, mirror: Mirror) -> None:

@@ -236,7 +236,7 @@ async def test_an_index_with_layers_is_refused(admin: RegistryClient) -> None:
 
 
 async def test_an_unknown_address_or_method_is_told_in_json(admin: RegistryClient) -> None:
-    assert await admin.refusal("GET", "/v2/a/b/c") == (404, "NOT_FOUND")
+    assert await admin.refusal("GET", "/v2/a/b/c") == (404, "UNSUPPORTED")
     async with admin.request("POST", "/v2/a/manifests/x") as response:
         assert response.status == 405
         assert response.headers["Allow"] == "DELETE, GET, HEAD, PUT"

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from lumper import logs
 from lumper.model.people import Role
 from lumper.web.oci import body as bodies
 from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
+from parts.raw_http import head, sent
 
 END = b"Connection: close\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 MANY = 100_000
 SHA = "sha256:" + "a" * 64
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 @pytest.fixture
@@ -35,32 +34,6 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
 async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
     async with aiohttp.ClientSession() as session:
         yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
-
-
-def head(live: LiveRegistry, method: str, path: bytes | str, headers: bytes = b"") -> bytes:
-    """The head of a request, as an administrator."""
-    line = method.encode() + b" " + (path if isinstance(path, bytes) else path.encode()) + b" HTTP/1.1\r\n"
-    return line + f"Host: x\r\nAuthorization: Bearer {live.tokens[Role.ADMIN]}\r\n".encode() + headers + b"\r\n"
-
-
-async def sent(live: LiveRegistry, *pieces: bytes, half: bool = False, answers: int = 99) -> tuple[list[int], bytes]:
-    """Send bytes, read until there are so many answers or the server ends the connection; statuses, and all bytes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(live.host.rpartition(":")[2]))
-    came = b""
-    try:
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-        if half:
-            writer.write_eof()
-        async with asyncio.timeout(20):
-            while len(_STATUS.findall(came)) < answers and (more := await reader.read(1 << 16)):
-                came += more
-    except ConnectionError:  # it would not even read all of it
-        pass
-    finally:
-        writer.close()
-    return [int(status) for status in _STATUS.findall(came)], came
 
 
 ODD_PATHS: list[tuple[bytes, tuple[int, ...]]] = [

@@ -128,7 +128,7 @@ class RegistryMachine(RuleBasedStateMachine):
         if upload.over:
             assert (answer.status, answer.code) == (404, "BLOB_UPLOAD_UNKNOWN")
         elif told and start != len(upload.content):
-            assert (answer.status, answer.code) == (416, "RANGE_INVALID")
+            assert (answer.status, answer.code) == (416, "SIZE_INVALID")
             assert answer.headers["Range"] == f"0-{max(0, len(upload.content) - 1)}"
         else:
             assert answer.status == 202

@@ -139,11 +139,11 @@ async def test_what_is_not_understood_is_told_in_the_words_of_oauth(
 
     assert status == 400
     assert answer.get("error") == error
-    assert answer["errors"][0]["code"] == "REQUEST_INVALID"
+    assert answer["errors"][0]["code"] == "UNSUPPORTED"
 
 
 @pytest.mark.parametrize("body", [b"x" * 70_000, b"a=%ff", b"&".join([b"a=1"] * 200)])
 async def test_a_form_that_is_none_is_refused(anyone: RegistryClient, body: bytes) -> None:
     for media_type in ("application/x-www-form-urlencoded", "application/json"):
         refused = await anyone.refusal("POST", "/v2/token", data=body, headers={"Content-Type": media_type})
-        assert refused == (400, "REQUEST_INVALID")
+        assert refused == (400, "UNSUPPORTED")

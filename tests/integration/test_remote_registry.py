@@ -14,7 +14,7 @@ from lumper.errors import RemoteError, RemoteInvalid, RemoteNotFound, RemoteUnau
 from lumper.model.people import Role
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
-from lumper.registry.remote.registry import RemoteRegistry, checked
+from lumper.registry.remote.registry import RemoteRegistry, checked, referrers_tag
 from parts.live_registry import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -102,16 +102,35 @@ async def test_referrers_come_from_the_api_or_from_the_tag_that_stands_for_it(
     child = await admin.push_image("app", "signature", b"signature")
     await admin.push_manifest("app", subject.replace(":", "-"), image_index((child, size)), OCI_INDEX)
     async with opened(live) as (door, _):
-
-        async def old(request: web.Request) -> web.Response | None:
-            return web.Response(status=404) if "/referrers/" in request.path else None
-
         through = RemoteRegistry(door.url, Credentials("any", live.tokens[Role.ADMIN]), patience=QUICK)
         assert await through.referrers("app", subject) == []
-        door.first = old
-        assert [one["digest"] for one in await through.referrers("app", subject)] == [child]
-        assert await through.referrers("app", child) == []
+        for status in (404, 400, 405, 406, 200):  # the last one is a page for people
+
+            async def old(request: web.Request, status: int = status) -> web.Response | None:
+                return web.Response(status=status) if "/referrers/" in request.path else None
+
+            door.first = old
+            assert [one["digest"] for one in await through.referrers("app", subject)] == [child]
+            assert await through.referrers("app", child) == []
         await through.close()
+
+
+async def test_a_registry_that_is_away_has_no_empty_list_of_referrers(live: LiveRegistry) -> None:
+    async with opened(live) as (door, _):
+
+        async def away(request: web.Request) -> web.Response | None:
+            return web.Response(status=503) if "/referrers/" in request.path else None
+
+        door.first = away
+        through = RemoteRegistry(door.url, Credentials("any", live.tokens[Role.ADMIN]), patience=QUICK)
+        with pytest.raises(RemoteUnavailable):
+            await through.referrers("app", f"sha256:{'a' * 64}")
+        await through.close()
+
+
+def test_a_list_of_referrers_has_a_tag_of_the_digests_first_64_characters() -> None:
+    assert referrers_tag(f"sha256:{'a' * 64}") == f"sha256-{'a' * 64}"
+    assert referrers_tag(f"sha512:{'b' * 128}") == f"sha512-{'b' * 64}"
 
 
 async def test_nothing_is_told_to_the_place_that_a_redirect_leads_to() -> None:

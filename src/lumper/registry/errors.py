@@ -1,6 +1,7 @@
-"""The error codes of the OCI API: code, text and HTTP status in one table.
+"""The error codes of the OCI API: code, text, HTTP status and what clients are told in one table.
 
-Source: OCI distribution-spec 1.1, "Error Codes"; those marked * are Docker's registry's own or ours.
+Source: OCI distribution-spec 1.1, "Error Codes". Of statuses from 400 to 499 it allows no other codes than its own:
+those that only Lumper knows are told by one of these, and their text says more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from lumper.errors import RegistryError
 class _Row(NamedTuple):
     text: str
     status: int
+    told: str = ""  # the specification's code, where this one is none of its
 
 
 CODES: dict[str, _Row] = {
@@ -30,23 +32,30 @@ CODES: dict[str, _Row] = {
     "DENIED": _Row("You may not do that.", 403),
     "UNSUPPORTED": _Row("The registry does not do that.", 405),
     "TOOMANYREQUESTS": _Row("There were too many requests, or failed sign-ins.", 429),
-    "MANIFEST_TOO_LARGE": _Row("The manifest is larger than 4 MiB.", 413),  # *
-    "ADDRESS_TOO_LONG": _Row("The address of the request is longer than 8 KiB, or names too many tags.", 414),  # *
-    "PAGE_INVALID": _Row("`n` is not a whole number from 0 on.", 400),  # * PAGINATION_NUMBER_INVALID at Docker's
-    "REQUEST_INVALID": _Row("The request is not understood.", 400),  # *
-    "RANGE_INVALID": _Row("The range is not the next one of the upload.", 416),  # *
-    "ENCODING_UNSUPPORTED": _Row("Send the body without Content-Encoding.", 415),  # *
-    "NOT_FOUND": _Row("There is nothing at this address.", 404),  # *
-    "STORAGE_FULL": _Row("There is no space left where the registry keeps its data.", 507),  # *
-    "UNAVAILABLE": _Row("The registry cannot reach its storage.", 503),  # *
-    "UPSTREAM_FAILED": _Row("The registry that is mirrored does not give it.", 502),  # *
-    "UNKNOWN": _Row("The registry failed; its log says why.", 500),  # *
+    "MANIFEST_TOO_LARGE": _Row("The manifest is larger than 4 MiB.", 413, "MANIFEST_INVALID"),
+    "ADDRESS_TOO_LONG": _Row(
+        "The address of the request is longer than 8 KiB, or names too many tags.", 414, "UNSUPPORTED"
+    ),
+    "PAGE_INVALID": _Row("`n` is not a whole number from 0 on.", 400, "UNSUPPORTED"),
+    "REQUEST_INVALID": _Row("The request is not understood.", 400, "UNSUPPORTED"),
+    "RANGE_INVALID": _Row("The range is not the next one of the upload.", 416, "SIZE_INVALID"),
+    "ENCODING_UNSUPPORTED": _Row("Send the body without Content-Encoding.", 415, "UNSUPPORTED"),
+    "NOT_FOUND": _Row("There is nothing at this address.", 404, "UNSUPPORTED"),
+    "STORAGE_FULL": _Row("There is no space left where the registry keeps its data.", 507),
+    "UNAVAILABLE": _Row("The registry cannot reach its storage.", 503),
+    "UPSTREAM_FAILED": _Row("The registry that is mirrored does not give it.", 502),
+    "UNKNOWN": _Row("The registry failed; its log says why.", 500),
 }
 
 
 def refuse(code: str, message: str = "", *, detail: str = "") -> RegistryError:
     """The error of this code, with the table's text unless a better one is given."""
     return RegistryError(code, message or CODES[code].text, detail=detail)
+
+
+def told_code(code: str) -> str:
+    """The code by which clients are told of it."""
+    return CODES[code].told or code
 
 
 def status_of(code: str) -> int:

@@ -7,11 +7,28 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lumper.errors import RegistryError
-from lumper.registry.errors import CODES, refuse, status_of
+from lumper.registry.errors import CODES, refuse, status_of, told_code
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.registry.tags import page_size
+
+OF_THE_SPECIFICATION = {  # OCI distribution-spec 1.1, "Error Codes"
+    "BLOB_UNKNOWN",
+    "BLOB_UPLOAD_INVALID",
+    "BLOB_UPLOAD_UNKNOWN",
+    "DIGEST_INVALID",
+    "MANIFEST_BLOB_UNKNOWN",
+    "MANIFEST_INVALID",
+    "MANIFEST_UNKNOWN",
+    "NAME_INVALID",
+    "NAME_UNKNOWN",
+    "SIZE_INVALID",
+    "UNAUTHORIZED",
+    "DENIED",
+    "UNSUPPORTED",
+    "TOOMANYREQUESTS",
+}
 
 
 @pytest.fixture
@@ -73,6 +90,7 @@ def test_every_code_has_a_text_and_a_status_that_says_error() -> None:
         assert code == code.upper()
         assert row.text.endswith(".")
         assert 400 <= status_of(code) < 600
+        assert status_of(code) >= 500 or told_code(code) in OF_THE_SPECIFICATION
         assert refuse(code).message == row.text
 
 

@@ -165,17 +165,21 @@ class RemoteRegistry:
                 if target is None:
                     return found
                 async with self._http.request("GET", target, pulling(repository)) as response:
+                    if response.content_type != OCI_INDEX:  # a page for people, to which some lead whom they do not get
+                        return await self._referrers_by_tag(repository, digest)
                     page = read_json(await read_at_most(response, _LIST_BYTES))
                     target = self._next(response, target)
                 found += _descriptors(page)
-        except RemoteNotFound:
+        except RemoteError as exc:
+            if type(exc) not in (RemoteError, RemoteNotFound):
+                raise
             return await self._referrers_by_tag(repository, digest)
         return found
 
     async def _referrers_by_tag(self, repository: str, digest: str) -> list[dict[str, Any]]:
         """distribution-spec 1.1, "Referrers Tag Schema"."""
         try:
-            document = await self.manifest(repository, digest.replace(":", "-")[:128])
+            document = await self.manifest(repository, referrers_tag(digest))
         except RemoteNotFound:
             return []
         return _descriptors(read_json(document.body)) if document.manifest.media_type == OCI_INDEX else []
@@ -294,6 +298,12 @@ class RemoteRegistry:
         if kept != digest:
             raise RemoteInvalid(f"{self.url} has kept the manifest with another digest.")
         return digest
+
+
+def referrers_tag(digest: str) -> str:
+    """The tag that has the list of referrers of a digest. Source: distribution-spec 1.1, "Referrers Tag Schema"."""
+    algorithm, _, encoded = digest.partition(":")
+    return f"{algorithm[:32]}-{encoded[:64]}"
 
 
 def pulling(repository: str) -> str:

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError
 from lumper.model.image import Manifest
-from lumper.registry.errors import status_of
+from lumper.registry.errors import status_of, told_code
 from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind
 
@@ -23,7 +23,7 @@ VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}  # on every answer
 
 def error_answer(refused: RegistryError, headers: Mapping[str, str] | None = None, **more: str) -> web.Response:
     """The error as the specification has it. `more` stands beside the list of errors."""
-    entry = {"code": refused.code, "message": refused.message}
+    entry = {"code": told_code(refused.code), "message": refused.message}
     if refused.detail:
         entry["detail"] = refused.detail
     headers = dict(headers or {})
@@ -61,7 +61,8 @@ def has_already(request: web.Request, digest: str) -> bool:
 
 
 def next_page(request: web.Request, size: int, last: str, **query: list[str]) -> dict[str, str]:
-    """The Link header that leads to what comes after `last`. Source: RFC 8288."""
+    """The Link header that leads to what comes after `last`, at the same upstream. Source: RFC 8288."""
+    query |= {"ns": request.query.getall("ns", [])[:1]}
     fields = [("n", str(size)), ("last", last), *((name, value) for name, values in query.items() for value in values)]
     asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in fields)
     return {hdrs.LINK: f'<{request.rel_url.raw_path}?{asked}>; rel="next"'}

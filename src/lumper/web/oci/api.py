@@ -21,7 +21,7 @@ from lumper.web.oci.door import Door
 from lumper.web.oci.intake import must_close
 from lumper.web.oci.listings import ListingRoutes
 from lumper.web.oci.manifests import ManifestRoutes
-from lumper.web.oci.places import Places
+from lumper.web.oci.places import Places, namespace_headers
 from lumper.web.oci.refusals import refusal
 from lumper.web.oci.rights import Challenge
 from lumper.web.oci.small_pushes import SmallPushes
@@ -90,7 +90,7 @@ class _RegistryApi:
             response = await self._answered(request, address)
         self._requests.answered(kind, request.method, response.status, time.perf_counter() - began)
         if not response.prepared:
-            response.headers.update(VERSION)
+            response.headers.update({**VERSION, **namespace_headers(request)})
             if must_close(request):
                 response.force_close()
         return response

@@ -17,6 +17,7 @@ from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, digest_headers, error_answer, has_already
 from lumper.web.oci.door import Door
 from lumper.web.oci.outlet import Outlet, Piece, send_file
+from lumper.web.oci.places import namespace_headers
 from lumper.web.oci.ranges import Span, parse_range
 
 _TYPE = "application/octet-stream"
@@ -43,7 +44,7 @@ class BlobRoutes:
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
         await self._door.allowed(request, address, PULL)
         blob = await self._blobs.stat(address.repository, address.item)
-        headers = {**digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes"}
+        headers = {**digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes", **namespace_headers(request)}
         if has_already(request, blob.digest):
             return web.Response(status=304, headers=headers)
         elsewhere = await self._blobs.address(blob) if request.method == "GET" else None
@@ -92,9 +93,12 @@ class BlobRoutes:
 
 
 def _range_counts(request: web.Request, blob: StoredBlob) -> bool:
-    """If-Range, RFC 9110, section 13.1.5: with another version in mind the client gets all of this one."""
+    """Whether a Range holds: for a GET only, and by If-Range for this version only, or all of it is sent.
+
+    Source: RFC 9110, sections 13.1.5 and 14.2.
+    """
     asked = request.headers.get(hdrs.IF_RANGE)
-    return asked is None or asked.strip() == f'"{blob.digest}"'
+    return request.method == "GET" and (asked is None or asked.strip() == f'"{blob.digest}"')
 
 
 def _laid_out(response: web.StreamResponse, blob: StoredBlob, parts: list[Span] | None) -> list[Piece]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from lumper.registry.errors import refuse
@@ -19,7 +19,8 @@ async def expect_later(request: web.Request) -> None:
 
 async def say_continue(request: web.Request) -> None:
     """Ask a client that waits for it to send the body."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.can_read_body:
+    expected = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
+    if expected and request.can_read_body:  # HTTP/1.0 does not know of it: RFC 9110, section 10.1.1
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer proper has not begun
 

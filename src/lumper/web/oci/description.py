@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lumper.registry.errors import CODES
+from lumper.registry.errors import CODES, told_code
 from lumper.registry.tags import MOST
 from lumper.web.oci.address import Kind
 
@@ -47,7 +47,10 @@ def _list(item: Json) -> Json:
 _DESCRIPTOR = _object(mediaType=_TEXT, digest=_IN_PATH["digest"], size={"type": "integer", "minimum": 0})
 SCHEMAS: Json = {
     "RegistryError": _object(
-        errors={**_list(_object(code={"enum": list(CODES)}, message=_TEXT)), "minItems": 1},
+        errors={
+            **_list(_object(code={"enum": sorted({told_code(code) for code in CODES})}, message=_TEXT)),
+            "minItems": 1,
+        },
     ),
     "Token": _object(token=_TEXT, access_token=_TEXT, token_type={"const": "Bearer"}, expires_in={"type": "integer"}),
     "Tags": _object(name=_TEXT, tags=_list(_TEXT)),

@@ -24,6 +24,7 @@ from lumper.web.oci.rights import Challenge, scope_of
 
 _READ = {Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS}
 _REMEMBERED = 16_384
+NAMESPACE = web.RequestKey("namespace", str)
 _SECONDS = 1.0  # that a name is believed to be none of ours: another process may make it so
 
 
@@ -54,6 +55,7 @@ class Places:
         upstream = self._upstreams.named(namespace)
         if upstream is None:  # another registry's image of the same name would be a wrong answer
             raise refuse("NAME_UNKNOWN", f"No upstream has the prefix {ascii(namespace)[1:-1][:200]}.")
+        request[NAMESPACE] = namespace
         return address._replace(repository=_checked(f"{upstream.prefix}/{address.repository}"))
 
     def pushed(self, repository: str) -> None:
@@ -95,6 +97,11 @@ class Places:
             self._not_ours.add(repository, _SECONDS)
         meant = f"{default.prefix}/{repository}"
         return meant if is_repository(meant) and default.serves(meant) else None
+
+
+def namespace_headers(request: web.Request) -> dict[str, str]:
+    """What tells by which `ns` a request was understood: distribution-spec 1.1, "Registry Proxying"."""
+    return {"OCI-Namespace": request[NAMESPACE]} if NAMESPACE in request else {}
 
 
 def _checked(repository: str) -> str:

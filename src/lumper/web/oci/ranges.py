@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from lumper.registry.errors import refuse
 
-_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\*|\d{1,18}))?")
-_PART = re.compile(r"(\d{0,18})-(\d{0,18})")
+_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:\*|[0-9]{1,18}))?")
+_PART = re.compile(r"([0-9]*)-([0-9]*)")
+_MOST_DIGITS = 18
+_BEYOND = 10**_MOST_DIGITS  # more than any blob has; clients ask for all by the largest number that they know
 MOST_PARTS = 128  # of one answer; RFC 9110, section 17.15: many small ranges are a way to wear a server out
 
 
@@ -72,8 +74,13 @@ def parse_range(header: str | None, size: int) -> list[Span] | None:
 def _span(first: str, last: str, size: int) -> Span | None:
     """One part: `5-9`, `5-` or `-5`. None for what is none of these, no bytes for what is behind the end."""
     if not first:
-        return Span(max(0, size - int(last)), size) if last else None
-    if last and int(last) < int(first):
+        return Span(max(0, size - _number(last)), size) if last else None
+    if last and _number(last) < _number(first):
         return None
-    end = min(size, int(last) + 1) if last else size
-    return Span(min(int(first), end), end)
+    end = min(size, _number(last) + 1) if last else size
+    return Span(min(_number(first), end), end)
+
+
+def _number(digits: str) -> int:
+    significant = digits.lstrip("0")
+    return int(significant or 0) if len(significant) <= _MOST_DIGITS else _BEYOND

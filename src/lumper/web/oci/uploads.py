@@ -12,7 +12,7 @@ from lumper.errors import RegistryError
 from lumper.metrics import Requests
 from lumper.model.image import is_digest, is_repository
 from lumper.registry.access import PULL, PUSH
-from lumper.registry.blobs import Blobs, Session
+from lumper.registry.blobs import Blobs, Session, check_digest
 from lumper.registry.errors import refuse
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import DIGEST, Routes, error_answer
@@ -54,10 +54,12 @@ class UploadRoutes:
         caller = await self._door.allowed(request, address, PUSH, *scopes)
         if request.query.get("digest-algorithm", "sha256") not in _ALGORITHMS:
             raise refuse("DIGEST_INVALID", f"digest-algorithm is none of {', '.join(_ALGORITHMS)}.")
+        digest = request.query.get("digest")
+        if digest is not None:
+            check_digest(digest)
         mounted = request.query.get("mount")
         if mounted and await self._mount(caller, address.repository, mounted, source):
             return _made(address.repository, mounted)
-        digest = request.query.get("digest")
         if digest is not None and (request.can_read_body or digest == _EMPTY):
             return await self.at_once(address.repository, caller, digest, partial(self._rest, request))
         return await self.begun(address.repository, caller)
@@ -86,8 +88,7 @@ class UploadRoutes:
 
     async def at_once(self, repository: str, caller: Caller, digest: str, body: Body) -> web.Response:
         """Store a whole blob for a caller who may."""
-        if not is_digest(digest):
-            raise refuse("DIGEST_INVALID", detail=digest[:200])
+        check_digest(digest)
         session = await self._blobs.begin(repository, caller.owner)
         try:
             blob = await self._blobs.finish(session, digest, data=await body())
