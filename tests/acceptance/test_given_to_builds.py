@@ -137,6 +137,7 @@ def test_a_base_image_of_our_own_registry_is_there_for_projects_that_were_grante
         refused = other.failed(other.project.release("v1.0.0", {"Dockerfile": dockerfile + "RUN true\n"}))
         assert "cannot be fetched" in refused["error"] or "denied" in refused["error"].lower(), refused
         account = f"project:{other.project.name_at_lumper}"
+        assert refused["hint"].endswith(f"`lumper grant add {account} {line.project.image}`."), refused
         line.lumper.client.post("grants", {"account": account, "repository": line.project.image, "allow": ["pull"]})
         other.succeeded(other.project.release("v1.0.1", {"Dockerfile": dockerfile + "RUN true\n"}))
 

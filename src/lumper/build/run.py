@@ -14,6 +14,7 @@ from lumper.build.agents import agents
 from lumper.build.capabilities import needs, refuse
 from lumper.build.entrusting import check_given, with_entrusted
 from lumper.build.failure.explain import explain
+from lumper.build.failure.own_registry import grant_hint
 from lumper.build.grants import Grants
 from lumper.build.plan import MADE_ANEW, base_of, parameters, plan_build, private_image
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
@@ -287,6 +288,8 @@ class _Attempt:
             await read_and_build(partial(self._attend, recipe, checkout), request, self._report, self._say)
         except BuildFailed as exc:
             await explain(exc, checkout, recipe.context, request.dockerfile)
+            own = {self._builder.registry, self._given.registry}
+            exc.hint = grant_hint(exc.message, own, self._job.project) or exc.hint
             raise
 
     async def _attend(self, recipe: Recipe, checkout: Checkout, request: BuildRequest, report: Report) -> None:

@@ -12,11 +12,13 @@ FULL = re.compile(r"no space|insufficient storage|\b507\b", re.IGNORECASE)
 LIMITED = re.compile(r"too ?many ?requests|\b429\b", re.IGNORECASE)
 """The registry wants fewer requests."""
 
+DENIED = re.compile(r"denied|unauthorized|authorization|authentication|\b401\b|\b403\b", re.IGNORECASE)
+"""The registry does not let whoever asks."""
+
 _UNREACHABLE = re.compile(
     r"no such host|server misbehaving|connection refused|i/o timeout|unreachable|deadline exceeded|"
     r"Client\.Timeout|certificate|server gave HTTP response"
 )
-_DENIED = re.compile(r"denied|unauthorized|authorization|authentication|\b401\b|\b403\b", re.IGNORECASE)
 _UNAUTHORIZED = re.compile(r"unauthorized|authentication required|\b401\b", re.IGNORECASE)
 _REFUSED = re.compile(
     r"\bdenied\b|\b403\b|forbidden|quota|immutable|does not exist locally|no such image|image not known", re.IGNORECASE
@@ -38,7 +40,7 @@ def push_error(image: str, text: str, *, retry_after: float = 0.0) -> PushFailed
         return RegistryFull(f"{image} was not pushed: {sentence(text)}")
     if _UNREACHABLE.search(text):
         hint = "The build engine's machine must reach the registry, by HTTPS or as one of its insecure registries."
-    elif _DENIED.search(text):
+    elif DENIED.search(text):
         hint = "The registry does not let this worker push: check its token."
     elif LIMITED.search(text):
         hint = "The registry wants fewer requests: it limits how much is pushed."
