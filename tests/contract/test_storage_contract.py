@@ -278,6 +278,58 @@ async def test_uploads_of_the_same_blob_at_the_same_time_all_succeed(storage: St
     assert await content(storage, sha256(b"same bytes")) == b"same bytes"
 
 
+async def test_a_blob_with_wrong_bytes_is_not_there_until_it_is_stored_anew(storage: Storage) -> None:
+    digest = sha256(b"right")
+    await storage.put(digest, b"wrong")
+    await storage.put(sha256(b"other"), b"other")
+    assert await storage.stat(digest) is not None
+
+    assert "5 bytes" in await storage.set_aside(digest)
+
+    assert await storage.stat(digest) is None
+    assert storage.remembered(digest) is None
+    with pytest.raises(StorageError):
+        await content(storage, digest)
+    assert [one for one, _, _ in await storage.blobs()] == [sha256(b"other")]
+    assert await storage.review() == [digest]
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(b"right"))
+    assert await storage.commit("u", digest) is not None
+    assert await content(storage, digest) == b"right"
+    assert await storage.review() == []
+    assert await content(storage, digest) == b"right"
+    assert await storage.set_aside(digest) == ""
+    assert await storage.stat(digest) is not None
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_what_was_set_aside_can_be_put_anew_and_deleted(storage: Storage, algorithm: str) -> None:
+    digest = f"{algorithm}:{hashlib.new(algorithm, b'right').hexdigest()}"
+    await storage.put(digest, b"wrong")
+    assert await storage.set_aside(digest) != ""
+
+    await storage.put(digest, b"right")
+
+    assert await content(storage, digest) == b"right"
+    await storage.put(digest, b"wrong in another way")
+    assert await storage.set_aside(digest) != ""
+    await storage.delete(digest)
+    assert await storage.review() == []
+    assert await storage.stat(digest) is None
+
+
+async def test_a_blob_that_is_right_or_not_there_is_not_set_aside(storage: Storage) -> None:
+    await storage.put(sha256(b"x"), b"x")
+    await storage.put(sha256(b""), b"")
+
+    assert await storage.set_aside(sha256(b"x")) == ""
+    assert await storage.set_aside(sha256(b"")) == ""
+    assert await storage.set_aside(sha256(b"lost")) == ""
+
+    assert await storage.review() == []
+    assert await content(storage, sha256(b"x")) == b"x"
+
+
 @pytest.mark.parametrize(
     "digest", ["", "sha256:", "sha256:../../etc/passwd", "sha256:" + "A" * 64, "md5:" + "0" * 32, "sha256:" + "0" * 63]
 )

@@ -110,6 +110,85 @@ async def test_a_large_blob_whose_bytes_the_bucket_has_lost_is_pushed_again(
     assert not [key for key in bucket.objects() if "first" in key]
 
 
+async def test_a_large_blob_that_is_damaged_at_the_same_size_is_replaced_by_a_push(
+    storage: S3Storage, other: S3Storage, bucket: Bucket
+) -> None:
+    digest = sha256(LARGE)
+    await push(storage, "first", LARGE)
+    bucket.request("PUT", "/images/here/data/first", body=b"x" + LARGE[1:])
+
+    assert "the digest" in await storage.set_aside(digest)
+
+    assert await storage.stat(digest) is None
+    assert await other.stat(digest) is None
+    assert await other.blobs() == []
+    assert await storage.review() == [digest]
+    await push(storage, "second", LARGE)
+    assert await content(other, digest) == LARGE
+    assert [one for one, _, _ in await other.blobs()] == [digest]
+    assert await storage.review() == []
+    hexadecimal = digest.removeprefix("sha256:")
+    assert sorted(bucket.objects()) == [
+        f"images/here/blobs/sha256/{hexadecimal}/{len(LARGE)}-second",
+        "images/here/data/second",
+    ]
+
+
+async def test_what_was_set_aside_and_is_right_after_all_is_there_again(storage: S3Storage, bucket: Bucket) -> None:
+    await push(storage, "first", LARGE)
+    before = bucket.objects()
+    bucket.request("PUT", "/images/here/data/first", body=b"x" + LARGE[1:])
+    assert await storage.set_aside(sha256(LARGE)) != ""
+
+    bucket.request("PUT", "/images/here/data/first", body=LARGE)
+
+    assert await storage.review() == []
+    assert await content(storage, sha256(LARGE)) == LARGE
+    assert bucket.objects() == before
+
+
+async def test_a_blob_whose_bytes_the_bucket_has_lost_is_not_there_once_that_was_seen(
+    storage: S3Storage, bucket: Bucket
+) -> None:
+    await push(storage, "first", LARGE)
+    bucket.request("DELETE", "/images/here/data/first")
+
+    assert await storage.set_aside(sha256(LARGE)) == "its bytes are not in the bucket"
+
+    assert await storage.stat(sha256(LARGE)) is None
+    await storage.delete(sha256(LARGE))
+    assert bucket.objects() == []
+
+
+async def test_of_two_places_the_right_one_counts(storage: S3Storage, other: S3Storage, bucket: Bucket) -> None:
+    await asyncio.gather(push(storage, "first", LARGE), push(other, "second", LARGE))
+    if len(bucket.objects()) == 2:  # one came after the other
+        bucket.request("PUT", "/images/here/data/third", body=LARGE)
+        hexadecimal = sha256(LARGE).removeprefix("sha256:")
+        bucket.request("PUT", f"/images/here/blobs/sha256/{hexadecimal}/{len(LARGE)}-third")
+    bucket.request("PUT", f"/images/here/data/{bucket.objects()[-1].rpartition('/')[2]}", body=b"x" + LARGE[1:])
+
+    assert await storage.set_aside(sha256(LARGE)) == ""
+
+    assert await content(storage, sha256(LARGE)) == LARGE
+    assert await storage.review() == []
+    assert len(bucket.objects()) == 2
+    assert await content(storage, sha256(LARGE)) == LARGE
+
+
+async def test_a_deletion_that_is_cut_off_leaves_nothing_once_it_is_swept(storage: S3Storage, bucket: Bucket) -> None:
+    await push(storage, "first", LARGE)
+    hexadecimal = sha256(LARGE).removeprefix("sha256:")
+    bucket.request("PUT", f"/images/here/uploads/first/commit-sha256-{hexadecimal}")
+    bucket.request("DELETE", f"/images/here/blobs/sha256/{hexadecimal}/{len(LARGE)}-first")
+
+    await storage.delete(sha256(LARGE))
+    for name, _ in await storage.uploads():
+        await storage.abort(name)
+
+    assert bucket.objects() == []
+
+
 async def test_a_large_blob_that_was_pushed_twice_at_once_is_deleted_whole(
     storage: S3Storage, other: S3Storage, bucket: Bucket
 ) -> None:

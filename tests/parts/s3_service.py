@@ -46,13 +46,15 @@ class Bucket:
             redirect=redirect,
         )
 
-    def request(self, method: str, path: str = "", query: str = "") -> str:
+    def request(self, method: str, path: str = "", query: str = "", body: bytes = b"") -> str:
         """Make a signed request about the bucket, or an object in it; the answer."""
         host = self.endpoint.partition("://")[2]
         credentials = Credentials(self.access_key_id, self.secret_access_key, "us-east-1")
         path = f"/{self.name}{path}"
-        headers = signed(credentials, method, host, path, query, sha256().hexdigest(), datetime.now(UTC))
-        request = urllib.request.Request(f"{self.endpoint}{path}?{query}", method=method, headers=headers)
+        headers = signed(credentials, method, host, path, query, sha256(body).hexdigest(), datetime.now(UTC))
+        url = f"{self.endpoint}{path}?{query}"
+        headers["content-type"] = "application/octet-stream"  # or else moto takes it for a form
+        request = urllib.request.Request(url, method=method, headers=headers, data=body or None)
         with urllib.request.urlopen(request, timeout=30) as response:
             return str(response.read().decode())
 

@@ -62,7 +62,8 @@ def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) 
         table(("what", "repository", "name", "why"), rows, empty="Nothing is wrong.")
         print(f"\n{_read(done)}, {done['repositories']} repositories compared.")
         if any(flaw["kind"] in ("missing", "corrupt") for flaw in flaws):
-            print("What is missing or corrupt is whole again once it is pushed again: see `lumper image copy --again`.")
+            print("What is missing or corrupt is not served, and there again once the image is pushed again,")
+            print("by any client, or copied with `lumper image copy --again`.")
     if flaws:
         sys.exit(1)
 

@@ -7,7 +7,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from lumper.errors import LumperError
+from lumper.errors import LumperError, StorageError
+from lumper.logs import get_logger
 from lumper.model.activity import Actor
 from lumper.model.image import Link, Manifest, NewManifest, is_digest, is_tag
 from lumper.registry.blobs import check_digest
@@ -22,6 +23,8 @@ from lumper.registry.quota import Quotas
 MAX_BYTES = 4 << 20  # distribution-spec 1.1, "Pushing Manifests": clients may rely on 4 MiB
 QUICKLY_READ = 64 << 10  # bytes; what is larger is parsed in a thread
 _KEPT_BYTES = 16 << 20
+
+log = get_logger(__name__)
 
 
 class Manifests:
@@ -53,7 +56,7 @@ class Manifests:
         if manifest is not None and (told := self._holds.told) and not told.known(repository, digest):
             await told.rely(repository, digest)
             manifest = await self._metadata.manifest(repository, digest)
-        if manifest is None:
+        if manifest is None or not await self._whole(digest):
             self._holds.not_there(repository, digest)
             raise refuse("MANIFEST_UNKNOWN", detail=reference)
         self._pulls.note(repository, digest)
@@ -74,10 +77,36 @@ class Manifests:
     async def content(self, manifest: Manifest) -> bytes:
         """The bytes of a manifest from `find`. Raises StorageError."""
         body = self._kept.get(manifest.digest)
-        if body is None:
-            body = b"".join([chunk async for chunk in self._storage.read(manifest.digest)])
-            self._keep(manifest.digest, body)
+        return await self._read(manifest.digest) if body is None else body
+
+    async def _whole(self, digest: str) -> bool:
+        """Whether the bytes are there: who pushes what was lost or damaged must not be told that it is there."""
+        if digest in self._kept:
+            return True
+        try:
+            await self._read(digest)
+        except StorageError as exc:
+            if not isinstance(exc, _Damaged) and await self._storage.stat(digest) is not None:
+                raise
+            log.warning("a manifest is lost or damaged", action="registry.manifest", digest=digest, error=exc.message)
+            return False
+        return True
+
+    async def _read(self, digest: str) -> bytes:
+        body = b"".join([chunk async for chunk in self._storage.read(digest)])
+        if len(body) <= QUICKLY_READ:
+            found = _digest(body, digest)
+        else:
+            found = await asyncio.to_thread(_digest, body, digest)
+        if found != digest:
+            raise _Damaged(f"The {len(body)} bytes of {digest} have the digest {found}.")
+        self._keep(digest, body)
         return body
+
+    def doubt(self, digest: str) -> None:
+        """Ask the storage again for the bytes of this manifest, if it is one."""
+        body = self._kept.pop(digest, b"")
+        self._kept_bytes -= len(body)
 
     async def put(
         self, repository: str, reference: str, media_type: str, body: bytes, tags: Sequence[str] = (), *, actor: Actor
@@ -92,8 +121,7 @@ class Manifests:
             check_tag(tag)
         if len(body) > MAX_BYTES:
             raise refuse("MANIFEST_TOO_LARGE")
-        algorithm = reference.partition(":")[0] if is_digest(reference) else "sha256"
-        digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+        digest = _digest(body, reference if is_digest(reference) else "sha256:")
         if is_digest(reference) and digest != reference:
             raise refuse("DIGEST_INVALID", "The manifest's bytes have another digest.", detail=reference)
         if len(body) <= QUICKLY_READ:
@@ -134,6 +162,16 @@ class Manifests:
         while self._kept_bytes > _KEPT_BYTES:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest)
+
+
+class _Damaged(StorageError):
+    """The bytes are not what their digest says."""
+
+
+def _digest(body: bytes, like: str) -> str:
+    """The digest of these bytes, by the algorithm of that one."""
+    algorithm = like.partition(":")[0]
+    return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
 
 def check_reference(reference: str) -> None:

@@ -6,6 +6,8 @@
     │   │   └── 0f/
     │   │       └── 0f3c…9a       the blob with this digest, whole: layers, configs, manifests alike
     │   └── sha512/               likewise
+    ├── damaged/
+    │   └── sha256-0f3c…9a        a blob whose bytes were wrong: it is not there until it is pushed again
     ├── names/
     │   └── owner/app/            a repository
     │       ├── _manifests/
@@ -38,6 +40,16 @@ def blobs(root: Path) -> Path:
     return root / "blobs"
 
 
+def damaged(root: Path) -> Path:
+    """The folder of what was set aside."""
+    return root / "damaged"
+
+
+def set_aside(root: Path, digest: str) -> Path:
+    """Where the file of a damaged blob goes. Raises StorageError for what is not a digest."""
+    return damaged(root) / _checked(digest).replace(":", "-")
+
+
 def uploads(root: Path) -> Path:
     """The folder of all uploads."""
     return root / "uploads"
@@ -65,9 +77,7 @@ def reference(folder: str, name: str) -> str:
 
 def blob(root: Path, digest: str) -> Path:
     """The file of a blob. Raises StorageError for what is not a digest, so that no name leads out of the tree."""
-    if not is_digest(digest):
-        raise StorageError(f"{digest!r} is not a digest.")
-    algorithm, _, encoded = digest.partition(":")
+    algorithm, _, encoded = _checked(digest).partition(":")
     return blobs(root) / algorithm / encoded[:2] / encoded
 
 
@@ -76,3 +86,9 @@ def upload(root: Path, name: str) -> Path:
     if not _UPLOAD.fullmatch(name):
         raise StorageError(f"{name!r} is not the name of an upload.")
     return uploads(root) / name
+
+
+def _checked(digest: str) -> str:
+    if not is_digest(digest):
+        raise StorageError(f"{digest!r} is not a digest.")
+    return digest

@@ -102,7 +102,17 @@ class Storage(Protocol):
         """Digest, size and time of at most `limit` blobs whose digest comes after `after`, in lexical order."""
 
     async def delete(self, digest: str) -> None:
-        """Remove the blob. No error if there is none."""
+        """Remove the blob, and what was set aside of it. No error if there is none."""
+
+    async def set_aside(self, digest: str) -> str:
+        """Read the blob once more; if its bytes are not what the digest says, what is wrong with them, or else "".
+
+        What is wrong is no longer there, so that who pushes it is asked for its bytes; it is kept for `review`. The
+        caller sees to it that nobody stores the blob meanwhile, in this process.
+        """
+
+    async def review(self) -> list[str]:
+        """Look at what was set aside: what is right after all is there again, what was stored anew goes; the rest."""
 
     async def note(self, name: Name) -> None:
         """Say this of its repository's reference, in place of what was said before. Durable on return.

@@ -54,13 +54,19 @@ class Registry:
             self.listings = Listings(metadata)
             self.blobs = Blobs(storage, metadata, holds, quotas, alone)
             self.manifests = Manifests(storage, metadata, holds, self.names, quotas, self.pulls)
-            self.verifier = Verifier(storage, metadata, self.names, policy.grace)
+            self.verifier = Verifier(storage, metadata, self.names, policy.grace, holds, self.manifests.doubt)
         else:
             self.listings = CachedListings(metadata, upstreams)
             self.blobs = CachedBlobs(storage, metadata, holds, quotas, alone, upstreams)
             self.manifests = CachedManifests(storage, metadata, holds, self.names, quotas, self.pulls, upstreams)
             self.verifier = Verifier(
-                storage, metadata, self.names, policy.grace, lambda name: upstreams.of(name) is not None
+                storage,
+                metadata,
+                self.names,
+                policy.grace,
+                holds,
+                self.manifests.doubt,
+                lambda name: upstreams.of(name) is not None,
             )
             policy = replace(policy, unused_after=upstreams.unused_after)
         self.insides = Insides(storage, metadata, self.manifests)

@@ -2,25 +2,30 @@
 
 It may take hours and runs beside pushes, pulls and the collection of garbage: what looks wrong is looked at again
 before it is told, and what is younger than the grace may be on its way.
+
+A client does not send what it is told is there. So bytes that are wrong are set aside, and the blob is not there: any
+push of it mends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from lumper.errors import StorageError
 from lumper.model.image import Name
+from lumper.registry.holds import Holds
 from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
 
 _STEP = 500  # blobs of one page
 _REPOSITORIES = 100
 _MISSING = "a repository has it, and it is not in the storage"
+_ASIDE = "its bytes were wrong and were set aside: it is not there until it is pushed again"
 _ORPHANED = "it is in the storage, and nothing knows of it"
 _UNNAMED = "the storage does not say what it is"
 _MENDED = "the storage did not say what it is, and does now"
@@ -66,9 +71,13 @@ class Verifier:
         metadata: Metadata,
         names: Names,
         grace: timedelta,
+        holds: Holds,
+        doubt: Callable[[str], None],
         partial: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`partial` tells of a repository that what it refers to may be elsewhere: it is a cache."""
+        """`doubt` forgets a digest's bytes. `partial` tells of a repository that it is a cache, and may lack much."""
+        self._holds = holds
+        self._doubt = doubt
         self._partial = partial
         self._storage = storage
         self._names = names
@@ -78,19 +87,24 @@ class Verifier:
     async def run(self, *, repair: bool = False) -> AsyncIterator[Flaw | Progress]:
         """All flaws, and from time to time how far it is; the last one is how far it came. Raises StorageError.
 
+        Bytes that are wrong are set aside: the blob is not there any more, and so it is whole again once it is pushed.
         With `repair` the storage is told of the names that it does not have right.
         """
         await self._names.tell()
+        aside = set(await self._storage.review())
+        for digest in sorted(aside):
+            if flaw := await self._still_aside(digest):
+                yield flaw
         progress = Progress()
         after, more = "", True
         while more:
             page = await self._storage.blobs(after, _STEP)
             more = len(page) == _STEP
             until = page[-1][0] if more else ""
-            for flaw in await self._compared(after, until, page):
+            for flaw in await self._compared(after, until, page, aside):
                 yield flaw
             for digest, size, _ in page:
-                if why := await self._wrong(digest):
+                if await self._wrong(digest) and (why := await self._set_aside(digest)):
                     yield await self._flawed(FlawKind.CORRUPT, digest, why)
                 progress = replace(progress, blobs=progress.blobs + 1, bytes=progress.bytes + size)
                 yield progress
@@ -123,12 +137,35 @@ class Verifier:
             found = await self._names.unknown(found)
         return [one for one in found if await self._names.said(one)]
 
-    async def _compared(self, after: str, until: str, page: Sequence[tuple[str, int, datetime]]) -> list[Flaw]:
+    async def _still_aside(self, digest: str) -> Flaw | None:
+        """What was set aside earlier is still wrong, unless nobody wants it any more: then it goes."""
+        _, needed = (await self._metadata.known_blobs(digest[:-1], digest)).get(digest, (0, False))
+        if needed:
+            return await self._flawed(FlawKind.CORRUPT, digest, _ASIDE)
+        with self._holds.claiming([digest]) as free:
+            if free and await self._storage.stat(digest) is None:
+                await self._storage.delete(digest)
+        return None
+
+    async def _set_aside(self, digest: str) -> str:
+        """What is wrong with a blob, which is read once more for it; "" if nothing is any more."""
+        with self._holds.claiming([digest]) as free:
+            if not free:  # somebody stores it just now, and so mends it
+                return ""
+            self._doubt(digest)
+            try:
+                return await self._storage.set_aside(digest)
+            except StorageError as exc:
+                return f"it is damaged, and could not be set aside: {exc.sentence}"
+
+    async def _compared(
+        self, after: str, until: str, page: Sequence[tuple[str, int, datetime]], aside: Set[str]
+    ) -> list[Flaw]:
         """What the metadata and one page of the storage do not agree upon. Both may have changed since the page."""
         known = await self._metadata.known_blobs(after, until)
         stored = {digest: (size, at) for digest, size, at in page}
         lost = [digest for digest, (_, needed) in known.items() if needed and digest not in stored]
-        lost = [digest for digest in lost if not await self._there(digest)]
+        lost = [digest for digest in lost if digest not in aside and not await self._there(digest)]
         old = datetime.now(UTC) - self._grace
         strange = [digest for digest, (_, at) in stored.items() if digest not in known and at < old]
         if lost or strange:

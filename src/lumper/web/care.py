@@ -35,7 +35,7 @@ class Care:
 
     @describe(str, media_type="application/jsonl")
     async def verify(self, request: web.Request) -> web.StreamResponse:
-        """Read everything again, told as JSON lines.
+        """Read everything again, told as JSON lines; what is damaged is no longer there.
 
         `{"flaw": …}` is what is wrong, `{"progress": …}` comes every few seconds, at last `{"done": …}` or
         `{"error": …}`.

@@ -6,12 +6,16 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import pytest
+
+from lumper.errors import RegistryError
 from lumper.model.activity import SERVER
 from lumper.registry.gc import Policy
+from lumper.registry.holds import Holds
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from lumper.registry.verify import Flaw, Progress
+from lumper.registry.verify import Flaw, Progress, Verifier
 from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
 
 CONFIG, LAYER = b"{}", b"layer"
@@ -20,11 +24,16 @@ CONFIG, LAYER = b"{}", b"layer"
 async def whole(storage: MemoryStorage, *, grace: timedelta = timedelta(0)) -> tuple[Registry, str]:
     """A registry with one image, and the digest of its manifest."""
     registry = Registry(storage, MemoryMetadata(), Policy(grace))
+    return registry, await pushed(registry)
+
+
+async def pushed(registry: Registry) -> str:
+    """Push the image; the digest of its manifest."""
     for content in (CONFIG, LAYER):
         session = await registry.blobs.begin("one", "me")
         await registry.blobs.finish(session, digest_of(content), 0, _pieces(content))
     body = json.dumps(image_manifest((digest_of(CONFIG), 2), (digest_of(LAYER), 5))).encode()
-    return registry, (await registry.manifests.put("one", "x", OCI_MANIFEST, body, actor=SERVER)).digest
+    return (await registry.manifests.put("one", "x", OCI_MANIFEST, body, actor=SERVER)).digest
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -76,6 +85,65 @@ async def test_bytes_with_another_digest_are_corrupt() -> None:
     storage = MemoryStorage()
     registry, _ = await whole(storage)
     await storage.put(digest_of(LAYER), b"Layer")
+
+    assert await flaws(registry) == [("corrupt", "one", digest_of(LAYER))]
+
+
+async def test_what_is_corrupt_is_not_there_and_whole_once_it_is_pushed_again() -> None:
+    storage = MemoryStorage()
+    registry, manifest = await whole(storage)
+    await storage.put(digest_of(LAYER), b"Layer")
+    await storage.put(manifest, b"x")
+    expected = sorted([("corrupt", "one", digest_of(LAYER)), ("corrupt", "", manifest)])
+
+    assert await flaws(registry) == expected
+    assert await flaws(registry) == expected
+
+    with pytest.raises(RegistryError, match="no such blob"):
+        await registry.blobs.stat("one", digest_of(LAYER))
+    with pytest.raises(RegistryError):
+        await registry.manifests.find("one", "x")
+    await pushed(registry)
+    assert await flaws(registry) == []
+    assert (await registry.blobs.stat("one", digest_of(LAYER))).size == 5
+    found = await registry.manifests.find("one", "x")
+    assert digest_of(await registry.manifests.content(found)) == manifest
+
+
+async def test_a_damaged_manifest_is_not_there_even_if_nobody_has_looked_for_damage() -> None:
+    storage = MemoryStorage()
+    before, manifest = await whole(storage)
+    await storage.put(manifest, b"x")
+    registry = Registry(storage, before.metadata)
+
+    with pytest.raises(RegistryError):
+        await registry.manifests.find("one", "x")
+
+    await pushed(registry)
+    assert (await registry.manifests.find("one", "x")).digest == manifest
+
+
+async def test_what_is_corrupt_and_wanted_by_nobody_goes() -> None:
+    storage = MemoryStorage()
+    registry, _ = await whole(storage)
+    await storage.put(digest_of(b"lost"), b"Lost")
+
+    assert ("corrupt", "", digest_of(b"lost")) in await flaws(registry)
+
+    assert await flaws(registry) == []
+    assert await storage.review() == []
+
+
+async def test_what_is_stored_just_now_is_not_judged() -> None:
+    storage = MemoryStorage()
+    registry, _ = await whole(storage)
+    await storage.put(digest_of(LAYER), b"Layer")
+
+    holds = Holds()
+    verifier = Verifier(storage, registry.metadata, registry.names, timedelta(0), holds, lambda _: None)
+
+    async with holds.using("one", [digest_of(LAYER)]):
+        assert [one async for one in verifier.run() if isinstance(one, Flaw)] == []
 
     assert await flaws(registry) == [("corrupt", "one", digest_of(LAYER))]
 

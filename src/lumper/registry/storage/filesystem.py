@@ -22,6 +22,7 @@ from lumper.grouping import Grouped
 from lumper.model.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
+from lumper.registry.storage import damage
 from lumper.registry.storage.belt import Belt
 from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import named, read_name
@@ -277,8 +278,23 @@ class FilesystemStorage:
     async def delete(self, digest: str) -> None:
         """Remove the blob."""
         self._seen.pop(digest, None)
-        await self._in_thread(paths.blob(self._root, digest).unlink, missing_ok=True)
+        await self._in_thread(self._delete, digest)
         self._seen.pop(digest, None)
+
+    def _delete(self, digest: str) -> None:
+        paths.blob(self._root, digest).unlink(missing_ok=True)
+        paths.set_aside(self._root, digest).unlink(missing_ok=True)
+
+    async def set_aside(self, digest: str) -> str:
+        """Put the blob away if its bytes are wrong; what is wrong with them."""
+        self._seen.pop(digest, None)
+        why = await self._in_thread(damage.set_aside, self._root, digest, self._make)
+        self._seen.pop(digest, None)
+        return why
+
+    async def review(self) -> list[str]:
+        """What was set aside and is neither right nor there anew."""
+        return await self._in_thread(damage.review, self._root)
 
     async def note(self, name: Name) -> None:
         """Say this of its repository's reference."""

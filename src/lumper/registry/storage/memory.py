@@ -10,6 +10,7 @@ from lumper.errors import StorageError
 from lumper.model.image import Name, is_digest
 from lumper.registry import paths
 from lumper.registry.port import StoredBlob
+from lumper.registry.storage.damage import told_wrong
 
 _CHUNK = 1 << 20
 _PAGE = 1000  # names
@@ -23,6 +24,7 @@ class MemoryStorage:
         self._times: dict[str, datetime] = {}
         self._uploads: dict[str, tuple[bytearray, datetime]] = {}
         self._names: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self._aside: dict[str, bytes] = {}
 
     @property
     def shared(self) -> bool:
@@ -80,10 +82,10 @@ class MemoryStorage:
 
     async def commit(self, upload: str, digest: str, rest: bytes = b"") -> StoredBlob | None:
         """Make the upload, with `rest` at its end, the blob of this digest; None if the bytes have another one."""
-        algorithm, _, wanted = _checked(digest).partition(":")
+        _checked(digest)
         content = bytes(self._upload(upload)) + rest
         del self._uploads[upload]
-        if hashlib.new(algorithm, content).hexdigest() != wanted:
+        if _digest(digest, content) != digest:
             return None
         self._blobs[digest] = content
         self._times[digest] = datetime.now(UTC)
@@ -105,6 +107,20 @@ class MemoryStorage:
     async def delete(self, digest: str) -> None:
         """Remove the blob."""
         self._blobs.pop(_checked(digest), None)
+        self._aside.pop(digest, None)
+
+    async def set_aside(self, digest: str) -> str:
+        """Put the blob away if its bytes are wrong; what is wrong with them."""
+        data = self._blobs.get(_checked(digest))
+        why = "" if data is None else told_wrong(digest, len(data), _digest(digest, data))
+        if data is not None and why:
+            self._aside[digest] = self._blobs.pop(digest)
+        return why
+
+    async def review(self) -> list[str]:
+        """Nothing becomes right here by itself: what was stored anew goes."""
+        self._aside = {digest: data for digest, data in self._aside.items() if digest not in self._blobs}
+        return sorted(self._aside)
 
     async def note(self, name: Name) -> None:
         """Say this of its repository's reference."""
@@ -136,6 +152,12 @@ class MemoryStorage:
         if name not in self._uploads:
             raise StorageError(f"There is no upload {name}.")
         return self._uploads[name][0]
+
+
+def _digest(digest: str, data: bytes) -> str:
+    """The digest of these bytes by the algorithm of that one."""
+    algorithm = digest.partition(":")[0]
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 def _checked(digest: str) -> str:

@@ -5,7 +5,10 @@
     │   └── sha256/                         (and sha512/)
     │       └── 0f3c…9a/                    one folder a digest; its one listing tells place and size
     │           ├── whole                   a blob of less than one part: its bytes
-    │           └── 73400320-5f0c…-1b…      empty: the bytes, as many as it says, are the object of this upload
+    │           ├── 73400320-5f0c…-1b…      empty: the bytes, as many as it says, are the object of this upload
+    │           └── damaged-9c…             empty: one of those two leads to wrong bytes, and does not count
+    ├── damaged/
+    │   └── sha256-0f3c…9a                  empty: there may be such a mark in the folder of this digest
     ├── data/
     │   └── 5f0c…-1b…                       the bytes of a large blob, under the name of the upload that brought them
     ├── names/                              as in a folder, see registry/paths.py
@@ -23,6 +26,7 @@ large blob keeps the name of its upload, and a push ends by writing an empty obj
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from dataclasses import dataclass
@@ -32,6 +36,7 @@ from lumper.model.image import is_digest
 from lumper.registry import paths
 
 BLOBS = "blobs"
+DAMAGED = "damaged"
 NAMES = "names"
 UPLOADS = "uploads"
 DATA = "data"
@@ -52,6 +57,11 @@ class Place:
     size: int
     pointer: str | None = None
 
+    @property
+    def named(self) -> str:
+        """The object in the blob's folder that this is read from."""
+        return self.pointer or self.key
+
 
 def parse_url(url: str) -> tuple[str, str]:
     """Bucket and prefix of s3://BUCKET/PREFIX. Raises Invalid. Source: AWS, "General purpose bucket naming rules"."""
@@ -66,9 +76,7 @@ def parse_url(url: str) -> tuple[str, str]:
 
 def blob(digest: str) -> str:
     """The folder of a blob. Raises StorageError for what is not a digest."""
-    if not is_digest(digest):
-        raise StorageError(f"{digest!r} is not a digest.")
-    algorithm, _, encoded = digest.partition(":")
+    algorithm, _, encoded = _digest(digest).partition(":")
     return f"blobs/{algorithm}/{encoded}"
 
 
@@ -110,6 +118,28 @@ def place(key: str, size: int) -> Place | None:
     return Place(data(match[2]), int(match[1]), key) if match else None
 
 
+def mark(named: str, version: str) -> str:
+    """Says of an object in a blob's folder that it is damaged, as long as it is of this version."""
+    folder, _, last = named.rpartition("/")
+    return f"{folder}/damaged-{hashlib.sha256(f'{last} {version}'.encode()).hexdigest()[:32]}"
+
+
+def is_mark(key: str) -> bool:
+    """Whether a key in a blob's folder is one of these."""
+    return key.rpartition("/")[2].startswith("damaged-")
+
+
+def damaged(digest: str) -> str:
+    """Says that a mark may be in the folder of this digest: those are found by it without a walk over all blobs."""
+    return f"{DAMAGED}/{_digest(digest).replace(':', '-')}"
+
+
+def damaged_digest(key: str) -> str:
+    """The digest of a key from `damaged`; "" for another one."""
+    digest = key.removeprefix(f"{DAMAGED}/").replace("-", ":", 1)
+    return digest if is_digest(digest) else ""
+
+
 def data(upload: str) -> str:
     """The object that an upload becomes."""
     return f"{DATA}/{_checked(upload)}"
@@ -145,6 +175,12 @@ def committed(key: str) -> str | None:
     """The digest that a key from `commit` names; None for another key."""
     match = _COMMIT.fullmatch(key.rpartition("/")[2])
     return f"{match[1]}:{match[2]}" if match else None
+
+
+def _digest(digest: str) -> str:
+    if not is_digest(digest):
+        raise StorageError(f"{digest!r} is not a digest.")
+    return digest
 
 
 def _checked(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import obstore
 from obstore.store import S3Store
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential
 
 _CHUNK = 1 << 20
+
+
+class Listed(NamedTuple):
+    """An object as a listing tells of it. `version` is another one once the object was written anew."""
+
+    key: str
+    size: int
+    at: datetime
+    version: str
+
+
 _ADDRESS_LASTS = timedelta(minutes=20)  # a client may begin to read until then; what has begun goes on
 
 
@@ -73,12 +84,13 @@ class Objects:
                 for position in range(0, len(view), _CHUNK):
                     yield bytes(view[position : position + _CHUNK])
 
-    async def listed(self, folder: str, after: str | None = None) -> AsyncIterator[tuple[str, int, datetime]]:
-        """Key, size and time of every object in a folder and below; with `after`, of those whose key comes after it."""
+    async def listed(self, folder: str, after: str | None = None) -> AsyncIterator[Listed]:
+        """Every object in a folder and below; with `after`, those whose key comes after it."""
         with translating():
             async for page in obstore.list(self._store, folder, offset=after):
                 for entry in page:
-                    yield entry["path"], entry["size"], entry["last_modified"]
+                    at = entry["last_modified"]
+                    yield Listed(entry["path"], entry["size"], at, f"{entry['e_tag']} {at.isoformat()}")
 
     async def delete(self, *found: str) -> None:
         """Remove objects, in this order. No error for those that are not there."""

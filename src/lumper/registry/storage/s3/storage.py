@@ -18,6 +18,7 @@ from lumper.registry.port import StoredBlob
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
+from lumper.registry.storage.s3.places import Folder, Places
 from lumper.registry.storage.s3.progress import PART, Progress
 from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.signature import Credentials
@@ -58,6 +59,7 @@ class S3Storage:
             hint = "Check [registry] endpoint, and that ca_file holds certificates as PEM."
             raise Invalid(f"The S3 service at {endpoint} cannot be used with these settings.", hint=hint) from exc
         self._uploads = Uploads(self._objects, self._multipart)
+        self._places = Places(self._objects, self._uploads)
         self._redirect = redirect
         self._seen: OrderedDict[str, tuple[keys.Place, float]] = OrderedDict()
 
@@ -84,7 +86,7 @@ class S3Storage:
     async def _place(self, digest: str) -> keys.Place | None:
         if (seen := self._seen_lately(digest)) is not None:
             return seen
-        place = next(iter(await self._places(digest)), None)
+        place = next(iter((await self._places.of(digest)).sound), None)
         if place is not None:
             self._remember(digest, place)
         return place
@@ -92,11 +94,6 @@ class S3Storage:
     def _seen_lately(self, digest: str) -> keys.Place | None:
         seen = self._seen.get(digest)
         return seen[0] if seen is not None and time.monotonic() < seen[1] else None
-
-    async def _places(self, digest: str) -> list[keys.Place]:
-        """Where the blob is: more than once if it was pushed twice at the same time."""
-        listed = [keys.place(key, size) async for key, size, _ in self._objects.listed(keys.blob(digest))]
-        return [place for place in listed if place is not None]
 
     def _remember(self, digest: str, place: keys.Place) -> None:
         self._seen[digest] = (place, time.monotonic() + _STAT_SECONDS)
@@ -145,19 +142,20 @@ class S3Storage:
         if found is not None and found != digest:
             await self._uploads.drop(upload)
             return None
-        before = await self._places(digest) if found else []
-        lost = [place for place in before if await self._objects.size(place.key) != place.size]
-        if len(before) > len(lost):  # the same layer, pushed before: its bytes need not lie here twice
+        before = await self._places.of(digest) if found else Folder()
+        lost = [place for place in before.sound if await self._objects.size(place.key) != place.size]
+        if len(before.sound) > len(lost):  # the same layer, pushed before: its bytes need not lie here twice
             await self._uploads.drop(upload)
             return StoredBlob(digest, progress.size)
         fresh = await self._uploads.join(progress, digest)
-        if not (found and fresh) and await self._hash(keys.data(upload), progress.size, digest) != digest:
+        place = keys.Place(keys.data(upload), progress.size)
+        if not (found and fresh) and await self._places.hash(place, digest) != digest:
             await self._uploads.drop(upload)
             return None
         await self._objects.put(keys.elsewhere(digest, progress.size, upload), b"")
-        await self._objects.delete(*(place.pointer for place in lost if place.pointer))
+        await self._places.give_up([one for one in (*lost, *before.damaged) if one.pointer], digest)
         await self._uploads.forget(upload)
-        self._remember(digest, keys.Place(keys.data(upload), progress.size))
+        self._remember(digest, place)
         return StoredBlob(digest, progress.size)
 
     async def _commit_small(self, progress: Progress, digest: str) -> StoredBlob | None:
@@ -172,13 +170,6 @@ class S3Storage:
         self._remember(digest, keys.Place(keys.whole(digest), progress.size))
         return StoredBlob(digest, progress.size)
 
-    async def _hash(self, key: str, size: int, digest: str) -> str:
-        algorithm = digest.partition(":")[0]
-        hashing = hashlib.new(algorithm)
-        async for chunk in self._objects.read(key, 0, size):
-            await asyncio.to_thread(hashing.update, chunk)
-        return f"{algorithm}:{hashing.hexdigest()}"
-
     async def abort(self, upload: str) -> None:
         """Forget the upload."""
         await self._uploads.drop(upload)
@@ -189,24 +180,30 @@ class S3Storage:
 
     async def blobs(self, after: str = "", limit: int = 1000) -> list[tuple[str, int, datetime]]:
         """Digest, size and time of at most `limit` blobs after `after`, in lexical order."""
-        found: dict[str, tuple[str, int, datetime]] = {}
-        begin = keys.blob(after) + "0" if after else None  # "0" comes after "/": behind all objects of its folder
-        async for key, size, at in self._objects.listed(keys.BLOBS, begin):
-            digest, place = keys.digest_of(key), keys.place(key, size)
-            if not digest or place is None or digest in found:
-                continue
-            if len(found) == limit:
-                break
-            found[digest] = (digest, place.size, at)
-        return [*found.values()]
+        found: list[tuple[str, int, datetime]] = []
+        if limit > 0:
+            async for one in self._places.all(after):
+                found.append(one)
+                if len(found) == limit:
+                    break
+        return found
 
     async def delete(self, digest: str) -> None:
         """Remove the blob: first what leads to its bytes, then they."""
         self._seen.pop(digest, None)
-        places = await self._places(digest)
-        await self._objects.delete(*(place.pointer for place in places if place.pointer))
-        await self._objects.delete(*(place.key for place in places))
+        await self._places.delete(digest)
         self._seen.pop(digest, None)
+
+    async def set_aside(self, digest: str) -> str:
+        """Treat the blob as not there if its bytes are wrong; what is wrong with them."""
+        self._seen.pop(digest, None)
+        why = await self._places.set_aside(digest)
+        self._seen.pop(digest, None)
+        return why
+
+    async def review(self) -> list[str]:
+        """What was set aside and is neither right nor there anew."""
+        return await self._places.review()
 
     async def note(self, name: Name) -> None:
         """Say this of its repository's reference."""
@@ -229,9 +226,9 @@ class S3Storage:
     async def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
         """All that is said: each page is read with many requests at once."""
         page: list[tuple[str, datetime]] = []
-        async for key, size, at in self._objects.listed(keys.NAMES):
-            if size <= _LONGEST_NAME:
-                page.append((key, at))
+        async for found in self._objects.listed(keys.NAMES):
+            if found.size <= _LONGEST_NAME:
+                page.append((found.key, found.at))
             if len(page) == _NAMES_AT_ONCE:
                 yield await self._named(page)
                 page = []

@@ -136,22 +136,32 @@ class Uploads:
         await self.forget(name)
 
     async def _is_blob(self, name: str, digest: str) -> bool:
-        places = [keys.place(key, size) async for key, size, _ in self._objects.listed(keys.blob(digest))]
+        places = [keys.place(found.key, found.size) async for found in self._objects.listed(keys.blob(digest))]
         return any(place is not None and place.key == keys.data(name) for place in places)
+
+    async def give_up(self, place: keys.Place, digest: str) -> None:
+        """Remove the bytes of a blob, after what leads to them; if that is cut off, they are those of an old upload."""
+        if place.pointer is None:
+            await self._objects.delete(place.key)
+            return
+        name = keys.upload_of(place.key)
+        await self._objects.put(keys.commit(name, digest), b"")
+        await self._objects.delete(place.pointer, place.key)
+        await self.forget(name)
 
     async def all(self) -> list[tuple[str, datetime]]:
         """All of them with the time when bytes were last written down; also what a crash left of one."""
         times: dict[str, datetime] = {}
-        async for key, _, at in self._objects.listed(keys.UPLOADS):
-            name = keys.upload_of(key)
-            times[name] = max(at, times.get(name, at))
+        async for found in self._objects.listed(keys.UPLOADS):
+            name = keys.upload_of(found.key)
+            times[name] = max(found.at, times.get(name, found.at))
         async for key, _, at in self._multipart.unfinished(f"{keys.DATA}/"):
             name = keys.upload_of(key)
             times[name] = max(at, times.get(name, at))
         return sorted(times.items())
 
     async def _keys(self, name: str) -> list[str]:
-        return [key async for key, _, _ in self._objects.listed(keys.upload(name))]
+        return [found.key async for found in self._objects.listed(keys.upload(name))]
 
 
 def _newest(found: list[str]) -> str | None:
