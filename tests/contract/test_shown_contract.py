@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,33 @@ async def test_who_set_a_tag_last_is_told(images: ImageHistory, asked: Shown) ->
     found = await asked.last_moves("one", ["1", "2", "3"])
     assert {tag: (move.actor.name, move.before) for tag, move in found.items()} == {"1": ("ann", ""), "2": ("bob", A)}
     assert await asked.last_moves("one", []) == await asked.last_moves("two", ["1"]) == {}
+
+
+async def test_the_tags_set_last_and_those_by_name(images: ImageHistory, asked: Shown) -> None:
+    await push(images, A, "1", "2", "old", "_build-1-1", A.replace(":", "-") + ".sig")
+    await push(images, B, "1")
+    await push(images, C, "gone")
+    await images.delete_tag("one", "gone", ANN)
+    assert next(tag.name for tag in await asked.newest_tags("one", limit=2)) == "1"
+    assert {tag.name for tag in await asked.newest_tags("one", limit=9)} == {"1", "2", "old"}
+    assert [tag.name for tag in await asked.named_tags("one", limit=2)] == ["1", "2"]
+    assert [tag.name for tag in await asked.named_tags("one", last="1", limit=9)] == ["2", "old"]
+    assert [tag.name for tag in await asked.named_tags("one", begin="o", limit=9)] == ["old"]
+    assert await asked.newest_tags("two", limit=9) == await asked.named_tags("two", limit=9) == []
+
+
+async def test_what_refers_to_images_is_told_by_its_type(images: ImageHistory, asked: Shown) -> None:
+    note = A.replace(":", "-") + ".sig"
+    await push(images, A, "1", note)
+    await images.put_manifest("one", NewManifest(B, OCI, 10, (), subject=A, artifact_type="a/b"), (), ANN)
+    assert await asked.told("one", [A, C]) == {A: ({"a/b"}, [note]), C: (set(), [])}
+    assert await asked.told("one", []) == {}
+    assert await asked.sizes("one", [A, C]) == {A: 10}
+
+
+async def test_when_an_image_was_pulled_last_is_told(images: ImageHistory, asked: Shown) -> None:
+    await push(images, A, "1")
+    assert await asked.pulled_at("one", A) is await asked.pulled_at("two", A) is None
+    then = datetime(2026, 1, 2, tzinfo=UTC)
+    await images.pulled({("one", A): then})
+    assert await asked.pulled_at("one", A) == then

@@ -67,48 +67,6 @@ async def pointed(live: LivePages, tag: str = "latest") -> str:
 # What is shown
 
 
-async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(
-    live: LivePages, person: aiohttp.ClientSession
-) -> None:
-    for number in range(53):
-        await live.history.images.link_blob(f"team/app-{number:02}", "sha256:" + "a" * 64, 1)
-    await live.put("acme/shop").image("1.0", layer=b"x" * 5000)
-    page = await seen(person, "/images")
-    assert page.count('<tr id="image-') == 50
-    assert "acme/shop" in page
-    assert "last=team/app-48" in page
-    assert (await seen(person, "/images?last=team/app-48")).count('<tr id="image-') == 4
-    page = await seen(person, "/images?q=P-5")
-    assert page.count('<tr id="image-') == 3
-    assert "No repository has" in await seen(person, "/images?q=%00nothing%00")
-
-
-async def test_tags_are_found_by_their_begin_and_tell_who_set_them(shop: Put, person: aiohttp.ClientSession) -> None:
-    one = await shop.image("1.4.1", "1.4")
-    await shop.image("2.0", layer=b"other")
-    page = await seen(person, "/images/acme/shop?q=1.4")
-    assert "/images/acme/shop:1.4.1" in page
-    assert '/images/acme/shop:1.4"' in page
-    assert "shop:2.0" not in page
-    assert one in page
-    assert ">mara<" in page
-    assert "no tags that begin with 3" in await seen(person, "/images/acme/shop?q=3")
-
-
-async def test_a_repository_with_many_tags_comes_in_pages(
-    live: LivePages, shop: Put, person: aiohttp.ClientSession
-) -> None:
-    digest = await shop.image("n-000")
-    async with live.history.database.write() as connection:
-        names = [f"n-{number:03}" for number in range(150)]
-        await move_tags(connection, "acme/shop", digest, names, 1, datetime.now(UTC))
-    page = await seen(person, "/images/acme/shop")
-    assert "last=n-099" in page
-    assert page.count(":n-") >= 100
-    assert "n-149" in await seen(person, "/images/acme/shop?last=n-099")
-    assert "1000+" not in await seen(person, "/images")
-
-
 async def test_an_image_tells_its_layers_settings_and_how_to_pull_it(shop: Put, person: aiohttp.ClientSession) -> None:
     digest = await shop.image("1.4.2", "latest")
     for path in ("/images/acme/shop:1.4.2", f"/images/acme/shop@{digest}"):

@@ -17,7 +17,7 @@ async def all_images(connection: AsyncConnection) -> list[Image]:
     query = select(
         repositories.c.name,
         repositories.c.created_at,
-        _of(tags, func.count(), mine, public(), not_(_beside())).label("tags"),
+        _of(tags, func.count(), mine, public(), not_(beside_an_image())).label("tags"),
         _of(tags, func.max(tags.c.updated_at), mine, public()).label("moved_at"),
         _of(repository_blobs, func.coalesce(func.sum(repository_blobs.c.size), 0), mine).label("blobs"),
         _of(manifests, func.coalesce(func.sum(manifests.c.size), 0), mine).label("manifests"),
@@ -30,7 +30,7 @@ def public() -> Any:
     return not_(tags.c.name.startswith(PRIVATE_PREFIX, autoescape=True))
 
 
-def _beside() -> Any:
+def beside_an_image() -> Any:
     """Whether a tag only says something of an image, as model/image.py tells, but for names that nobody gives."""
     return and_(tags.c.name.like("sha256-%"), func.length(tags.c.name) >= len("sha256-") + 64)
 

@@ -42,6 +42,7 @@ class Step:
     command: str
     digest: str = ""
     size: int = 0
+    media_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _steps(layers: list[dict[str, Any]], config: Mapping[str, Any]) -> list[Step
 
 
 def _layer(layer: Mapping[str, Any], command: str) -> Step:
-    return Step(command, _text(layer.get("digest")), _number(layer.get("size")))
+    return Step(command, _text(layer.get("digest")), _number(layer.get("size")), _text(layer.get("mediaType")))
 
 
 def _command(text: str) -> str:

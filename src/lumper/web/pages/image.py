@@ -16,6 +16,7 @@ from lumper.registry.attest.forms import PREDICATE
 from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.contents.spdx import SPDX
 from lumper.registry.insides import Contents, shown, shown_texts
+from lumper.registry.kinds import HELM, in_words, of_tag, short
 from lumper.registry.registry import Registry
 from lumper.registry.tagging import Reference
 from lumper.web.pages.image_names import allowed, nothing
@@ -43,20 +44,28 @@ class ImagePage:
         contents, trouble = await self._contents(repository, manifest)
         build = await self._build(request, repository, manifest)
         referrers, more = await self._history.images.referrers(repository, manifest.digest, limit=_REFERRERS)
+        notes = [(tag, of_tag(tag)) for tag in await self._notes(repository, manifest.digest, referrers)]
+        kinds = [in_words(one.artifact_type, one.annotations) for one in referrers]
         return self._site.render(
             request,
             "image.html",
             reference=reference,
             manifest=manifest,
             tags=await self._history.shown.tags_at(repository, manifest.digest),
+            pulled_at=await self._history.shown.pulled_at(repository, manifest.digest),
             parents=await self._history.shown.parents(repository, manifest.digest),
             contents=contents,
             sizes=await self._history.shown.children(repository, manifest.digest) if contents.platforms else {},
-            programs=("oras",) if contents.artifact_type else ("docker", "podman"),
+            programs=_programs(contents),
+            kind=in_words(contents.artifact_type, contents.annotations),
+            said=short([*kinds, *(kind for _, kind in notes)]),
             trouble=trouble,
-            referrers=[(one, shown(one.artifact_type), shown_texts(one.annotations)) for one in referrers],
+            referrers=[
+                (one, kind, shown(one.artifact_type), shown_texts(one.annotations))
+                for one, kind in zip(referrers, kinds, strict=True)
+            ],
             more_referrers=more,
-            notes=await self._notes(repository, manifest.digest, referrers),
+            notes=notes,
             build=build,
             origin=await self._origin(repository, manifest, build),
             verification=await self._history.verifications.of(build) if build else None,
@@ -126,3 +135,10 @@ class ImagePage:
         if not reference.tag:
             return []
         return await self._history.activity.activities(repository=reference.repository, tag=reference.tag, limit=_MOVES)
+
+
+def _programs(contents: Contents) -> tuple[str, ...]:
+    """What people pull such a thing with."""
+    if contents.artifact_type == HELM:
+        return ("helm",)
+    return ("oras",) if contents.artifact_type else ("docker", "podman")

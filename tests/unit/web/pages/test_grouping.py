@@ -6,7 +6,7 @@ import pytest
 
 from lumper.model.deployment import Container, ContainerState, Rollout, RolloutState
 from lumper.model.image import Tag
-from lumper.web.pages.images import versions
+from lumper.web.pages.repository import versions
 from lumper.web.pages.services import services
 from lumper.web.pages.site import local_path
 

@@ -1,0 +1,116 @@
+"""One repository: its tags by the image that they point at, and what holds for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from aiohttp import web
+
+from lumper.history.store import History
+from lumper.model.activity import Activity
+from lumper.model.image import Tag, version_key
+from lumper.model.rules import Rule, words
+from lumper.registry.kinds import in_words, of_tag, short
+from lumper.registry.registry import Registry
+from lumper.web.pages.formats import size
+from lumper.web.pages.image_names import nothing
+from lumper.web.pages.site import Site
+
+_TAGS = 100  # of a page
+
+
+@dataclass(frozen=True)
+class Version:
+    """All tags that point at one digest, the longest (most exact) first."""
+
+    digest: str
+    tags: tuple[str, ...]
+    updated_at: datetime
+    build_id: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A version as the page shows it. `size` is None if the image is not there; `told` is said of it by referrers."""
+
+    version: Version
+    size: int | None
+    move: Activity | None
+    told: Sequence[str]
+
+
+def versions(tags: Iterable[Tag]) -> list[Version]:
+    """The tags by digest, the newest first."""
+    groups: dict[str, list[Tag]] = {}
+    for tag in tags:
+        groups.setdefault(tag.digest, []).append(tag)
+    found = [_version(digest, group) for digest, group in groups.items()]
+    return sorted(found, key=lambda version: version.updated_at, reverse=True)
+
+
+def _version(digest: str, tags: list[Tag]) -> Version:
+    names = sorted(
+        (tag.name for tag in tags), key=lambda name: (name == "latest", version_key(name) is None, -len(name))
+    )
+    newest = max(tags, key=lambda tag: tag.updated_at)
+    return Version(digest, tuple(names), newest.updated_at, newest.build_id)
+
+
+class RepositoryPage:
+    """The page."""
+
+    def __init__(self, site: Site, history: History, registry: Registry) -> None:
+        self._site = site
+        self._history = history
+        self._registry = registry
+
+    async def show(self, request: web.Request, name: str) -> web.Response:
+        """Its tags by digest: all or those set last, by name page by page, or those that begin with a text."""
+        wanted, last = (request.query.get(key, "").replace("\0", "")[:128] for key in ("q", "last"))
+        wanted = wanted.strip()
+        held = next(iter(await self._history.shown.held([name])), None)
+        if held is None:
+            raise nothing(name)
+        tags = await self._history.shown.named_tags(name, begin=wanted, last=last, limit=_TAGS + 1)
+        more = tags[_TAGS - 1].name if len(tags) > _TAGS else ""
+        by_name = bool(wanted or last or "by" in request.query)
+        newest = await self._history.shown.newest_tags(name, limit=_TAGS) if more and not by_name else []
+        rows = await self._rows(name, newest or tags[:_TAGS])
+        return self._site.render(
+            request,
+            "repository.html",
+            name=name,
+            rows=rows if newest or not (more or last) else sorted(rows, key=lambda row: min(row.version.tags)),
+            held=held,
+            newest=bool(newest),
+            by_name=by_name,
+            more="" if newest else more,
+            last=last,
+            wanted=wanted,
+            upstream=self._registry.upstreams.of(name) if self._registry.upstreams else None,
+            rules=await self._rules(name),
+        )
+
+    async def _rows(self, name: str, tags: Sequence[Tag]) -> list[Row]:
+        found = versions(tags)
+        shown, digests = self._history.shown, [version.digest for version in found]
+        moves = await shown.last_moves(name, [version.tags[0] for version in found])
+        sizes, told = await shown.sizes(name, digests), await shown.told(name, digests)
+        return [Row(one, sizes.get(one.digest), moves.get(one.tags[0]), _kinds(*told[one.digest])) for one in found]
+
+    async def _rules(self, name: str) -> Sequence[str]:
+        """What holds for the repository, in words."""
+        rules = await self._registry.metadata.rules()
+        said = {rule.repositories: rule for rule in (rules.freezing(name), rules.keeping(name)) if rule}
+        said |= {rule.repositories: rule for rule in rules.limiting(name)}
+        return [f"{glob}: {'; '.join(_words(rule))}" for glob, rule in said.items()]
+
+
+def _words(rule: Rule) -> list[str]:
+    return words(replace(rule, quota=0)) + ([f"at most {size(rule.quota)}"] if rule.quota else [])
+
+
+def _kinds(types: Iterable[str], tags: Iterable[str]) -> list[str]:
+    return short([*map(in_words, types), *map(of_tag, tags)])

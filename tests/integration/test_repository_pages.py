@@ -1,0 +1,141 @@
+"""The pages of repositories: how images and tags are found, and what is told of each in a list."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from html import unescape
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lumper.history.tagging import move_tags
+from parts.live_pages import LivePages, live_pages
+from parts.page_images import INDEX, MANIFEST, Put
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[LivePages]:
+    async with live_pages(tmp_path) as pages:
+        yield pages
+
+
+@pytest.fixture
+async def person(live: LivePages) -> AsyncIterator[aiohttp.ClientSession]:
+    async with live.browser() as session:
+        yield session
+
+
+@pytest.fixture
+def shop(live: LivePages) -> Put:
+    return live.put("acme/shop")
+
+
+async def seen(session: aiohttp.ClientSession, path: str) -> str:
+    async with session.get(path, allow_redirects=False) as answer:
+        text = await answer.text()
+        assert answer.status == 200, text
+        return unescape(text)
+
+
+async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(
+    live: LivePages, person: aiohttp.ClientSession
+) -> None:
+    for number in range(53):
+        await live.history.images.link_blob(f"team/app-{number:02}", "sha256:" + "a" * 64, 1)
+    await live.put("acme/shop").image("1.0", layer=b"x" * 5000)
+    page = await seen(person, "/images")
+    assert page.count('<tr id="image-') == 50
+    assert "acme/shop" in page
+    assert "last=team/app-48" in page
+    assert (await seen(person, "/images?last=team/app-48")).count('<tr id="image-') == 4
+    page = await seen(person, "/images?q=P-5")
+    assert page.count('<tr id="image-') == 3
+    assert "No repository has" in await seen(person, "/images?q=%00nothing%00")
+
+
+async def test_tags_are_found_by_their_begin_and_tell_who_set_them(shop: Put, person: aiohttp.ClientSession) -> None:
+    one = await shop.image("1.4.1", "1.4")
+    await shop.image("2.0", layer=b"other")
+    page = await seen(person, "/images/acme/shop?q=1.4")
+    assert "/images/acme/shop:1.4.1" in page
+    assert '/images/acme/shop:1.4"' in page
+    assert "shop:2.0" not in page
+    assert one in page
+    assert ">mara<" in page
+    assert "no tags that begin with 3" in await seen(person, "/images/acme/shop?q=3")
+
+
+async def test_of_many_tags_those_that_were_set_last_come_first(shop: Put, person: aiohttp.ClientSession) -> None:
+    for number in range(150):
+        await shop.image(f"1.0.{number}", layer=b"%d" % number)
+    await shop.image("0.9-late", layer=b"last of all")
+    page = await seen(person, "/images/acme/shop")
+    assert "docker pull registry.example.org/acme/shop:0.9-late" in page
+    assert page.index("acme/shop:0.9-late<") < page.index('acme/shop:1.0.149"') < page.index('acme/shop:1.0.148"')
+    assert 'acme/shop:1.0.20"' not in page
+    assert "?by=name" in page
+    page = await seen(person, "/images/acme/shop?by=name")
+    assert page.index('acme/shop:1.0.10"') < page.index('acme/shop:1.0.100"') < page.index('acme/shop:1.0.11"')
+    assert "151 tags" in page
+
+
+async def test_what_is_said_of_images_is_told_in_words_and_hides_no_tag(
+    shop: Put, person: aiohttp.ClientSession
+) -> None:
+    signed = await shop.image("z-signed")
+    await shop.referrer(signed, "application/spdx+json", {})
+    await shop.referrer(signed, "application/vnd.example+json", {})
+    await shop.image(f"{signed.replace(':', '-')}.sig", layer=b"as cosign 2 does")
+    for number in range(101):
+        await shop.image(f"sha256-{number:064}.sig", layer=b"%d" % number)
+    page = await seen(person, "/images/acme/shop")
+    assert "acme/shop:z-signed" in page
+    assert ">SBOM, signature</span>" in page
+    assert "1 tag<" in page
+    assert 'rel="next"' not in page
+    page = await seen(person, "/images/acme/shop:z-signed")
+    for kind in ("SBOM (SPDX)", "signature (cosign)", "application/vnd.example+json"):
+        assert f"<b>{kind}</b>" in page
+    assert '<a href="#referrers">signature</a>' in page
+
+
+async def test_an_attestation_is_no_platform(shop: Put, person: aiohttp.ClientSession) -> None:
+    image = await shop.image()
+    about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image}
+    told = await shop.image(layer=b"told")
+    entry = {"mediaType": MANIFEST, "size": 100}
+    entries = [{**entry, "digest": image}, {**entry, "digest": told, "annotations": about}]
+    await shop.manifest({"manifests": entries}, ["many"], INDEX)
+    page = await seen(person, "/images/acme/shop:many")
+    assert "<span>1 platform</span>" in page
+    assert "<b>attestation</b>" in page
+
+
+async def test_a_chart_is_pulled_by_helm_and_its_layer_is_a_file(shop: Put, person: aiohttp.ClientSession) -> None:
+    config = await shop.blob(b'{"name": "shop"}', "application/vnd.cncf.helm.config.v1+json")
+    layer = await shop.blob(b"chart", "application/vnd.cncf.helm.chart.content.v1.tar+gzip")
+    await shop.manifest({"config": config, "layers": [layer]}, ["0.4.2"])
+    page = await seen(person, "/images/acme/shop:0.4.2")
+    assert "helm pull oci://registry.example.org/acme/shop --version 0.4.2" in page
+    assert ">Helm chart</span>" in page
+    assert ">Files</h2>" in page
+    assert "application/vnd.cncf.helm.chart.content.v1.tar+gzip" in page
+
+
+async def test_a_repository_with_many_tags_comes_in_pages(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest = await shop.image("n-000")
+    async with live.history.database.write() as connection:
+        names = [f"n-{number:03}" for number in range(150)]
+        await move_tags(connection, "acme/shop", digest, names, 1, datetime.now(UTC))
+    page = await seen(person, "/images/acme/shop?by=name")
+    assert "last=n-099" in page
+    assert page.count(":n-") >= 100
+    page = await seen(person, "/images/acme/shop?last=n-099")
+    assert "n-149" in page
+    assert 'href="/images/acme/shop">Newest' in page
+    assert "150 tags" in page
+    assert "1000+" not in await seen(person, "/images")
