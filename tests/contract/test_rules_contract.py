@@ -149,6 +149,26 @@ async def test_a_tag_is_pointed_at_what_is_there_if_it_is_where_it_is_expected(m
     ]
 
 
+async def test_a_tag_is_pushed_and_removed_if_it_is_where_it_is_expected(metadata: Metadata) -> None:
+    await push(metadata, A, "x")
+    for expected, digest, name in [("", A, "x"), (B, B, "x"), (A, B, "new")]:
+        with pytest.raises(Conflict):
+            await metadata.put_manifest("one", NewManifest(digest, OCI, 10, ()), [name], ANN, expected=expected)
+    with pytest.raises(Conflict):
+        await metadata.put_manifest("two", NewManifest(A, OCI, 10, ()), ["x"], ANN, expected=A)
+    for expected in ("", B):
+        with pytest.raises(Conflict):
+            await metadata.delete_tag("one", "x", ANN, expected=expected)
+    assert await pointed(metadata, "x") == A
+    assert await metadata.manifest("one", B) is None
+
+    await metadata.put_manifest("one", NewManifest(B, OCI, 10, ()), ["x"], ANN, expected=A)
+    await metadata.put_manifest("one", NewManifest(B, OCI, 10, ()), ["new"], ANN, expected="")
+    assert (await pointed(metadata, "x"), await pointed(metadata, "new")) == (B, B)
+    assert await metadata.delete_tag("one", "x", ANN, expected=B)
+    assert not await metadata.delete_tag("one", "x", ANN, expected="")
+
+
 async def test_an_immutable_tag_is_not_pointed_elsewhere(metadata: Metadata) -> None:
     await push(metadata, A, "v1")
     await push(metadata, B)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 
 from lumper.model.people import Role
-from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
+from parts.live_registry import OCI_MANIFEST, LiveRegistry, RegistryClient, digest_of, live_registry
 from parts.raw_http import head, sent
 
 BLOB = b"0123456789"
@@ -53,3 +54,75 @@ async def test_what_http_1_0_does_not_know_is_not_told_to_it(
     got, came = await sent(live, head(live, "POST", path, headers, version=version) + BLOB)
 
     assert got == statuses, came
+
+
+MANIFEST = {"Content-Type": OCI_MANIFEST}
+
+
+async def two_images(admin: RegistryClient) -> tuple[list[bytes], list[str]]:
+    """The manifests of two images of which the tag `x` has the first one, and their digests."""
+    digests = [await admin.push_image("app", tag, tag.encode()) for tag in ("x", "y")]
+    bodies = []
+    for digest in digests:
+        async with admin.request("GET", f"/v2/app/manifests/{digest}") as response:
+            bodies.append(await response.read())
+    return bodies, digests
+
+
+async def at(admin: RegistryClient, tag: str) -> str:
+    async with admin.request("HEAD", f"/v2/app/manifests/{tag}") as response:
+        return str(response.headers.get("Docker-Content-Digest", ""))
+
+
+async def test_a_tag_is_moved_only_from_where_the_client_knows_it_to_be(admin: RegistryClient) -> None:
+    bodies, (first, second) = await two_images(admin)
+    path, body = "/v2/app/manifests/x", bodies[1]
+
+    for wrong in (
+        {"If-Match": f'"{second}"'},
+        {"If-Match": f'W/"{first}"'},
+        {"If-None-Match": "*"},
+        {"If-None-Match": f'"a", W/"{first}"'},
+    ):
+        assert await admin.refusal("PUT", path, data=body, headers={**MANIFEST, **wrong}) == (412, "DENIED")
+        assert await admin.refusal("DELETE", path, headers=wrong) == (412, "DENIED")
+    assert await at(admin, "x") == first
+
+    assert await admin.status("PUT", path, data=body, headers={**MANIFEST, "If-Match": f'"a", "{first}"'}) == 201
+    assert await at(admin, "x") == second
+    assert await admin.status("PUT", path, data=body, headers={**MANIFEST, "If-None-Match": f'"{first}"'}) == 201
+    assert await admin.status("DELETE", path, headers={"If-Match": f'"{second}"'}) == 202
+    assert await at(admin, "x") == ""
+
+
+async def test_a_tag_that_must_be_new_is_made_once(admin: RegistryClient) -> None:
+    bodies, digests = await two_images(admin)
+
+    async def pushed(body: bytes) -> int:
+        return await admin.status("PUT", "/v2/app/manifests/new", data=body, headers={**MANIFEST, "If-None-Match": "*"})
+
+    made = await asyncio.gather(*(pushed(bodies[n % 2]) for n in range(20)))
+
+    assert sorted(made) == [201] + [412] * 19
+    assert await at(admin, "new") == digests[made.index(201) % 2]
+    assert await admin.status("PUT", "/v2/app/manifests/no", data=b"{}", headers={"If-Match": "*"}) == 412
+
+
+async def test_what_is_not_there_is_not_found_under_any_condition(admin: RegistryClient) -> None:
+    await two_images(admin)
+
+    for item in ("manifests/none", "manifests/x%00y", f"manifests/{digest_of(b'')}", f"blobs/{digest_of(b'')}"):
+        assert await admin.status("DELETE", f"/v2/app/{item}", headers={"If-Match": "*"}) == 404
+        assert await admin.status("GET", f"/v2/app/{item}", headers={"If-Match": "*"}) == 404
+
+
+async def test_only_what_the_client_means_is_read(admin: RegistryClient) -> None:
+    _, (first, second) = await two_images(admin)
+    blob = await admin.push_blob("app", BLOB)
+
+    for path, digest in (("manifests/x", first), (f"manifests/{first}", first), (f"blobs/{blob}", blob)):
+        for method in ("GET", "HEAD"):
+            for match, status in ((f'"{digest}"', 200), ("*", 200), (f'"{second}"', 412), (f'W/"{digest}"', 412)):
+                assert await admin.status(method, f"/v2/app/{path}", headers={"If-Match": match}) == status
+    assert await admin.status("DELETE", f"/v2/app/blobs/{blob}", headers={"If-Match": f'"{second}"'}) == 412
+    assert await admin.status("DELETE", f"/v2/app/blobs/{blob}", headers={"If-Match": f'"{blob}"'}) == 202

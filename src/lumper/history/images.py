@@ -24,7 +24,7 @@ from lumper.history.recent import Recent
 from lumper.history.retiring import RetentionHistory
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
-from lumper.history.tagging import TagHistory, here, pointed
+from lumper.history.tagging import TagHistory, check_pointing, here, pointed
 from lumper.history.usage import UsageHistory
 from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
@@ -137,15 +137,26 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
         return known.get(repository, link.digest) is not None
 
     async def put_manifest(
-        self, repository: str, manifest: NewManifest, tags: Sequence[str], actor: Actor = SERVER
+        self,
+        repository: str,
+        manifest: NewManifest,
+        tags: Sequence[str],
+        actor: Actor = SERVER,
+        *,
+        expected: str | None = None,
     ) -> None:
-        """Make the manifest known and let the tags point at it, in one transaction, which also tells who did so."""
+        """Make the manifest known and let the tags point at it, in one transaction, which also tells who did so.
+
+        Raises Conflict if one of the tags points elsewhere than at `expected`.
+        """
         now, rules = datetime.now(UTC), await self.rules()
         links = list({(link.digest, link.manifest): link for link in manifest.links}.values())
         known = self._identities.get(repository)
 
         async def put(connection: AsyncConnection) -> None:
             identity = known or await repository_made(connection, repository)
+            for tag in tags:
+                await check_pointing(connection, repository, identity, tag, expected)
             await check_moves(connection, rules, repository, identity, tags, manifest.digest)
             row = {
                 "repository_id": identity,

@@ -43,9 +43,7 @@ class TagHistory:
             if used.rowcount == 0:
                 raise NotFound(f"The repository {repository} has no manifest {digest}.", hint=_GONE)
             identity = await repository_made(connection, repository)
-            pointed = select(tags.c.digest).where(tags.c.repository_id == identity, tags.c.name == name)
-            if expected is not None and ((await connection.execute(pointed)).scalar() or "") != expected:
-                raise Conflict(f"The tag {repository}:{name} has moved in this moment.", hint="Look at it again.")
+            await check_pointing(connection, repository, identity, name, expected)
             await check_moves(connection, await rules_in(connection), repository, identity, [name], digest)
             done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)]
             await connection.run_sync(record_pointing, identity, done)
@@ -53,13 +51,27 @@ class TagHistory:
             await rename(connection, identity, [name])
             changed(connection, TOPIC, repository)
 
-    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
-        """Remove a tag; whether it was there."""
+    async def delete_tag(
+        self, repository: str, name: str, actor: Actor = SERVER, *, expected: str | None = None
+    ) -> bool:
+        """Remove a tag, if it points at `expected` (None: anywhere); whether it was there. Raises Conflict."""
         async with self._database.write() as connection:
             identity = (await connection.execute(select(id_of(repository)))).scalar()
+            await check_pointing(connection, repository, identity, name, expected)
             if identity is not None:
                 await check_moves(connection, await rules_in(connection), repository, identity, [name], "")
             return await drop_tag(connection, repository, name, actor)
+
+
+async def check_pointing(
+    connection: AsyncConnection, repository: str, identity: int | None, name: str, expected: str | None
+) -> None:
+    """Raise Conflict unless the tag points at `expected` ("": nowhere; None: anywhere)."""
+    if expected is None:
+        return
+    pointed = select(tags.c.digest).where(tags.c.repository_id == identity, tags.c.name == name)
+    if ((await connection.execute(pointed)).scalar() or "") != expected:
+        raise Conflict(f"The tag {repository}:{name} has moved in this moment.", hint="Look at it again.")
 
 
 async def move_tags(

@@ -41,6 +41,7 @@ CODES: dict[str, _Row] = {
     "RANGE_INVALID": _Row("The range is not the next one of the upload.", 416, "SIZE_INVALID"),
     "ENCODING_UNSUPPORTED": _Row("Send the body without Content-Encoding.", 415, "UNSUPPORTED"),
     "NOT_FOUND": _Row("There is nothing at this address.", 404, "UNSUPPORTED"),
+    "CONDITION_FAILED": _Row("What is there is not what the request expects.", 412, "DENIED"),
     "STORAGE_FULL": _Row("There is no space left where the registry keeps its data.", 507),
     "UNAVAILABLE": _Row("The registry cannot reach its storage.", 503),
     "UPSTREAM_FAILED": _Row("The registry that is mirrored does not give it.", 502),

@@ -7,7 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from lumper.errors import LumperError, StorageError
+from lumper.errors import Conflict, LumperError, StorageError
 from lumper.logs import get_logger
 from lumper.model.activity import Actor
 from lumper.model.image import Link, Manifest, NewManifest, is_digest, is_tag
@@ -108,13 +108,29 @@ class Manifests:
         body = self._kept.pop(digest, b"")
         self._kept_bytes -= len(body)
 
+    async def there(self, repository: str, reference: str) -> str:
+        """The digest of the manifest that a tag or digest means here, "" if there is none; that is no pull."""
+        if is_digest(reference):
+            return reference if await self._metadata.manifest(repository, reference) else ""
+        tag = await self._metadata.tag(repository, reference) if is_tag(reference) else None
+        return tag.digest if tag else ""
+
     async def put(
-        self, repository: str, reference: str, media_type: str, body: bytes, tags: Sequence[str] = (), *, actor: Actor
+        self,
+        repository: str,
+        reference: str,
+        media_type: str,
+        body: bytes,
+        tags: Sequence[str] = (),
+        *,
+        actor: Actor,
+        expected: str | None = None,
     ) -> NewManifest:
         """Keep a manifest, and let `tags` point at it, or `reference` if that is a tag: all at once, or none.
 
-        Raises RegistryError: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, MANIFEST_TOO_LARGE; RuleForbids
-        for an immutable tag or a quota.
+        A tag `reference` has to point at `expected`, "" for nowhere, None for anywhere. Raises RegistryError:
+        MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, MANIFEST_TOO_LARGE, CONDITION_FAILED; RuleForbids for
+        an immutable tag or a quota.
         """
         check_reference(reference)
         for tag in tags:
@@ -135,22 +151,35 @@ class Manifests:
             async with self._names.pushing(repository, [digest, *names]):
                 await self._names.store(repository, manifest, body, names)
                 try:
-                    await self._metadata.put_manifest(repository, manifest, names, actor)
-                except LumperError:  # a rule forbids it
+                    await self._metadata.put_manifest(
+                        repository, manifest, names, actor, expected=None if is_digest(reference) else expected
+                    )
+                except LumperError as exc:  # a rule forbids it, or a tag is elsewhere
                     await self._names.take_back(repository, [digest, *names])
+                    if isinstance(exc, Conflict):
+                        raise refuse("CONDITION_FAILED") from exc
                     raise
         self._keep(digest, body)
         return manifest
 
-    async def delete(self, repository: str, reference: str, actor: Actor) -> None:
-        """Remove a tag, or a manifest with all its tags. Raises RegistryError: MANIFEST_UNKNOWN, DIGEST_INVALID."""
+    async def delete(self, repository: str, reference: str, actor: Actor, *, expected: str | None = None) -> None:
+        """Remove a tag, which has to point at `expected` (None: anywhere), or a manifest with all its tags.
+
+        Raises RegistryError: MANIFEST_UNKNOWN, DIGEST_INVALID, CONDITION_FAILED.
+        """
         if ":" in reference:
             check_digest(reference)
             there = await self._metadata.delete_manifest(repository, reference, actor)
         else:
-            there = is_tag(reference) and await self._metadata.delete_tag(repository, reference, actor)
+            there = is_tag(reference) and await self._deleted(repository, reference, actor, expected)
         if not there:
             raise refuse("MANIFEST_UNKNOWN", detail=reference)
+
+    async def _deleted(self, repository: str, tag: str, actor: Actor, expected: str | None) -> bool:
+        try:
+            return await self._metadata.delete_tag(repository, tag, actor, expected=expected)
+        except Conflict as exc:
+            raise refuse("CONDITION_FAILED") from exc
 
     async def close(self) -> None:
         """Nothing is under way."""

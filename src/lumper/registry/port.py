@@ -159,12 +159,18 @@ class Metadata(Protocol):
         """Those of the links that `repository` may not serve."""
 
     async def put_manifest(
-        self, repository: str, manifest: NewManifest, tags: Sequence[str], actor: Actor = SERVER
+        self,
+        repository: str,
+        manifest: NewManifest,
+        tags: Sequence[str],
+        actor: Actor = SERVER,
+        *,
+        expected: str | None = None,
     ) -> None:
         """Make the manifest known and let the tags point at it, in one transaction, which also tells who did so.
 
-        The activities are a push, and one for each tag that points elsewhere than before. A push under private tags
-        only is not told.
+        Raises Conflict if one of the tags points elsewhere than at `expected`, as for `point_tag`. The activities are a
+        push, and one for each tag that points elsewhere than before. A push under private tags only is not told.
         """
 
     async def touch(self, repository: str, digest: str, tags: Sequence[str] = ()) -> None:
@@ -215,8 +221,13 @@ class Metadata(Protocol):
         Raises NotFound, Conflict, RuleForbids.
         """
 
-    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
-        """Remove a tag; whether it was there. It is told who did so, except of private tags."""
+    async def delete_tag(
+        self, repository: str, name: str, actor: Actor = SERVER, *, expected: str | None = None
+    ) -> bool:
+        """Remove a tag; whether it was there. It is told who did so, except of private tags.
+
+        Raises Conflict if it points elsewhere than at `expected`, as for `point_tag`.
+        """
 
     async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
         """Remove a manifest and the tags that point at it; whether it was there. It is told who did so, of each."""

@@ -50,10 +50,17 @@ class MemoryMetadata(MemoryCollection):
         return [link for link in links if link.digest not in (known.manifests if link.manifest else known.blobs)]
 
     async def put_manifest(
-        self, repository: str, manifest: NewManifest, tags: Sequence[str], actor: Actor = SERVER
+        self,
+        repository: str,
+        manifest: NewManifest,
+        tags: Sequence[str],
+        actor: Actor = SERVER,
+        *,
+        expected: str | None = None,
     ) -> None:
         """Make the manifest known and let the tags point at it."""
         known = self._made(repository)
+        self._check_pointing(repository, tags, expected)
         self._check_moves(repository, known, tags, manifest.digest)
         now = datetime.now(UTC)
         self._keep(known, manifest, now)
@@ -198,8 +205,7 @@ class MemoryMetadata(MemoryCollection):
         known, now = self._known(repository), datetime.now(UTC)
         if digest not in known.manifests:
             raise NotFound(f"{repository} has no manifest {digest}.")
-        if expected is not None and (known.tags[name].digest if name in known.tags else "") != expected:
-            raise Conflict(f"{repository}:{name} has moved.")
+        self._check_pointing(repository, [name], expected)
         self._check_moves(repository, known, [name], digest)
         known.use(digest)
         self._done([Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)])
@@ -214,8 +220,17 @@ class MemoryMetadata(MemoryCollection):
         above = known.above(digest)
         self._check_frozen(repository, (name for name, tag in known.tags.items() if tag.digest in above))
 
-    async def delete_tag(self, repository: str, name: str, actor: Actor = SERVER) -> bool:
+    def _check_pointing(self, repository: str, names: Sequence[str], expected: str | None) -> None:
+        known = self._known(repository).tags
+        for name in names:
+            if expected is not None and (known[name].digest if name in known else "") != expected:
+                raise Conflict(f"{repository}:{name} has moved.")
+
+    async def delete_tag(
+        self, repository: str, name: str, actor: Actor = SERVER, *, expected: str | None = None
+    ) -> bool:
         """Remove a tag; whether it was there."""
+        self._check_pointing(repository, [name], expected)
         self._check_moves(repository, self._known(repository), [name], "")
         gone = self._known(repository).tags.pop(name, None)
         if gone:

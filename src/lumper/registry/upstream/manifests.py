@@ -141,10 +141,11 @@ class CachedManifests(Manifests):
         tags: Sequence[str] = (),
         *,
         actor: Actor,
+        expected: str | None = None,
     ) -> NewManifest:
         """Keep a manifest that is pushed. Raises RegistryError DENIED for a cached repository."""
         check_pushable(self._upstreams, repository)
-        return await super().put(repository, reference, media_type, body, tags, actor=actor)
+        return await super().put(repository, reference, media_type, body, tags, actor=actor, expected=expected)
 
     async def close(self) -> None:
         """Give up what is asked for."""

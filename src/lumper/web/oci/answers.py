@@ -53,13 +53,6 @@ def blob_headers(blob: StoredBlob) -> dict[str, str]:
     }
 
 
-def has_already(request: web.Request, digest: str) -> bool:
-    """If-None-Match, RFC 9110, section 13.1.2: weak comparison, and what a digest names never changes."""
-    asked = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, []))
-    tags = [tag.strip() for tag in asked.split(",")]
-    return "*" in tags or digest in [tag.removeprefix("W/").strip('"') for tag in tags]
-
-
 def next_page(request: web.Request, size: int, last: str, **query: list[str]) -> dict[str, str]:
     """The Link header that leads to what comes after `last`, at the same upstream. Source: RFC 8288."""
     query |= {"ns": request.query.getall("ns", [])[:1]}

@@ -14,7 +14,8 @@ from lumper.registry.blobs import Blobs
 from lumper.registry.errors import refuse
 from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind
-from lumper.web.oci.answers import Routes, digest_headers, error_answer, has_already
+from lumper.web.oci.answers import Routes, digest_headers, error_answer
+from lumper.web.oci.conditions import check_change, check_match, depends, has_already
 from lumper.web.oci.door import Door
 from lumper.web.oci.outlet import Outlet, Piece, send_file
 from lumper.web.oci.places import namespace_headers
@@ -38,6 +39,8 @@ class BlobRoutes:
 
     async def _delete(self, request: web.Request, address: Address) -> web.Response:
         await self._door.allowed(request, address, DELETE)
+        if depends(request):
+            check_change(request, (await self._blobs.stat(address.repository, address.item)).digest)
         await self._blobs.delete(address.repository, address.item)
         return web.Response(status=202)
 
@@ -45,6 +48,7 @@ class BlobRoutes:
         await self._door.allowed(request, address, PULL)
         blob = await self._blobs.stat(address.repository, address.item)
         headers = {**digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes", **namespace_headers(request)}
+        check_match(request, blob.digest)
         if has_already(request, blob.digest):
             return web.Response(status=304, headers=headers)
         elsewhere = await self._blobs.address(blob) if request.method == "GET" else None

@@ -10,8 +10,9 @@ from lumper.registry.errors import refuse
 from lumper.registry.manifests import MAX_BYTES, Manifests, check_reference, check_tag
 from lumper.web.auth import actor_of
 from lumper.web.oci.address import Address, Kind
-from lumper.web.oci.answers import DIGEST, Routes, digest_headers, has_already, manifest_headers
+from lumper.web.oci.answers import DIGEST, Routes, digest_headers, manifest_headers
 from lumper.web.oci.body import incoming_whole
+from lumper.web.oci.conditions import check_change, check_match, depends, has_already
 from lumper.web.oci.door import Door
 from lumper.web.proxies import address_of
 
@@ -36,6 +37,7 @@ class ManifestRoutes:
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
         caller = await self._door.allowed(request, address, PULL)
         manifest = await self._manifests.find(address.repository, address.item)
+        check_match(request, manifest.digest)
         if has_already(request, manifest.digest):
             return web.Response(status=304, headers=digest_headers(manifest.digest))
         told = self._door.pull(caller, address_of(request), counts=request.method == "GET")
@@ -53,10 +55,13 @@ class ManifestRoutes:
         for tag in asked if by_digest else [address.item]:
             check_tag(tag)
             caller.check_tag(tag)
+        expected = await self._expected(request, address)
         media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
         body = await incoming_whole(request, MAX_BYTES)
         actor = actor_of(caller.reach.identity, request)
-        manifest = await self._manifests.put(address.repository, address.item, media_type, body, asked, actor=actor)
+        manifest = await self._manifests.put(
+            address.repository, address.item, media_type, body, asked, actor=actor, expected=expected
+        )
         headers = {hdrs.LOCATION: f"/v2/{address.repository}/manifests/{manifest.digest}", DIGEST: manifest.digest}
         if manifest.subject:
             headers["OCI-Subject"] = manifest.subject
@@ -68,5 +73,19 @@ class ManifestRoutes:
         caller = await self._door.allowed(request, address, DELETE)
         if not is_digest(address.item):
             caller.check_tag(address.item)
-        await self._manifests.delete(address.repository, address.item, actor_of(caller.reach.identity, request))
+        expected = await self._expected(request, address)
+        actor = actor_of(caller.reach.identity, request)
+        await self._manifests.delete(address.repository, address.item, actor, expected=expected)
         return web.Response(status=202)
+
+    async def _expected(self, request: web.Request, address: Address) -> str | None:
+        """What has to be there still when a change is made under a condition, "" for nothing; None without one.
+
+        Source: RFC 9110, section 13. Raises RegistryError CONDITION_FAILED if the condition does not hold now.
+        """
+        if not depends(request):
+            return None
+        there = await self._manifests.there(address.repository, address.item)
+        if there or request.method == "PUT":  # what would be 404 is so under a condition too: section 13.2.1
+            check_change(request, there)
+        return there
