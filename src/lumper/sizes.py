@@ -19,3 +19,17 @@ def size(value: object) -> object:
     if not number.isascii() or not number.isdigit() or len(number) > 20:
         raise ValueError("give a number of bytes, or one with KiB, MiB, GiB or TiB")
     return int(number) * _UNITS[unit]
+
+
+def shown(size: int) -> str:
+    """Bytes as a person reads them.
+
+    >>> shown(312), shown(5 << 20), shown(1234567)
+    ('312 B', '5 MiB', '1.2 MiB')
+    """
+    number, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024 or unit == "TiB":
+            break
+        number /= 1024
+    return f"{number:.1f}".removesuffix(".0") + f" {unit}"

@@ -56,11 +56,12 @@ async def test_rules_are_kept_with_all_that_they_say_and_who_made_them(metadata:
         await metadata.remove_rule("a/*", ANN)
     told = await metadata.activities(action=Action.RULE, oldest_first=True)
     assert [(one.repository, one.actor, one.detail) for one in told] == [
-        ("a/*", ANN, "at most 1 bytes"),
-        ("a/*", ANN, "; ".join(["immutable v*", "but not v0*", "keep the last 1", "keep pushed within 2.5 days",
-                                "keep pulled within 3 days", "keep the 4 highest minor lines",
-                                "keep the 5 highest patches of each line", "keep always latest",
-                                f"at most {1 << 50} bytes"])),
+        ("a/*", ANN, "at most 1 B"),
+        ("a/*", ANN, "; ".join(["immutable v*", "but not v0*", "keep the newest image",
+                                "keep what was pushed within 2.5 days", "keep what was pulled within 3 days",
+                                "keep the 4 highest minor lines",
+                                "keep the 5 highest versions of each line", "keep latest",
+                                "at most 1024 TiB"])),
         ("one", ANN, "immutable v*; but not v0*"),
         ("a/*", ANN, "removed"),
     ]  # fmt: skip
@@ -217,8 +218,27 @@ async def test_tags_are_told_with_the_last_pull_of_what_they_point_at(metadata: 
         "c": (B, None),
     }
     assert await metadata.tag_states("none") == []
+    later = at + timedelta(days=1)
+    await push(metadata, C, "index", links=(Link(B, 10, manifest=True),))
+    await metadata.pulled({("one", B): later})
+    assert {name: state.pulled_at for name, state in (await states(metadata)).items()} == {
+        "a": at,
+        "b": at,
+        "c": later,
+        "index": later,
+    }
     await push(metadata, A, "a")
     assert (await states(metadata))["a"].pulled_at == at
+
+
+async def test_digests_are_found_by_how_they_begin(metadata: Metadata) -> None:
+    for digest in (A, B, C):
+        await push(metadata, digest)
+
+    assert await metadata.digests("one", A[:20], 2) == [A]
+    assert await metadata.digests("one", "sha256:", 2) == sorted([A, B, C])[:2]
+    assert await metadata.digests("one", "sha512:", 2) == []
+    assert await metadata.digests("none", A[:20], 2) == []
 
 
 async def test_tags_are_told_by_digest_and_name_page_by_page_also_those_of_some_digests_alone(
@@ -299,6 +319,7 @@ async def test_what_repositories_hold_together_counts_once(metadata: Metadata) -
     assert await metadata.usage("team/**") == 1117
     assert await metadata.usage("**") == 1117
     assert await metadata.usage("none/*") == 0
+    assert await metadata.usage("team/*", without=[A, D]) == 10
     assert await metadata.holds("team/*", A)
     assert await metadata.holds("team/*", D)
     assert not await metadata.holds("team/*", C)

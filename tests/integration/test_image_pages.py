@@ -324,11 +324,11 @@ async def test_the_rule_of_a_repository_is_set_tried_and_removed(
     (rule,) = (await live.history.images.rules()).all
     assert rule == Rule("acme/shop", ("v*", "w*"), (), Keep(last=1, always=("latest",)), 512 << 10)
     page = await seen(person, path)
-    for words in ("v*, w*", "the last 1", "512 KiB", "<meter"):
+    for words in ("v*, w*", "the newest image", "512 KiB", "<meter"):
         assert words in page
     page = await seen(person, f"{path}?preview=1")
     assert "Of 3 tags, 2 would go" in page
-    assert "it is one of the last 1" in page
+    assert "it is the newest image" in page
     assert len(await live.history.images.tags("acme/shop") or []) == 3
     assert "keep the last 1" in await seen(person, "/images/acme/shop")
     assert (await sent(person, f"{path}/remove"))[0] == 303

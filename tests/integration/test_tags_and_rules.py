@@ -82,6 +82,7 @@ async def test_a_tag_is_let_point_at_a_digest_or_another_tag(api: Api, registry:
     assert await pointed(registry) == one
     assert (await api.ask("PUT", f"{APP}:stable", {"to": two})).body["before"] == ""
     assert await pointed(registry, "stable") == two
+    assert (await api.ask("PUT", f"{APP}:stable", {"to": one[:19]})).body["digest"] == one
 
 
 async def test_what_cannot_be_undone_or_reached_is_told(api: Api, registry: RegistryClient) -> None:
@@ -91,6 +92,8 @@ async def test_what_cannot_be_undone_or_reached_is_told(api: Api, registry: Regi
         (f"{APP}:never", {"undo": True}, 404, "Nothing is known"),
         (f"{APP}:new", {"to": "absent"}, 404, "no tag"),
         (f"{APP}:new", {"to": "sha256:" + "0" * 64}, 404, "no manifest"),
+        (f"{APP}:new", {"to": "sha256:" + "0" * 12}, 404, "no manifest"),
+        (f"{APP}:new", {"to": one[:14]}, 404, "no tag"),
         (f"{APP}:new", {}, 400, "Say where to"),
         (f"{APP}:new", {"to": "x", "undo": True}, 400, "Say where to"),
         (f"{APP}", {"undo": True}, 400, "whole repository"),
@@ -162,7 +165,7 @@ async def test_retention_tells_what_it_would_do_then_does_it_and_it_can_be_undon
     await api.ask("PUT", "/registry/rules/owner/app", {"keep": {"last": 1, "pulled_days": 1, "always": ["1.0.*"]}})
     assert await registry.status("HEAD", "/v2/owner/app/manifests/1.1.0") == 200
 
-    going = {"1.2.0": "the rule for owner/app keeps the last 1; pulled within 1 days; always 1.0.*"}
+    going = {"1.2.0": "the rule for owner/app keeps the newest image; what was pulled within 1 day; 1.0.*"}
     assert await judged(api) == (going, {"kept": 3, "removed": 1})
     assert [one["name"] for one in (await api.ask("GET", APP)).body["tags"]] == ["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
     assert await judged(api, "POST", repositories="other/**") == ({}, {"kept": 0, "removed": 0})
@@ -190,7 +193,7 @@ async def test_a_quota_is_refused_at_the_layer_that_does_not_fit_and_at_the_next
         async with registry.request(method, location, data=io.BytesIO(large)) as response:
             error = (await response.json())["errors"][0]
             assert (response.status, error["code"]) == (403, "DENIED")
-            assert "The quota of the rule for owner/** is exceeded: 3000 bytes" in error["message"]
+            assert "The quota of the rule for owner/** is exceeded: 2.9 KiB" in error["message"]
     assert await registry.status("GET", f"/v2/owner/app/blobs/{digest_of(large)}") == 404
     assert list((api.folder / "registry" / "uploads").iterdir()) == []
 

@@ -62,7 +62,10 @@ def test_rules_are_set_listed_applied_and_removed(server: LumperServer) -> None:
     push(server, "team/web", "v1", "2", "3")
     assert "no rule" in run("registry", "retention", "--dry-run").out.lower()
     rule = ("--immutable", "v*", "--last", "1", "--quota", "1GiB")
-    assert "registry retention --dry-run" in run("registry", "rules", "set", "team/*", *rule).out
+    said = run("registry", "rules", "set", "team/*", *rule).out
+    assert "removes 1 of 3 tags" in said
+    assert "registry retention --dry-run --repository 'team/*'" in said
+    assert "Nothing is left" not in said
     listed = run("registry", "rules", "list", "--json").json
     assert [(r["repositories"], r["immutable"], r["keep"]["last"], r["quota"]) for r in listed] == [
         ("team/*", ["v*"], 1, 1 << 30)
@@ -80,3 +83,5 @@ def test_rules_are_set_listed_applied_and_removed(server: LumperServer) -> None:
     assert "says nothing" in run("registry", "rules", "set", "team/*").trouble
     assert run("registry", "rules", "remove", "team/*").out == "There is no rule for team/* any more.\n"
     assert "There is no rule" in run("registry", "rules", "remove", "team/*").trouble
+    assert "Nothing is left in team/web." in run("registry", "rules", "set", "team/**", "--always", "none").out
+    assert "removes 0 of 2 tags" in run("registry", "rules", "set", "team/**", "--last", "2").out

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
 from lumper.cli.output import show_json, size, table, tell
+from lumper.cli.retention import Told
 from lumper.errors import Invalid
 
 app = App(name="rules", help="Immutable tags, retention and quotas.")
 
 _HERE = Target()
+_COUNTING = 5.0  # seconds
+_SHOWN = 5  # repositories
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 Globs = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)]
 
@@ -89,12 +93,12 @@ def set_(
     body = {"immutable": immutable, "mutable": mutable, "quota": _bytes(quota)}
     with connect(target) as client:
         made = client.put(f"registry/rules/{repositories}", {**body, "keep": keep if any(keep.values()) else None})
-    if json:
-        show_json(made)
-        return
-    print(f"The rule for {made['repositories']} holds.")
-    if made["keep"]:
-        print("What retention would remove: lumper registry retention --dry-run")
+        if json:
+            show_json(made)
+            return
+        print(f"The rule for {made['repositories']} holds.")
+        if made["keep"]:
+            _foretell(Told(client.lines("registry/retention", repositories=repositories)), repositories)
 
 
 @app.command
@@ -113,6 +117,23 @@ def remove(repositories: str, /, *, json: bool = False, target: Target = _HERE) 
     with connect(target) as client:
         gone = client.delete(f"registry/rules/{repositories}")
     tell(gone, f"There is no rule for {gone['repositories']} any more.", json=json)
+
+
+def _foretell(told: Told, repositories: str) -> None:
+    """Say how much goes by the rule, as far as can be counted in a few seconds, before the server removes it."""
+    until, counts = time.monotonic() + _COUNTING, dict[str, list[int]]()
+    for tag in told:
+        counts.setdefault(tag["repository"], [0, 0])[tag["kept"]] += 1
+        if time.monotonic() > until:
+            break
+    going, staying = (sum(count[kept] for count in counts.values()) for kept in (0, 1))
+    least = "" if told.done else "at least "
+    print(f"By it the next retention removes {least}{going} of {going + staying} tags.")
+    if told.done and (emptied := sorted(name for name, count in counts.items() if count[0] and not count[1])):
+        more = f" and {len(emptied) - _SHOWN} more" if len(emptied) > _SHOWN else ""
+        print(f"Nothing is left in {', '.join(emptied[:_SHOWN])}{more}.")
+    if going:
+        print(f"Which, and why: lumper registry retention --dry-run --repository '{repositories}'")
 
 
 def _bytes(text: str) -> int:

@@ -193,6 +193,18 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             self._manifests.keep(repository, digest, found)
         return found
 
+    async def digests(self, repository: str, beginning: str, limit: int) -> list[str]:
+        """At most `limit` digests of manifests that begin so, in the order of their bytes."""
+        digest = manifests.c.digest
+        after = beginning + "g"  # comes after every digit
+        query = (
+            select(digest)
+            .where(manifests.c.repository_id == _id_of(repository), digest >= beginning, digest < after)
+            .order_by(digest)
+            .limit(limit)
+        )
+        return [row.digest for row in await self._database.rows(query)]
+
     def remembered_manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if it is in memory."""
         return self._manifests.get(repository, digest)

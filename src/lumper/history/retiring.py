@@ -15,7 +15,7 @@ from lumper.history.needed import needed
 from lumper.history.overview import public
 from lumper.history.renames import rename
 from lumper.history.rules import rules_in
-from lumper.history.tables import manifests, repositories, tags
+from lumper.history.tables import manifest_links, manifests, repositories, tags
 from lumper.model.activity import RETENTION, Action, Activity
 from lumper.model.image import TagState
 
@@ -73,16 +73,17 @@ class RetentionHistory:
             return await needed(connection)
 
     async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
-        """When manifests were pulled last, by repository and digest."""
+        """When manifests were pulled last, by repository and digest; the indexes that they are part of were, too."""
         name = select(repositories.c.id).where(repositories.c.name == bindparam("name")).scalar_subquery()
-        statement = (
-            update(manifests)
-            .where(manifests.c.repository_id == name, manifests.c.digest == bindparam("which"))
-            .values(pulled_at=bindparam("at"))
+        here = update(manifests).where(manifests.c.repository_id == name).values(pulled_at=bindparam("at"))
+        links = manifest_links.c
+        above = select(links.parent).where(
+            links.repository_id == name, links.child == bindparam("which"), links.manifest
         )
         rows = [{"name": name, "which": digest, "at": at} for (name, digest), at in pulls.items()]
         async with self._database.write() as connection:
-            await connection.execute(statement, rows)
+            await connection.execute(here.where(manifests.c.digest == bindparam("which")), rows)
+            await connection.execute(here.where(manifests.c.digest.in_(above)), rows)
 
     async def retire(self, repository: str, states: Sequence[TagState], why: str) -> list[str]:
         """Remove those of the tags that are still as they were, neither immutable nor needed; their names.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select, union_all
 
@@ -20,8 +20,11 @@ class UsageHistory:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def usage(self, repositories: str) -> int:
-        """The bytes that the repositories fitting this glob hold; what several of them hold counts once."""
+    async def usage(self, repositories: str, without: Collection[str] = ()) -> int:
+        """The bytes that the repositories fitting this glob hold; what several of them hold counts once.
+
+        Those of the digests `without` do not count.
+        """
         async with self._database.read() as connection:
             identities = await _fitting(connection, repositories)
             held = [
@@ -31,7 +34,12 @@ class UsageHistory:
                 for table in (repository_blobs, manifests)
             ]
             each = union_all(*held).subquery()
-            once = select(func.max(each.c.size).label("size")).group_by(each.c.digest).subquery()
+            once = (
+                select(func.max(each.c.size).label("size"))
+                .where(each.c.digest.not_in(without))
+                .group_by(each.c.digest)
+                .subquery()
+            )
             return int((await connection.execute(select(func.coalesce(func.sum(once.c.size), 0)))).scalar_one())
 
     async def holds(self, glob: str, digest: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lumper.model.globs import fits, is_repository_glob, is_tag_glob, weight
+from lumper.sizes import shown
 
 _MOST_DAYS = 36_600
 _MOST_COUNT = 1_000_000
@@ -113,21 +114,34 @@ def words(rule: Rule) -> list[str]:
     if keep := rule.keep:
         said += [f"keep {text}" for text in keep_words(keep)]
     if rule.quota:
-        said.append(f"at most {rule.quota} bytes")
+        said.append(f"at most {shown(rule.quota)}")
     return said
 
 
 def keep_words(keep: Keep) -> list[str]:
     """What retention keeps, in words."""
     said = {
-        f"the last {keep.last}": keep.last,
-        f"pushed within {keep.pushed_days:g} days": keep.pushed_days,
-        f"pulled within {keep.pulled_days:g} days": keep.pulled_days,
-        f"the {keep.minors} highest minor lines": keep.minors,
-        f"the {keep.patches} highest patches of each line": keep.patches,
-        "always " + ", ".join(keep.always): keep.always,
+        "the newest image" if keep.last == 1 else f"the last {keep.last} images": keep.last,
+        f"what was pushed within {days_words(keep.pushed_days)}": keep.pushed_days,
+        f"what was pulled within {days_words(keep.pulled_days)}": keep.pulled_days,
+        f"the {_highest(keep.minors)} minor line{_s(keep.minors)}": keep.minors,
+        f"the {_highest(keep.patches)} version{_s(keep.patches)} of each line": keep.patches,
+        ", ".join(keep.always): keep.always,
     }
     return [text for text, given in said.items() if given]
+
+
+def days_words(days: float) -> str:
+    """A span of days, in words."""
+    return f"{days:g} day{_s(days)}"
+
+
+def _highest(count: int) -> str:
+    return "highest" if count == 1 else f"{count} highest"
+
+
+def _s(count: float) -> str:
+    return "" if count == 1 else "s"
 
 
 def _any(globs: tuple[str, ...], tag: str) -> bool:

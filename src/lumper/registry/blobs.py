@@ -88,8 +88,8 @@ class Blobs:
             blob = await self._storage.stat(digest)
             if blob is None:
                 return False
-            await self._quotas.admit(repository, digest, blob.size)
-            await self._metadata.link_blob(repository, digest, blob.size)
+            async with self._quotas.admit(repository, digest, blob.size):
+                await self._metadata.link_blob(repository, digest, blob.size)
         return True
 
     async def repositories_with(self, digest: str) -> list[str]:
@@ -146,19 +146,16 @@ class Blobs:
             if not isinstance(data, bytes):
                 size = await self._storage.append(session.name, size, data)
             async with self._holds.using(session.repository, [digest]):
-                await self._admit(session, digest, size + len(rest))
-                blob = await self._storage.commit(session.name, digest, rest)
-                if blob is None:
-                    raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
-                await self._metadata.link_blob(session.repository, digest, blob.size)
+                try:
+                    async with self._quotas.admit(session.repository, digest, size + len(rest)):
+                        blob = await self._storage.commit(session.name, digest, rest)
+                        if blob is None:
+                            raise refuse("DIGEST_INVALID", "The bytes that came have another digest.", detail=digest)
+                        await self._metadata.link_blob(session.repository, digest, blob.size)
+                except RuleForbids:
+                    await self._storage.abort(session.name)
+                    raise
         return blob
-
-    async def _admit(self, session: Session, digest: str, size: int) -> None:
-        try:
-            await self._quotas.admit(session.repository, digest, size)
-        except RuleForbids:
-            await self._storage.abort(session.name)
-            raise
 
     async def cancel(self, session: Session) -> None:
         """Forget the upload. Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID while another request writes."""

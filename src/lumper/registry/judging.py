@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from lumper.model.globs import fits
 from lumper.model.image import TagState, beside, version_key
-from lumper.model.rules import Keep, Rule, keep_words
+from lumper.model.rules import Keep, Rule, days_words, keep_words
 
 _Line = tuple[int, int]
 
@@ -137,11 +137,11 @@ class Judge:
         if glob := next((glob for glob in keep.always if fits(glob, tag.name)), ""):
             return f"{tag.name} fits {glob}, which is always kept"
         if self.marks.newest(tag):
-            return f"it is one of the last {keep.last}"
+            return "it is the newest image" if keep.last == 1 else f"it is one of the last {keep.last} images"
         if keep.pushed_days and tag.updated_at > pushed:
-            return f"it was pushed within {keep.pushed_days:g} days"
+            return f"it was pushed within {days_words(keep.pushed_days)}"
         if keep.pulled_days and tag.pulled_at and tag.pulled_at > pulled:
-            return f"it was pulled within {keep.pulled_days:g} days"
+            return f"it was pulled within {days_words(keep.pulled_days)}"
         return f"{tag.name} is one of the highest versions" if self.marks.highest(tag.name) else ""
 
     def verdicts(self, tags: Sequence[TagState], reasons: Mapping[str, str]) -> list[Verdict]:

@@ -146,9 +146,11 @@ class Manifests:
             manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
         async with self._holds.using(repository, [digest, *(link.digest for link in manifest.links)]):
             _complain(await self._metadata.missing(repository, manifest.links))
-            await self._quotas.admit(repository, digest, len(body))
             names = tags if is_digest(reference) else [reference]
-            async with self._names.pushing(repository, [digest, *names]):
+            async with (
+                self._quotas.admit(repository, digest, len(body)),
+                self._names.pushing(repository, [digest, *names]),
+            ):
                 await self._names.store(repository, manifest, body, names)
                 try:
                     await self._metadata.put_manifest(

@@ -179,6 +179,9 @@ class Metadata(Protocol):
     async def manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""
 
+    async def digests(self, repository: str, beginning: str, limit: int) -> list[str]:
+        """At most `limit` digests of manifests that begin so, in the order of their bytes."""
+
     def remembered_manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if it is in memory; None: ask `manifest`."""
 
@@ -292,8 +295,11 @@ class Metadata(Protocol):
         A manifest that loses its last tag by this is given up: it is garbage once nothing needs it.
         """
 
-    async def usage(self, repositories: str) -> int:
-        """The bytes that the repositories fitting this glob hold; what several of them hold counts once."""
+    async def usage(self, repositories: str, without: Collection[str] = ()) -> int:
+        """The bytes that the repositories fitting this glob hold; what several of them hold counts once.
+
+        Those of the digests `without` do not count.
+        """
 
     async def holds(self, repositories: str, digest: str) -> bool:
         """Whether one of the repositories fitting this glob has this blob or manifest."""

@@ -1,29 +1,77 @@
 """Quotas: the most bytes that the repositories of a rule may hold together.
 
 What they hold is counted by the database, remembered for a minute, and in between grows by what this process lets in;
-before anything is refused it is counted again. Another process that serves the same registry is heard of a minute
-late, so by what it lets in until then a quota may be exceeded.
+before anything is refused it is counted again. What was let in and is not in the database yet counts as well, whenever
+it is counted: so pushes at the same time do not get past a quota together. Another process that serves the same
+registry is heard of a minute late, so by what it lets in until then a quota may be exceeded.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from lumper.errors import RuleForbids
 from lumper.model.rules import Rule
 from lumper.registry.port import Metadata
+from lumper.sizes import shown
 
 _REMEMBERED = 60.0  # seconds
 _FRESH = 1.0  # seconds within which a count is not made again to refuse something
 
 
-class _Count:
-    """Bytes that were counted, and when."""
+class _Coming:
+    """A digest on its way in, by one push or several."""
 
-    def __init__(self, size: int, at: float) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        self.at = at
+        self.pushes = 0
+        self.there = False
+
+
+class _Count:
+    """The bytes of one rule: what the database has counted and was added since, and what is on its way."""
+
+    def __init__(self) -> None:
+        self.alone = asyncio.Lock()  # nothing sets out while it is counted
+        self._size = 0
+        self._at = float("-inf")
+        self._coming: dict[str, _Coming] = {}
+
+    @property
+    def taken(self) -> int:
+        return self._size + sum(one.size for one in self._coming.values() if not one.there)
+
+    def is_from(self, now: float, seconds: float) -> bool:
+        """Whether it is so young."""
+        return now - self._at <= seconds
+
+    async def make(self, metadata: Metadata, repositories: str, clock: Callable[[], float]) -> None:
+        """Count again, without what is on its way: that may be in the database already."""
+        coming = dict(self._coming)
+        self._size = await metadata.usage(repositories, without=coming)
+        self._size += sum(one.size for one in coming.values() if one.there)
+        self._at = clock()
+
+    def lacks(self, digest: str) -> bool:
+        """Whether it is not on its way yet."""
+        return digest not in self._coming
+
+    @contextlib.contextmanager
+    def coming(self, digest: str, size: int) -> Iterator[None]:
+        """The block brings the digest in, or fails."""
+        one = self._coming.setdefault(digest, _Coming(size))
+        one.pushes += 1
+        try:
+            yield
+            self._size += 0 if one.there else one.size
+            one.there = True
+        finally:
+            one.pushes -= 1
+            if not one.pushes:
+                del self._coming[digest]
 
 
 class Quotas:
@@ -40,37 +88,41 @@ class Quotas:
         for rule in rules.limiting(repository) if rules.quotas else ():
             await self._check(rule, repository, size)
 
-    async def admit(self, repository: str, digest: str, size: int) -> None:
-        """Count `size` bytes more, unless the repositories of the rule have this digest. Raises RuleForbids."""
+    @contextlib.asynccontextmanager
+    async def admit(self, repository: str, digest: str, size: int) -> AsyncIterator[None]:
+        """The block makes `size` bytes the repository's. They count, unless the rule's repositories have this digest.
+
+        Raises RuleForbids before the block.
+        """
         rules = await self._metadata.rules()
-        counted = [
-            await self._check(rule, repository, size)
-            for rule in (rules.limiting(repository) if rules.quotas else ())
-            if not await self._metadata.holds(rule.repositories, digest)
-        ]
-        for count in counted:
-            count.size += size
+        with contextlib.ExitStack() as coming:
+            for rule in rules.limiting(repository) if rules.quotas else ():
+                if not await self._metadata.holds(rule.repositories, digest):
+                    count = await self._check(rule, repository, size, digest)
+                    coming.enter_context(count.coming(digest, size))
+            yield
 
     async def standing(self, repository: str) -> list[tuple[Rule, int]]:
         """The rules that limit the repository's space, each with the bytes that are taken of it, a minute late."""
         rules = await self._metadata.rules()
-        return [(rule, (await self._counted(rule, _REMEMBERED)).size) for rule in rules.limiting(repository)]
+        return [(rule, (await self._counted(rule)).taken) for rule in rules.limiting(repository)]
 
-    async def _check(self, rule: Rule, repository: str, size: int) -> _Count:
-        count = await self._counted(rule, _REMEMBERED)
-        if count.size + size > rule.quota:
+    async def _check(self, rule: Rule, repository: str, size: int, digest: str = "") -> _Count:
+        """The count, which has room; nothing else runs before whoever has asked goes on. Raises RuleForbids."""
+        count = await self._counted(rule)
+        if count.taken + size > rule.quota and count.lacks(digest):
             count = await self._counted(rule, _FRESH)
-        if count.size + size > rule.quota:
+        if count.taken + size > rule.quota and count.lacks(digest):
             raise RuleForbids(
-                f"The quota of the rule for {rule.repositories} is exceeded: {rule.quota} bytes, of which {count.size} "
-                f"are taken, and {repository} needs {size} more.",
+                f"The quota of the rule for {rule.repositories} is exceeded: {shown(rule.quota)}, of which "
+                f"{shown(count.taken)} are taken, and {repository} needs {shown(size)} more.",
                 hint="Delete what is not needed, or let an admin raise it: `lumper registry rules set`.",
             )
         return count
 
-    async def _counted(self, rule: Rule, seconds: float) -> _Count:
-        count = self._counts.get(rule.repositories)
-        if count is None or self._clock() - count.at > seconds:
-            count = _Count(await self._metadata.usage(rule.repositories), self._clock())
-            self._counts[rule.repositories] = count
+    async def _counted(self, rule: Rule, seconds: float = _REMEMBERED) -> _Count:
+        count = self._counts.setdefault(rule.repositories, _Count())
+        async with count.alone:
+            if not count.is_from(self._clock(), seconds):
+                await count.make(self._metadata, rule.repositories, self._clock)
         return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lumper.errors import Conflict, Invalid, NotFound
@@ -9,6 +10,8 @@ from lumper.model.activity import Activity, Actor
 from lumper.model.image import PRIVATE_PREFIX, is_digest, is_repository, is_tag
 from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata
+
+_SHORT = re.compile(r"(?:sha256|sha512):[0-9a-f]{8,127}")
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,12 @@ class Tagging:
     async def retag(self, reference: Reference, target: str, actor: Actor) -> Moved:
         """Let the tag, which need not be there yet, point at a digest, or where another tag of its repository points.
 
-        Raises NotFound, Conflict (it moved in this moment), Invalid, RuleForbids.
+        Of a digest its first eight digits or more are enough, if no other manifest of the repository begins so. Raises
+        NotFound, Conflict (it moved in this moment), Invalid, RuleForbids.
         """
         _must_have_tag(reference)
+        if not is_digest(target) and _SHORT.fullmatch(target):
+            target = await self._whole(reference.repository, target)
         if is_digest(target):
             return await self._point(reference, target, await self._pointed(reference), actor, "retag")
         other = await self._metadata.tag(reference.repository, target) if is_tag(target) else None
@@ -101,6 +107,15 @@ class Tagging:
         if not there:
             hint = f"`lumper images {reference.repository}` shows what is there."
             raise NotFound(f"There is no {reference}.", hint=hint)
+
+    async def _whole(self, repository: str, beginning: str) -> str:
+        found = await self._metadata.digests(repository, beginning, 2)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Conflict(f"More than one manifest of {repository} begins with {beginning}.", hint="Give more of it.")
+        hint = f"`lumper image history {repository}` shows what its tags have pointed at."
+        raise NotFound(f"The repository {repository} has no manifest {beginning}….", hint=hint)
 
     async def _pointed(self, reference: Reference) -> str:
         tag = await self._metadata.tag(reference.repository, reference.tag)

@@ -91,8 +91,8 @@ def test_what_is_needed_immutable_or_always_kept_stays_and_says_why() -> None:
         "run": (True, "the service web runs it"),
         "v1": (True, "v1 is immutable by the rule for **"),
         "latest": (True, "latest fits late*, which is always kept"),
-        "other": (False, "the rule for one keeps the last 1; always late*"),
-        "new": (True, "it is one of the last 1"),
+        "other": (False, "the rule for one keeps the newest image; late*"),
+        "new": (True, "it is the newest image"),
     }
 
 

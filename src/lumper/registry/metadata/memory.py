@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -81,6 +81,10 @@ class MemoryMetadata(MemoryCollection):
         """The manifest, if this repository has it."""
         return self._known(repository).manifests.get(digest)
 
+    async def digests(self, repository: str, beginning: str, limit: int) -> list[str]:
+        """At most `limit` digests of manifests that begin so, in the order of their bytes."""
+        return sorted(one for one in self._known(repository).manifests if one.startswith(beginning))[:limit]
+
     def remembered_manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if this repository has it."""
         return self._known(repository).manifests.get(digest)
@@ -111,10 +115,12 @@ class MemoryMetadata(MemoryCollection):
         return sorted((state for state in found if state.name in names), key=lambda state: state.name)
 
     async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
-        """When manifests were pulled last, by repository and digest."""
+        """When manifests were pulled last, by repository and digest; the indexes that they are part of were, too."""
         for (repository, digest), at in pulls.items():
-            if digest in self._known(repository).manifests:
-                self._known(repository).pulled_at[digest] = at
+            known = self._known(repository)
+            above = {one for one, pushed in known.pushed.items() if digest in {link.digest for link in pushed.links}}
+            for one in (above | {digest}) & known.manifests.keys():
+                known.pulled_at[one] = at
 
     async def in_use(self) -> dict[str, str]:
         """The digests that are in use, and why."""
@@ -138,13 +144,16 @@ class MemoryMetadata(MemoryCollection):
             known.pushed_at[digest] = now
         return [state.name for state in gone]
 
-    async def usage(self, repositories: str) -> int:
-        """The bytes that the repositories fitting this glob hold; what several of them hold counts once."""
+    async def usage(self, repositories: str, without: Collection[str] = ()) -> int:
+        """The bytes that the repositories fitting this glob hold; what several of them hold counts once.
+
+        Those of the digests `without` do not count.
+        """
         held: dict[str, int] = {}
         for name, known in self._repositories.items():
             if fits(repositories, name):
                 held |= known.blobs | {digest: manifest.size for digest, manifest in known.manifests.items()}
-        return sum(held.values())
+        return sum(size for digest, size in held.items() if digest not in without)
 
     async def holds(self, repositories: str, digest: str) -> bool:
         """Whether one of the repositories fitting this glob has this blob or manifest."""
