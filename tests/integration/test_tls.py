@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from parts import newer_engine
 from parts.certificates import Authority, Pair
 from parts.command_line import lumper
 from parts.image_files import layer_of, oci_layout
@@ -146,6 +147,25 @@ def test_the_docker_engine_pushes_and_pulls_once_it_knows_the_ca(served: Served,
         served.request("GET", "/v2/team/engine/tags/list")[1]
         == json.dumps({"name": "team/engine", "tags": ["1.0"]}).encode()
     )
+
+
+@pytest.mark.skipif(not newer_engine.WANTED, reason="no newer engine was unpacked")
+def test_an_engine_that_keeps_images_in_containerd_pushes_and_pulls_once_its_system_knows_the_ca(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = f"{served.host}/team/containerd:1.0"
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "layer.tar").write_bytes(layer_of(("hello", b"world")))
+    # Where the system's CAs are, for programs in Go. That engine fetches tokens without those of /etc/docker/certs.d.
+    monkeypatch.setenv("SSL_CERT_FILE", str(served.authority.file))
+    with newer_engine.newer_engine() as socket:
+        docker = ("docker", "--host", f"unix://{socket}", "--config", tmp_path / "docker")
+        run(*docker, "login", served.host, "-u", "x", "-p", served.token)
+        run(*docker, "import", tmp_path / "layer.tar", image)
+        run(*docker, "push", image)
+        run(*docker, "rmi", image)
+        run(*docker, "pull", image)
+    assert json.loads(served.request("GET", "/v2/team/containerd/tags/list")[1])["tags"] == ["1.0"]
 
 
 def test_a_server_whose_files_do_not_fit_says_so_and_does_not_begin(served: Served, tmp_path: Path) -> None:
