@@ -278,6 +278,17 @@ async def test_uploads_of_the_same_blob_at_the_same_time_all_succeed(storage: St
     assert await content(storage, sha256(b"same bytes")) == b"same bytes"
 
 
+async def test_a_storage_keeps_the_id_that_it_was_given(storage: Storage) -> None:
+    assert await storage.identity() == ""
+
+    await storage.identify("one")
+    await storage.identify("another")
+
+    assert await storage.identity() == "another"
+    assert await storage.blobs() == []
+    assert await names(storage) == []
+
+
 async def test_a_blob_with_wrong_bytes_is_not_there_until_it_is_stored_anew(storage: Storage) -> None:
     digest = sha256(b"right")
     await storage.put(digest, b"wrong")

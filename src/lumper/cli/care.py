@@ -1,10 +1,12 @@
-"""`lumper registry gc`, `verify` and `rebuild`: looking after what a registry keeps."""
+"""`lumper registry gc`, `verify`, `rebuild` and `adopt`: looking after what a registry keeps."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from json import loads
+from pathlib import Path
 from typing import Any
 
 from lumper.cli.client import Target, connect
@@ -66,6 +68,28 @@ def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) 
             print("by any client, or copied with `lumper image copy --again`.")
     if flaws:
         sys.exit(1)
+
+
+def adopt(*, data: Path | None = None, config: Path | None = None) -> None:
+    """Let the images of the database lie in the configured storage from now on, although they lay in another one.
+
+    A server refuses to start with a storage that its database does not know: its disk may not be mounted, or it may be
+    another server's. What is not in the new one is missing then, until it is pushed again. No server needs to run.
+
+    Example: lumper registry adopt --data /srv/registry
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    config
+        The TOML file.
+    """
+    from lumper.config import load
+    from lumper.wiring.belonging import adopt
+
+    where = asyncio.run(adopt(load(config, overrides={"data": data})))
+    print(f"The images lie in {where}. Start the server, then compare: `lumper registry verify`.")
 
 
 def rebuild(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> None:

@@ -8,6 +8,7 @@
     │   └── sha512/               likewise
     ├── damaged/
     │   └── sha256-0f3c…9a        a blob whose bytes were wrong: it is not there until it is pushed again
+    ├── id                        which storage this is: the database remembers it
     ├── names/
     │   └── owner/app/            a repository
     │       ├── _manifests/
@@ -38,6 +39,11 @@ _UPLOAD = re.compile(r"[A-Za-z0-9-]{1,128}")
 def blobs(root: Path) -> Path:
     """The folder of all blobs."""
     return root / "blobs"
+
+
+def identity(root: Path) -> Path:
+    """The file that says which storage this is."""
+    return root / "id"
 
 
 def damaged(root: Path) -> Path:

@@ -51,6 +51,12 @@ class Storage(Protocol):
     def shared(self) -> bool:
         """Whether other processes may use it at the same time."""
 
+    async def identity(self) -> str:
+        """The id by which the metadata know this storage, or a copy of it; "" for none."""
+
+    async def identify(self, identity: str) -> None:
+        """Keep this id. Durable on return."""
+
     async def stat(self, digest: str) -> StoredBlob | None:
         """The blob, or None."""
 
@@ -105,14 +111,10 @@ class Storage(Protocol):
         """Remove the blob, and what was set aside of it. No error if there is none."""
 
     async def set_aside(self, digest: str) -> str:
-        """Read the blob once more; if its bytes are not what the digest says, what is wrong with them, or else "".
-
-        What is wrong is no longer there, so that who pushes it is asked for its bytes; it is kept for `review`. The
-        caller sees to it that nobody stores the blob meanwhile, in this process.
-        """
+        """Read the blob, which nobody in this process may store now; if wrong, it is there no more; why, or ""."""
 
     async def review(self) -> list[str]:
-        """Look at what was set aside: what is right after all is there again, what was stored anew goes; the rest."""
+        """Look again at what was set aside: what is right is there again, what was stored anew goes; the rest."""
 
     async def note(self, name: Name) -> None:
         """Say this of its repository's reference, in place of what was said before. Durable on return.

@@ -48,6 +48,7 @@ from lumper.wiring.adapters import (
     open_storage,
     open_upstreams,
 )
+from lumper.wiring.belonging import recognised
 
 SIGNING_KEY = "signing.pem"
 TOKENS_KEY = "tokens.key"
@@ -123,6 +124,7 @@ async def open_instance(config: Config, folder: DataFolder, links: Links) -> Asy
         stack.push_async_callback(broker.close)
         storage = open_storage(config, folder)
         stack.push_async_callback(storage.close)
+        await stack.enter_async_context(recognised(config, folder, history.database, storage))
         metrics = Metrics()
         registry = open_registry(config, folder, storage, history, metrics)
         stack.push_async_callback(registry.close)

@@ -317,6 +317,14 @@ class FilesystemStorage:
     def _name(self, repository: str, reference: str) -> Path:
         return paths.names(self._root) / paths.named(repository, reference)
 
+    async def identity(self) -> str:
+        """The id that it was given."""
+        return await self._in_thread(read_name, paths.identity(self._root)) or ""
+
+    async def identify(self, identity: str) -> None:
+        """Keep this id."""
+        await self._put(paths.identity(self._root), identity.encode())
+
     async def close(self) -> None:
         """The threads end when they are done."""
         self._threads.shutdown(wait=False)

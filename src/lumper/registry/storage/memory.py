@@ -25,6 +25,7 @@ class MemoryStorage:
         self._uploads: dict[str, tuple[bytearray, datetime]] = {}
         self._names: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._aside: dict[str, bytes] = {}
+        self._identity = ""
 
     @property
     def shared(self) -> bool:
@@ -144,6 +145,14 @@ class MemoryStorage:
         found.sort(key=lambda one: (one[0].repository, one[0].is_tag, one[0].reference))
         for start in range(0, len(found), _PAGE):
             yield found[start : start + _PAGE]
+
+    async def identity(self) -> str:
+        """The id that it was given."""
+        return self._identity
+
+    async def identify(self, identity: str) -> None:
+        """Keep this id."""
+        self._identity = identity
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -11,6 +11,7 @@
     │   └── sha256-0f3c…9a                  empty: there may be such a mark in the folder of this digest
     ├── data/
     │   └── 5f0c…-1b…                       the bytes of a large blob, under the name of the upload that brought them
+    ├── id                                  which storage this is: the database remembers it
     ├── names/                              as in a folder, see registry/paths.py
     │   └── owner/app/
     │       ├── _manifests/sha256-0f3c…9a   the media type of a manifest
@@ -37,6 +38,7 @@ from lumper.registry import paths
 
 BLOBS = "blobs"
 DAMAGED = "damaged"
+IDENTITY = "id"
 NAMES = "names"
 UPLOADS = "uploads"
 DATA = "data"

@@ -241,6 +241,14 @@ class S3Storage:
             (Name(*keys.named(key), says), at) for (key, at), says in zip(page, said, strict=True) if says is not None
         ]
 
+    async def identity(self) -> str:
+        """The id that it was given."""
+        return await self._says(keys.IDENTITY) or ""
+
+    async def identify(self, identity: str) -> None:
+        """Keep this id."""
+        await self._objects.put(keys.IDENTITY, identity.encode())
+
     async def close(self) -> None:
         """End the connections."""
         await self._multipart.close()
