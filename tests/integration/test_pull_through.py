@@ -16,8 +16,10 @@ import pytest
 from aiohttp import web
 
 from lumper.cli.progress import Quiet
+from lumper.model.activity import Actor
 from lumper.model.garbage import GarbageKind
 from lumper.model.people import Role
+from lumper.model.rules import Rule
 from lumper.registry.gc import Policy
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
@@ -30,6 +32,7 @@ from parts.live_registry import (
     OCI_MANIFEST,
     LiveRegistry,
     RegistryClient,
+    digest_of,
     image_index,
     image_manifest,
     live_registry,
@@ -420,13 +423,50 @@ async def test_what_nobody_asks_for_is_collected(door: Door, pusher: RegistryCli
 
         dry = await live.registry.collector.run(dry_run=True)
         assert dry.counts[GarbageKind.CACHED] == 1
-        for _ in range(3):  # what loses its last reason is young for a moment
+        for _ in range(4):  # what loses its last reason is young for a moment
             await live.registry.collector.run()
 
         assert await live.registry.metadata.tags("hub/app") == []
         assert await client.status("GET", "/v2/own/manifests/1") == 200
         assert len([file for file in live.files if "blobs" in file.parts]) == 3  # our own config, layer and manifest
         assert await client.status("GET", "/v2/hub/app/manifests/1") == 200
+
+
+async def test_of_cached_tags_that_nobody_asks_for_an_immutable_one_stays_and_the_others_go(
+    pusher: RegistryClient, mirror: Mirror
+) -> None:
+    for tag in ("1", "2"):
+        await pusher.push_image("app", tag, tag.encode())
+
+    async with mirror(Policy(timedelta(0)), keep=timedelta(0)) as (live, client):
+        metadata = live.registry.metadata
+        await metadata.set_rule(Rule("hub/**", immutable=("1",)), Actor("ann", "admin"))
+        for tag in ("1", "2"):
+            await body(client, f"/v2/hub/app/manifests/{tag}")
+
+        dry = await live.registry.collector.run(dry_run=True)
+        report = await live.registry.collector.run()
+
+        assert [one.name for one in dry.garbage if one.kind is GarbageKind.CACHED] == ["2"]
+        assert [one.name for one in report.garbage if one.kind is GarbageKind.CACHED] == ["2"]
+        assert [tag.name for tag in await metadata.tags("hub/app") or []] == ["1"]
+
+
+async def test_a_cached_tag_that_is_immutable_stays_as_it_was_when_it_moves_or_goes_upstream(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    first = await pusher.push_image("app", "v1", b"first")
+    path = "/v2/hub/app/manifests/v1"
+
+    async with mirror(ttl=0.0) as (live, client):
+        await live.registry.metadata.set_rule(Rule("**", immutable=("v*",)), Actor("ann", "admin"))
+        assert digest_of(await body(client, path)) == first
+        await pusher.push_image("app", "v1", b"second")
+        assert digest_of(await body(client, path)) == first
+        admin = {"headers": {"Authorization": f"Bearer {door.token}"}}
+        assert await pusher.status("DELETE", "/v2/app/manifests/v1", **admin) == 202
+        assert digest_of(await body(client, path)) == first
+        assert door.count("HEAD", "/manifests/v1") == 0
 
 
 async def test_tags_and_referrers_are_listed_as_upstream_lists_them(

@@ -45,7 +45,8 @@ from typing import TypedDict
 
 from lumper.errors import Conflict, StorageError
 from lumper.logs import get_logger
-from lumper.model.garbage import Garbage, GarbageKind
+from lumper.model.garbage import REASONS, Garbage, GarbageKind
+from lumper.model.image import TagState
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, Metadata, Storage
 from lumper.registry.rebuild import Rebuilder, Rebuilt
@@ -243,14 +244,23 @@ class Collector:
         return True
 
     async def _cache(self, repository: str, before: datetime, report: Report) -> Report:
-        """Give up tags that were not asked for since `before`, and then all manifests without one."""
+        """Give up tags that were not asked for since `before`, and then all manifests without one.
+
+        A tag that a rule makes immutable, or that is in use, stays: else one of them would end every run.
+        """
+        freezing, used = (await self._metadata.rules()).freezing(repository), await self._metadata.in_use()
         last = ""
         while tags := await self._metadata.tags(repository, last=last, limit=_STEP):
-            unused = [tag for tag in tags if tag.updated_at < before]
-            gone = [Garbage(GarbageKind.CACHED, repository, tag.name) for tag in unused]
-            for tag in unused if not report.dry_run else []:
-                await self._metadata.delete_tag(repository, tag.name)
-            report, last = told(report, gone), tags[-1].name
+            unused = [
+                TagState(tag.name, tag.digest, tag.updated_at)
+                for tag in tags
+                if tag.updated_at < before and tag.digest not in used and not (freezing and freezing.freezes(tag.name))
+            ]
+            names = [state.name for state in unused]
+            if unused and not report.dry_run:
+                names = await self._metadata.retire(repository, unused, REASONS[GarbageKind.CACHED])
+            report = told(report, [Garbage(GarbageKind.CACHED, repository, name) for name in names])
+            last = tags[-1].name
         return await self._repository(repository, before, report, _Which(untagged=True, left=None), _ALL)
 
     async def _repository(

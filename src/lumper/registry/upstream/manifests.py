@@ -109,9 +109,15 @@ class CachedManifests(Manifests):
         return found
 
     async def _renewed(self, upstream: Upstream, repository: str, reference: str, known: Manifest | None) -> Manifest:
-        """The manifest that upstream has now; `known` if that is the same. Raises RemoteError, StorageError."""
+        """The manifest that upstream has now; `known` if that is the same, or a rule says that the tag stays as it is.
+
+        Raises RemoteError, StorageError.
+        """
         name = upstream.remote_name(repository)
-        if known is not None and await upstream.registry.digest(name, reference) == known.digest:
+        if known is not None and (
+            await self._immutable(repository, reference)
+            or await upstream.registry.digest(name, reference) == known.digest
+        ):
             tag = await self._metadata.tag(repository, reference)
             if tag is None or tag.updated_at < datetime.now(UTC) - timedelta(seconds=_USED_SECONDS):
                 await self._used(repository, reference, known)
@@ -119,6 +125,10 @@ class CachedManifests(Manifests):
         document = await upstream.registry.manifest(name, reference)
         await self._take(repository, reference, document.manifest, document.body)
         return await super().find(repository, document.manifest.digest)
+
+    async def _immutable(self, repository: str, tag: str) -> bool:
+        freezing = (await self._metadata.rules()).freezing(repository)
+        return freezing is not None and freezing.freezes(tag)
 
     async def _used(self, repository: str, reference: str, known: Manifest) -> Manifest:
         await self._metadata.touch(repository, known.digest, [] if is_digest(reference) else [reference])
