@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -266,6 +267,47 @@ async def test_an_answer_that_is_no_manifest_is_an_error(answer: dict[str, objec
             await remote.manifest("app", "1")
         await remote.close()
     assert raised.value.sentence.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("body", "link"),
+    [
+        (b"5", ""),
+        (b"[]", ""),
+        (b'{"tags": 5, "repositories": 5, "manifests": 5}', ""),
+        (b'{"tags": [5], "repositories": [[]], "manifests": [null]}', ""),
+        (b"{}", '<http://[>; rel="next"'),
+        (b"{}", '<http://host:99999/>; rel="next"'),
+        (b"{}", '<mailto:a@b>; rel="next"'),
+        (b"{}", '<http://elsewhere.example/>; rel="next"'),
+    ],
+)
+async def test_a_list_from_anyone_is_names_or_an_error(body: bytes, link: str) -> None:
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": OCI_INDEX} | ({"Link": link} if link else {}))
+
+    async with AsyncExitStack() as stack:
+        remote = RemoteRegistry(await stack.enter_async_context(serving(handler)), patience=QUICK)
+        stack.push_async_callback(remote.close)
+        for listing in (
+            lambda: all_of(remote.tags("app")),
+            lambda: all_of(remote.repositories()),
+            lambda: remote.referrers("app", digest_of(b"")),
+        ):
+            if link:
+                with pytest.raises(RemoteInvalid):
+                    await listing()
+            else:
+                assert await listing() == []
+        if not link:
+            assert await remote.tags_page("app", "", 10) == ([], False)
+        elif "elsewhere" not in link:
+            with pytest.raises(RemoteInvalid):
+                await remote.tags_page("app", "", 10)
+
+
+async def all_of(names: AsyncIterator[str]) -> list[str]:
+    return [name async for name in names]
 
 
 async def test_what_fails_for_a_moment_is_tried_again(live: LiveRegistry, admin: RegistryClient) -> None:

@@ -142,9 +142,8 @@ class RemoteRegistry:
             target = target.update_query(last=last)
         async with self._http.request("GET", target, pulling(repository)) as response:
             page = read_json(await read_at_most(response, _LIST_BYTES))
-            more = "next" in response.links
-        found = page.get("tags") if isinstance(page, dict) else None
-        names = [name for name in found or [] if isinstance(name, str) and is_tag(name)]
+            more = self._link(response) is not None
+        names = [name for name in _listed(page, "tags") if isinstance(name, str) and is_tag(name)]
         if len(names) > size:  # it knows no pages
             names = sorted(name for name in names if name > last)
             more = len(names) > size
@@ -192,19 +191,26 @@ class RemoteRegistry:
             async with self._http.request("GET", target, scope) as response:
                 page = read_json(await read_at_most(response, _LIST_BYTES))
                 target = self._next(response, target)
-            names = page.get(key) if isinstance(page, dict) else None
-            for name in names or []:
+            for name in _listed(page, key):
                 if isinstance(name, str):
                     yield name
 
     def _next(self, response: aiohttp.ClientResponse, asked: URL) -> URL | None:
-        """The next page, RFC 8288. It is asked with our credentials, so it is at the registry's own origin."""
-        link = response.links.get("next")
-        if link is None:
-            return None
-        url = URL(str(link["url"]))
-        if url.origin() != self._http.url.origin() or url == asked:
+        """The next page. It is asked with our credentials, so it is at the registry's own origin."""
+        url = self._link(response)
+        if url is not None and (url.origin() != self._http.url.origin() or url == asked):
             raise RemoteInvalid(f"{self.url} has its next page elsewhere.")
+        return url
+
+    def _link(self, response: aiohttp.ClientResponse) -> URL | None:
+        """Where the next page is said to be, RFC 8288. Raises RemoteInvalid for what is no address."""
+        try:
+            link = response.links.get("next")
+            url = None if link is None else URL(str(link["url"]))
+        except ValueError as exc:
+            raise RemoteInvalid(f"{self.url} has its next page at an address that is none.") from exc
+        if url is not None and not url.host:
+            raise RemoteInvalid(f"{self.url} has its next page at an address that is none.")
         return url
 
     async def has_blob(self, repository: str, digest: str, *, to_push: bool = False) -> bool:
@@ -337,5 +343,11 @@ async def checked(chunks: AsyncIterator[bytes], digest: str, size: int) -> Async
 
 
 def _descriptors(index: Any) -> list[dict[str, Any]]:
-    found = index.get("manifests") if isinstance(index, dict) else None
-    return [one for one in found or [] if isinstance(one, dict) and is_digest(str(one.get("digest")))]
+    found = _listed(index, "manifests")
+    return [one for one in found if isinstance(one, dict) and is_digest(str(one.get("digest")))]
+
+
+def _listed(page: Any, key: str) -> list[Any]:
+    """The list of this name in a document from anyone, empty if there is none."""
+    found = page.get(key) if isinstance(page, dict) else None
+    return found if isinstance(found, list) else []

@@ -50,17 +50,19 @@ class FolderFiles:
         try:
             found = (self._root / name).resolve(strict=True)
             if not found.is_relative_to(self._root):
-                raise ArchiveError(f"{name} in {self.path} is a link that leads out of it.")
+                raise ArchiveError(f"{_shown(name)} in {self.path} is a link that leads out of it.")
             descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise ArchiveError(f"{name} in {self.path} cannot be read: {exc.strerror}.") from exc
+            raise ArchiveError(f"{_shown(name)} in {self.path} cannot be read: {exc.strerror}.") from exc
+        except (ValueError, RuntimeError) as exc:  # no file has such a name; links that lead in a circle
+            raise ArchiveError(f"{_shown(name)} in {self.path} cannot be read: {ascii(str(exc))[1:-1][:200]}.") from exc
         file = os.fdopen(descriptor, "rb", 0)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             file.close()
-            raise ArchiveError(f"{name} in {self.path} is not a file.")
+            raise ArchiveError(f"{_shown(name)} in {self.path} is not a file.")
         return file, 0, status.st_size
 
 
@@ -145,7 +147,8 @@ class SavedSource:
     def __init__(self, files: Files, saved: Any, name: str) -> None:
         self._files = files
         entries = _list(files, {"": saved}, "")
-        tags = [[str(tag) for tag in one.get("RepoTags") or []] for one in entries]
+        told = [one.get("RepoTags") for one in entries]
+        tags = [[str(tag) for tag in mine] if isinstance(mine, list) else [] for mine in told]
         self._entry = entries[_chosen(files, tags, name)]
         self._places: dict[str, str] = {}
 
@@ -189,7 +192,8 @@ class SavedSource:
     def _compare(self, config: bytes, layers: list[str]) -> None:
         """The image's config names the digests of its layers, before compression."""
         told = _parsed(self._files, config)
-        named = told.get("rootfs", {}).get("diff_ids") if isinstance(told, dict) else None
+        rootfs = told.get("rootfs") if isinstance(told, dict) else None
+        named = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(named, list) or not set(layers) <= set(map(str, named)):
             raise ArchiveError(f"The layers in {self._files.path} are not those that its config names.")
 
@@ -211,6 +215,10 @@ def _blob(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"
 
 
+def _shown(name: str) -> str:
+    return ascii(name)[1:-1][:200]
+
+
 def _names(descriptor: dict[str, Any]) -> list[str]:
     annotations = descriptor.get("annotations")
     return [str(annotations[key]) for key in _NAMES if key in annotations] if isinstance(annotations, dict) else []
@@ -230,7 +238,7 @@ def _chosen(files: Files, names: list[list[str]], wanted: str) -> int:
 def _chunks(files: Files, name: str) -> Iterator[bytes]:
     found = files.open(name)
     if found is None:
-        raise ArchiveError(f"{files.path} lacks {ascii(name)[1:-1][:200]}.")
+        raise ArchiveError(f"{files.path} lacks {_shown(name)}.")
     file, offset, size = found
     with file:
         file.seek(offset)
@@ -259,7 +267,7 @@ def _whole(files: Files, name: str) -> bytes:
     for chunk in _chunks(files, name):
         data += chunk
         if len(data) > _MOST_JSON:
-            raise ArchiveError(f"{ascii(name)[1:-1][:200]} in {files.path} is larger than any such document is.")
+            raise ArchiveError(f"{_shown(name)} in {files.path} is larger than any such document is.")
     return data
 
 

@@ -120,6 +120,17 @@ def fifo(folder: Path) -> Path:
     return folder / "layout"
 
 
+def saved_folder(config: bytes, **entry: Any) -> Callable[[Path], Path]:
+    """The files of a `docker save` in a folder."""
+    saved = json.dumps([{"Config": "c", "Layers": ["l"], **entry}]).encode()
+    return lambda folder: unpacked(folder / "saved", {"manifest.json": saved, "c": config, "l": b"layer"})
+
+
+def circle(folder: Path) -> Path:
+    (folder / "circle").symlink_to("circle")
+    return folder
+
+
 def bytes_of(data: bytes) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / "file").write_bytes(data)
@@ -169,6 +180,13 @@ def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
         saved_as(Config="nothing"),
         saved_as(Config=None),
         saved_as(),  # its config names no such layer
+        saved_as(RepoTags=5),
+        saved_folder(b'{"rootfs": null}'),
+        saved_folder(b'{"rootfs": []}'),
+        saved_folder(CONFIG, Layers=["nul\0"]),
+        saved_folder(CONFIG, Layers=["\ud800"]),
+        saved_folder(CONFIG, Layers=["long" * 9999]),
+        lambda folder: circle(saved_folder(CONFIG, Layers=["circle"])(folder)),
         lambda folder: tar(folder / "t", ("manifest.json", "a"), ("a", "b"), ("b", "a")),
         lambda folder: tar(folder / "t", ("index.json", "../../etc/passwd"), ("x", b"")),
     ],
