@@ -75,7 +75,7 @@ class Arrival:
             raise RemoteInvalid(f"More bytes came for {digest} than were announced.")
         assert self._file is not None  # noqa: S101 it is closed after the end only
         try:
-            await asyncio.to_thread(self._file.write, chunk)
+            await asyncio.to_thread(_write_all, self._file, chunk)
         except OSError as exc:
             raise (StorageFull() if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError()) from exc
         self._came += len(chunk)
@@ -129,6 +129,13 @@ class Arrival:
     def open(self) -> bool:
         """Whether it can be read from; later the storage has the blob."""
         return self._file is not None
+
+
+def _write_all(file: BinaryIO, chunk: bytes) -> None:
+    """What is not buffered may be written in parts, such as on a disk that is nearly full."""
+    left = memoryview(chunk)
+    while left:
+        left = left[file.write(left) :]
 
 
 @dataclass(frozen=True)
