@@ -102,3 +102,35 @@ def test_a_server_that_starts_on_a_full_disk_serves_what_is_there(disk: Path) ->
         server.wait_until_said("could not be announced")
         assert client.push("2", os.urandom(100)) == 507
         assert client.ask("GET", "/v2/a/tags/list")[0] == 200
+
+
+def test_a_disk_that_goes_away_takes_no_images_with_it(tmp_path: Path) -> None:
+    disk = tmp_path / "data" / "registry"
+    server = LumperServer(tmp_path / "data", {**SETTINGS, "registry.keep_free": "0"}, role="registry")
+    layer = os.urandom(MIB)
+    image = f"/v2/a/blobs/{digest_of(layer)}"
+    with small_disk(disk, "40m"), server:
+        client = Client(server)
+        assert client.push("one", layer) == 201
+        assert client.push("two", os.urandom(100)) == 201
+        elsewhere = tmp_path / "disk"
+        elsewhere.mkdir()
+        subprocess.run(["mount", "--bind", str(disk), str(elsewhere)], check=True)
+        try:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+            assert client.ask("GET", image)[0] == 503
+            assert client.ask("HEAD", f"/v2/a/blobs/{digest_of(b'unknown')}")[0] == 404  # no repository has it
+            assert client.push("three", os.urandom(100)) == 503
+            assert client.ask("DELETE", "/v2/a/manifests/two")[0] == 202
+            for care in ("gc", "verify"):
+                assert "Is its disk mounted" in lumper("registry", care, "--data", server.data).err
+            assert list(disk.iterdir()) == []
+        finally:
+            subprocess.run(["mount", "--bind", str(elsewhere), str(disk)], check=True)
+            subprocess.run(["umount", str(elsewhere)], check=True)
+
+        assert client.ask("GET", image) == (200, layer)
+        wait_for(lambda: not (disk / "names/a/_tags/two").exists(), "the end of the tag's name", 60)
+        assert (disk / "names/a/_tags/one").exists()
+        assert client.push("three", os.urandom(100)) == 201
+    assert "Traceback" not in server.said

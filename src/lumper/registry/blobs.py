@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from lumper.errors import RuleForbids, StorageError
+from lumper.errors import RegistryError, RuleForbids, StorageError
 from lumper.model.image import is_digest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
@@ -69,6 +69,11 @@ class Blobs:
     def read(self, blob: StoredBlob, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes of a blob from `stat`, where it has no path to send."""
         return self._storage.read(blob.digest, start, end)
+
+    async def gone(self, blob: StoredBlob) -> RegistryError:
+        """What to say of a blob from `stat` whose file is not there now. Raises StorageError if all of them are not."""
+        await self._storage.identity()
+        return refuse("BLOB_UNKNOWN", detail=blob.digest)
 
     async def delete(self, repository: str, digest: str) -> None:
         """The repository no longer serves the blob. Raises RegistryError: DIGEST_INVALID, BLOB_UNKNOWN."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import StorageError, StorageFull
+from lumper.model.image import Name
 from lumper.registry.storage.filesystem import FilesystemStorage
 
 
@@ -141,3 +142,41 @@ async def test_of_small_blobs_at_the_same_time_those_fail_that_cannot_be_stored_
     stored = {path.name for path in folder.parent.glob("*/*")}
     assert stored == {sha256(one)[7:] for one in contents if one not in fails}
     assert not list((tmp_path / "uploads").iterdir())
+
+
+async def test_a_folder_whose_disk_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
+    root = tmp_path / "registry"
+    storage = FilesystemStorage(root)
+    digest = sha256(b"x")
+    await storage.identify("one")
+    await storage.put(digest, b"x")
+    await storage.note(Name("a/b", "tag", digest))
+    root.rename(tmp_path / "elsewhere")
+    root.mkdir()
+
+    async def listed() -> None:
+        async for _ in storage.names():
+            pass
+
+    for asked in (
+        lambda: storage.stat(digest),
+        lambda: storage.stat(sha256(b"y")),
+        lambda: storage.blobs(),
+        lambda: storage.delete(digest),
+        lambda: storage.noted("a/b", "tag"),
+        lambda: storage.erase("a/b", "tag"),
+        lambda: storage.put(sha256(b"y"), b"y"),
+        lambda: storage.review(),
+        lambda: storage.set_aside(digest),
+        lambda: storage.uploads(),
+        lambda: storage.identity(),
+        listed,
+    ):
+        storage._seen.clear()
+        with pytest.raises(StorageError, match="are not in"):
+            await asked()
+    assert list(root.iterdir()) == []
+    root.rmdir()
+    (tmp_path / "elsewhere").rename(root)
+    assert await storage.noted("a/b", "tag") == digest
+    assert (await storage.stat(digest)) is not None

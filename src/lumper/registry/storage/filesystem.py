@@ -26,6 +26,7 @@ from lumper.registry.storage import damage
 from lumper.registry.storage.belt import Belt
 from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import named, read_name
+from lumper.registry.storage.presence import Presence
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store, sync_folder
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed
@@ -54,6 +55,7 @@ class FilesystemStorage:
     def __init__(self, root: Path, reserve: int = 0) -> None:
         self._root = root
         self._reserve = Reserve(root, reserve)
+        self._presence = Presence(root)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._begun: dict[str, datetime] = {}  # uploads that have no file
         self._small = Grouped(self._store)
@@ -63,8 +65,21 @@ class FilesystemStorage:
 
     async def _in_thread(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         call = functools.partial(function, *args, **kwargs)
-        with _translating():
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        try:
+            with _translating():
+                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except _Missing:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._presence.check)
+            raise
+
+    async def _where_it_is(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """The same, for what finds nothing where there is nothing."""
+
+        def whole() -> _T:
+            self._presence.check()
+            return function(*args, **kwargs)
+
+        return await self._in_thread(whole)
 
     @property
     def shared(self) -> bool:
@@ -90,6 +105,7 @@ class FilesystemStorage:
         try:
             return StoredBlob(digest, path.stat().st_size, path)
         except FileNotFoundError:
+            self._presence.check()
             return None
 
     def _remember(self, blob: StoredBlob) -> None:
@@ -104,10 +120,7 @@ class FilesystemStorage:
     async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, without, `end`."""
         path = paths.blob(self._root, digest)
-        with _translating():
-            file = await asyncio.get_running_loop().run_in_executor(
-                self._threads, functools.partial(path.open, "rb", 0)
-            )
+        file = await self._in_thread(functools.partial(path.open, "rb", 0))
         try:
             position = start
             while end is None or position < end:
@@ -133,7 +146,7 @@ class FilesystemStorage:
                 raise file.error
 
     async def _store(self, files: Sequence[SmallFile]) -> None:
-        await self._in_thread(store, files, paths.uploads(self._root), self._make, self._reserve)
+        await self._where_it_is(store, files, paths.uploads(self._root), self._make, self._reserve)
 
     async def begin(self, upload: str) -> None:
         """Make an empty upload of this name."""
@@ -261,7 +274,7 @@ class FilesystemStorage:
     async def uploads(self) -> list[tuple[str, datetime]]:
         """All uploads with the time of their last byte."""
         begun = [*self._begun.items()]
-        return sorted({**dict(begun), **await self._in_thread(lambda: dict(self._uploads()))}.items())
+        return sorted({**dict(begun), **await self._where_it_is(lambda: dict(self._uploads()))}.items())
 
     def _uploads(self) -> Iterator[tuple[str, datetime]]:
         folder = paths.uploads(self._root)
@@ -273,12 +286,12 @@ class FilesystemStorage:
 
     async def blobs(self, after: str = "", limit: int = 1000) -> list[tuple[str, int, datetime]]:
         """Digest, size and time of at most `limit` blobs after `after`, in lexical order."""
-        return await self._in_thread(listed, self._root, after, limit)
+        return await self._where_it_is(listed, self._root, after, limit)
 
     async def delete(self, digest: str) -> None:
         """Remove the blob."""
         self._seen.pop(digest, None)
-        await self._in_thread(self._delete, digest)
+        await self._where_it_is(self._delete, digest)
         self._seen.pop(digest, None)
 
     def _delete(self, digest: str) -> None:
@@ -288,13 +301,13 @@ class FilesystemStorage:
     async def set_aside(self, digest: str) -> str:
         """Put the blob away if its bytes are wrong; what is wrong with them."""
         self._seen.pop(digest, None)
-        why = await self._in_thread(damage.set_aside, self._root, digest, self._make)
+        why = await self._where_it_is(damage.set_aside, self._root, digest, self._make)
         self._seen.pop(digest, None)
         return why
 
     async def review(self) -> list[str]:
         """What was set aside and is neither right nor there anew."""
-        return await self._in_thread(damage.review, self._root)
+        return await self._where_it_is(damage.review, self._root)
 
     async def note(self, name: Name) -> None:
         """Say this of its repository's reference."""
@@ -302,16 +315,16 @@ class FilesystemStorage:
 
     async def noted(self, repository: str, reference: str) -> str | None:
         """What is said of the reference."""
-        return await self._in_thread(read_name, self._name(repository, reference))
+        return await self._where_it_is(read_name, self._name(repository, reference))
 
     async def erase(self, repository: str, reference: str) -> None:
         """Say nothing more of the reference."""
-        await self._in_thread(self._name(repository, reference).unlink, missing_ok=True)
+        await self._where_it_is(self._name(repository, reference).unlink, missing_ok=True)
 
     async def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
         """All that is said, in pages."""
         found = named(self._root)
-        while page := await self._in_thread(lambda: list(islice(found, _PAGE))):
+        while page := await self._where_it_is(lambda: list(islice(found, _PAGE))):
             yield page
 
     def _name(self, repository: str, reference: str) -> Path:
@@ -319,11 +332,14 @@ class FilesystemStorage:
 
     async def identity(self) -> str:
         """The id that it was given."""
-        return await self._in_thread(read_name, paths.identity(self._root)) or ""
+        found = await self._where_it_is(read_name, paths.identity(self._root)) or ""
+        self._presence.expected = self._presence.expected or bool(found)
+        return found
 
     async def identify(self, identity: str) -> None:
         """Keep this id."""
         await self._put(paths.identity(self._root), identity.encode())
+        self._presence.expected = True
 
     async def close(self) -> None:
         """The threads end when they are done."""

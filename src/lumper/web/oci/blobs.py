@@ -11,7 +11,6 @@ from lumper.errors import LumperError, RegistryError
 from lumper.metrics import Requests
 from lumper.registry.access import DELETE, PULL
 from lumper.registry.blobs import Blobs
-from lumper.registry.errors import refuse
 from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, digest_headers, error_answer
@@ -75,7 +74,7 @@ class BlobRoutes:
                 await self._copy(request, response, blob, pieces)
             self._requests.sent(sum(piece.size for piece in pieces if isinstance(piece, Span)))
         except FileNotFoundError as exc:
-            raise refuse("BLOB_UNKNOWN", detail=blob.digest) from exc
+            raise await self._blobs.gone(blob) from exc
         except (LumperError, OSError) as exc:
             if not response.prepared or request.transport is None:
                 raise
