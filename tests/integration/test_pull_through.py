@@ -27,6 +27,7 @@ from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.transfer.copy import Copier
 from lumper.registry.transfer.source import RemoteSource
 from lumper.registry.upstream.upstreams import Upstream
+from parts.eventually import eventually
 from parts.live_registry import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -188,6 +189,35 @@ async def test_a_tag_within_its_time_is_not_asked_for(door: Door, pusher: Regist
         await pusher.push_image("app", "latest", b"new")
         assert await digest(client, "/v2/hub/app/manifests/latest") == old
     assert door.count("HEAD", "/manifests/latest") == 0
+
+
+async def test_nobody_waits_long_for_a_slow_upstream_when_the_tag_is_here(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    old = await pusher.push_image("app", "latest", b"old")
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: web.Request) -> None:
+        asked.set()
+        await answers.wait()
+
+    async with mirror(ttl=0.0, patience=0.1) as (live, client):
+        assert await digest(client, "/v2/hub/app/manifests/latest") == old
+        door.first = slow
+        assert await digest(client, "/v2/hub/app/manifests/latest") == old
+        assert asked.is_set()
+        before = door.count("HEAD", "/manifests/latest")
+        assert await digest(client, "/v2/hub/app/manifests/latest") == old
+        assert door.count("HEAD", "/manifests/latest") == before
+        new = await pusher.push_image("app", "latest", b"new")
+        answers.set()
+
+        async def moved() -> bool:  # the question went on
+            tag = await live.registry.metadata.tag("hub/app", "latest")
+            return tag is not None and tag.digest == new
+
+        await eventually(moved)
+        assert await digest(client, "/v2/hub/app/manifests/latest") == new
 
 
 @pytest.mark.parametrize(("status", "told"), [(503, "UPSTREAM_FAILED"), (429, "TOOMANYREQUESTS"), (403, "")])

@@ -7,7 +7,8 @@ here is served, and a line is logged. What a person asks for says in the databas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from lumper.errors import LumperError, RegistryError, RemoteNotFound, RemoteUnavailable
@@ -70,12 +71,25 @@ class CachedManifests(Manifests):
         ):
             return known
         try:
-            return await self._asking(key, lambda: self._asked(upstream, repository, reference, known))
+            asked = self._asking(key, lambda: self._asked(upstream, repository, reference, known))
+            return await (asked if known is None else self._in_time(asked, upstream, repository, reference, known))
         except LumperError as exc:
             answer = as_answer(exc, "MANIFEST_UNKNOWN", reference)
             if answer.code == "MANIFEST_UNKNOWN":
                 self._absent.add(key, _ABSENT_SECONDS)
             raise answer from (unknown or exc)
+
+    async def _in_time(
+        self, asked: Awaitable[Manifest], upstream: Upstream, repository: str, reference: str, known: Manifest
+    ) -> Manifest:
+        """What upstream has, or what is here if it takes its time to say; then others do not wait for it either."""
+        try:
+            return await asyncio.wait_for(asked, upstream.patience)
+        except TimeoutError:
+            event = "upstream does not answer in time: what is here is served"
+            log.warning(event, action="upstream.manifest", repository=repository, reference=reference)
+            self._away.add(upstream.prefix, _STALE_SECONDS)
+            return known
 
     def at_hand(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
         """Also what is cached, as long as its upstream need not be asked for it."""

@@ -17,8 +17,9 @@ _HUB = "registry-1.docker.io"
 class Upstream:
     """A registry whose repository `a/b` appears here as `prefix/a/b`.
 
-    A tag is believed for `ttl` seconds; what nobody asks for goes after `keep` (None: stays). `only` are globs of its
-    repositories, none for all; with `default` it also answers for names without a prefix that are not here.
+    A tag is believed for `ttl` seconds; then who could be served what is here waits `patience` seconds for upstream.
+    What nobody asks for goes after `keep` (None: stays). `only` are globs of its repositories, none for all; with
+    `default` it also answers for names without a prefix that are not here.
     """
 
     prefix: str
@@ -27,6 +28,7 @@ class Upstream:
     keep: timedelta | None = None
     only: tuple[str, ...] = ()
     default: bool = False
+    patience: float = 5.0
 
     def remote_name(self, repository: str) -> str:
         """What the repository `prefix/…` is called there."""
