@@ -14,10 +14,12 @@ from playwright.async_api import expect
 from lumper.hooks.rules import decide
 from lumper.model import events
 from lumper.model.build import BuildState, Output, Step, StepState
+from lumper.model.rules import Keep, Rule
 from lumper.roles.receiver import HistoryReceiver
 from lumper.wiring.adapters import open_forges
 from parts import deliveries
 from parts.live_pages import step_lines
+from parts.page_images import BY, program
 from parts.sight import Sight, sighted
 
 LONG = (
@@ -27,6 +29,10 @@ EVERY_PAGE = (
     *("/", "/builds/1", "/builds/2", "/builds/3", "/builds/4", "/builds/5", "/builds/6"),
     *("/deliveries", "/deliveries/1", "/projects", "/projects/acme/shop", "/images", "/services", "/access", "/mail"),
     *("/me", "/audit", "/builds/99999", "/none"),
+    *("/images/acme/shop", "/images/acme/shop:latest", "/images/acme/shop:1.0", "/images/acme/shop/-/history"),
+    *("/images/acme/shop/-/history?tag=latest", "/images/acme/shop/-/compare?a=1.0&b=latest", "/images?q=none"),
+    *("/images/acme/shop/-/compare?a=none&b=1.0", "/images/acme/shop:1.0/-/tag?tag=latest"),
+    *("/images/acme/shop:1.0/-/delete", "/images/acme/shop:latest/-/delete", "/images/acme/shop/-/rules?preview=1"),
 )
 LOOK = """() => {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
@@ -96,6 +102,18 @@ async def fill(sight: Sight) -> None:
     await live.queued(shop, "v3.0.0", "3" * 40)
     await live.queued(shop, "v3.0.1", "4" * 40)
     await deliver(sight, shop)
+    await push(sight)
+
+
+async def push(sight: Sight) -> None:
+    """An image that moved and is signed, and one that may not move."""
+    put = sight.live.put("acme/shop")
+    await put.image("1.0", "latest")
+    digest = await put.image("latest", layer=b"newer", config=program(Env=["MODE=loud", "MORE=" + "w" * 300]))
+    await put.referrer(digest, "application/vnd.dev.cosign.artifact.sig.v1+json", {"key" * 40: "value" * 40})
+    await sight.live.registry.metadata.set_rule(
+        Rule("acme/*", immutable=("1.*",), keep=Keep(last=1), quota=1 << 30), BY
+    )
 
 
 async def deliver(sight: Sight, project: Any) -> None:

@@ -243,11 +243,36 @@ async def test_a_tag_is_deleted_after_a_look_at_what_goes_and_comes_back_by_undo
     assert await page.evaluate("window.owned") is None
 
 
+async def test_a_tag_is_set_by_the_keyboard_and_what_changed_is_looked_at(sight: Sight) -> None:
+    live, page = sight.live, sight.page
+    put = live.put("acme/keys")
+    old, new = await put.image("stable"), await put.image("2.0", layer=b"two", config=program(Env=["MODE=loud"]))
+    await sight.go("/images/acme/keys:2.0")
+    field = page.get_by_label("Another tag for this image")
+    await field.focus()
+    await page.keyboard.type("not good")
+    await page.keyboard.press("Enter")
+    assert await field.evaluate("field => field.validity.patternMismatch")
+    await field.fill("stable")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text("Move the tag stable?")
+    await page.get_by_role("link", name="what changes with it").click()
+    await expect(page.locator(".settings")).to_contain_text("$MODE")
+    await expect(page.locator('[data-fate="comes"]')).to_have_count(1)
+    await page.go_back()
+    await page.get_by_role("button", name="Yes, move the tag").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".facts code")).to_have_attribute("title", new)
+    await page.get_by_role("link", name=f"What changed from {old[7:19]} to {new[7:19]}").click()
+    await expect(page.locator("h1")).to_have_text("What changed")
+
+
 async def test_the_pages_of_the_registry_fit_a_phone(sight: Sight) -> None:
     page, put = sight.page, sight.live.put("acme/a-name-of-a-repository/that-goes-on-and-on/for-quite-some-time")
     tag = "a-tag-that-is-as-long-as-a-tag-may-be-" + "x" * 80
     digest = await put.image(tag, config=program("w" * 300), annotations={"k" * 200: "v" * 900})
     await put.referrer(digest, "application/spdx+json", {"k" * 200: "v" * 900})
+    other = await put.image(layer=b"other", config=program("z" * 300))
     await page.set_viewport_size({"width": 390, "height": 780})
     start = f"/images/{put.repository}"
     for path in (
@@ -259,6 +284,8 @@ async def test_the_pages_of_the_registry_fit_a_phone(sight: Sight) -> None:
         f"{start}/-/history?tag={tag}",
         f"{start}/-/rules",
         f"{start}:{tag}/-/delete",
+        f"{start}@{digest}/-/tag?tag={'y' * 128}",
+        f"{start}/-/compare?a={tag}&b={other}",
     ):
         await sight.go(path)
         await expect(page.locator("h1")).to_be_visible()

@@ -11,8 +11,10 @@ import aiohttp
 import pytest
 
 from lumper.history.tagging import move_tags
-from parts.live_pages import LivePages, live_pages
-from parts.page_images import INDEX, MANIFEST, Put
+from lumper.model.people import Role
+from lumper.model.rules import Rule
+from parts.live_pages import PASSWORD, LivePages, live_pages
+from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
 
 @pytest.fixture
@@ -32,10 +34,10 @@ def shop(live: LivePages) -> Put:
     return live.put("acme/shop")
 
 
-async def seen(session: aiohttp.ClientSession, path: str) -> str:
+async def seen(session: aiohttp.ClientSession, path: str, status: int = 200) -> str:
     async with session.get(path, allow_redirects=False) as answer:
         text = await answer.text()
-        assert answer.status == 200, text
+        assert answer.status == status, text
         return unescape(text)
 
 
@@ -139,3 +141,93 @@ async def test_a_repository_with_many_tags_comes_in_pages(
     assert 'href="/images/acme/shop">Newest' in page
     assert "150 tags" in page
     assert "1000+" not in await seen(person, "/images")
+
+
+async def test_what_changed_between_two_tags_is_told(shop: Put, person: aiohttp.ClientSession) -> None:
+    old = await shop.image("1.0", "latest", config=program(Env=["MODE=quiet"]))
+    new = await shop.image("latest", layer=b"newer", config=program(Env=["MODE=loud"], User=""))
+    compare = "/images/acme/shop/-/compare"
+    page = await seen(person, f"{compare}?a=1.0&b=latest")
+    assert "$MODE" in page
+    assert page.index(">quiet<") < page.index(">loud<")
+    assert page.count("COPY shop /srv") == 2
+    assert "− gone" in page
+    assert "+ new" in page
+    assert "5 B of layers are new, 0 B are in both" in page
+    assert f"?a={old.replace(':', '%3A')}&b={new.replace(':', '%3A')}" in await seen(
+        person, "/images/acme/shop/-/history?tag=latest"
+    )
+    assert "Both are the same image" in await seen(person, f"{compare}?a=1.0&b={old}")
+    assert "?a=1.0&b=latest" in await seen(person, "/images/acme/shop")
+    page = await seen(person, f"{compare}?a=nosuch&b=latest")
+    assert "acme/shop has no nosuch." in page
+    assert '<option value="latest">' in await seen(person, compare)
+    assert "<script>" not in await seen(person, f"{compare}?a=%00<b>&b=&b=1".replace("<b>", "%3Cb%3E"))
+    for path in ("/images/acme/none/-/compare", "/images/acme/shop:latest/-/compare"):
+        await seen(person, path, 404)
+
+
+async def test_indexes_are_compared_by_platform(shop: Put, person: aiohttp.ClientSession) -> None:
+    stays, goes, comes = [await shop.image(layer=b"%d" % number) for number in range(3)]
+    for tag, amd in (("1", goes), ("2", comes)):
+        pair = (("arm64", stays), ("amd64", amd))
+        entries = [
+            {"mediaType": MANIFEST, "size": 100, "digest": one, "platform": {"os": "linux", "architecture": name}}
+            for name, one in pair
+        ]
+        await shop.manifest({"manifests": entries}, [tag], INDEX)
+    page = await seen(person, "/images/acme/shop/-/compare?a=1&b=2")
+    assert f"?a={goes.replace(':', '%3A')}&b={comes.replace(':', '%3A')}" in page
+    assert page.count(">nothing<") == 1
+
+
+async def test_an_image_gets_another_tag_after_a_look_at_what_that_means(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    one, two = await shop.image("1.0"), await shop.image("stable", layer=b"two")
+    page = await seen(person, "/images/acme/shop:1.0")
+    assert f'action="/images/acme/shop@{one}/-/tag"' in page
+    page = await seen(person, f"/images/acme/shop@{one}/-/tag?tag=stable")
+    assert "Move the tag stable?" in page
+    assert f'name="seen" value="{two}"' in page
+    assert f'name="to" value="{one}"' in page
+    assert "Set the tag fresh?" in await seen(person, "/images/acme/shop:1.0/-/tag?tag=fresh")
+    assert "points there already" in await seen(person, "/images/acme/shop:1.0/-/tag?tag=1.0")
+    async with person.post("/images/acme/shop:fresh/-/move", data={"seen": "", "to": one}) as answer:
+        assert answer.status == 200
+    moved = await live.history.images.tag("acme/shop", "fresh")
+    assert moved is not None
+    assert moved.digest == one
+    async with person.post("/images/acme/shop:fresh/-/move", data={"seen": "", "to": two}) as answer:
+        assert answer.status == 409
+    for tag in ("", "b%20ad", "_build-1-1", "x@y", ".x"):
+        await seen(person, f"/images/acme/shop:1.0/-/tag?tag={tag}", 400)
+    for path in ("/images/acme/shop:none/-/tag?tag=x", "/images/acme/none:1/-/tag?tag=x"):
+        await seen(person, path, 404)
+
+
+async def test_an_immutable_tag_is_not_offered_to_move(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    await shop.image("1.0", "other")
+    await shop.image("2.0", layer=b"two")
+    await live.registry.metadata.set_rule(Rule("acme/*", immutable=("*.*",)), BY)
+    page = await seen(person, "/images/acme/shop:2.0/-/tag?tag=1.0")
+    assert "The tag 1.0 is immutable by the rule for acme/*." in page
+    assert '<form method="post" action="/images/acme/shop:1.0/-/move"' not in page
+    assert "it stays for good" in await seen(person, "/images/acme/shop:2.0/-/tag?tag=3.0")
+
+
+async def test_who_may_only_pull_is_offered_no_tag_and_compares(live: LivePages, shop: Put) -> None:
+    await shop.image("1.0")
+    await shop.image("2.0", layer=b"two")
+    await live.history.accounts.create_user("ann", PASSWORD, Role.USER)
+    await live.history.accounts.grants.add("ann", "acme/*", ["pull"])
+    async with live.browser(signed_in=False) as user:
+        async with user.post("/login", data={"name": "ann", "password": PASSWORD}) as answer:
+            assert answer.status == 200
+        assert "/-/tag" not in await seen(user, "/images/acme/shop:1.0")
+        await seen(user, "/images/acme/shop:1.0/-/tag?tag=x", 403)
+        await seen(user, "/images/acme/shop/-/compare?a=1.0&b=2.0")
+        await live.put("secret/app").image("1.0")
+        await seen(user, "/images/secret/app/-/compare?a=1.0&b=1.0", 404)

@@ -9,6 +9,12 @@
 /access  /me             who may sign in and what they may do; oneself
 /audit                   who did what
 /login  /logout  /setup  who asks
+
+All pages   site.py; templates.py, formats.py
+Builds      builds.py, projects.py, secrets.py, deliveries.py, services.py, mail.py
+Registry    images.py, repository.py, image.py, by image_names.py; image_tags.py (history, delete), image_compare.py,
+            image_rules.py, image_told.py
+People      sign_in.py, access.py, audit.py
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from lumper.web.pages.access import AccessPages
 from lumper.web.pages.audit import AuditPages
 from lumper.web.pages.builds import BuildPages
 from lumper.web.pages.deliveries import DeliveryPages
+from lumper.web.pages.image_compare import ComparePages
 from lumper.web.pages.image_rules import RulePages
 from lumper.web.pages.image_tags import TagPages
 from lumper.web.pages.image_told import ToldPages
@@ -81,6 +88,7 @@ def add_routes(
     BuildPages(site, history, streams, acting.starter).add_routes(app.router)
     TagPages(site, history, registry).add_routes(app.router)
     RulePages(site, registry).add_routes(app.router)
+    ComparePages(site, history, registry).add_routes(app.router)
     ToldPages(site, Statements(history, attestations)).add_routes(app.router)
     ImagePages(site, history, registry).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)

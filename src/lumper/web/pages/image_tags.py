@@ -14,7 +14,7 @@ from lumper.model.image import Manifest, is_digest
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
 from lumper.registry.registry import Registry
-from lumper.registry.tagging import Reference
+from lumper.registry.tagging import Reference, parse_reference
 from lumper.web.auth import actor_of
 from lumper.web.incoming import form_of
 from lumper.web.pages.builds import number
@@ -55,6 +55,7 @@ class TagPages:
         router.add_get(f"{one}/delete", page(self.ask, VIEWERS))
         router.add_post(f"{one}/delete", page(self.delete, VIEWERS))
         router.add_post(f"{one}/move", page(self.move, VIEWERS))
+        router.add_get(f"{one}/tag", page(self.offer, VIEWERS))
 
     async def past(self, request: web.Request) -> web.Response:
         """Who did what in a repository, or to one of its tags, the newest first.
@@ -92,6 +93,29 @@ class TagPages:
         await self._check_unmoved(reference, form.get("seen", ""))
         await (tagging.undo(reference, actor) if "undo" in form else tagging.retag(reference, to, actor))
         raise web.HTTPSeeOther(f"{page_of(reference.repository)}/-/history?{urlencode({'tag': reference.tag})}")
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """What it means to let a tag point at an image, before it does."""
+        image, text = reference_of(request, Action.PUSH), request.query.get("tag", "").strip()[:200]
+        reference = parse_reference(f"{image.repository}:{text}")
+        to = image.digest
+        if image.tag:
+            pointed = await self._history.images.tag(image.repository, image.tag)
+            to = pointed.digest if pointed else ""
+        if not to or await self._history.images.manifest(image.repository, to) is None:
+            raise nothing(str(image))
+        tag = await self._history.images.tag(image.repository, reference.tag)
+        now = tag.digest if tag else ""
+        return self._site.render(
+            request,
+            "image_tag.html",
+            reference=reference,
+            to=to,
+            now=now,
+            since=tag.updated_at if tag else None,
+            refused=await self._frozen(reference, []) if now and now != to else "",
+            kept=await self._frozen(reference, []) if not now else "",
+        )
 
     async def _check_unmoved(self, reference: Reference, seen: str) -> None:
         tag = await self._history.images.tag(reference.repository, reference.tag)
