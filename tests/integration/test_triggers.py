@@ -24,8 +24,11 @@ from lumper.model.activity import SERVER
 from lumper.model.build import Base, BuildState, Outcome
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
+from lumper.model.people import Role
+from lumper.model.secrets import Kind
 from lumper.model.source import Push
 from lumper.model.trigger import BuildRules, Trigger
+from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.lookup import Lookup
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.roles.bases import Bases
@@ -243,7 +246,7 @@ async def test_a_base_image_that_has_changed_brings_a_build_with_the_reason(
     await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
     (tmp_path / "bases").mkdir()
     async with live_registry(tmp_path / "bases", anonymous="push") as registry:
-        bases = Bases(api.history, Lookup(lambda _: RemoteRegistry(registry.url)))
+        bases = Bases(api.history, lookup(api, registry))
         name = f"{registry.host}/base:1"
         old = await push_image(registry, "base", "1", b"old")
         await succeeded(api, (Base(name, old), Base("no.such.host.invalid/x:1", old)))
@@ -254,6 +257,72 @@ async def test_a_base_image_that_has_changed_brings_a_build_with_the_reason(
     [build] = (await api.ask("GET", "/builds")).body
     assert (build["trigger"], build["state"], build["attempt"]) == ("base", "queued", 2)
     assert all(words in build["cause"] for words in (name, old, new))
+
+
+async def test_a_private_base_image_is_asked_for_with_the_login_of_the_project(
+    api: Api, origin: Repository, tmp_path: Path
+) -> None:
+    await add(api, origin, base_images=True)
+    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
+    (tmp_path / "bases").mkdir()
+    async with live_registry(tmp_path / "bases") as registry:
+        bases = Bases(api.history, lookup(api, registry))
+        old = await push_image(registry, "base", "1", b"old")
+        await succeeded(api, (Base(f"{registry.host}/base:1", old),))
+        await push_image(registry, "base", "1", b"new")
+        for project, password in (("", "wrong"), ("app", registry.tokens[Role.ADMIN])):  # the project's own wins
+            await bases.check()
+            assert await states(api) == ["succeeded"]
+            await api.history.secrets.set(project, Kind.LOGIN, registry.host, password.encode(), username="bot")
+        await bases.check()
+    assert await states(api) == ["queued"]
+
+
+async def test_a_base_image_of_our_own_registry_is_looked_up_there_by_each_of_its_names_and_is_not_pulled(
+    api: Api, origin: Repository, tmp_path: Path
+) -> None:
+    await add(api, origin, base_images=True)
+    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
+    (tmp_path / "bases").mkdir()
+    async with live_registry(tmp_path / "bases") as registry:
+        bases = Bases(api.history, lookup(api, registry, own=("registry.example.org", "127.0.0.1:5080")))
+        old = await push_image(registry, "base", "1", b"old")
+        for number, host in enumerate(("registry.example.org", "127.0.0.1:5080")):
+            await succeeded(api, (Base(f"{host}/app:1", "sha256:" + "0" * 64), Base(f"{host}/base:1", old)))
+            await bases.check()
+            assert await states(api) == ["succeeded"]
+            old = await push_image(registry, "base", "1", b"new%d" % number)
+            await bases.check()
+            assert await states(api) == ["queued"]
+        [shown] = (await api.ask("GET", "/builds")).body
+        assert f"is {old} now" in shown["cause"]
+        await registry.registry.pulls.flush()
+        [tag] = await registry.registry.metadata.states_of("base", ["1"])
+        assert tag.pulled_at is None
+
+
+async def test_a_build_is_not_repeated_for_ever_that_is_from_its_own_image(
+    api: Api, origin: Repository, tmp_path: Path
+) -> None:
+    await add(api, origin, base_images=True)
+    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
+    (tmp_path / "bases").mkdir()
+    async with live_registry(tmp_path / "bases") as registry:
+        bases = Bases(api.history, lookup(api, registry, own=(registry.host,)))
+        old = await push_image(registry, "app", "latest", b"old")
+        await succeeded(api, (Base(f"{registry.host}/app:latest", old),))
+        await push_image(registry, "app", "latest", b"new")
+        await bases.check()
+    assert await states(api) == ["succeeded"]
+
+
+def lookup(api: Api, registry: LiveRegistry, own: tuple[str, ...] = ()) -> Lookup:
+    """What knows the images of this registry, which has no TLS; it is ours, under these names."""
+
+    def opened(url: str, credentials: Credentials | None) -> RemoteRegistry:
+        return RemoteRegistry(url.replace("https://127.0.0.1", "http://127.0.0.1"), credentials)
+
+    return Lookup(opened, api.history.secrets.login, registry.registry.manifests.there, own)
 
 
 async def push_image(registry: LiveRegistry, repository: str, tag: str, content: bytes) -> str:

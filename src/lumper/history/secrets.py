@@ -116,6 +116,17 @@ class Secrets:
             taken=taken_tags(build.ref, before),
         )
 
+    async def login(self, project_id: str, host: str) -> tuple[str, str] | None:
+        """User name and password of a project for the registry at `host`, as `registry_host` writes it, or None.
+
+        A login of the project wins over one of all projects. Raises StorageError.
+        """
+        wanted = secrets.c.kind == Kind.LOGIN.value, secrets.c.name == host
+        query = select(secrets).where(_of(project_id), *wanted).order_by(secrets.c.project_id.is_(None))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else (row.username, self._value(row).decode())
+
     def _value(self, row: Row[Any]) -> bytes:
         return self._sealer.open(row.sealed, _about(row.project_id, Kind(row.kind), row.name))
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class Links:
     """The instance's addresses.
 
-    `public_url` has no slash at its end. `registry` is HOST:PORT as people pull, `deploy_registry` as the hosts pull.
+    `public_url` has no slash at its end. `registry` is HOST:PORT as people pull, `deploy_registry` as the hosts pull,
+    `local` as programs on this machine reach it, which speak plain HTTP.
     """
 
     public_url: str
     registry: str
     deploy_registry: str
+    local: str = ""
 
     def build(self, build_id: int) -> str:
         """The page of a build."""

@@ -202,12 +202,16 @@ def open_upstreams(config: Config, folder: DataFolder) -> Upstreams | None:
     return Upstreams(upstreams, folder.folder("arrivals"))
 
 
-def open_remote(config: Config, url: str) -> RemoteRegistry:
-    """The registry at this URL, as an upstream if it is one, else without credentials."""
+def open_remote(config: Config, url: str, credentials: Credentials | None = None) -> RemoteRegistry:
+    """The registry at this URL: with these credentials, or as an upstream if it is one.
+
+    An upstream without TLS is found by its host alone.
+    """
+    _, _, host = url.partition("://")
     for name, one in config.registry.upstream.items():
-        if checked_url(one.url) == url:
+        if credentials is None and checked_url(one.url).partition("://")[2] == host:
             return _registry(name, one)
-    return RemoteRegistry(url, patience=_IMPATIENT)
+    return RemoteRegistry(url, credentials, patience=_IMPATIENT)
 
 
 def _upstream(name: str, config: UpstreamConfig) -> Upstream:

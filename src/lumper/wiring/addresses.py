@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 
 from lumper.config import Config, split_address
 from lumper.errors import Conflict
 from lumper.model.links import Links
 
 
-@dataclass(frozen=True)
-class Addresses:
-    """What follows from where the server listens. `local` is HOST:PORT for programs here, which speak plain HTTP."""
-
-    local: str
-    links: Links
-
-
-def addresses(config: Config, port: int, local_port: int = 0) -> Addresses:
+def addresses(config: Config, port: int, local_port: int = 0) -> Links:
     """The instance's addresses; `port`, and with TLS `local_port`, are those that were really bound."""
     host, _ = config.listen
     own = local = f"{_near(host)}:{port}"
@@ -27,7 +18,7 @@ def addresses(config: Config, port: int, local_port: int = 0) -> Addresses:
         near, configured = split_address(config.server.local_listen)
         local, scheme = f"{_near(near)}:{local_port or configured}", "https"
     public = config.server.public_url.rstrip("/") or f"{scheme}://{own}"
-    return Addresses(local, Links(public, public.partition("://")[2], config.deploy.registry or local))
+    return Links(public, public.partition("://")[2], config.deploy.registry or local, local)
 
 
 def _near(host: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -197,13 +198,26 @@ def assemble_duties(instance: Instance) -> Duties:
         metrics,
         instance.triggers,
         instance.desk,
-        Bases(history, Lookup(lambda url: open_remote(config, url))),
+        Bases(history, assemble_lookup(instance)),
         Teller(history.database, history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
         Attester(history, instance.registry, instance.attestations, links),
         Verifier(history, instance.registry),
         LogKeeper(history, _log_limits(config)),
         config.registry.gc_interval,
     )
+
+
+def assemble_lookup(instance: Instance) -> Lookup:
+    """What knows the images that builds are FROM."""
+    config, registry, links = instance.config, instance.registry, instance.links
+
+    async def own_digest(repository: str, reference: str) -> str:
+        if registry.upstreams is not None and registry.upstreams.of(repository) is not None:
+            return (await registry.manifests.find(repository, reference)).digest
+        return await registry.manifests.there(repository, reference)
+
+    own = {links.registry, links.deploy_registry, links.local, config.worker.registry} - {""}
+    return Lookup(partial(open_remote, config), instance.history.secrets.login, own_digest, own)
 
 
 def _log_limits(config: Config) -> LogLimits:

@@ -18,13 +18,14 @@ from lumper.errors import Invalid, StorageFull
 from lumper.history.store import History
 from lumper.layout import DataFolder
 from lumper.logs import get_logger
+from lumper.model.links import Links
 from lumper.model.people import Role
 from lumper.queue.port import Broker
 from lumper.roles.base import run_until_signal, supervise
 from lumper.roles.remote import RemoteServer
 from lumper.roles.server import Listeners, Server
 from lumper.wiring.adapters import open_broker, open_certificate
-from lumper.wiring.addresses import Addresses, addresses, bind
+from lumper.wiring.addresses import addresses, bind
 from lumper.wiring.assembly import (
     assemble_app,
     assemble_duties,
@@ -60,18 +61,18 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role],
         listener = stack.enter_context(bind(config.server.listen))
         tls = open_certificate(config)
         local = stack.enter_context(bind(config.server.local_listen, hint=_LOCAL_HINT)) if tls else None
-        where = addresses(config, listener.getsockname()[1], local.getsockname()[1] if local else 0)
-        instance = await stack.enter_async_context(open_instance(config, folder, where.links))
+        links = addresses(config, listener.getsockname()[1], local.getsockname()[1] if local else 0)
+        instance = await stack.enter_async_context(open_instance(config, folder, links))
         history, broker = instance.history, instance.broker
         app = assemble_app(instance, alone=alone)
         server = Server(app, Listeners(listener, tls, local), assemble_duties(instance).parts())
-        parts = [server.run(), _announced(server, folder, history, where, announce)]
+        parts = [server.run(), _announced(server, folder, history, links, announce)]
         if Role.WORKER in roles:
             from lumper.wiring.roles import assemble_worker, entrust_builds, sign_in_builds
 
-            git, entrust = history.projects.git_login, entrust_builds(history, where.links)
+            git, entrust = history.projects.git_login, entrust_builds(history, links)
             worker = assemble_worker(
-                config, folder, broker, where.local, sign_in_builds(folder), git, entrust, f"http://{where.local}"
+                config, folder, broker, links.local, sign_in_builds(folder), git, entrust, f"http://{links.local}"
             )
             parts.append(supervise("worker", worker.run))
         if Role.MAILER in roles:
@@ -98,21 +99,19 @@ def _take_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-async def _announced(
-    server: Server, folder: DataFolder, history: History, where: Addresses, announce: Announce
-) -> None:
+async def _announced(server: Server, folder: DataFolder, history: History, links: Links, announce: Announce) -> None:
     await server.ready.wait()
     with contextlib.ExitStack() as stack:
         link = ""
         try:
-            stack.enter_context(folder.announced(f"http://{where.local}"))
+            stack.enter_context(folder.announced(f"http://{links.local}"))
             if not await history.accounts.users():
-                link = f"{where.links.public_url}/setup?token={await history.accounts.create_setup_token()}"
+                link = f"{links.public_url}/setup?token={await history.accounts.create_setup_token()}"
         except (OSError, StorageFull) as exc:  # on a full disk what is there can still be had
             log.warning(
                 "the server could not be announced: commands need --url", action="server.announce", error=str(exc)
             )
-        announce(where.links.public_url, link)
+        announce(links.public_url, link)
         await asyncio.Event().wait()
 
 
@@ -186,7 +185,7 @@ def serve_in_thread(config: Config) -> Iterator[str]:
         async with AsyncExitStack() as stack:
             stack.enter_context(folder.lock())
             listener = stack.enter_context(bind("127.0.0.1:0"))
-            links = addresses(config, config.listen[1]).links
+            links = addresses(config, config.listen[1])
             instance = await stack.enter_async_context(open_instance(config, folder, links))
             runner = web.AppRunner(assemble_app(instance), access_log=None, auto_decompress=False)
             await runner.setup()
