@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_origin
 
 import pytest
 
@@ -70,6 +71,32 @@ async def test_a_number_in_the_query_is_one_number(api: Api, path: str) -> None:
 async def test_a_time_or_a_kind_in_the_query_is_one(api: Api, query: str) -> None:
     assert (await api.ask("GET", f"/audit?{query}")).status == 400
     assert (await api.ask("GET", "/audit?since=2026-05-01&action=tag")).status == 200
+
+
+async def test_a_parameter_that_would_be_passed_over_is_refused(api: Api) -> None:
+    await populate(api)
+    asked = 0
+    for route in described_routes(api.app):
+        assert route.operation is not None
+        path = re.sub(r"{\w+}", "1", route.path.removeprefix("/api/v1"))
+        role = Role.ADMIN if Role.ADMIN in route.roles else Role(route.roles[0])
+        refused = ["mistyped=1", *(f"{name}=%00" for name in route.operation.query)]
+        refused += [
+            f"{name}=1&{name}=1" for name, kind in route.operation.query.items() if get_origin(kind) is not list
+        ]
+        for query in refused:
+            answer = await api.ask(route.method, f"{path}?{query}", role=role, data=b"{}")
+            assert answer.status == 400, (route, query, answer.body)
+            assert query.partition("=")[0] in answer.body["error"]
+            asked += 1
+    assert asked > 100
+
+
+async def test_who_may_see_all_sees_what_a_filter_names_only(api: Api) -> None:
+    await populate(api)
+
+    assert (await api.ask("GET", "/audit?actor=nobody")).body == []
+    assert (await api.ask("GET", "/audit?actor=%00")).status == 400
 
 
 async def test_a_flag_is_0_or_1(api: Api) -> None:

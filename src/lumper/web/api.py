@@ -41,7 +41,7 @@ from lumper.model.rights import Action
 from lumper.model.scheduling import Wait
 from lumper.web.auth import Authenticator, actor_of, same_origin
 from lumper.web.incoming import MOST_BYTES, whole_body
-from lumper.web.openapi import describe
+from lumper.web.openapi import check_query, describe
 from lumper.web.seen import check_seen, images_seen_by
 from lumper.web.shapes import (
     MOST,
@@ -116,6 +116,7 @@ class Api:
                     raise Forbidden(f"This is not for the role {identity.role.value}.", hint=hint)
                 if request.method != "GET" and not same_origin(request):
                     raise Forbidden("This change does not come from one of Lumper's own pages.")
+                check_query(request, handler)
                 request[IDENTITY] = identity
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
@@ -261,20 +262,12 @@ def id_of(request: web.Request) -> int:
 
 def number(request: web.Request, name: str, default: int) -> int:
     """A number in the query. Raises Invalid."""
-    values = request.query.getall(name, [])
-    if not values:
+    value = request.query.get(name)
+    if value is None:
         return default
-    if len(values) > 1 or not re.fullmatch("[0-9]{1,18}", values[0]):
+    if not re.fullmatch("[0-9]{1,18}", value):
         raise Invalid(f"{name} must be one whole number of 0 or more.")
-    return int(values[0])
-
-
-def single(request: web.Request, name: str) -> str | None:
-    """A parameter of the query; None if it is missing. Raises Invalid if it comes more than once."""
-    values = request.query.getall(name, [])
-    if len(values) > 1:
-        raise Invalid(f"{name} may be given once.")
-    return values[0] if values else None
+    return int(value)
 
 
 def identity_of(request: web.Request) -> Identity:
@@ -284,10 +277,10 @@ def identity_of(request: web.Request) -> Identity:
 
 def flag(request: web.Request, name: str) -> bool:
     """Whether a parameter of the query is 1 and not 0, as it is where it is missing. Raises Invalid."""
-    values = request.query.getall(name, ["0"])
-    if values not in (["0"], ["1"]):
+    value = request.query.get(name, "0")
+    if value not in ("0", "1"):
         raise Invalid(f"{name} must be 0 or 1.")
-    return values == ["1"]
+    return value == "1"
 
 
 def limit_of(request: web.Request) -> int:

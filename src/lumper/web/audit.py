@@ -13,7 +13,7 @@ from lumper.errors import Invalid
 from lumper.history.activity import ActivityLog
 from lumper.model.activity import Action, Activity
 from lumper.model.people import PEOPLE
-from lumper.web.api import Api, answer, limit_of, number, single
+from lumper.web.api import Api, answer, limit_of, number
 from lumper.web.openapi import describe
 from lumper.web.shapes import Limit, Number
 
@@ -41,10 +41,10 @@ class Audit:
         found = await self._activity.activities(
             after=number(request, "after", 0),
             limit=limit_of(request),
-            repository=query.get("repository", "").replace("\0", ""),
-            actor=query.get("actor", "").replace("\0", ""),
-            action=_action(single(request, "action")),
-            since=_time(single(request, "since")),
+            repository=query.get("repository", ""),
+            actor=query.get("actor", ""),
+            action=_action(query.get("action")),
+            since=_time(query.get("since")),
         )
         return answer(found)
 

@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, create_model
 
+from lumper.errors import Invalid
 from lumper.web.oci import description as registry
 
 PREFIX = "/api/v1"
@@ -70,6 +71,26 @@ def describe(answer: Any, **more: Any) -> Callable[[_H], _H]:
         return handler
 
     return described
+
+
+def check_query(request: web.Request, handler: Callable[..., Any]) -> None:
+    """Raise Invalid for a parameter that the handler does not take, or not twice, or that is no text.
+
+    A misspelt filter or `dry_run` that was passed over would do something else than is meant. What is not described
+    takes anything.
+    """
+    operation: Operation | None = getattr(handler, _PROPERTY, None)
+    if operation is None:
+        return
+    for name in dict.fromkeys(request.query):
+        values = request.query.getall(name)
+        if name not in operation.query:
+            known = ", ".join(operation.query)
+            raise Invalid(f"There is no parameter {name[:100]!r}.", hint=f"There is {known}." if known else "")
+        if len(values) > 1 and get_origin(operation.query[name]) is not list:
+            raise Invalid(f"{name} may be given once.")
+        if any("\0" in value for value in values):
+            raise Invalid(f"{name} has a NUL character, which nothing has.")
 
 
 def like(source: type, name: str, *, without: tuple[str, ...] = (), **more: Any) -> Any:

@@ -90,7 +90,7 @@ class SecretRoutes:
         await self._secrets.remove(request.query.get("project", ""), Kind(kind), name, asking(request))
         return answer({"name": name})
 
-    @describe(Entrusted, query={"attempt": Number, "value": str, "key": str, "taken": Literal["0", "1"]})
+    @describe(Entrusted, query={"attempt": Number, "value": list[str], "key": list[str], "taken": Literal["0", "1"]})
     async def entrust(self, request: web.Request) -> web.Response:
         """For an attempt of a build, with its own token, until it has ended: what it is given."""
         build_id, attempt = id_of(request), number(request, "attempt", 0)

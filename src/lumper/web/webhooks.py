@@ -12,7 +12,7 @@ from lumper.errors import Invalid
 from lumper.history.webhooks import Webhooks
 from lumper.model.activity import Action
 from lumper.model.webhook import ACTIONS, Call, CallState, Format, Webhook, problems
-from lumper.web.api import PEOPLE, Api, answer, asking, body_of, limit_of, single
+from lumper.web.api import PEOPLE, Api, answer, asking, body_of, limit_of
 from lumper.web.openapi import describe, like
 from lumper.web.shapes import Limit
 
@@ -93,7 +93,7 @@ class WebhookRoutes:
     @describe(list[Call], query={"state": CallState, "limit": Limit})
     async def calls(self, request: web.Request) -> web.Response:
         """The newest calls of a webhook first: what waits, was delivered, or was given up."""
-        state = single(request, "state")
+        state = request.query.get("state")
         if state not in (None, *CallState):
             raise Invalid(f"state is none of {', '.join(CallState)}.")
         kind = None if state is None else CallState(state)
