@@ -103,8 +103,7 @@ class LayoutSource:
     def __init__(self, files: Files, index: Any, name: str) -> None:
         self._files = files
         self._descriptors = [one for one in _list(files, index, "manifests") if is_digest(str(one.get("digest")))]
-        names = [_names(one) for one in self._descriptors]
-        self._root = str(self._descriptors[_chosen(files, names, name)]["digest"])
+        self._root = _chosen(files, [(str(one["digest"]), _names(one)) for one in self._descriptors], name)
 
     async def root(self) -> Document:
         """The manifest or index that was asked for."""
@@ -115,6 +114,10 @@ class LayoutSource:
         return await asyncio.to_thread(self._manifest, digest)
 
     def _manifest(self, digest: str) -> Document:
+        if (file := self._files.open(_blob(digest))) is None:
+            hint = "An engine saves the index of all platforms with those alone that it has: take one with --platform."
+            raise ArchiveError(f"{self._files.path} lacks the manifest {digest}.", hint=hint)
+        file[0].close()
         body = _whole(self._files, _blob(digest))
         algorithm, _, wanted = digest.partition(":")
         if hashlib.new(algorithm, body).hexdigest() != wanted:
@@ -149,7 +152,7 @@ class SavedSource:
         entries = _list(files, {"": saved}, "")
         told = [one.get("RepoTags") for one in entries]
         tags = [[str(tag) for tag in mine] if isinstance(mine, list) else [] for mine in told]
-        self._entry = entries[_chosen(files, tags, name)]
+        self._entry = entries[int(_chosen(files, [(str(number), mine) for number, mine in enumerate(tags)], name))]
         self._places: dict[str, str] = {}
 
     async def root(self) -> Document:
@@ -224,15 +227,24 @@ def _names(descriptor: dict[str, Any]) -> list[str]:
     return [str(annotations[key]) for key in _NAMES if key in annotations] if isinstance(annotations, dict) else []
 
 
-def _chosen(files: Files, names: list[list[str]], wanted: str) -> int:
-    """The number of the image that is wanted, "" for the only one. Raises ArchiveError."""
-    numbers = [number for number, mine in enumerate(names) if not wanted or wanted in mine]
-    if len(numbers) == 1:
-        return numbers[0]
-    known = ", ".join(sorted({ascii(name)[1:-1] for mine in names for name in mine})[:20]) or "they have no names"
-    if not numbers:
+def _chosen(files: Files, named: list[tuple[str, list[str]]], wanted: str) -> str:
+    """Which image is wanted, "" for the only one, of all images with their names. Raises ArchiveError.
+
+    Engines from 25 on list an image once for each of its names.
+    """
+    names = [(image, set(map(_familiar, mine))) for image, mine in named]
+    images = {image for image, mine in names if not wanted or _familiar(wanted) in mine}
+    if len(images) == 1:
+        return images.pop()
+    known = ", ".join(sorted({_shown(name) for _, mine in names for name in mine})[:20]) or "they have no names"
+    if not images:
         raise ArchiveError(f"There is no image {wanted or ''} in {files.path}.", hint=f"It has: {known}.")
-    raise ArchiveError(f"There are {len(numbers)} images in {files.path}.", hint=f"Add one as PATH:NAME: {known}.")
+    raise ArchiveError(f"There are {len(images)} images in {files.path}.", hint=f"Add one as PATH:NAME: {known}.")
+
+
+def _familiar(name: str) -> str:
+    """The name as people type it: `docker.io/library/alpine:3` is `alpine:3`."""
+    return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name
 
 
 def _chunks(files: Files, name: str) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from lumper.errors import ArchiveError
+from lumper.registry.documents import OCI_INDEX
 from lumper.registry.transfer.archive import open_archive
 from lumper.registry.transfer.tarfile import Tar
 from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
@@ -204,15 +205,50 @@ def test_too_many_members_are_too_many(tmp_path: Path) -> None:
         Tar(file, tmp_path / "many")
 
 
-async def test_one_of_several_images_is_named(tmp_path: Path) -> None:
-    files = layout(name="one")
-    entries = [
-        {**json.loads(files["index.json"])["manifests"][0], "annotations": {"org.opencontainers.image.ref.name": name}}
-        for name in ("one", "two")
-    ]
+def several(folder: Path, *named: tuple[bytes, str, str]) -> Path:
+    """A layout of images, each by its layer, with annotations as engines from 25 on write them."""
+    entries, files = [], dict[str, bytes]()
+    for layer, full, tag in named:
+        files |= layout(layer=layer)
+        names = {"io.containerd.image.name": full, "org.opencontainers.image.ref.name": tag}
+        entries.append({**json.loads(files["index.json"])["manifests"][0], "annotations": names})
     files["index.json"] = json.dumps({"manifests": entries}).encode()
-    path = unpacked(tmp_path / "layout", files)
-    assert await whole(path, "two") == [CONFIG, b"layer"]
-    with pytest.raises(ArchiveError, match="2 images") as several:
+    return unpacked(folder, files)
+
+
+async def test_one_of_several_images_is_named_as_people_type_it(tmp_path: Path) -> None:
+    one, two = ("docker.io/library/one:1", "1"), ("docker.io/team/two:2", "2")
+    path = several(tmp_path / "layout", (b"first", *one), (b"second", *two))
+
+    for name in ("one:1", "docker.io/library/one:1", "1"):
+        assert await whole(path, name) == [CONFIG, b"first"]
+    for name in ("team/two:2", "docker.io/team/two:2", "2"):
+        assert await whole(path, name) == [CONFIG, b"second"]
+    with pytest.raises(ArchiveError, match="2 images") as ambiguous:
         open_archive(path)
-    assert "one, two" in several.value.hint
+    assert "1, 2, one:1, team/two:2" in ambiguous.value.hint
+    with pytest.raises(ArchiveError, match="no image two:2"):
+        open_archive(path, "two:2")
+
+
+async def test_one_image_with_several_names_needs_none(tmp_path: Path) -> None:
+    names = ("docker.io/library/one:1", "1"), ("docker.io/library/one:latest", "latest")
+    path = several(tmp_path / "layout", *((b"layer", *each) for each in names))
+
+    assert await whole(path) == await whole(path, "one:latest") == [CONFIG, b"layer"]
+
+
+async def test_an_index_of_more_platforms_than_were_saved_names_the_way_out(tmp_path: Path) -> None:
+    files = layout()
+    there = json.loads(files["index.json"])["manifests"][0]
+    lost = digest_of(b"lost")
+    absent = {"mediaType": OCI_MANIFEST, "digest": lost, "size": 6}
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [there, absent]}).encode()
+    files[f"blobs/sha256/{digest_of(index)[7:]}"] = index
+    entry = {"mediaType": OCI_INDEX, "digest": digest_of(index), "size": len(index)}
+    files["index.json"] = json.dumps({"manifests": [entry]}).encode()
+    source = open_archive(unpacked(tmp_path / "layout", files))
+
+    with pytest.raises(ArchiveError, match=f"lacks the manifest {lost}") as lacking:
+        await source.manifest(lost)
+    assert "--platform" in lacking.value.hint
