@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import AsyncIterator
 
 from aiohttp import hdrs, web
 
 from lumper.errors import LumperError, RegistryError
+from lumper.logs import get_logger
 from lumper.metrics import Requests
 from lumper.registry.access import DELETE, PULL
 from lumper.registry.blobs import Blobs
@@ -21,6 +23,8 @@ from lumper.web.oci.places import namespace_headers
 from lumper.web.oci.ranges import Span, parse_range
 
 _TYPE = "application/octet-stream"
+
+log = get_logger(__name__)
 
 
 class BlobRoutes:
@@ -78,21 +82,30 @@ class BlobRoutes:
         except (LumperError, OSError) as exc:
             if not response.prepared or request.transport is None:
                 raise
+            error = exc.sentence if isinstance(exc, LumperError) else str(exc)
+            log.error("a blob was not sent to its end", action="registry_blob", digest=blob.digest, error=error)
             request.transport.abort()  # another answer in the middle of this one would be taken for a part of the blob
-            raise ConnectionAbortedError from exc
 
     async def _copy(
         self, request: web.Request, response: web.StreamResponse, blob: StoredBlob, pieces: list[Piece]
     ) -> None:
+        chunks = self._chunks(blob, pieces)
+        first = await anext(chunks, b"")  # a storage that does not answer is told so, which it cannot be afterwards
         with contextlib.suppress(ConnectionResetError):  # the client has gone
             await response.prepare(request)
-            for piece in pieces:
-                if isinstance(piece, Span):
-                    async for chunk in self._blobs.read(blob, piece.start, piece.end):
-                        await response.write(chunk)
-                else:
-                    await response.write(piece)
+            if first:
+                await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
             await response.write_eof()
+
+    async def _chunks(self, blob: StoredBlob, pieces: list[Piece]) -> AsyncIterator[bytes]:
+        for piece in pieces:
+            if isinstance(piece, Span):
+                async for chunk in self._blobs.read(blob, piece.start, piece.end):
+                    yield chunk
+            else:
+                yield piece
 
 
 def _range_counts(request: web.Request, blob: StoredBlob) -> bool:

@@ -61,6 +61,7 @@ class S3Storage:
         self._uploads = Uploads(self._objects, self._multipart)
         self._places = Places(self._objects, self._uploads)
         self._redirect = redirect
+        self._identity = ""
         self._seen: OrderedDict[str, tuple[keys.Place, float]] = OrderedDict()
 
     @property
@@ -87,6 +88,8 @@ class S3Storage:
         if (seen := self._seen_lately(digest)) is not None:
             return seen
         place = next(iter((await self._places.of(digest)).sound), None)
+        if place is None:
+            await self._look()
         if place is not None:
             self._remember(digest, place)
         return place
@@ -186,6 +189,8 @@ class S3Storage:
                 found.append(one)
                 if len(found) == limit:
                     break
+        if not found and not after:
+            await self._look()
         return found
 
     async def delete(self, digest: str) -> None:
@@ -243,11 +248,24 @@ class S3Storage:
 
     async def identity(self) -> str:
         """The id that it was given."""
-        return await self._says(keys.IDENTITY) or ""
+        await self._look()
+        self._identity = await self._says(keys.IDENTITY) or ""
+        return self._identity
 
     async def identify(self, identity: str) -> None:
         """Keep this id."""
         await self._objects.put(keys.IDENTITY, identity.encode())
+        self._identity = identity
+
+    async def _look(self) -> None:
+        """Where nothing was found: raise StorageError unless this still is the bucket that it was.
+
+        It may have been emptied, and what stands in front of it may answer anything: a listing of that is an empty one.
+        """
+        if self._identity and await self._says(keys.IDENTITY) != self._identity:
+            raise StorageError(
+                "The images are not in the bucket any more.", hint="Check [registry] endpoint and storage."
+            )
 
     async def close(self) -> None:
         """End the connections."""
