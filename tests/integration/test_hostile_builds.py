@@ -140,7 +140,7 @@ async def test_a_build_without_end_and_all_that_it_has_started_are_ended(bench: 
 
 async def test_a_build_that_has_fallen_silent_is_ended(bench: Bench, tmp_path: Path) -> None:
     mark = f"sleep {200_000 + abs(hash(str(tmp_path))) % 100_000}"
-    result, said = await bench.build(f"echo last words; {mark}", replace(bench.builder, silence=10.0))
+    result, said = await bench.build(f"echo last words; {mark}", replace(bench.builder, silence=5.0))
     assert "last words" in said
     assert "printed nothing" in result.error
     assert "wait for input" in result.hint
@@ -185,7 +185,7 @@ async def test_a_fork_bomb_in_an_engine_with_limits_is_ended_and_nothing_of_it_s
     with narrow_group(processes=150, cpus=0.5) as group:
         options = ("--cgroup-parent", group, "--exec-opt", "native.cgroupdriver=cgroupfs")
         async with engine_with(kind, *options) as address, bench_on(address, tmp_path) as bench:
-            result, said = await bench.build(BOMB.format(mark=mark), replace(bench.builder, timeout=20.0))
+            result, said = await bench.build(BOMB.format(mark=mark), replace(bench.builder, timeout=12.0))
             assert "can't fork" in said
             assert (result.outcome, result.temporary) == (Outcome.FAILED, False)
             assert "did not end within" in result.error

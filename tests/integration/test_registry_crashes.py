@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import multiprocessing
 import shutil
 import signal
 from datetime import UTC, datetime, timedelta
@@ -17,15 +16,14 @@ from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.verify import Flaw
 from parts import crashing_push
+from parts.fork_server import forking
 
 _MOST = 200  # changes: more than one run of the push makes
 
 
 def crashed(folder: Path, change: int) -> bool:
     """Push in a process that is killed before this change; whether it got so far."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([crashing_push.__name__])
-    process = context.Process(target=crashing_push.main, args=(folder, change))
+    process = forking().Process(target=crashing_push.main, args=(folder, change))
     process.start()
     process.join(60)
     assert process.exitcode in (0, -signal.SIGKILL)

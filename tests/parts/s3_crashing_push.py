@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 from yarl import URL
 
 from parts.crashing_push import push_to
+from parts.fork_server import forking
 from parts.s3_service import Bucket
 
 _CHANGING = ("PUT", "POST", "DELETE")
@@ -93,9 +93,7 @@ async def proxied(bucket: Bucket) -> AsyncIterator[tuple[Proxy, Bucket]]:
 
 async def crashed(proxy: Proxy, bucket: Bucket, folder: Path, change: int, moment: Moment) -> bool:
     """Push in a process that is killed at this change of the bucket; whether it got so far."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=main, args=(bucket, folder, f"v{change}-{moment.name.lower()}"))
+    process = forking().Process(target=main, args=(bucket, folder, f"v{change}-{moment.name.lower()}"))
     process.start()
     assert process.pid is not None
     proxy.kill(process.pid, change, moment)
