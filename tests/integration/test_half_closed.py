@@ -5,29 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import aiohttp
 import pytest
 
 from lumper.model.people import Role
-from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
+from parts.live_registry import LiveRegistry, RegistryClient, digest_of
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 SECONDS = 20.0  # far below the 75 after which an idle connection is closed
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 def request(live: LiveRegistry, method: str, path: str, headers: str = "", body: bytes = b"") -> bytes:

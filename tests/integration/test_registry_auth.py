@@ -28,17 +28,6 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
         yield running
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-def admin(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
-    return RegistryClient(session, live.url, live.tokens[Role.ADMIN])
-
-
 def basic(name: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 

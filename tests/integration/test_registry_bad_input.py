@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -24,18 +23,6 @@ from parts.live_registry import (
 
 CONFIG = b"{}"
 CONFIG_DIGEST = digest_of(CONFIG)
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 async def raw(live: LiveRegistry, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiodocker.exceptions import DockerError
 
@@ -36,12 +35,6 @@ from parts.programs import Run, programs
 async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
     async with live_registry(tmp_path, with_user=True) as running:
         yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 @pytest.fixture

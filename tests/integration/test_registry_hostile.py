@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -22,18 +21,6 @@ END = b"Connection: close\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 MANY = 100_000
 SHA = "sha256:" + "a" * 64
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 ODD_PATHS: list[tuple[bytes, tuple[int, ...]]] = [

@@ -7,7 +7,6 @@ import io
 import json
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -22,28 +21,10 @@ from parts.live_registry import (
     digest_of,
     image_index,
     image_manifest,
-    live_registry,
 )
 
 MIB = 1 << 20
 NOWHERE = digest_of(b"nowhere")
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-def admin(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
-    return RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 async def test_an_image_is_pulled_by_tag_and_by_digest(admin: RegistryClient) -> None:

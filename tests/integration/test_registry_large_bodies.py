@@ -8,33 +8,19 @@ import io
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from lumper.model.people import Role
 from parts.eventually import eventually
-from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
+from parts.live_registry import LiveRegistry, RegistryClient, digest_of
 
 MIB = 1 << 20
 DATA = os.urandom(9 * MIB + 17)
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 async def _begun(live: LiveRegistry, method: str, path: str, size: int, more: str = "") -> tuple[Reader, Writer]:

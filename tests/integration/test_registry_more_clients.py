@@ -12,12 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from oras.client import OrasClient
 from oras.oci import Subject
 
-from lumper.model.people import Role
 from lumper.registry.documents import DOCKER_LIST, DOCKER_MANIFEST
 from parts.containerd import containerd
 from parts.image_files import layer_of, oci_layout
@@ -44,12 +42,6 @@ FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
     async with live_registry(tmp_path, with_user=True) as running:
         yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 @pytest.fixture

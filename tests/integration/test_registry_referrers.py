@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from lumper.model.people import Role
 from parts.live_registry import (
@@ -19,23 +16,10 @@ from parts.live_registry import (
     digest_of,
     image_index,
     image_manifest,
-    live_registry,
 )
 
 NOWHERE = digest_of(b"nowhere")
 SBOM, SIGNATURE = "application/vnd.example.sbom.v1", "application/vnd.example.signature.v1"
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 def subject_of(digest: str, size: int = 400) -> dict[str, object]:

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import aiohttp
 import pytest
 
-from lumper.model.people import Role
-from parts.live_registry import OCI_MANIFEST, LiveRegistry, RegistryClient, digest_of, live_registry
+from parts.live_registry import OCI_MANIFEST, LiveRegistry, RegistryClient, digest_of
 from parts.raw_http import head, sent
 
 BLOB = b"0123456789"
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 @pytest.mark.parametrize("asked", ["bytes=2-4", "bytes=0-1,5-6", "bytes=99-", "bytes=x"])

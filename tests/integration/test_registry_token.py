@@ -22,12 +22,6 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
 def anyone(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
     return RegistryClient(session, live.url)
 

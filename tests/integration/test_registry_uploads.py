@@ -27,23 +27,6 @@ MIB = 1 << 20
 NOWHERE = digest_of(b"nowhere")
 
 
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-def admin(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
-    return RegistryClient(session, live.url, live.tokens[Role.ADMIN])
-
-
 async def test_a_blob_pushed_in_one_request_is_pulled_with_its_headers(admin: RegistryClient) -> None:
     data = os.urandom(3 * MIB + 5)
     digest = await admin.push_blob("a/b", data)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -35,12 +34,6 @@ QUICK = Patience(attempts=2, longest=0.05, connect=2, idle=2)
 async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
     async with live_registry(tmp_path, with_user=True) as running:
         yield running
-
-
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
 
 
 @pytest.fixture

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
 from lumper.errors import Conflict, NotFound
-from lumper.history.store import History, open_history
+from lumper.history.store import History
 from lumper.history.tables import builds
 from lumper.model import events
 from lumper.model.build import BuildState
 from lumper.model.lease import MOST_LOST
-from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push, parse_git_url
-from lumper.queue.codec import decode, encode
+from lumper.queue.codec import decode
 
-LINKS = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
 PUSH = Push("owner/app", "refs/tags/v1.0.0", "a" * 40, pusher=Person("ann", "ann@example.org"))
 
 
 @pytest.fixture
-async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
-    opened = open_history(database_url, tmp_path / "logs", LINKS, encode)
-    await opened.database.migrate()
-    await opened.builds.online(events.WorkerOnline("w", "boot-c1", 100))
-    yield opened
-    await opened.database.close()
-
-
-@pytest.fixture
-async def project(history: History) -> Project:
-    return await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
+async def history(history: History) -> History:
+    await history.builds.online(events.WorkerOnline("w", "boot-c1", 100))
+    return history
 
 
 async def queue(history: History, project: Project, push: Push = PUSH) -> tuple[int, bool]:

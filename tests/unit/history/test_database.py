@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,14 +14,6 @@ from lumper.errors import Conflict, StorageError
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Commits, Database, changed
 from lumper.history.tables import repositories
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = Database(database_url)
-    await opened.migrate()
-    yield opened
-    await opened.close()
 
 
 def _add(connection: Connection, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -14,14 +13,6 @@ from lumper.model.image import NewManifest
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
 OCI = "application/vnd.oci.image.manifest.v1+json"
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = Database(database_url)
-    await opened.migrate()
-    yield opened
-    await opened.close()
 
 
 async def digest_of_tag(images: ImageHistory, name: str) -> str | None:

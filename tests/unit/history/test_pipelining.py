@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -17,14 +16,6 @@ from lumper.history.tables import blobs
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ROW = {"digest": "sha256:a", "size": 1, "stored_at": NOW}
 OTHER = {**ROW, "digest": "sha256:b"}
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.close()
 
 
 async def stored(database: Database) -> list[str]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from lumper.history.store import History, open_history
+from lumper.history.store import History
 from lumper.model import events
 from lumper.model.build import Build, BuildState
-from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push, parse_git_url
-from lumper.queue.codec import decode, encode
+from lumper.queue.codec import decode
 
-LINKS = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
 NONE, A, B, C = ("0" * 40, "a" * 40, "b" * 40, "c" * 40)
 ANN, BEN = Person("ann", "ann@example.org"), Person("ben", "ben@example.org")
 
@@ -26,17 +22,9 @@ def push(before: str, after: str, who: Person = ANN) -> Push:
 
 
 @pytest.fixture
-async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
-    opened = open_history(database_url, tmp_path / "logs", LINKS, encode)
-    await opened.database.migrate()
-    await opened.builds.online(events.WorkerOnline("w", "boot", 100))
-    yield opened
-    await opened.database.close()
-
-
-@pytest.fixture
-async def project(history: History) -> Project:
-    return await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
+async def history(history: History) -> History:
+    await history.builds.online(events.WorkerOnline("w", "boot", 100))
+    return history
 
 
 class Desk:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from lumper.config import Config, DatabaseConfig
 from lumper.errors import StorageError
 from lumper.history.projects import ProjectHistory
 from lumper.history.sealing import Sealer
-from lumper.history.store import SECRETS_KEY, History, open_history
+from lumper.history.store import SECRETS_KEY, History
 from lumper.history.tables import projects
 from lumper.hooks.port import Request
 from lumper.hooks.signature import without_secret
@@ -24,20 +23,11 @@ from lumper.layout import DataFolder
 from lumper.model.links import Links
 from lumper.model.source import Project, parse_git_url
 from lumper.model.webhook import ACTIONS, Format
-from lumper.queue.codec import encode
 from lumper.wiring.assembly import open_own_history
 from parts.postgresql import PostgresServer, programs
 
 PASSWORD, TOKEN, SECRET = "p4ssw0rd-of-git", "t0ken-of-the-forge", "s3cret-of-the-webhook"
 CALLS = "s3cret-of-the-calls"
-
-
-@pytest.fixture
-async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
-    opened = open_history(database_url, tmp_path / "logs", Links("http://l", "l", "l"), encode)
-    await opened.database.migrate()
-    yield opened
-    await opened.database.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,30 +11,15 @@ from sqlalchemy import select, update
 
 from lumper.errors import Conflict, Invalid, NotFound, StorageError
 from lumper.history.sealing import Sealer
-from lumper.history.store import History, open_history
+from lumper.history.store import History
 from lumper.history.tables import builds, secrets
 from lumper.model.activity import Actor
-from lumper.model.links import Links
 from lumper.model.secrets import MOST_BYTES, Kind, Needed, registry_host
 from lumper.model.source import Project, Push, parse_git_url
-from lumper.queue.codec import encode
 from lumper.secret_files import make_key
 
 VALUE = b"s3cr3t-of-npm"
 KEY = b"-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n"
-
-
-@pytest.fixture
-async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
-    opened = open_history(database_url, tmp_path / "logs", Links("http://l", "l", "l"), encode)
-    await opened.database.migrate()
-    yield opened
-    await opened.database.close()
-
-
-@pytest.fixture
-async def project(history: History) -> Project:
-    return await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
 
 
 async def build(history: History, project: Project, ref: str = "refs/tags/v1") -> int:

@@ -1,0 +1,29 @@
+"""A registry for one test, and a client that may do everything there. Files that need another one have their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lumper.model.people import Role
+from parts.live_registry import LiveRegistry, RegistryClient, live_registry
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
+    async with live_registry(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def admin(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
+    return RegistryClient(session, live.url, live.tokens[Role.ADMIN])
