@@ -356,6 +356,26 @@ async def test_anyone_may_pull_only_where_the_patterns_say(api: Api, tmp_path: P
         assert await anyone.status("GET", "/v2/_catalog") == 401
 
 
+async def test_who_came_with_a_token_that_is_none_or_is_over_is_told(api: Api) -> None:
+    token = await robot(api)
+    assert (await api.ask("POST", "/robots/ci/token", {"days": 1})).status == 201
+
+    assert await registry(api, name="ci", password=token).status("GET", "/v2/") == 401
+    assert await registry(api, token).status("GET", "/v2/") == 401
+    assert (await api.ask("GET", "/me", role=None, headers={"Authorization": "Bearer lmp_nothing"})).status == 401
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    assert await registry(api).status("POST", "/v2/token", data=form) == 401
+
+    told = (await api.ask("GET", "/audit", params={"action": "refused"})).body
+    assert [(one["actor"]["name"], one["actor"]["address"]) for one in told] == [
+        ("", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("ci", "127.0.0.1"),
+    ]
+    assert {one["detail"] for one in told} == {"a token that is not known, or has expired"}
+
+
 async def test_who_signs_in_may_still_do_what_anyone_may(api: Api, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     async with live_registry(tmp_path / "open", anonymous="pull", anonymous_repositories=("public/**",)) as live:

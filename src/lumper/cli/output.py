@@ -77,13 +77,26 @@ def warn(text: str) -> None:
 
 def ago(iso: str | None) -> str:
     """How long ago, in one short word."""
+    return f"{_span(max(0.0, -_seconds_to(iso)))} ago" if iso else ""
+
+
+def until(iso: str | None) -> str:
+    """In how long something ends, or that it has; "" for never."""
     if not iso:
         return ""
-    seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(iso)).total_seconds())
+    seconds = _seconds_to(iso)
+    return f"in {_span(seconds)}" if seconds > 0 else f"{_span(-seconds)} ago"
+
+
+def _seconds_to(iso: str) -> float:
+    return (datetime.fromisoformat(iso) - datetime.now(UTC)).total_seconds()
+
+
+def _span(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def who(actor: dict[str, Any]) -> str:

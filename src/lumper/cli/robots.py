@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import ago, show_json, table, tell, until
 
 app = App(name="robot", help="Programs with a token, which is nobody's, for `docker login` and the API.")
 
@@ -49,7 +49,13 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
         show_json(robots)
         return
     rows = [
-        (r["name"], "kept out" if r["disabled"] else "", ago(r["created_at"]), r["expires_at"], ago(r["last_used_at"]))
+        (
+            r["name"],
+            "kept out" if r["disabled"] else "",
+            ago(r["created_at"]),
+            until(r["expires_at"]),
+            ago(r["last_used_at"]),
+        )
         for r in robots
     ]
     table(("name", "state", "made", "expires", "used"), rows, empty="No robots yet: lumper robot add NAME.")

@@ -8,7 +8,7 @@ from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.grants import actions
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import ago, show_json, table, tell, until
 
 app = App(name="token", help="API tokens, which are also passwords for `docker login`.")
 
@@ -73,7 +73,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
         show_json(tokens)
         return
     rows = [
-        (t["name"], t["owner"] or t["role"], _reach(t["limits"]), t["expires_at"], ago(t["last_used_at"]))
+        (t["name"], t["owner"] or t["role"], _reach(t["limits"]), until(t["expires_at"]), ago(t["last_used_at"]))
         for t in tokens
     ]
     table(("name", "whose", "reaches", "expires", "used"), rows, empty="No tokens.")

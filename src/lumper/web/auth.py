@@ -106,7 +106,7 @@ class Authenticator:
         if scheme == "basic":
             return await self._basic(value, address_of(request))
         if scheme == "bearer":
-            return await self._token(value)
+            return await self._token(value, address=address_of(request))
         if scheme:
             raise Unauthorized(f"{scheme.title()} is not a way to sign in here.")
         cookie = request.cookies.get(SESSION_COOKIE, "")
@@ -121,7 +121,7 @@ class Authenticator:
         if scheme == "basic":
             return Reach(await self._basic(value, address_of(request)))
         if scheme == "bearer" and value.startswith(_PREFIXES):
-            return Reach(await self._token(value))
+            return Reach(await self._token(value, address=address_of(request)))
         if scheme == "bearer":
             return await self._registry_token(value)
         if scheme:
@@ -151,7 +151,7 @@ class Authenticator:
     async def login(self, name: str, password: str, address: str) -> Identity:
         """Verify a password, or a token in its place. Raises Unauthorized, TooManyAttempts."""
         if password.startswith(_PREFIXES):
-            return await self._token(password)
+            return await self._token(password, name, address)
         key = self._key("password", name, password)
         if (known := self._recall(key, Identity)) is not None:
             return known
@@ -165,14 +165,17 @@ class Authenticator:
         self._backoff.begin(address, name)
         found = await self._accounts.verify_password(name, password)
         if found is None:
-            if self._told_refused():
-                await self._accounts.tell(Done.REFUSED, Actor(name[:64], "", address), "wrong name or password")
+            await self._tell_refused(name, address, "wrong name or password")
             raise Unauthorized()
         self._backoff.succeeded(address, name)
         return self._known(key, found, _TRUSTED_SECONDS, version)
 
-    def _told_refused(self) -> bool:
-        """Whether one more may be told: at most a hundred an hour, so that guessing does not fill the log."""
+    async def _tell_refused(self, name: str, address: str, why: str) -> None:
+        if self._may_be_told():
+            await self._accounts.tell(Done.REFUSED, Actor(name[:64], "", address), why)
+
+    def _may_be_told(self) -> bool:
+        """Whether one more is: at most a hundred an hour, so that guessing does not fill the log."""
         now = self._clock()
         while self._refused and self._refused[0] < now - _HOUR:
             self._refused.popleft()
@@ -215,10 +218,10 @@ class Authenticator:
             return password
         return self._keys.sign(_REFRESH_AUDIENCE, _claims(identity), REFRESH_SECONDS)
 
-    async def refresh(self, token: str) -> Identity:
+    async def refresh(self, token: str, address: str) -> Identity:
         """Whose refresh token or API token this is. It ends with the user's password. Raises Unauthorized."""
         if token.startswith(_PREFIXES):
-            return await self._token(token)
+            return await self._token(token, address=address)
         identity = await self._signed(_REFRESH_AUDIENCE, token)
         if identity is None:
             raise Unauthorized("The refresh token is not valid, or has expired.")
@@ -231,13 +234,15 @@ class Authenticator:
     async def _basic(self, value: str, address: str) -> Identity:
         return await self.login(*_name_and_password(value), address)
 
-    async def _token(self, token: str) -> Identity:
+    async def _token(self, token: str, name: str = "", address: str = "") -> Identity:
         key = self._key("token", token)
         if (known := self._recall(key, Identity)) is not None:
             return known
         version = self._accounts.version
         found = await (self._build(token) if token.startswith(BUILD_PREFIX) else self._accounts.verify_token(token))
         if found is None:
+            if not token.startswith(BUILD_PREFIX):  # that of an attempt that has ended is nothing to tell
+                await self._tell_refused(name, address, "a token that is not known, or has expired")
             hint = "`lumper token create` makes another one, or the page behind your name does."
             raise Unauthorized("The token is not known, or has expired.", hint=hint)
         return self._known(key, found, _trusted(found), version)

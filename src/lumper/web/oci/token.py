@@ -70,7 +70,7 @@ class TokenRoutes:
                     refresh = self._authenticator.refresh_token(identity, password)
             elif kind == "refresh_token":
                 refresh = _one(form, "refresh_token")
-                identity = await self._authenticator.refresh(refresh)
+                identity = await self._authenticator.refresh(refresh, address_of(request))
             else:
                 return _oauth_error("unsupported_grant_type", "grant_type is neither password nor refresh_token.")
         except Unauthorized as exc:
