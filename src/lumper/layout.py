@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.errors import Conflict, StorageError
+from lumper.file_locks import flocked
 
 CONFIG_FILE = Path("/etc/lumper/lumper.toml")
 _PATIENCE = 2.0  # seconds: longer than a command or a server that is ending holds the folder
@@ -118,7 +119,7 @@ class DataFolder:
         """Be the only server on this folder. Raises Conflict if there is another one, and stays, for two seconds."""
         deadline = time.monotonic() + _PATIENCE
         with (self.root / "lock").open("a") as file:
-            while not _flocked(file.fileno(), fcntl.LOCK_EX):
+            while not flocked(file.fileno(), fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
                     raise Conflict(
                         f"A Lumper server runs already with the data folder {self.root}.",
@@ -145,17 +146,7 @@ class DataFolder:
             told = json.loads((self.root / "server.json").read_text())
             os.kill(told["pid"], 0)
             with (self.root / "lock").open() as file:
-                lives = not _flocked(
-                    file.fileno(), fcntl.LOCK_SH
-                )  # another program may have got the id of a killed one
+                lives = not flocked(file.fileno(), fcntl.LOCK_SH)  # a killed one's id may be another program's now
             return str(told["url"]) if lives else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""
-
-
-def _flocked(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -18,8 +18,9 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from lumper.errors import GitUnreachable
+from lumper.file_locks import flocked
 
-_POLL = 0.05  # seconds; flock has no way to wait that could be cancelled
+_POLL = 0.05  # seconds
 
 
 class HeldLock:
@@ -41,7 +42,7 @@ async def hold(path: Path, timeout: float) -> AsyncIterator[HeldLock]:
     try:
         try:
             async with asyncio.timeout(timeout):
-                while not _try(fd, fcntl.LOCK_EX):
+                while not flocked(fd, fcntl.LOCK_EX):
                     _end_orphan(fd)
                     await asyncio.sleep(_POLL)
         except TimeoutError as exc:
@@ -57,7 +58,7 @@ async def in_use(path: Path) -> AsyncIterator[None]:
     """Keep a mirror from being removed; the time of the file tells when it was used last."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        while not _try(fd, fcntl.LOCK_SH):  # noqa: ASYNC110 - other processes set no event
+        while not flocked(fd, fcntl.LOCK_SH):  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(_POLL)
         os.utime(fd)
         yield
@@ -71,17 +72,9 @@ def unless_in_use(path: Path) -> Iterator[bool]:
     """Keep others from using a mirror, and tell whether that is so; if not, somebody uses it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        yield _try(fd, fcntl.LOCK_EX)
+        yield flocked(fd, fcntl.LOCK_EX)
     finally:
         os.close(fd)
-
-
-def _try(fd: int, kind: int) -> bool:
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _end_orphan(fd: int) -> None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lumper.errors import QueueUnavailable, StorageFull
+from lumper.file_locks import flocked
 
 
 class Holder:
@@ -62,12 +63,11 @@ class Holder:
         except OSError:
             return True  # its lease tells in the end
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not flocked(lock, fcntl.LOCK_EX)
         except OSError:
-            return True
+            return True  # as above
         finally:
             os.close(lock)
-        return False
 
     def forget(self, name: str) -> None:
         """Remove what a dead holder left behind."""

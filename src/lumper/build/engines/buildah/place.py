@@ -28,6 +28,7 @@ from typing import Any
 
 from lumper.build.engines.buildah.storage import Stored, read_storage
 from lumper.build.engines.programs.workshop import Workshop, remove
+from lumper.file_locks import flocked
 
 _REGISTRIES = """\
 # Written by Lumper at every start: changes are lost. The machine's own registries.conf counts too.
@@ -92,7 +93,7 @@ class Place(Workshop):
     async def shared(self, waiting: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """Nobody tidies up meanwhile. `waiting` is called if somebody does so first, or waits for that."""
         with self._opened("gate") as gate, self._opened("lock") as lock:
-            if not _try(gate, fcntl.LOCK_SH):
+            if not flocked(gate, fcntl.LOCK_SH):
                 waiting()
                 await _have(gate, fcntl.LOCK_SH)
             fcntl.flock(gate, fcntl.LOCK_UN)
@@ -103,7 +104,7 @@ class Place(Workshop):
     def alone(self) -> Iterator[bool]:
         """Whether nobody is building, of this process or another; then nobody begins to, either."""
         with self._opened("lock") as lock:
-            yield _try(lock, fcntl.LOCK_EX)
+            yield flocked(lock, fcntl.LOCK_EX)
 
     @asynccontextmanager
     async def alone_within(self, seconds: float) -> AsyncIterator[bool]:
@@ -137,17 +138,9 @@ class Place(Workshop):
                     remove(path)
 
 
-def _try(fd: int, kind: int) -> bool:
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 async def _have(fd: int, kind: int) -> None:
     """Wait for a lock in such a way that the wait can be cancelled, and needs no thread."""
-    while not _try(fd, kind):  # noqa: ASYNC110 - other processes set no event
+    while not flocked(fd, kind):  # noqa: ASYNC110 - other processes set no event
         await asyncio.sleep(_POLL)
 
 

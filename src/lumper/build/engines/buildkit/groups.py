@@ -26,6 +26,7 @@ from pathlib import Path
 
 from lumper.build.port import Limits
 from lumper.errors import EngineError
+from lumper.file_locks import flocked
 
 _KERNEL = Path("/sys/fs/cgroup")
 _USERS = Path("/run/lumper/limits")
@@ -129,9 +130,7 @@ class Groups:
 def _used(path: Path) -> Limits | None:
     """The limits of a build that goes on, None for one that is left of a killed worker: it is removed."""
     with suppress(FileNotFoundError), path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not flocked(file.fileno(), fcntl.LOCK_EX):
             memory, cpus = file.read().split()
             return Limits(int(memory), float(cpus))
         path.unlink(missing_ok=True)
