@@ -65,6 +65,7 @@ async def test_without_credentials_everything_is_a_challenge(
         ("POST", "/v2/a/blobs/uploads/?mount=x&from=b", "repository:a:pull,push repository:b:pull"),
         ("GET", f"/v2/a/referrers/{digest_of(b'layer')}", "repository:a:pull"),
         ("GET", f"/v2/a/blobs/{digest_of(b'layer')}", "repository:a:pull"),
+        ("HEAD", f"/v2/a/blobs/{digest_of(b'layer')}", "repository:a:pull,push"),  # a look before a push
     ):
         async with anyone.request(method, path) as response:
             assert response.status == 401, path
@@ -172,6 +173,8 @@ async def test_a_registry_token_reaches_as_far_as_its_scopes(
         async with client.request(method, path) as response:
             assert response.status == 401
             assert f'scope="{scope}",error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+            if scope.startswith("repository"):
+                assert f"it takes one for {scope}." in await response.text()
 
 
 async def test_a_registry_token_holds_no_more_than_the_role(live: LiveRegistry, session: aiohttp.ClientSession) -> None:

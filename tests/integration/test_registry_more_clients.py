@@ -138,6 +138,19 @@ async def test_oras_pushes_artifacts_in_chunks_and_attaches_one_to_another(
     assert [entry["digest"] for entry in index["manifests"]] == [(await manifest(admin, "art/fact", "sbom"))[0]]
 
 
+async def test_oras_pushes_with_the_token_that_it_got_for_its_first_look(
+    live: LiveRegistry, admin: RegistryClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.bin").write_bytes(os.urandom(1000))
+    client = OrasClient(hostname=live.host, insecure=True)  # with tokens, as it is made by default
+    client.auth.set_basic_auth("admin", PASSWORD)
+
+    await asyncio.to_thread(client.push, f"{live.host}/models/one:1", files=["model.bin"], quiet=True)
+
+    assert (await manifest(admin, "models/one", "1"))[1] == OCI_MANIFEST
+
+
 async def test_docker_makes_a_manifest_list_of_schema_2_images(
     live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
 ) -> None:

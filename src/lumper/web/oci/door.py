@@ -9,7 +9,7 @@ from lumper.model.people import Role
 from lumper.web.auth import Authenticator, Reach
 from lumper.web.limits import Limits
 from lumper.web.oci.address import Address
-from lumper.web.oci.rights import Caller, Challenge, bearer_challenge, scope_of
+from lumper.web.oci.rights import Caller, Challenge, bearer_challenge, scope_for
 from lumper.web.proxies import address_of
 
 _OWN = frozenset({Role.WORKER, Role.DEPLOYER, Role.MAILER, Role.BUILD})  # parts of Lumper: no limit holds for them
@@ -65,7 +65,7 @@ class Door:
 
         `more_scopes` are asked for along with it, but not needed.
         """
-        scope = " ".join([scope_of(address.repository, action), *more_scopes])
+        scope = " ".join([scope_for(request.method, address, action), *more_scopes])
         caller = await self.caller(request, scope)
         caller.check(address.repository, action, scope)
         return caller

@@ -20,7 +20,7 @@ from lumper.registry.upstream.memory import Recently
 from lumper.registry.upstream.upstreams import Upstreams
 from lumper.web.auth import Authenticator
 from lumper.web.oci.address import Address, Kind
-from lumper.web.oci.rights import Challenge, scope_of
+from lumper.web.oci.rights import Challenge, scope_for
 
 _READ = {Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS}
 _REMEMBERED = 16_384
@@ -80,7 +80,7 @@ class Places:
         except LumperError:  # who that is, is asked again where it counts
             return False
         if reach is None:
-            raise Challenge(scope_of(address.repository, PULL))
+            raise Challenge(scope_for(request.method, address, PULL))
         if reach.access is None:  # a password each time, which says nothing; who pulls asks for the blob itself
             return address.kind is Kind.BLOB and request.method == "HEAD"
         return PUSH in reach.access.get(f"repository:{address.repository}", ())

@@ -10,9 +10,10 @@ from aiohttp import web
 from lumper.errors import LumperError
 from lumper.model.image import is_repository
 from lumper.model.rights import Rights
-from lumper.registry.access import DATA, PUSH, may_list, may_write_tag
+from lumper.registry.access import DATA, PULL, PUSH, may_list, may_write_tag
 from lumper.registry.errors import refuse
 from lumper.web.auth import Authenticator, Reach
+from lumper.web.oci.address import Address, Kind
 
 CATALOG = "registry:catalog"
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
@@ -68,7 +69,7 @@ class Caller:
         if self.may(repository, action):
             return
         if self.rights.allow(repository, action):
-            raise Challenge(scope, "insufficient_scope")
+            raise Challenge(scope, "insufficient_scope", f"The token is not for this: it takes one for {scope}.")
         if self.reach.identity is None:
             raise Challenge(scope)
         raise refuse("DENIED", f"{self._name} may not {action} in {repository}.")
@@ -108,6 +109,16 @@ class Caller:
 def scope_of(repository: str, action: str) -> str:
     """The scope to ask a token for; who pushes also looks what is there."""
     return f"repository:{repository}:{'pull,push' if action == PUSH else action}"
+
+
+def scope_for(method: str, address: Address, action: str) -> str:
+    """The scope to ask a token for where `action` is needed.
+
+    Who asks for a blob by HEAD looks before a push, and some clients (oras for Python) push with the token that they
+    got for that look. A token never holds more than its owner's rights.
+    """
+    looks = method == "HEAD" and address.kind is Kind.BLOB and action == PULL
+    return scope_of(address.repository, PUSH if looks else action)
 
 
 def asked_scopes(parameters: list[str]) -> list[str]:
