@@ -123,6 +123,45 @@ async def test_referrers_come_along_if_they_are_asked_for(
     assert [one["digest"] for one in await there.referrers("copy", subject)] == [signature]
 
 
+async def sign(pusher: RegistryClient, subject: str, tag: str = "") -> str:
+    """Push a signature: a referrer of the manifest, or one under a tag as older tools do; its digest."""
+    async with pusher.request("GET", f"/v2/app/manifests/{subject}") as response:
+        size = len(await response.read())
+    blob = await pusher.push_blob("app", b"{}")
+    about = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": subject, "size": size}
+    layers = (blob, 2), (blob, 2)
+    manifest = image_manifest(*layers) if tag else image_manifest(*layers, subject=about)
+    return await pusher.push_manifest("app", tag or digest_of(json.dumps(manifest).encode()), manifest)
+
+
+async def test_signatures_under_tags_of_older_tools_come_along_too(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    subject = await old[1].push_image("app", "1")
+    tag = f"{subject.replace(':', '-')}.sig"
+    signature = await sign(old[1], subject, tag)
+
+    await copied(RemoteSource(here, "app", "1"), there, "copy:1", referrers=True)
+    assert await there.digest("copy", tag) == signature
+
+
+async def test_a_signature_that_came_later_comes_along_with_an_image_that_is_there(
+    old: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
+) -> None:
+    await push_index(old[1], "app", "1", "linux/amd64")
+    index, child = await here.digest("app", "1"), await here.digest("app", "p-linux-amd64")
+
+    async def again() -> str:
+        return (await outcomes(here, there, repositories=["app"], tags=["1"], referrers=True))["app:1"]
+
+    assert [await again(), await again()] == ["copied", "there"]
+    for subject in (index, child):
+        signature = await sign(old[1], subject)
+        assert await again() == "copied"
+        assert [one["digest"] for one in await there.referrers("app", subject)] == [signature]
+    assert await again() == "there"
+
+
 async def test_layers_are_mounted_where_both_sides_are_one_registry(
     old: tuple[Door, RegistryClient], here: RemoteRegistry
 ) -> None:

@@ -171,6 +171,11 @@ def tags_beside(digest: str) -> list[str]:
     return [name, *(f"{name}.{kind}" for kind in ("sig", "att", "sbom"))]
 
 
+def statement_tags(digest: str) -> list[str]:
+    """Those of `tags_beside` that hold a signature or the like themselves, and not a list of referrers."""
+    return tags_beside(digest)[1:]
+
+
 def beside(tag: str) -> str:
     """The digest of the image that a tag says something of, as cosign names its tags; "" for other tags.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lumper.errors import ArchiveError, RegistryError, RemoteError
-from lumper.model.image import is_digest
+from lumper.model.image import is_digest, statement_tags
 from lumper.registry.documents import OCI_MANIFEST, read_manifest
 from lumper.registry.remote.registry import Document, checked
 from lumper.registry.transfer.source import Source
@@ -141,6 +141,11 @@ class LayoutSource:
                 found.append(document.manifest.digest)
         return found
 
+    async def beside(self, digest: str) -> list[tuple[str, str]]:
+        """Those manifests of the layout's index that have such a tag as their name."""
+        wanted = statement_tags(digest)
+        return [(tag, str(one["digest"])) for one in self._descriptors for tag in _names(one) if tag in wanted]
+
 
 class SavedSource:
     """An image in a file that `docker save` has written; the manifest is made from what it holds."""
@@ -210,6 +215,10 @@ class SavedSource:
             yield chunk
 
     async def referrers(self, digest: str) -> list[str]:
+        """None: such a file has no room for them."""
+        return []
+
+    async def beside(self, digest: str) -> list[tuple[str, str]]:
         """None: such a file has no room for them."""
         return []
 

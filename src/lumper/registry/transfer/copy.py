@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lumper.errors import ArchiveError, LumperError, RemoteError, RemoteNotFound
-from lumper.model.image import Link, is_digest
+from lumper.model.image import Link, beside, is_digest
 from lumper.registry.documents import DOCKER_LIST, OCI_INDEX
 from lumper.registry.remote.registry import Document, RemoteRegistry
 from lumper.registry.transfer.source import Source, child_for
@@ -121,17 +121,25 @@ class _Work:
             await self._below(document, depth)
             await self._target.push_manifest(self._repository, tag or manifest.digest, document)
             self.copied.manifests += 1
-        elif tag and await self._pointed(tag) != manifest.digest:
-            await self._target.push_manifest(self._repository, tag, document)
+        else:
+            if tag and await self._pointed(tag) != manifest.digest:
+                await self._target.push_manifest(self._repository, tag, document)
+            if self._referrers:  # what refers to its parts may be new
+                await self._children(document, depth)
         if self._referrers:
             for digest in await self._source.referrers(manifest.digest):
                 await self._child(digest, depth)
+            for name, digest in await self._source.beside(manifest.digest) if not beside(tag) else ():
+                await self._child(digest, depth, name)
 
-    async def _below(self, document: Document, depth: int) -> None:
-        links = document.manifest.links
-        for link in links:
+    async def _children(self, document: Document, depth: int) -> None:
+        for link in document.manifest.links:
             if link.manifest:
                 await self._child(link.digest, depth)
+
+    async def _below(self, document: Document, depth: int) -> None:
+        await self._children(document, depth)
+        links = document.manifest.links
         blobs = {link.digest: link for link in links if not link.manifest}
         for link in blobs.values():
             self._watcher.found(link.digest, link.size)
@@ -142,9 +150,9 @@ class _Work:
         except ExceptionGroup as several:
             raise first_of(several) from several
 
-    async def _child(self, digest: str, depth: int) -> None:
+    async def _child(self, digest: str, depth: int, tag: str = "") -> None:
         if is_digest(digest) and digest not in self._seen:
-            await self.image(await self._source.manifest(digest), "", depth + 1)
+            await self.image(await self._source.manifest(digest), tag, depth + 1)
 
     async def _has(self, digest: str) -> bool:
         """Whether the repository has the manifest, and so all below it."""

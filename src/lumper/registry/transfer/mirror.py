@@ -126,13 +126,15 @@ class Mirror:
         try:
             there = await self._digest(self._target, name, tag, to_push=True)
             here = await self._digest(self._source, repository, tag) if there or self._dry_run else ""
-            if there and here == there and not self._again:
+            same = bool(there) and here == there and not self._again
+            if same and (self._dry_run or not self._referrers):  # what refers to it may be new
                 return Outcome(name, tag, "there", digest=there)
             if self._dry_run:
                 return Outcome(name, tag, "would", digest=here)
             source = RemoteSource(self._source, repository, tag)
             done = await self._copier.copy(source, name, tag, self._watcher, referrers=self._referrers)
-            return Outcome(name, tag, "copied", digest=done.digest, bytes=done.bytes)
+            state = "there" if same and not done.manifests else "copied"
+            return Outcome(name, tag, state, digest=done.digest, bytes=done.bytes)
         except LumperError as exc:
             return Outcome(name, tag, "failed", exc.sentence)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from lumper.errors import NotFound, RemoteNotFound
+from lumper.model.image import statement_tags
 from lumper.registry.remote.registry import Document, RemoteRegistry, checked
 
 _DAMAGED = "The image is damaged there: push it there again, or leave it out."
@@ -30,6 +32,9 @@ class Source(Protocol):
 
     async def referrers(self, digest: str) -> list[str]:
         """The digests of what has this manifest as its subject."""
+
+    async def beside(self, digest: str) -> list[tuple[str, str]]:
+        """The tags under which older tools keep signatures and the like of this manifest, with their digests."""
 
 
 class RemoteSource:
@@ -72,6 +77,14 @@ class RemoteSource:
     async def referrers(self, digest: str) -> list[str]:
         """The digests of what has this manifest as its subject."""
         return [str(one["digest"]) for one in await self._registry.referrers(self._repository, digest)]
+
+    async def beside(self, digest: str) -> list[tuple[str, str]]:
+        """The tags under which older tools keep signatures and the like of this manifest, with their digests."""
+        found = []
+        for tag in statement_tags(digest):
+            with contextlib.suppress(RemoteNotFound):
+                found.append((tag, await self._registry.digest(self._repository, tag)))
+        return found
 
 
 def child_for(index: Document, platform: str) -> str:
