@@ -520,6 +520,8 @@ async def test_what_runs_and_what_is_kept_is_listed(api: Api) -> None:
     await api.history.images.put_manifest("owner/app", NewManifest(digest, "m", 400, ()), ["1.0.0", "_build-1-1"])
     container = Container("c1", "app", digest, "h", 1, ContainerState.RUNNING, version="v1.0.0")
     await api.history.rollouts.observed(HostObserved("local", datetime.now(UTC), (container,)))
+    await api.history.images.link_blob("owner/empty", digest, 5)
+    await api.history.images.unlink_blob("owner/empty", digest)
     [image] = (await api.ask("GET", "/images")).body
     assert (image["name"], image["tags"]) == ("owner/app", 1)
     shown = (await api.ask("GET", "/images/owner/app")).body

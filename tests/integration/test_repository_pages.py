@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from html import unescape
@@ -13,6 +14,7 @@ import pytest
 from lumper.history.tagging import move_tags
 from lumper.model.people import Role
 from lumper.model.rules import Rule
+from lumper.registry.tagging import parse_reference
 from parts.live_pages import PASSWORD, LivePages, live_pages
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
@@ -231,3 +233,17 @@ async def test_who_may_only_pull_is_offered_no_tag_and_compares(live: LivePages,
         await seen(user, "/images/acme/shop/-/compare?a=1.0&b=2.0")
         await live.put("secret/app").image("1.0")
         await seen(user, "/images/secret/app/-/compare?a=1.0&b=1.0", 404)
+
+
+async def test_a_repository_in_which_nothing_is_left_is_listed_no_more(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest = await shop.image("1.0")
+    await live.registry.tagging.delete(parse_reference("acme/shop:1.0"), BY)
+    assert "acme/shop" in await seen(person, "/images")
+    await live.registry.tagging.delete(parse_reference(f"acme/shop@{digest}"), BY)
+    for descriptor in (await shop.blob(b"layer", "x"), await shop.blob(json.dumps(program()).encode(), "x")):
+        await live.history.images.unlink_blob("acme/shop", descriptor["digest"])
+    assert "acme/shop" not in await seen(person, "/images")
+    assert "1.0" in await seen(person, "/images/acme/shop/-/history")
+    assert "What was here" in await seen(person, "/images/acme/shop")

@@ -98,6 +98,7 @@ def test_the_command_line_reaches_it_over_tls_with_the_private_ca(served: Served
     refused = lumper(*there)
     assert refused.status == 1
     assert "certificate" in refused.err
+    assert "SSL_CERT_FILE=" in refused.err
 
 
 def test_a_large_blob_comes_back_as_it_went_whole_and_in_ranges(served: Served) -> None:

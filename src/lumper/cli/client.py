@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from typing import Annotated, Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -50,6 +51,7 @@ _AWAY_SECONDS = 60.0  # how long a server that was there may be away while its l
 _PIECE = 256 * 1024  # bytes that are read at once
 _PATIENCE = 10.0  # seconds for a server to begin that holds the data folder already
 _PROXY = (502, 503, 504)  # what a proxy says of a server that is away
+_OWN_CA = "If your own CA has signed its certificate: SSL_CERT_FILE=/path/ca.pem in the environment."
 _FINAL = ("succeeded", "failed", "cancelled", "skipped")
 
 
@@ -179,7 +181,9 @@ class Client:
                 raise ServerUnreachable(f"What answers at {self.url} is not a Lumper server.") from exc
             except (OSError, http.client.HTTPException) as exc:
                 text = f"No Lumper server answers at {self.url}: {exc or type(exc).__name__}."
-                raise ServerUnreachable(text) from exc
+                raise ServerUnreachable(
+                    text, hint=_OWN_CA if isinstance(exc, SSLCertVerificationError) else ""
+                ) from exc
 
     def _connection(self, woken: socket.socket | None) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection

@@ -35,7 +35,8 @@ class ImagePages:
         """The repositories that they may pull, those whose name has a text in it if that is asked for."""
         wanted, last = (request.query.get(key, "").replace("\0", "")[:255] for key in ("q", "last"))
         names = await self._names(wanted.strip().lower(), last, request[IDENTITY].rights)
-        images = await self._history.shown.held(names[:_REPOSITORIES])
+        held = await self._history.shown.held(names[:_REPOSITORIES])
+        images = [one for one in held if one.tags or one.size]  # where all was deleted, only a past is left
         upstreams = self._registry.upstreams
         mirrors = {name: found.registry.url for name in names if upstreams and (found := upstreams.of(name))}
         more = names[_REPOSITORIES - 1] if len(names) > _REPOSITORIES else ""
