@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
+from weakref import WeakSet
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
@@ -25,6 +26,8 @@ from aiohttp.web_protocol import RequestHandler
 _MOST_BYTES = 4096  # of a head
 _REMEMBERED = 4096  # heads
 _MOST_BODY = 64 << 10  # bytes
+_READ = 4 << 20  # bytes of all connections
+_READ_LEAST, _READ_MOST = 16 << 10, 256 << 10  # bytes of one; the most is asyncio's and aiohttp's own
 _PATIENCE = 600.0  # seconds that an answer may take before aiohttp thinks that nobody uses the connection
 _LOOK_SECONDS = 0.01  # until it is looked again whether aiohttp has begun with the last request that came
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -160,8 +163,9 @@ def read_fields(data: bytes) -> dict[str, str] | None:
 class Shortcut(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, handler: RequestHandler, shared: Shortcuts) -> None:
+    def __init__(self, handler: RequestHandler, shared: Shortcuts, read_size: int) -> None:
         self._handler = handler
+        self._read_size = read_size
         self._shared = shared
         self._left: int | None = 0  # of the body that comes; None: unknown from here on
         self._held = b""  # a request whose body is still to come, or, while an answer is made, what came early
@@ -172,6 +176,8 @@ class Shortcut(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
         self._transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):  # of asyncio's own event loop, without TLS
+            transport.max_size = self._read_size
         self._handler.connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -277,6 +283,7 @@ class Shortcut(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone."""
+        self._shared.connections.discard(self)
         self._handler.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -302,11 +309,19 @@ class Shortcuts:
         self.answers = answers or _NoAnswers()
         self.reader = Reader(self.answers)
         self.open = True
+        self.connections: WeakSet[Shortcut] = WeakSet()  # one may fail before it is made
         self._under_way: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> Shortcut:
-        """A protocol for one connection."""
-        return Shortcut(self._server(), self)
+        """A protocol for one connection. The more there are, the less it reads before someone takes it.
+
+        aiohttp keeps up to three times as much of each that sends more than is taken.
+        """
+        size = max(_READ_LEAST, min(_READ_MOST, _READ // (len(self.connections) + 1)))
+        self._server._kwargs["read_bufsize"] = size
+        connection = Shortcut(self._server(), self, size)
+        self.connections.add(connection)
+        return connection
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Let an answer be made."""

@@ -32,6 +32,7 @@ from lumper.wiring.assembly import (
     open_instance,
     token_of,
 )
+from lumper.wiring.footprint import keep_small
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread that came back from the disk waits for one that computes: Python's own 5 ms add up on the way of a
@@ -112,7 +113,7 @@ async def _announced(server: Server, folder: DataFolder, history: History, links
                 "the server could not be announced: commands need --url", action="server.announce", error=str(exc)
             )
         announce(links.public_url, link)
-        await asyncio.Event().wait()
+        await keep_small()
 
 
 @contextlib.asynccontextmanager

@@ -1,56 +1,108 @@
-"""Chunks on their way into a file: a few at once, so that the thread that writes them does not wait for the loop."""
+"""Bytes on their way into files: a few chunks at once, so that the thread that writes does not wait for the loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from lumper.registry.storage.upload_file import UploadEnd
 
-_MOST = 3  # chunks that wait behind the one that is written
+_CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
+_LEAST = 16 << 10  # bytes of a chunk
+_CHUNKS = 6  # of a belt: one that is gathered, one that is written, and four between
+_PARTS = 512  # buffers of one writev(2), below the kernel's 1024
 
 InThread = Callable[[Callable[[], None]], Awaitable[None]]
 
 
-class Belt:
-    """Hands chunks to `end`, in a thread while there are some and in none while there are not."""
+class Room:
+    """Memory for what is on its way, which all belts share: what they hold does not grow with their number.
 
-    def __init__(self, end: UploadEnd, in_thread: InThread) -> None:
+    With many of them chunks become small. The `_LEAST` is reached with some hundred.
+    """
+
+    def __init__(self, size: int) -> None:
+        """`size` in bytes."""
+        self._size = size
+        self._belts = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """For as long as a belt runs."""
+        self._belts += 1
+        try:
+            yield
+        finally:
+            self._belts -= 1
+
+    @property
+    def chunk(self) -> int:
+        """How many bytes each belt may hand over at a time at the moment."""
+        return max(_LEAST, min(_CHUNK, self._size // (_CHUNKS * max(1, self._belts))))
+
+
+class Belt:
+    """Hands bytes to `end`, in a thread while there are some and in none while there are not."""
+
+    def __init__(self, end: UploadEnd, in_thread: InThread, room: Room) -> None:
         self._end = end
         self._in_thread = in_thread
+        self._room = room
         self._loop = asyncio.get_running_loop()
+        self._gathered: list[bytes] = []
+        self._size = 0  # of what is gathered
+        self._held = 0  # bytes that were handed over and are not written
         self._chunks: deque[list[bytes]] = deque()
         self._taken = asyncio.Event()
         self._writing: asyncio.Future[None] | None = None
 
-    async def put(self, chunk: list[bytes]) -> None:
-        """Take a chunk, and wait while too many are there. Raises what writing one of those before has raised."""
-        self._chunks.append(chunk)
+    async def put(self, part: bytes) -> None:
+        """Take bytes, and wait while too many are there. Raises what writing those before has raised."""
+        self._gathered.append(part)
+        self._size += len(part)
+        if self._size < self._room.chunk and len(self._gathered) < _PARTS:
+            return
+        self._hand_over()
+        await self._start()
+        while self._held >= (_CHUNKS - 1) * self._room.chunk:
+            self._taken.clear()
+            await self._taken.wait()
+            await self._start()  # the thread may have ended just before there was more
+
+    async def _start(self) -> None:
+        """Have a thread at work, if there is something to write. Raises what the one before has raised."""
         if self._writing is None or self._writing.done():
             await self._settled()
-            self._writing = asyncio.ensure_future(self._in_thread(self._run))
-        while len(self._chunks) > _MOST and not self._writing.done():
-            self._taken.clear()
-            if len(self._chunks) > _MOST:
-                await self._taken.wait()
+            if self._chunks:
+                self._writing = asyncio.ensure_future(self._in_thread(self._run))
+                self._writing.add_done_callback(lambda _: self._taken.set())
 
-    async def finish(self, rest: list[bytes]) -> None:
-        """Write what is there and `rest`, also if the caller is cancelled; raises what writing has raised."""
-        if rest:
-            self._chunks.append(rest)
+    def _hand_over(self) -> None:
+        self._held += self._size
+        self._chunks.append(self._gathered)
+        self._gathered, self._size = [], 0
+
+    async def finish(self) -> None:
+        """Write all that is there, also if the caller is cancelled; raises what writing has raised."""
+        if self._gathered:
+            self._hand_over()
         await self._settled()
-        if self._chunks:
-            self._writing = asyncio.ensure_future(self._in_thread(self._run))
-            await self._settled()
+        await self._start()
+        await self._settled()
 
     def _run(self) -> None:
-        try:
-            while self._chunks:
-                self._end.write(self._chunks.popleft())
-                self._loop.call_soon_threadsafe(self._taken.set)
-        finally:
-            self._loop.call_soon_threadsafe(self._taken.set)
+        while self._chunks:
+            self._loop.call_soon_threadsafe(self._let_go, self._write(self._chunks.popleft()))
+
+    def _write(self, chunk: list[bytes]) -> int:
+        self._end.write(chunk)
+        return sum(map(len, chunk))
+
+    def _let_go(self, size: int) -> None:
+        self._held -= size
+        self._taken.set()
 
     async def _settled(self) -> None:
         """Wait until the thread is done, for it cannot be cancelled and needs the file; raise what it raised."""

@@ -23,7 +23,7 @@ from lumper.model.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage import damage
-from lumper.registry.storage.belt import Belt
+from lumper.registry.storage.belt import Belt, Room
 from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import named, read_name
 from lumper.registry.storage.presence import Presence
@@ -31,8 +31,8 @@ from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store, sync_folder
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed
 
-_CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
-_PARTS = 512  # buffers of one writev(2), below the kernel's 1024
+_CHUNK = 1 << 20  # bytes that are read at a time
+_ON_THEIR_WAY = 8 << 20  # bytes of all uploads together
 _THREADS = 16  # several large files are synced side by side
 _PAGE = 1000  # names
 _REMEMBERED_UPLOADS = 1024
@@ -58,6 +58,7 @@ class FilesystemStorage:
         self._presence = Presence(root)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._begun: dict[str, datetime] = {}  # uploads that have no file
+        self._room = Room(_ON_THEIR_WAY)
         self._small = Grouped(self._store)
         self._seen: OrderedDict[str, tuple[StoredBlob, float]] = OrderedDict()
         self._made: set[Path] = set()
@@ -202,18 +203,13 @@ class FilesystemStorage:
 
     async def _pump(self, end: UploadEnd, data: AsyncIterator[bytes]) -> None:
         """Write all of `data`: while some chunks are hashed and written in a thread, the next ones come in."""
-        belt = Belt(end, self._in_thread)
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async for part in data:
-                parts.append(part)
-                size += len(part)
-                if size >= _CHUNK or len(parts) >= _PARTS:
-                    await belt.put(parts)
-                    parts, size = [], 0
-        finally:  # what came before the client went away is kept; after a failed write nothing more may be written
-            await belt.finish(parts)
+        with self._room.taken():
+            belt = Belt(end, self._in_thread, self._room)
+            try:
+                async for part in data:
+                    await belt.put(part)
+            finally:  # what came before the client went away is kept; after a failed write nothing more may be written
+                await belt.finish()
 
     async def uploaded(self, upload: str) -> int | None:
         """The size of the upload, or None if there is none."""

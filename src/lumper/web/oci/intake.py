@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 import os
 import select
 import socket
@@ -46,8 +47,6 @@ class Intake:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, "intake", initializer=give_way)
         self._beside = ThreadPoolExecutor(1, "intake-sink", initializer=give_way)
-        self._rooms = threading.local()
-        self._second = memoryview(b"")  # room of the one that is alone
         self._turns = 0
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
@@ -77,19 +76,16 @@ class Intake:
             self._turns -= 1
 
     def _read(self, stream: _Stream) -> bool:
-        return stream.read([self._room()])
+        return stream.read([_room()])
 
     def _read_alone(self, stream: _Stream) -> bool:
         """One stream at a time, since the next one whose turn begins is not alone."""
-        if not self._second:
-            self._second = memoryview(bytearray(_ROOM))
-        return stream.read([self._room(), self._second], self._beside)
+        return stream.read([_room(), _room()], self._beside)
 
-    def _room(self) -> memoryview:
-        if not hasattr(self._rooms, "room"):
-            self._rooms.room = memoryview(bytearray(_ROOM))
-        room: memoryview = self._rooms.room
-        return room
+
+def _room() -> memoryview:
+    """Memory that goes back to the system as soon as nobody has it, and of which only what is filled is taken."""
+    return memoryview(mmap.mmap(-1, _ROOM))
 
 
 class _Body:

@@ -1,0 +1,61 @@
+"""How much memory a server takes, beside what it needs: what the C library keeps, and what only its start has used."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+_DONTNEED = 4  # mman.h
+_AGAIN_SECONDS = 60.0
+_HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)")
+
+
+async def keep_small() -> None:
+    """Give back what only the start has used, and from time to time what a burst of requests has left free."""
+    await asyncio.to_thread(_leave_code)
+    while True:
+        await asyncio.to_thread(give_back)
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def give_back() -> None:
+    """Free memory goes back to the system, also from the middle of what was taken. Source: malloc_trim(3)."""
+    if (trim := _function("malloc_trim")) is not None:
+        trim(ctypes.c_size_t(0))
+
+
+def _leave_code() -> None:
+    """Code of libraries comes back page by page, as soon as it runs again; most of it was for the start alone.
+
+    It lies in the page cache as before. Source: madvise(2), "MADV_DONTNEED".
+    """
+    if (madvise := _function("madvise")) is not None:
+        for first, end in untouched_code():
+            madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), _DONTNEED)
+
+
+def untouched_code() -> list[tuple[int, int]]:
+    """Where code lies that is byte for byte its file's: begin and end. Source: proc_pid_smaps(5)."""
+    found: list[tuple[int, int]] = []
+    try:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+    except OSError:  # Linux has it
+        return []
+    for line in lines:
+        if (head := _HEAD.match(line)) is not None:
+            code = (int(head[1], 16), int(head[2], 16)) if head[3] == "r-xp" and head[4].startswith("/") else None
+        elif code is not None and line.split() == ["Anonymous:", "0", "kB"]:
+            found.append(code)
+    return found
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    """What the C library has of this name; None if it is another one than glibc."""
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None
+    return found
