@@ -1,4 +1,4 @@
-"""Uploads, mounts and deletions in any order, and pages of any size, against a live registry and a model of it."""
+"""Uploads, mounts, deletions and restarts in any order, and pages of any size: a live registry and a model of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import http.client
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from lumper.model.people import Role
+from lumper.registry.port import Storage
+from lumper.registry.storage.memory import MemoryStorage
 from parts.background import in_background
 from parts.live_registry import OCI_MANIFEST, LiveRegistry, digest_of, live_registry
+from parts.s3_service import Bucket, s3_service
 
 REPOSITORIES = st.sampled_from(["a", "a/b", "tags/list"])
 BYTES = st.binary(max_size=12)
@@ -94,23 +97,49 @@ class Model:
         return any(digest in blobs for blobs in self.blobs.values())
 
 
+@asynccontextmanager
+async def over(folder: Path, storage: Storage | None) -> AsyncIterator[LiveRegistry]:
+    """A registry, until the block ends, over a storage that ends with it; None: over files."""
+    try:
+        async with live_registry(folder, storage=storage) as running:
+            yield running
+    finally:
+        if storage is not None:
+            await storage.close()
+
+
 class RegistryMachine(RuleBasedStateMachine):
     """Any order of requests; after each, the answer is the one that the model gives."""
 
     uploads: Bundle[Upload] = Bundle("uploads")
     contents: Bundle[bytes] = Bundle("contents")
 
-    def __init__(self) -> None:
+    def __init__(self, open_storage: Callable[[], Storage | None]) -> None:
         super().__init__()
+        self._open_storage = open_storage
         self._stack = ExitStack()
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
-        self.ask = Client(self._stack.enter_context(in_background(live_registry(Path(folder)))))
-        self._stack.callback(self.ask.close)
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._server = self._stack.enter_context(ExitStack())
         self.model = Model()
         self.open: list[Upload] = []
+        self.start()
+
+    def start(self) -> None:
+        running = over(self._folder, self._open_storage())
+        self.ask = Client(self._server.enter_context(in_background(running)))
+        self._server.callback(self.ask.close)
 
     def teardown(self) -> None:
         self._stack.close()
+
+    @rule()
+    def restart(self) -> None:
+        """What came stays; of an upload to which nothing came, the client may have to begin another one."""
+        self._server.close()
+        self.start()
+        for upload in self.open:
+            if not upload.content and not upload.over:
+                upload.over = self.ask("GET", upload.location).status == 404
 
     @rule(target=uploads, repository=REPOSITORIES)
     def begin(self, repository: str) -> Upload:
@@ -155,6 +184,15 @@ class RegistryMachine(RuleBasedStateMachine):
             (404, "BLOB_UPLOAD_UNKNOWN") if upload.over else (400, "DIGEST_INVALID")
         )
         upload.over = True
+
+    @rule(upload=uploads, data=BYTES.filter(bool), shift=st.sampled_from([-3, -1, 1, 5]))
+    def finish_out_of_order(self, upload: Upload, data: bytes, shift: int) -> None:
+        start = max(0, len(upload.content) + shift)
+        if start == len(upload.content):
+            return
+        told = {"Content_Range": f"{start}-{start + len(data) - 1}"}
+        answer = self.ask("PUT", f"{upload.location}?digest={digest_of(upload.content + data)}", data, **told)
+        assert answer.status == (404 if upload.over else 416)
 
     @rule(upload=uploads)
     def cancel(self, upload: Upload) -> None:
@@ -218,10 +256,34 @@ class RegistryMachine(RuleBasedStateMachine):
                 assert self.ask("GET", f"/v2/{repository}/blobs/{digest}").body == content
 
 
-def test_any_order_of_requests_is_answered_as_the_model_says() -> None:
-    run_state_machine_as_test(
-        RegistryMachine, settings=settings(max_examples=10, stateful_step_count=25, deadline=None)
-    )
+def files(_bucket: Bucket) -> Callable[[], Storage | None]:
+    return lambda: None
+
+
+def memory(_bucket: Bucket) -> Callable[[], Storage | None]:
+    kept = MemoryStorage()
+    return lambda: kept
+
+
+def objects(bucket: Bucket) -> Callable[[], Storage | None]:
+    return lambda: bucket.open(redirect=False)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with s3_service() as service:
+        yield service.bucket()
+
+
+@pytest.mark.parametrize("storage", [files, memory, objects])
+def test_any_order_of_requests_is_answered_as_the_model_says(
+    bucket: Bucket, storage: Callable[[Bucket], Callable[[], Storage | None]]
+) -> None:
+    class OverStorage(RegistryMachine):
+        def __init__(self) -> None:
+            super().__init__(storage(bucket))
+
+    run_state_machine_as_test(OverStorage, settings=settings(max_examples=6, stateful_step_count=25, deadline=None))
 
 
 def pages(ask: Client, path: str, entries: str, size: int | None) -> list[Any]:
