@@ -165,8 +165,15 @@ async def test_a_registry_token_reaches_as_far_as_its_scopes(
     assert await client.status("POST", "/v2/b/c/blobs/uploads/") == 202
     for method, path, scope in (
         ("POST", "/v2/a/blobs/uploads/", "repository:a:pull,push"),
+        ("POST", f"/v2/a/blobs/uploads/?digest={digest_of(b'')}", "repository:a:pull,push"),
+        ("PATCH", "/v2/a/blobs/uploads/x", "repository:a:pull,push"),
+        ("PUT", f"/v2/a/blobs/uploads/x?digest={digest_of(b'')}", "repository:a:pull,push"),
+        ("PUT", "/v2/a/manifests/x", "repository:a:pull,push"),
+        ("PUT", f"/v2/a/manifests/{digest}?tag=y", "repository:a:pull,push"),
         ("POST", "/v2/a/blobs/uploads/?mount=x&from=b", "repository:a:pull,push repository:b:pull"),
         ("DELETE", "/v2/b/c/manifests/x", "repository:b/c:delete"),
+        ("DELETE", f"/v2/b/c/manifests/{digest}", "repository:b/c:delete"),
+        ("DELETE", f"/v2/b/c/blobs/{digest_of(b'layer')}", "repository:b/c:delete"),
         ("GET", "/v2/d/tags/list", "repository:d:pull"),
         ("GET", "/v2/_catalog", "registry:catalog:*"),
     ):

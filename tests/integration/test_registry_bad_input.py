@@ -119,7 +119,12 @@ async def test_an_upload_is_not_finished_without_a_digest(admin: RegistryClient)
 
 @pytest.mark.parametrize("tag", ["a" * 129, ".x", "-x", "a%20b", "a%2Fb", "ü"])
 async def test_an_illegal_tag_cannot_be_pushed_and_is_not_found(admin: RegistryClient, tag: str) -> None:
-    assert await admin.refusal("PUT", f"/v2/a/manifests/{tag}", data=b"{}") == (400, "MANIFEST_INVALID")
+    config = await admin.push_blob("a", CONFIG)
+    good, kind = json.dumps(image_manifest((config, len(CONFIG)))).encode(), {"Content-Type": OCI_MANIFEST}
+    refused = await admin.refusal("PUT", f"/v2/a/manifests/{tag}", data=good, headers=kind)
+    assert refused == (400, "MANIFEST_INVALID")
+    along = f"/v2/a/manifests/{digest_of(good)}?tag={tag}"
+    assert await admin.refusal("PUT", along, data=good, headers=kind) == (400, "MANIFEST_INVALID")
     for method in ("GET", "DELETE"):
         assert await admin.refusal(method, f"/v2/a/manifests/{tag}") == (404, "MANIFEST_UNKNOWN")
 

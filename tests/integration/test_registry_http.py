@@ -88,15 +88,26 @@ async def test_a_large_manifest_is_refused_before_it_is_read_and_the_connection_
     assert await admin.status("PUT", "/v2/a/manifests/x", data=endless()) == 413
 
 
-async def test_an_answer_to_a_refused_upload_comes_before_its_body(live: LiveRegistry) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "who", "status"),
+    [
+        ("PATCH", "/v2/a/blobs/uploads/x", "", b"401"),
+        ("PATCH", "/v2/UPPER/blobs/uploads/x", "", b"400"),
+        ("PUT", "/v2/a/manifests/x", "admin", b"413"),
+    ],
+)
+async def test_an_answer_to_a_refused_body_comes_before_it(
+    live: LiveRegistry, method: str, path: str, who: str, status: bytes
+) -> None:
     host, _, port = live.host.partition(":")
-    for path, status in (("/v2/a/blobs/uploads/x", b"401"), ("/v2/UPPER/blobs/uploads/x", b"400")):
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"PATCH %b HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n" % path.encode())
+    credentials = f"Authorization: Bearer {live.tokens[Role(who)]}\r\n" if who else ""
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{credentials}Content-Length: 104857600\r\n\r\n".encode())
+    async with asyncio.timeout(20):
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.split()[1] == status
-        assert b"connection: close" in head.lower()
-        writer.close()
+    assert head.split()[1] == status
+    assert b"connection: close" in head.lower()
+    writer.close()
 
 
 async def test_a_body_that_is_expected_is_asked_for_only_when_it_is_wanted(live: LiveRegistry) -> None:

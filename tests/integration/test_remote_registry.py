@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -260,6 +261,25 @@ async def test_an_answer_that_is_no_manifest_is_an_error(answer: dict[str, objec
             await remote.manifest("app", "1")
         await remote.close()
     assert raised.value.sentence.isprintable()
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_another_image_than_the_digest_names_is_an_error(told: bool) -> None:
+    body = json.dumps(image_index()).encode()
+    right, wrong = digest_of(body), digest_of(b"another")
+
+    async def handler(request: web.Request) -> web.Response:
+        asked = request.path.rpartition("/")[2]
+        headers = {"Docker-Content-Digest": wrong if asked == "lying" else asked} if told else {}
+        return web.Response(body=body, content_type=OCI_INDEX, headers=headers)
+
+    async with serving(handler) as url:
+        remote = RemoteRegistry(url, patience=QUICK)
+        assert (await remote.manifest("app", right)).body == body
+        for reference in (wrong, "lying") if told else (wrong,):
+            with pytest.raises(RemoteInvalid, match="another digest"):
+                await remote.manifest("app", reference)
+        await remote.close()
 
 
 @pytest.mark.parametrize(
