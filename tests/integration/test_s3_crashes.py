@@ -17,7 +17,7 @@ from lumper.registry.gc import Policy
 from lumper.registry.registry import Registry
 from lumper.registry.storage.s3 import S3Storage, keys
 from lumper.registry.verify import Flaw
-from parts.s3_crashing_push import Moment, Proxy, crashed, proxied
+from parts.s3_crashing_push import Moment, Proxy, collect, crashed, proxied, push, verify
 from parts.s3_service import Bucket, s3_service
 
 _MOST = 100  # changes: more than one push makes
@@ -83,6 +83,45 @@ async def check(bucket: Bucket, folder: Path, storage: S3Storage) -> None:
     for digest in {one.digest for one in await metadata.tags("one") or []}:
         await registry.manifests.delete("one", digest, actor=SERVER)
     await database.close()
+
+
+async def test_a_collection_that_is_killed_at_any_change_to_the_bucket_leaks_nothing(
+    bucket: Bucket, reached: tuple[Proxy, Bucket], tmp_path: Path
+) -> None:
+    proxy, through = reached
+    storage = bucket.open()
+    change = 0
+    got_there = True
+    while got_there and change < _MOST:
+        change += 1
+        await asyncio.to_thread(push, bucket, tmp_path, f"v{change}")
+        acknowledged(tmp_path)
+        got_there = await crashed(proxy, through, tmp_path, change, Moment.AFTER, collect)
+        await check(bucket, tmp_path, storage)
+    await storage.close()
+    assert 8 < change < _MOST
+
+
+async def test_what_a_killed_verification_has_found_damaged_is_mended_by_a_push(
+    bucket: Bucket, reached: tuple[Proxy, Bucket], tmp_path: Path
+) -> None:
+    proxy, through = reached
+    storage = bucket.open()
+    change = 0
+    got_there = True
+    while got_there and change < _MOST:
+        change += 1
+        await asyncio.to_thread(push, bucket, tmp_path, "v")
+        for key in await asyncio.to_thread(bucket.objects):
+            if f"/{keys.DATA}/" in key or key.endswith(keys.WHOLE):
+                await asyncio.to_thread(bucket.request, "PUT", f"/{key}", body=b"x" * 100)
+        got_there = await crashed(proxy, through, tmp_path, change, Moment.AFTER, verify)
+        await asyncio.to_thread(verify, bucket, tmp_path, "")
+        await asyncio.to_thread(push, bucket, tmp_path, "v")
+        assert await storage.review() == []
+        await check(bucket, tmp_path, storage)
+    await storage.close()
+    assert 5 < change < _MOST
 
 
 @pytest.mark.parametrize("moment", Moment)

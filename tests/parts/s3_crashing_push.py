@@ -10,18 +10,26 @@ import asyncio
 import io
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 from yarl import URL
 
+from lumper.history.database import Database
+from lumper.history.images import ImageHistory
+from lumper.model.activity import SERVER
+from lumper.registry.gc import Policy
+from lumper.registry.registry import Registry
 from parts.crashing_push import push_to
 from parts.fork_server import forking
 from parts.s3_service import Bucket
+
+Work = Callable[[Bucket, Path, str], None]
 
 _CHANGING = ("PUT", "POST", "DELETE")
 _LARGE = (8 << 20) + 1  # bytes: two parts of a multipart upload
@@ -91,9 +99,11 @@ async def proxied(bucket: Bucket) -> AsyncIterator[tuple[Proxy, Bucket]]:
             await runner.cleanup()
 
 
-async def crashed(proxy: Proxy, bucket: Bucket, folder: Path, change: int, moment: Moment) -> bool:
-    """Push in a process that is killed at this change of the bucket; whether it got so far."""
-    process = forking().Process(target=main, args=(bucket, folder, f"v{change}-{moment.name.lower()}"))
+async def crashed(
+    proxy: Proxy, bucket: Bucket, folder: Path, change: int, moment: Moment, work: Work | None = None
+) -> bool:
+    """Push, or do this work, in a process that is killed at this change of the bucket; whether it got so far."""
+    process = forking().Process(target=work or push, args=(bucket, folder, f"v{change}-{moment.name.lower()}"))
     process.start()
     assert process.pid is not None
     proxy.kill(process.pid, change, moment)
@@ -102,6 +112,42 @@ async def crashed(proxy: Proxy, bucket: Bucket, folder: Path, change: int, momen
     return process.exitcode != 0
 
 
-def main(bucket: Bucket, folder: Path, version: str) -> None:
+def layer_of(version: str) -> bytes:
+    """The layer of this version: so large that it has an object of its own."""
+    return (version.encode() * _LARGE)[:_LARGE]
+
+
+def push(bucket: Bucket, folder: Path, version: str) -> None:
     """Push until the crash."""
-    asyncio.run(push_to(bucket.open(), folder, version, (version.encode() * _LARGE)[:_LARGE]))
+    asyncio.run(push_to(bucket.open(), folder, version, layer_of(version)))
+
+
+def collect(bucket: Bucket, folder: Path, _version: str) -> None:
+    """Delete all manifests and collect what is garbage then, until the crash."""
+    asyncio.run(_with_registry(bucket, folder, _collect))
+
+
+def verify(bucket: Bucket, folder: Path, _version: str) -> None:
+    """Read everything again, and set aside what is damaged, until the crash."""
+    asyncio.run(_with_registry(bucket, folder, _verify))
+
+
+async def _collect(registry: Registry) -> None:
+    for digest in {one.digest for one in await registry.metadata.tags("one") or []}:
+        await registry.manifests.delete("one", digest, actor=SERVER)
+    for _ in range(5):
+        await registry.names.tell()
+        await registry.collector.run()
+
+
+async def _verify(registry: Registry) -> None:
+    async for _ in registry.verifier.run():
+        pass
+
+
+async def _with_registry(bucket: Bucket, folder: Path, work: Callable[[Registry], Awaitable[None]]) -> None:
+    database, storage = Database(f"sqlite:///{folder}/lumper.db"), bucket.open()
+    await database.migrate()
+    await work(Registry(storage, ImageHistory(database), Policy(timedelta(0))))
+    await storage.close()
+    await database.close()

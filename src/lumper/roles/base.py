@@ -115,7 +115,15 @@ async def supervise(name: str, part: Part) -> None:
             steady = asyncio.get_running_loop().time() - begun > 60
             failures = 1 if steady else failures + 1
             delay = _RECONNECT.delay(failures) or 10.0
-            log.error("a part failed and begins anew", action="part.failed", part=name, delay=delay, exc_info=exc)
+            known = exc.sentence if isinstance(exc, LumperError) else ""  # the database is away, say: that tells all
+            log.error(
+                "a part failed and begins anew",
+                action="part.failed",
+                part=name,
+                delay=delay,
+                error=known or repr(exc),
+                exc_info=None if known else exc,
+            )
             await asyncio.sleep(delay)
 
 
