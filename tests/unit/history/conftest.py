@@ -24,7 +24,9 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
-    opened = open_history(database_url, tmp_path / "logs", Links("http://l", "l", "l"), encode)
+    opened = open_history(
+        database_url, tmp_path / "logs", Links("http://lumper.test", "lumper.test", "127.0.0.1:5080"), encode
+    )
     await opened.database.migrate()
     yield opened
     await opened.database.close()
