@@ -106,6 +106,16 @@ def test_a_signature_under_a_tag_goes_with_its_image_and_counts_nowhere() -> Non
     ]
 
     assert kept(tags, Keep(last=1)) == [tags[2].name, tags[3].name, tags[4].name]
+    whys = {verdict.tag: verdict.why for verdict in judged(tags, Keep(last=1))}
+    assert whys[tags[1].name] == "the image that it belongs to goes"
+    assert whys[tags[3].name] == whys[tags[4].name] == "the image that it belongs to does not go"
+
+
+@pytest.mark.parametrize("days", [7, 7.5])
+def test_what_is_as_old_as_the_days_say_is_too_old(days: float) -> None:
+    tags = [tag("then", 1, days), tag("pulled", 2, 99, pulled=days), tag("just", 3, days - 0.001)]
+
+    assert kept(tags, Keep(pushed_days=days, pulled_days=days)) == ["just"]
 
 
 TAGS = st.lists(
@@ -196,6 +206,42 @@ async def test_a_run_removes_what_no_rule_keeps_and_only_in_the_repositories_tha
     ]
 
 
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        (Keep(last=1), ["1.1.0"]),
+        (Keep(minors=1), ["2.0.0"]),
+        (Keep(patches=1), ["1.0.1", "1.1.0", "2.0.0"]),
+    ],
+)
+async def test_a_run_surveys_the_repository_for_each_rank_alone(keep: Keep, left: list[str]) -> None:
+    metadata = MemoryMetadata()
+    await metadata.set_rule(Rule("one", keep=keep), ANN)
+    await _push(metadata, "one", "1.0.0", "2.0.0", "1.0.1", "1.1.0")
+
+    _ = [verdict async for verdict in Retention(metadata, Pulls(metadata)).run()]
+
+    assert [each.name for each in await metadata.tags("one") or []] == left
+
+
+async def test_a_preview_counts_all_and_shows_what_goes_first_and_changes_nothing() -> None:
+    metadata = MemoryMetadata()
+    pulls = Pulls(metadata)
+    retention = Retention(metadata, pulls)
+    await _push(metadata, "one", "a", "b", "c", "d", "e")
+    assert (await retention.preview("one", 3)).judged == 0
+    await metadata.set_rule(Rule("one", keep=Keep(last=1, pulled_days=1)), ANN)
+    pulls.note("one", digest(abs(hash("a"))))
+
+    found = await retention.preview("one", 4)
+
+    assert (found.judged, found.going) == (5, 3)
+    assert sorted(one.tag for one in found.shown[:3]) == ["b", "c", "d"]
+    assert [one.kept for one in found.shown] == [False, False, False, True]
+    assert len((await retention.preview("one", 2)).shown) == 2
+    assert len(await metadata.tags("one") or []) == 5
+
+
 async def test_a_pull_is_known_to_retention_before_it_is_written() -> None:
     metadata = MemoryMetadata()
     await _push(metadata, "one", "used", "unused")
@@ -269,3 +315,12 @@ def test_a_survey_of_many_tags_holds_little_more_than_what_is_kept() -> None:
     assert len(marks.lines) == 10
     held = [survey.__dict__[name] for name in ("_newest", "_lines")]
     assert all(len(one) < 3000 for one in held)
+
+
+def test_a_survey_of_many_patches_holds_few_of_each_line_and_none_if_they_do_not_matter() -> None:
+    for patches, held, lowest in ((2, 14, 4998), (0, 0, 0)):
+        survey = Survey(Keep(minors=1, patches=patches))
+        survey.add(tag(f"1.2.{n}", n) for n in range(5000))
+
+        assert survey.marks().lines == {(1, 2): lowest}
+        assert len(survey.__dict__["_lines"][1, 2]) <= held
