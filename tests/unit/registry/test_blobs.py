@@ -99,3 +99,8 @@ def test_a_page_size_is_capped() -> None:
     for wrong in ("", "-1", "x", "1.0", "٣", " 1", "9" * 21):
         with pytest.raises(RegistryError):
             page_size(wrong)
+
+
+async def test_no_two_uploads_have_the_same_name(registry: Registry) -> None:
+    names = [(await registry.blobs.begin("a", "me")).name for _ in range(1000)]
+    assert len({name.partition("-")[0] for name in names}) == 1000

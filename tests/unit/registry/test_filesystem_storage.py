@@ -12,6 +12,7 @@ import pytest
 from lumper.errors import StorageError, StorageFull
 from lumper.model.image import Name
 from lumper.registry.storage.filesystem import FilesystemStorage
+from lumper.registry.storage.upload_file import hash_of
 
 
 def sha256(data: bytes) -> str:
@@ -180,3 +181,10 @@ async def test_a_folder_whose_disk_is_gone_is_not_an_empty_one(tmp_path: Path) -
     (tmp_path / "elsewhere").rename(root)
     assert await storage.noted("a/b", "tag") == digest
     assert (await storage.stat(digest)) is not None
+
+
+@pytest.mark.parametrize("size", [0, 1, 2046, 2047, 2048, 4094, 20_000, 65_536])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_small_blob_has_the_hash_of_all_its_bytes(size: int, algorithm: str) -> None:
+    data = bytes(number % 251 for number in range(size))
+    assert hash_of(algorithm, data) == hashlib.new(algorithm, data).hexdigest()

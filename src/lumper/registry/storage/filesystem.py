@@ -29,7 +29,7 @@ from lumper.registry.storage.name_files import named, read_name
 from lumper.registry.storage.presence import Presence
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store, sync_folder
-from lumper.registry.storage.upload_file import Progress, UploadEnd, hashed
+from lumper.registry.storage.upload_file import Progress, UploadEnd, hash_of, hashed
 
 _CHUNK = 1 << 20  # bytes that are read at a time
 _ON_THEIR_WAY = 8 << 20  # bytes of all uploads together
@@ -240,7 +240,7 @@ class FilesystemStorage:
     async def _commit_small(self, upload: str, target: Path, digest: str, data: bytes) -> StoredBlob | None:
         """All bytes are here: they need no file of an upload."""
         algorithm, _, wanted = digest.partition(":")
-        right = hashlib.new(algorithm, data).hexdigest() == wanted
+        right = hash_of(algorithm, data) == wanted
         if right:
             await self._put(target, data)
         self._begun.pop(upload, None)

@@ -29,7 +29,8 @@ def store(files: Sequence[SmallFile], folder: Path, make: Callable[[Path], None]
 
     On their way they lie in `folder`; `make` makes a folder that is not there; nothing is taken of `reserve`.
     """
-    ways = [_Way(file, folder / f"put-{secrets.token_hex(16)}") for file in files]
+    name = f"put-{secrets.token_hex(16)}"
+    ways = [_Way(file, folder / f"{name}-{number}") for number, file in enumerate(files)]
     room = _failure(partial(reserve.check, sum(len(file.data) for file in files)))
     for file in files:
         file.error = room
