@@ -14,7 +14,9 @@ import pytest
 from lumper.history.tagging import move_tags
 from lumper.model.people import Role
 from lumper.model.rules import Rule
+from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.tagging import parse_reference
+from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from parts.live_pages import PASSWORD, LivePages, live_pages
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
@@ -247,3 +249,18 @@ async def test_a_repository_in_which_nothing_is_left_is_listed_no_more(
     assert "acme/shop" not in await seen(person, "/images")
     assert "1.0" in await seen(person, "/images/acme/shop/-/history")
     assert "What was here" in await seen(person, "/images/acme/shop")
+
+
+async def test_a_mirror_is_told_as_such_and_takes_no_tags(
+    live: LivePages, person: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    hub = RemoteRegistry("https://registry-1.docker.io")
+    live.registry.upstreams = Upstreams([Upstream("docker.io", hub)], tmp_path / "arrivals")
+    try:
+        await live.put("docker.io/library/alpine").image("3.20")
+        assert "A cache of https://registry-1.docker.io" in await seen(person, "/images")
+        page = await seen(person, "/images/docker.io/library/alpine")
+        assert "A cache of <code>library/alpine</code> at <code>https://registry-1.docker.io</code>" in page
+        assert "/-/tag" not in await seen(person, "/images/docker.io/library/alpine:3.20")
+    finally:
+        await live.registry.upstreams.close()

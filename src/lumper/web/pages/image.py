@@ -72,6 +72,7 @@ class ImagePage:
             containers=await self._containers(request, manifest),
             moves=await self._moves(reference),
             may_push=allowed(request, repository, Action.PUSH),
+            mirror=bool(self._registry.upstreams and self._registry.upstreams.of(repository)),
             may_delete=allowed(request, repository, Action.DELETE),
             admin=request[IDENTITY].role in PEOPLE,
         )
