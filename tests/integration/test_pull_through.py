@@ -21,6 +21,7 @@ from lumper.model.garbage import GarbageKind
 from lumper.model.people import Role
 from lumper.model.rules import Rule
 from lumper.registry.gc import Policy
+from lumper.registry.rebuild import Rebuilt
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.registry import RemoteRegistry
@@ -563,3 +564,25 @@ async def test_memory_stays_flat_and_a_slow_reader_holds_up_nobody(
         assert [file.parent.parent.name for file in live.files] == ["sha256"]
         assert await slow.read() == layer  # also after the blob has come to its place
     assert door.count("GET", blob) == 1
+
+
+async def test_what_was_cached_comes_from_upstream_again_when_the_database_is_lost(
+    tmp_path: Path, mirror: Mirror, pusher: RegistryClient
+) -> None:
+    digest = await pusher.push_image("team/app", "1.0")
+    async with mirror() as (live, client):
+        assert await client.status("GET", "/v2/hub/team/app/manifests/1.0") == 200
+        own = await client.push_image("own", "1.0", b"mine")
+    for file in (tmp_path / "mirror").glob("lumper.db*"):
+        file.unlink()
+
+    async with mirror() as (live, client):
+        told = [one async for one in live.registry.rebuilder.run()]
+
+        assert isinstance(told[-1], Rebuilt)
+        assert (told[-1].manifests, told[-1].tags) == (1, 1)
+        assert await client.status("GET", f"/v2/own/manifests/{own}") == 200
+        assert await client.status("GET", f"/v2/hub/team/app/manifests/{digest}") == 200
+        for name in (b"layer", b'{"architecture":"amd64","os":"linux"}'):
+            async with client.request("GET", f"/v2/hub/team/app/blobs/{digest_of(name)}") as response:
+                assert digest_of(await response.read()) == digest_of(name)

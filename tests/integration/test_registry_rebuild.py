@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -56,10 +57,25 @@ async def seen(client: RegistryClient, repository: str) -> dict[str, Any]:
         waiting += [child["digest"] for child in manifest.get("manifests", ())]
         for layer in [*manifest.get("layers", ()), *filter(None, [manifest.get("config")])]:
             async with client.request("GET", f"/v2/{repository}/blobs/{layer['digest']}") as response:
-                assert digest_of(await response.read()) == layer["digest"]
+                algorithm, _, encoded = layer["digest"].partition(":")
+                assert hashlib.new(algorithm, await response.read()).hexdigest() == encoded
         async with client.request("GET", f"/v2/{repository}/referrers/{digest_of(body)}") as response:
             found[f"referrers of {reference}"] = await response.json()
     return found
+
+
+async def push_unusual(client: RegistryClient, repository: str) -> None:
+    """An index of an index of a manifest that has another kind of digest, as its layer has."""
+    layer, config = b"layer", b"{}"
+    digest = f"sha512:{hashlib.sha512(layer).hexdigest()}"
+    path = f"/v2/{repository}/blobs/uploads/?digest={digest}"
+    assert await client.status("POST", path, data=io.BytesIO(layer)) == 201
+    body = json.dumps(image_manifest((await client.push_blob(repository, config), 2), (digest, len(layer)))).encode()
+    child = f"sha512:{hashlib.sha512(body).hexdigest()}"
+    path, kind = f"/v2/{repository}/manifests/{child}", {"Content-Type": OCI_MANIFEST}
+    assert await client.status("PUT", path, data=io.BytesIO(body), headers=kind) == 201
+    inner = await client.push_manifest(repository, "inner", image_index((child, len(body))), OCI_INDEX)
+    await client.push_manifest(repository, "outer", image_index((inner, 1)), OCI_INDEX)
 
 
 async def test_images_of_several_platforms_and_their_signatures_come_back(tmp_path: Path) -> None:
@@ -81,19 +97,21 @@ async def test_images_of_several_platforms_and_their_signatures_come_back(tmp_pa
             assert await client.status("DELETE", "/v2/team/app/manifests/1.0-arm64") == 202
             deleted = server.data / "registry/names/team/app/_tags/1.0-arm64"
             wait_for(lambda: not deleted.exists(), "the storage to hear of the deletion", 30)
-            before = {name: await seen(client, name) for name in ("team/app", "copy")}
+            await push_unusual(client, "unusual")
+            repositories = ("team/app", "copy", "unusual")
+            before = {name: await seen(client, name) for name in repositories}
             server.end()
             lose_database(server.data)
 
             dry = lumper("registry", "rebuild", "--dry-run", "--json", *here)  # no server runs: the command does it all
-            assert (dry.status, dry.json["dry_run"], dry.json["manifests"]) == (0, True, 7)
+            assert (dry.status, dry.json["dry_run"], dry.json["manifests"]) == (0, True, 10)
             server.start()
             assert await client.status("GET", "/v2/copy/manifests/1.0") == 404
             rebuilt = lumper("registry", "rebuild", *here)
-            assert "7 manifests and 4 tags were brought back" in rebuilt.out, rebuilt
+            assert "10 manifests and 6 tags were brought back" in rebuilt.out, rebuilt
             assert rebuilt.status == 0
 
-            assert {name: await seen(client, name) for name in ("team/app", "copy")} == before
+            assert {name: await seen(client, name) for name in repositories} == before
             skopeo("--src-tls-verify=false", f"docker://{server.address}/copy:1.0", f"oci:{tmp_path / 'back'}:x")
             assert lumper("registry", "verify", "--json", *here).json["flaws"] == []
             assert await client.push_image("copy", "2.0", b"new")

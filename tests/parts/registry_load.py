@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import random
@@ -71,15 +72,25 @@ class Load:
                 self.done["pushes"] += 1
 
     async def _push(self, repository: str, chance: random.Random) -> None:
+        """An index of two images, perhaps within another index; perhaps signed, before it is there or afterwards."""
         children = [await self._image(repository, chance) for _ in range(2)]
         index = json.dumps(image_index(*children)).encode()
-        await self._manifest(repository, chance.choice(TAGS), index, OCI_INDEX)
-        if chance.random() < 0.3:
+        signed, within = chance.random(), chance.random() < 0.2
+        if signed < 0.15:
+            await self._signature(repository, index, chance)
+        await self._manifest(repository, digest_of(index) if within else chance.choice(TAGS), index, OCI_INDEX)
+        if within:
+            outer = json.dumps(image_index((digest_of(index), len(index)))).encode()
+            await self._manifest(repository, chance.choice(TAGS), outer, OCI_INDEX)
+            self.done["indexes of indexes"] += 1
+        if signed > 0.85:
             await self._signature(repository, index, chance)
 
     async def _image(self, repository: str, chance: random.Random) -> tuple[str, int]:
         contents = [b'{"seed": %d}' % chance.randrange(40), *chance.sample(LAYERS, 2)]
         links = [await self._blob(repository, content, chance) for content in contents]
+        if chance.random() < 0.3:  # a layer by its other digest
+            links.append(await self._blob(repository, contents[1], chance, "sha512"))
         body = json.dumps(image_manifest(links[0], *links[1:])).encode()
         digest = digest_of(body)
         if await self.registry.status("HEAD", f"/v2/{repository}/manifests/{digest}") == 200:
@@ -88,9 +99,11 @@ class Load:
             await self._manifest(repository, digest, body, OCI_MANIFEST)
         return digest, len(body)
 
-    async def _blob(self, repository: str, content: bytes, chance: random.Random) -> tuple[str, int]:
+    async def _blob(
+        self, repository: str, content: bytes, chance: random.Random, algorithm: str = "sha256"
+    ) -> tuple[str, int]:
         """As clients do: ask for it, mount it from somewhere else, or send it."""
-        digest = digest_of(content)
+        digest = f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
         if await self.registry.status("HEAD", f"/v2/{repository}/blobs/{digest}") == 200:
             self.done["blobs that were there"] += 1
             return digest, len(content)
@@ -131,12 +144,27 @@ class Load:
         while self.going_on:
             repository, tag = chance.choice(REPOSITORIES), chance.choice(TAGS)
             index = await self._read(f"/v2/{repository}/manifests/{tag}", may_be_gone=True)
-            for child in json.loads(index)["manifests"] if index else ():
-                manifest = json.loads(await self._read(f"/v2/{repository}/manifests/{child['digest']}"))
-                for blob in (manifest["config"], *manifest["layers"]):
-                    content = await self._read(f"/v2/{repository}/blobs/{blob['digest']}")
-                    assert digest_of(content) == blob["digest"]
+            if index:
+                await self._pull(repository, index)
+                await self._referrers(repository, digest_of(index))
             self.done["pulls"] += bool(index)
+
+    async def _pull(self, repository: str, body: bytes) -> None:
+        manifest = json.loads(body)
+        for child in manifest.get("manifests", ()):
+            await self._pull(repository, await self._read(f"/v2/{repository}/manifests/{child['digest']}"))
+        for blob in (manifest["config"], *manifest["layers"]) if "config" in manifest else ():
+            content = await self._read(f"/v2/{repository}/blobs/{blob['digest']}")
+            algorithm, _, encoded = blob["digest"].partition(":")
+            assert hashlib.new(algorithm, content).hexdigest() == encoded
+
+    async def _referrers(self, repository: str, subject: str) -> None:
+        """Whatever signs it is whole; it may go while the list is read."""
+        for one in json.loads(await self._read(f"/v2/{repository}/referrers/{subject}"))["manifests"]:
+            body = await self._read(f"/v2/{repository}/manifests/{one['digest']}", may_be_gone=True)
+            if body:
+                await self._pull(repository, body)
+                self.done["signatures that were read"] += 1
 
     async def _read(self, path: str, *, may_be_gone: bool = False) -> bytes:
         async with self.registry.request("GET", path) as response:
@@ -164,6 +192,14 @@ async def pause(seconds: float) -> None:
     await asyncio.wait({asyncio.get_running_loop().create_future()}, timeout=seconds)
 
 
+async def clients(group: asyncio.TaskGroup, load: Load) -> None:
+    """Three clients push, three pull and one deletes."""
+    group.create_task(load.deletions(1))
+    for seed in range(2, 5):
+        group.create_task(load.pushes(seed))
+        group.create_task(load.pulls(10 * seed))
+
+
 async def under_load(live: LiveRegistry, load: Load, every: float) -> None:
     """Three clients push, three pull and one deletes, while garbage is collected `every` so many seconds."""
 
@@ -174,17 +210,19 @@ async def under_load(live: LiveRegistry, load: Load, every: float) -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(collect())
-        group.create_task(load.deletions(1))
-        for seed in range(2, 5):
-            group.create_task(load.pushes(seed))
-            group.create_task(load.pulls(10 * seed))
+        await clients(group, load)
+
+
+async def all_deleted(load: Load) -> None:
+    """Delete all tags."""
+    for repository in REPOSITORIES:
+        for tag in TAGS:
+            await load.registry.status("DELETE", f"/v2/{repository}/manifests/{tag}")
 
 
 async def given_back(live: LiveRegistry, load: Load, every: float, longest: float) -> bool:
     """Delete all tags; whether the storage is empty before `longest` seconds have passed."""
-    for repository in REPOSITORIES:
-        for tag in TAGS:
-            await load.registry.status("DELETE", f"/v2/{repository}/manifests/{tag}")
+    await all_deleted(load)
     until = time.monotonic() + longest
     while live.files and time.monotonic() < until:
         await live.registry.collector.run()
