@@ -164,6 +164,12 @@ async def test_repositories_come_in_pages(metadata: Metadata) -> None:
 
     assert await metadata.repositories(limit=3) == ["a", "b/one", "b/two"]
     assert await metadata.repositories(last="b/two") == ["c"]
+    for name in ("b/two", "c"):
+        await metadata.put_manifest(name, image(B, Link(A, 5)), ["x"])
+    assert await metadata.repositories(holding=True) == ["b/two", "c"]
+    assert await metadata.repositories(holding=True, last="b", limit=1) == ["b/two"]
+    await metadata.delete_manifest("b/two", B)
+    assert await metadata.repositories(holding=True) == ["c"]
 
 
 async def test_images_tell_tags_and_bytes_of_each_repository(metadata: Metadata) -> None:
@@ -175,10 +181,10 @@ async def test_images_tell_tags_and_bytes_of_each_repository(metadata: Metadata)
 
     listed = await metadata.images()
 
-    assert [(image.name, image.tags, image.size) for image in listed] == [("empty", 0, 100), ("one", 2, 130)]
+    assert [(image.name, image.tags, image.size) for image in listed] == [("one", 2, 130)]
     tag = await metadata.tag("one", "y")
     assert tag is not None
-    assert listed[1].updated_at == tag.updated_at
+    assert listed[0].updated_at == tag.updated_at
 
 
 async def test_a_deleted_tag_leaves_the_manifest(metadata: Metadata) -> None:

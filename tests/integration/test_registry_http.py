@@ -152,7 +152,8 @@ async def test_a_page_size_is_capped_or_refused(admin: RegistryClient, path: str
 
 async def test_repositories_are_listed_in_pages(admin: RegistryClient) -> None:
     for name in ("c", "a/b", "d"):
-        await admin.push_blob(name, b"x")
+        await admin.push_image(name, "x")
+    await admin.push_blob("b", b"of a push that is not done")
 
     async with admin.request("GET", "/v2/_catalog?n=2") as response:
         assert await response.json() == {"repositories": ["a/b", "c"]}

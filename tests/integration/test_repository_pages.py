@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from lumper.history.tagging import move_tags
+from lumper.model.image import NewManifest
 from lumper.model.people import Role
 from lumper.model.rules import Rule
 from lumper.registry.remote.registry import RemoteRegistry
@@ -49,7 +50,8 @@ async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(
     live: LivePages, person: aiohttp.ClientSession
 ) -> None:
     for number in range(53):
-        await live.history.images.link_blob(f"team/app-{number:02}", "sha256:" + "a" * 64, 1)
+        manifest = NewManifest("sha256:" + "a" * 64, MANIFEST, 1, ())
+        await live.history.images.put_manifest(f"team/app-{number:02}", manifest, [])
     await live.put("acme/shop").image("1.0", layer=b"x" * 5000)
     page = await seen(person, "/images")
     assert page.count('<tr id="image-') == 50

@@ -150,6 +150,30 @@ async def test_rules_are_listed_and_what_is_wrong_with_one_is_told(api: Api) -> 
     assert (await api.ask("DELETE", "/registry/rules/none")).status == 404
 
 
+async def test_a_whole_repository_is_emptied_and_listed_no_more(api: Api, registry: RegistryClient) -> None:
+    for number in range(3):
+        await registry.push_image("owner/app", f"v{number}", b"%d" % number)
+    await registry.push_image("owner/other", "1")
+    assert (await api.ask("DELETE", APP)).status == 400
+    assert (await api.ask("DELETE", f"{APP}:v1", params={"everything": "1"})).status == 400
+    await api.ask("PUT", "/registry/rules/owner/*", IMMUTABLE)
+    refused = await api.ask("DELETE", APP, params={"everything": "1"})
+    assert (refused.status, "owner/app:v1 is immutable by the rule for owner/*" in refused.error) == (403, True)
+    assert await pointed(registry, "v2") != ""
+    await api.ask("DELETE", "/registry/rules/owner/*")
+
+    assert (await api.ask("DELETE", APP, params={"everything": "1"})).status == 200
+
+    assert await pointed(registry, "v2") == ""
+    async with registry.request("GET", "/v2/_catalog") as response:
+        assert (await response.json())["repositories"] == ["owner/other"]
+    assert [one["name"] for one in (await api.ask("GET", "/images")).body] == ["owner/other"]
+    assert (await api.ask("DELETE", APP, params={"everything": "1"})).status == 404
+    assert [one[0] for one in await history(api, "owner/app")][:2] == ["delete", "untag"]
+    await registry.push_image("owner/app", "new")
+    assert await pointed(registry, "new") != ""
+
+
 async def judged(api: Api, method: str = "GET", **query: str) -> tuple[dict[str, str], dict[str, int]]:
     answer = await api.ask(method, "/registry/retention", params=query)
     assert answer.status == 200, answer.body

@@ -78,28 +78,38 @@ def retag(reference: str, to: str = "", /, *, undo: bool = False, json: bool = F
 
 
 @app.command
-def delete(reference: str, /, *, yes: bool = False, json: bool = False, target: Target = _HERE) -> None:
-    """Remove a tag, or a manifest with all its tags.
+def delete(
+    reference: str,
+    /,
+    *,
+    everything: bool = False,
+    yes: bool = False,
+    json: bool = False,
+    target: Target = _HERE,
+) -> None:
+    """Remove a tag, a manifest with all its tags, or all that a repository holds.
 
     Example: lumper image delete owner/app:1.0 --yes
 
     Parameters
     ----------
     reference
-        REPOSITORY:TAG or REPOSITORY@DIGEST.
+        REPOSITORY:TAG or REPOSITORY@DIGEST; with --everything, REPOSITORY.
+    everything
+        The whole repository, with all its images and tags.
     yes
         Do not ask first.
     json
         Print JSON.
     """
-    if not yes and not _confirmed(reference):
+    if not yes and not _confirmed(f"all that {reference} holds" if everything else reference):
         raise Invalid(f"{reference} was not deleted.", hint="Answer y, or add --yes.")
     with connect(target) as client:
-        gone = client.delete(f"images/{reference}")
+        gone = client.delete(f"images/{reference}", everything=int(everything))
     if json:
         show_json(gone)
         return
-    print(f"{reference} is gone.")
+    print(f"{reference} is {'empty' if everything else 'gone'}.")
     if gone["tag"]:
         print(f"To bring it back: lumper image retag {reference} --undo")
 

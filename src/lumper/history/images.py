@@ -19,7 +19,7 @@ from lumper.history.database import Database, at_last, changed, together, upsert
 from lumper.history.garbage import drop_links, drop_manifests
 from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
-from lumper.history.overview import all_images, public
+from lumper.history.overview import all_images, has_manifests, public
 from lumper.history.recent import Recent
 from lumper.history.retiring import RetentionHistory
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
@@ -237,13 +237,15 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             return None
         return [tag_from_row(row) for row in rows]
 
-    async def repositories(self, *, last: str = "", limit: int = 100) -> list[str]:
-        """At most `limit` names of repositories after `last` in lexical order."""
+    async def repositories(self, *, last: str = "", limit: int = 100, holding: bool = False) -> list[str]:
+        """At most `limit` names of repositories after `last` in lexical order; `holding`: that have a manifest."""
         query = select(repositories.c.name).where(repositories.c.name > last).order_by(repositories.c.name).limit(limit)
+        if holding:
+            query = query.where(has_manifests())
         return [row.name for row in await self._database.rows(query)]
 
     async def images(self) -> list[Image]:
-        """All repositories with the number of tags and the bytes that they hold."""
+        """All repositories that have a manifest, with the number of tags and the bytes that they hold."""
         async with self._database.read() as connection:
             return await all_images(connection)
 

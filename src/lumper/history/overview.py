@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ScalarSelect, Table, and_, func, not_, select
+from sqlalchemy import ScalarSelect, Table, and_, exists, func, not_, select
 
 from lumper.history.connection import AsyncConnection
 from lumper.history.tables import manifests, repositories, repository_blobs, tags
@@ -12,7 +12,7 @@ from lumper.model.image import PRIVATE_PREFIX, Image
 
 
 async def all_images(connection: AsyncConnection) -> list[Image]:
-    """All repositories with the number of tags and the bytes that they hold."""
+    """All repositories that have a manifest, with the number of tags and the bytes that they hold."""
     mine = repositories.c.id
     query = select(
         repositories.c.name,
@@ -21,8 +21,14 @@ async def all_images(connection: AsyncConnection) -> list[Image]:
         _of(tags, func.max(tags.c.updated_at), mine, public()).label("moved_at"),
         _of(repository_blobs, func.coalesce(func.sum(repository_blobs.c.size), 0), mine).label("blobs"),
         _of(manifests, func.coalesce(func.sum(manifests.c.size), 0), mine).label("manifests"),
-    ).order_by(repositories.c.name)
+    )
+    query = query.where(has_manifests()).order_by(repositories.c.name)
     return [_image_from_row(row) for row in (await connection.execute(query)).all()]
+
+
+def has_manifests() -> Any:
+    """Whether a repository holds anything that people see."""
+    return exists().where(manifests.c.repository_id == repositories.c.id)
 
 
 def public() -> Any:

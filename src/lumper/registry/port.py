@@ -77,11 +77,11 @@ class Metadata(Protocol):
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""
 
-    async def repositories(self, *, last: str = "", limit: int = 100) -> list[str]:
-        """At most `limit` names of repositories after `last` in lexical order."""
+    async def repositories(self, *, last: str = "", limit: int = 100, holding: bool = False) -> list[str]:
+        """At most `limit` names of repositories after `last` in lexical order; `holding`: that have a manifest."""
 
     async def images(self) -> list[Image]:
-        """All repositories with the number of tags and the bytes that they hold."""
+        """All repositories that have a manifest, with the number of tags and the bytes that they hold."""
 
     async def referrers(
         self,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lumper.errors import Conflict, Invalid, NotFound
+from lumper.errors import Conflict, Invalid, NotFound, RuleForbids
 from lumper.model.activity import Activity, Actor
 from lumper.model.image import PRIVATE_PREFIX, is_digest, is_repository, is_tag
 from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata
 
+_STEP = 500  # what is read at once
 _SHORT = re.compile(r"(?:sha256|sha512):[0-9a-f]{8,127}")
 
 
@@ -102,11 +103,36 @@ class Tagging:
         if reference.digest:
             there = await self._metadata.delete_manifest(reference.repository, reference.digest, actor)
         else:
-            _must_have_tag(reference)
+            _must_have_tag(reference, ", or --everything for all of it")
             there = await self._metadata.delete_tag(reference.repository, reference.tag, actor)
         if not there:
             hint = f"`lumper images {reference.repository}` shows what is there."
             raise NotFound(f"There is no {reference}.", hint=hint)
+
+    async def delete_all(self, repository: str, actor: Actor) -> int:
+        """Remove all manifests of a repository with their tags; how many. None of them comes back.
+
+        Raises NotFound; RuleForbids before anything goes, if one of the tags is immutable.
+        """
+        await self._check_none_frozen(repository)
+        gone = 0
+        while found := await self._metadata.digests(repository, "sha", _STEP):
+            there = [await self._metadata.delete_manifest(repository, digest, actor) for digest in found]
+            gone += sum(there)
+            if not any(there):
+                break
+        if not gone:
+            raise NotFound(f"There is no image in {repository}.", hint="`lumper images` shows all repositories.")
+        return gone
+
+    async def _check_none_frozen(self, repository: str) -> None:
+        rule, last = (await self._metadata.rules()).freezing(repository), ""
+        while rule and (tags := await self._metadata.tags(repository, last=last, limit=_STEP)):
+            if frozen := next((tag.name for tag in tags if rule.freezes(tag.name)), ""):
+                hint = "Change the rule first: `lumper registry rules set`."
+                words = f"The tag {repository}:{frozen} is immutable by the rule for {rule.repositories}."
+                raise RuleForbids(words, hint=hint)
+            last = tags[-1].name
 
     async def _whole(self, repository: str, beginning: str) -> str:
         found = await self._metadata.digests(repository, beginning, 2)
@@ -129,6 +155,6 @@ class Tagging:
         return Moved(reference.repository, reference.tag, before, digest)
 
 
-def _must_have_tag(reference: Reference) -> None:
+def _must_have_tag(reference: Reference, instead: str = "") -> None:
     if not reference.tag:
-        raise Invalid(f"{reference.repository} is a whole repository.", hint="Name the tag: REPOSITORY:TAG.")
+        raise Invalid(f"{reference.repository} is a whole repository.", hint=f"Name the tag: REPOSITORY:TAG{instead}.")

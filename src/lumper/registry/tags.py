@@ -52,11 +52,11 @@ class Listings:
     async def repositories(self, last: str, size: int, rights: Rights) -> Page:
         """The repositories after `last` that may be pulled with these rights."""
         if rights.everywhere:
-            return _page(await self._metadata.repositories(last=_legal(last), limit=size + 1), size)
+            return _page(await self._metadata.repositories(last=_legal(last), limit=size + 1, holding=True), size)
         names: list[str] = []
         found = [_legal(last)]
         while found and len(names) <= size:
-            found = await self._metadata.repositories(last=found[-1], limit=MOST)
+            found = await self._metadata.repositories(last=found[-1], limit=MOST, holding=True)
             names += [name for name in found if rights.allow(name, PULL)]
         return _page(names, size)
 

@@ -204,7 +204,7 @@ class Api:
     async def list_images(self, request: web.Request) -> web.Response:
         """All repositories of the registry that may be pulled, but for those in which nothing is left."""
         rights, known = identity_of(request).rights, await self._history.images.images()
-        return answer([one for one in known if (one.tags or one.size) and rights.allow(one.name, Action.PULL)])
+        return answer([one for one in known if rights.allow(one.name, Action.PULL)])
 
     @describe(ImageWithTags)
     async def show_image(self, request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +13,7 @@ from lumper.model.activity import Activity
 from lumper.model.people import GRANTED, PEOPLE
 from lumper.model.rights import Action
 from lumper.registry.tagging import Moved, Reference, Tagging, parse_reference
-from lumper.web.api import Api, answer, asking, body_of, identity_of, limit_of, number
+from lumper.web.api import Api, answer, asking, body_of, flag, identity_of, limit_of, number
 from lumper.web.openapi import describe
 from lumper.web.shapes import Limit, Number
 
@@ -53,11 +54,16 @@ class Tags:
             return answer(await self._tagging.undo(reference, asking(request)))
         return answer(await self._tagging.retag(reference, wanted.to, asking(request)))
 
-    @describe(Reference)
+    @describe(Reference, query={"everything": Literal["0", "1"]})
     async def delete(self, request: web.Request) -> web.Response:
-        """Remove `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` with all its tags."""
+        """Remove `REPOSITORY:TAG`, `REPOSITORY@DIGEST` with all its tags, or all of `REPOSITORY` (`everything=1`)."""
         reference = _allowed(request, request.match_info["name"], Action.DELETE)
-        await self._tagging.delete(reference, asking(request))
+        if not flag(request, "everything"):
+            await self._tagging.delete(reference, asking(request))
+        elif reference.tag or reference.digest:
+            raise Invalid(f"{reference} is not a whole repository.", hint="Leave the tag out, or `everything`.")
+        else:
+            await self._tagging.delete_all(reference.repository, asking(request))
         return answer(reference)
 
 

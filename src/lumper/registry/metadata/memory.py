@@ -170,12 +170,13 @@ class MemoryMetadata(MemoryCollection):
             return None
         return [tag for tag in self._known(repository).public_tags if tag.name > last][:limit]
 
-    async def repositories(self, *, last: str = "", limit: int = 100) -> list[str]:
-        """At most `limit` names of repositories after `last` in lexical order."""
-        return sorted(name for name in self._repositories if name > last)[:limit]
+    async def repositories(self, *, last: str = "", limit: int = 100, holding: bool = False) -> list[str]:
+        """At most `limit` names of repositories after `last` in lexical order; `holding`: that have a manifest."""
+        found = (name for name, known in self._repositories.items() if known.manifests or not holding)
+        return sorted(name for name in found if name > last)[:limit]
 
     async def images(self) -> list[Image]:
-        """All repositories with the number of tags and the bytes that they hold."""
+        """All repositories that have a manifest, with the number of tags and the bytes that they hold."""
         return [
             Image(
                 name=name,
@@ -184,6 +185,7 @@ class MemoryMetadata(MemoryCollection):
                 updated_at=max([known.created_at, *(tag.updated_at for tag in known.public_tags)]),
             )
             for name, known in sorted(self._repositories.items())
+            if known.manifests
         ]
 
     async def referrers(

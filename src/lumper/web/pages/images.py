@@ -35,8 +35,7 @@ class ImagePages:
         """The repositories that they may pull, those whose name has a text in it if that is asked for."""
         wanted, last = (request.query.get(key, "").replace("\0", "")[:255] for key in ("q", "last"))
         names = await self._names(wanted.strip().lower(), last, request[IDENTITY].rights)
-        held = await self._history.shown.held(names[:_REPOSITORIES])
-        images = [one for one in held if one.tags or one.size]  # where all was deleted, only a past is left
+        images = await self._history.shown.held(names[:_REPOSITORIES])
         upstreams = self._registry.upstreams
         mirrors = {name: found.registry.url for name in names if upstreams and (found := upstreams.of(name))}
         more = names[_REPOSITORIES - 1] if len(names) > _REPOSITORIES else ""
@@ -48,7 +47,7 @@ class ImagePages:
         names: list[str] = []
         found = [last]
         while found and len(names) <= _REPOSITORIES:
-            found = await self._history.images.repositories(last=found[-1], limit=_READ)
+            found = await self._history.images.repositories(last=found[-1], limit=_READ, holding=True)
             names += [name for name in found if wanted in name and rights.allow(name, Action.PULL)]
         return names[: _REPOSITORIES + 1]
 
