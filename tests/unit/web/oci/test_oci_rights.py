@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.errors import RegistryError
+from lumper.model.image import PRIVATE_PREFIX
 from lumper.model.people import Identity, Role
 from lumper.model.rights import NOTHING, Grant, Rights, grant
 from lumper.web.auth import Reach
@@ -103,6 +104,13 @@ def test_a_token_reaches_as_far_as_is_asked_for_and_allowed(scopes: list[str], g
     assert caller(PULLER, PUSHER).reachable(scopes) == granted
 
 
+def test_what_is_no_repository_gets_no_token_from_anybody() -> None:
+    assert (
+        caller(role=Role.ADMIN).reachable(["repository:Team/App:pull", "repository:a//b:pull", "repository::pull"])
+        == {}
+    )
+
+
 def test_a_build_gets_no_token_for_the_list_of_repositories() -> None:
     assert caller(role=Role.BUILD).reachable(["registry:catalog:*"]) == {}
     assert Caller(Reach(None), PUBLIC).reachable(["registry:catalog:*", "repository:public/a:pull,push"]) == {
@@ -133,6 +141,8 @@ def test_a_tag_of_a_build_is_refused_to_others_by_name() -> None:
         caller(role=Role.BUILD).check_tag("1.0")
     assert refused.value.code == "DENIED"
     caller(role=Role.BUILD).check_tag("ann")
+    with pytest.raises(RegistryError, match=f"anonymous may not write the tag {PRIVATE_PREFIX}7"):
+        Caller(Reach(None), Rights((PUSHER,))).check_tag(f"{PRIVATE_PREFIX}7")
 
 
 def test_who_pushes_is_asked_for_a_token_to_look_with_too() -> None:
