@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import os
 import tarfile
@@ -201,6 +202,27 @@ async def test_layers_compressed_with_zstd_are_pushed_and_pulled(
 
     assert [layer["mediaType"] for layer in (await manifest(admin, "zstd", "1"))[2]["layers"]] == [ZSTD]
     assert await run(*podman, "pull", "--quiet", *LOGIN, f"{live.host}/zstd:1")
+
+
+async def test_an_image_whose_layers_are_encrypted_comes_back_with_its_key_only(
+    live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
+) -> None:
+    oci_layout(tmp_path / "image", layer := layer_of(("secret", os.urandom(1000))))
+    private, public = tmp_path / "key.pem", tmp_path / "key.pub"
+    await run("openssl", "genrsa", "-out", private, "2048")
+    await run("openssl", "rsa", "-in", private, "-pubout", "-out", public)
+    image, source = f"docker://{live.host}/sealed:1", ("--src-tls-verify=false", f"--src-creds={CREDS}")
+
+    await run("skopeo", "copy", f"--encryption-key=jwe:{public}", *DEST, f"oci:{tmp_path / 'image'}:x", image)
+    await run("skopeo", "copy", f"--decryption-key={private}", *source, image, f"oci:{tmp_path / 'back'}:x")
+
+    (sealed,) = (await manifest(admin, "sealed", "1"))[2]["layers"]
+    assert sealed["mediaType"].endswith("+encrypted")
+    assert layer in [gunzipped(path.read_bytes()) for path in (tmp_path / "back/blobs/sha256").iterdir()]
+
+
+def gunzipped(data: bytes) -> bytes:
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
 
 
 async def test_layers_that_may_not_be_distributed_stay_where_they_are(admin: RegistryClient) -> None:

@@ -7,17 +7,21 @@ import os
 import shutil
 import ssl
 import subprocess
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dxf import DXF, DXFBase
 
 from parts import newer_engine
 from parts.certificates import Authority, Pair
 from parts.command_line import lumper
+from parts.containerd import containerd
 from parts.image_files import layer_of, oci_layout
 from parts.live_registry import digest_of
 from parts.lumper_process import LumperServer
@@ -150,11 +154,50 @@ def test_the_docker_engine_pushes_and_pulls_once_it_knows_the_ca(served: Served,
     )
 
 
+def test_python_dxf_pushes_pulls_lists_and_deletes(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(content := os.urandom(3_000_000))
+
+    def sign_in(client: Any, response: Any) -> None:
+        client.authenticate("x", served.token, response=response)
+
+    client = DXF(served.host, "team/data", sign_in, tlsverify=str(served.authority.file))
+    digest = client.push_blob(str(tmp_path / "data"))
+    client.set_alias("v1", digest)
+    assert client.get_alias("v1") == [digest]
+    pieces: Any = client.pull_blob(digest)
+    assert b"".join(pieces) == content
+    assert client.list_aliases() == ["v1"]
+    listed = DXFBase(served.host, sign_in, tlsverify=str(served.authority.file)).list_repos()
+    assert "team/data" in listed
+    client.del_alias("v1")
+    assert client.list_aliases() == []
+
+
+async def test_containerd_pushes_and_pulls_with_the_ca_that_its_hosts_file_names(
+    served: Served, tmp_path: Path
+) -> None:
+    oci_layout(tmp_path / "image", layer_of(("hello", b"world")))
+    with tarfile.open(tmp_path / "image.tar", "w") as archive:
+        archive.add(tmp_path / "image", arcname=".")
+    hosts = tmp_path / "certs.d" / served.host / "hosts.toml"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text(f'[host."https://{served.host}"]\n  ca = "{served.authority.file}"\n')
+    name = f"{served.host}/team/containerd:1"
+    known = ("--hosts-dir", tmp_path / "certs.d", "--user", f"x:{served.token}")
+    async with containerd() as ctr:
+        run(*ctr, "images", "import", "--no-unpack", "--base-name", "made", tmp_path / "image.tar")
+        run(*ctr, "images", "tag", "made:x", name)
+        assert "certificate" in run(*ctr, "images", "push", *known[2:], name, check=False).stderr
+        run(*ctr, "images", "push", *known, name)
+        run(*ctr, "images", "rm", "--sync", name, "made:x")
+        run(*ctr, "images", "pull", *known, "--snapshotter", "native", name)
+
+
 @pytest.mark.skipif(not newer_engine.WANTED, reason="no newer engine was unpacked")
 def test_an_engine_that_keeps_images_in_containerd_pushes_and_pulls_once_its_system_knows_the_ca(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = f"{served.host}/team/containerd:1.0"
+    image = f"{served.host}/team/engine-of-containerd:1.0"
     (tmp_path / "docker").mkdir()
     (tmp_path / "layer.tar").write_bytes(layer_of(("hello", b"world")))
     # Where the system's CAs are, for programs in Go. That engine fetches tokens without those of /etc/docker/certs.d.
@@ -166,7 +209,7 @@ def test_an_engine_that_keeps_images_in_containerd_pushes_and_pulls_once_its_sys
         run(*docker, "push", image)
         run(*docker, "rmi", image)
         run(*docker, "pull", image)
-    assert json.loads(served.request("GET", "/v2/team/containerd/tags/list")[1])["tags"] == ["1.0"]
+    assert json.loads(served.request("GET", "/v2/team/engine-of-containerd/tags/list")[1])["tags"] == ["1.0"]
 
 
 def test_a_server_whose_files_do_not_fit_says_so_and_does_not_begin(served: Served, tmp_path: Path) -> None:
