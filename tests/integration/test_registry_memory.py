@@ -83,15 +83,21 @@ class Pushing:
         Path(f"/proc/{self._pid}/clear_refs").write_text("5")
 
 
-@pytest.fixture
-def pushing(tmp_path: Path) -> Iterator[Pushing]:
-    with LumperServer(tmp_path / "data", role="registry"):
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushing]:
+    data = tmp_path_factory.mktemp("memory") / "data"
+    with LumperServer(data, role="registry"):
         pass  # making the tables and keys takes memory, only that once
-    with LumperServer(tmp_path / "data", role="registry") as server:
+    with LumperServer(data, role="registry") as server:
         made = Pushing(server)
         wait_for(lambda: made.memory("VmRSS") < made.memory("VmHWM") - START, "what the start has used given back", 20)
-        made.forget()
         yield made
+
+
+@pytest.fixture
+def pushing(started: Pushing) -> Pushing:
+    started.forget()
+    return started
 
 
 def together(clients: int, work: Callable[[], None]) -> None:
