@@ -330,7 +330,7 @@ async def test_the_rule_of_a_repository_is_set_tried_and_removed(
     assert "Of 3 tags, 2 would go" in page
     assert "it is the newest image" in page
     assert len(await live.history.images.tags("acme/shop") or []) == 3
-    assert "keep the last 1" in await seen(person, "/images/acme/shop")
+    assert "keep the newest image" in await seen(person, "/images/acme/shop")
     assert (await sent(person, f"{path}/remove"))[0] == 303
     assert (await live.history.images.rules()).all == ()
 
