@@ -263,6 +263,7 @@ def open_storage(config: Config, folder: DataFolder) -> Storage:
                 secret_access_key=secret,
                 ca_file=registry.ca_file,
                 redirect=registry.redirect,
+                folder=folder.root,
             )
         case other:
             raise Invalid(

@@ -30,7 +30,7 @@ _PASSING = {429, 500, 502, 503, 504}
 _PASSING_CODES = {"InternalError", "SlowDown"}
 _TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=120)  # joining many parts may take a minute
 
-Body = bytes | bytearray
+Body = bytes | bytearray | memoryview
 
 
 class Multipart:

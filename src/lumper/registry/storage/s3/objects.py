@@ -57,7 +57,7 @@ class Objects:
             credential_provider=provide,
         )
 
-    async def put(self, key: str, data: bytes | bytearray) -> None:
+    async def put(self, key: str, data: bytes | memoryview) -> None:
         """Write an object whole."""
         with translating():
             await obstore.put_async(self._store, key, data, use_multipart=False)

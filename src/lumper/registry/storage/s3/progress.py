@@ -7,18 +7,23 @@ import hashlib
 import json
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lumper.errors import StorageError, StorageFull
 from lumper.registry.storage.s3 import keys
+from lumper.registry.storage.s3.buffers import Buffers
 from lumper.registry.storage.s3.multipart import Multipart
+from lumper.registry.storage.s3.tail import Tail
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 PART = 8 << 20  # bytes of every part but the last; S3 allows 10,000 of them
+BUFFER = PART + (1 << 20)  # bytes: a part, or the tail behind what is written down of 10,000 parts
 _MOST_PARTS = 10_000
-_IN_FLIGHT = 2
+_IN_FLIGHT = 2  # parts of one upload
+_GATHERED = 256 << 10  # bytes, for which a thread is visited
 CHECKPOINT = 32  # parts; then what came is written down, so that it counts as new, and outlives a crash
 
 _T = TypeVar("_T")
@@ -36,7 +41,7 @@ class Progress:
     state: str = ""
     multipart: str = ""
     etags: list[str] = field(default_factory=list)
-    tail: bytearray = field(default_factory=bytearray)
+    tail: Tail = field(default_factory=Tail)
     sha256: _Hash | None = None
     unhashed: int = 0
     joining: bool = False
@@ -46,10 +51,12 @@ class Progress:
         """How many bytes have come."""
         return len(self.etags) * PART + len(self.tail)
 
-    def encoded(self) -> bytes:
-        """What the object of this state holds: a line of JSON, and the bytes after the parts."""
-        head = json.dumps({"multipart": self.multipart, "etags": self.etags}).encode()
-        return b"%s\n%s" % (head, self.tail)
+    def encoded(self, buffer: bytearray) -> memoryview:
+        """What the object of this state holds: a line of JSON, and the bytes after the parts. Reads a file."""
+        head = json.dumps({"multipart": self.multipart, "etags": self.etags}).encode() + b"\n"
+        view = memoryview(buffer)
+        view[: len(head)] = head
+        return view[: len(head) + self.tail.read_into(view[len(head) :])]
 
     async def digest(self) -> str | None:
         """The sha256 digest of all that has come, or None if it is not known."""
@@ -58,19 +65,37 @@ class Progress:
 
     def _hash(self) -> None:
         if self.sha256 is not None and self.unhashed:
-            self.sha256.update(memoryview(self.tail)[len(self.tail) - self.unhashed :])
+            self.tail.hash_into(self.sha256, len(self.tail) - self.unhashed)
         self.unhashed = 0
 
+    def take_part(self, buffer: bytearray) -> memoryview:
+        """The bytes after the parts, which are a part from now on; they are hashed. Reads a file."""
+        part = self.tail_in(buffer)
+        if self.sha256 is not None:
+            self.sha256.update(part[len(part) - self.unhashed :])
+        self.unhashed = 0
+        self.tail.clear()
+        return part
 
-def decoded(name: str, state: str, content: bytes) -> Progress:
-    """The progress that an object holds. Raises StorageError if it holds something else."""
+    def tail_in(self, buffer: bytearray) -> memoryview:
+        """The bytes after the parts. Reads a file."""
+        view = memoryview(buffer)
+        return view[: self.tail.read_into(view)]
+
+
+def decoded(name: str, state: str, content: bytes, folder: Path | None = None) -> Progress:
+    """The progress that an object holds, with its tail in `folder`. Raises StorageError if it holds something else.
+
+    Writes a file.
+    """
     head, _, tail = content.partition(b"\n")
     try:
         values = json.loads(head)
         progress = Progress(name, state, str(values["multipart"]), [str(tag) for tag in values["etags"]])
     except (ValueError, KeyError, TypeError) as exc:
         raise StorageError(f"The upload {name} cannot be read back.") from exc
-    progress.tail = bytearray(tail)
+    progress.tail = Tail(folder)
+    progress.tail.add([tail])
     if not progress.etags:  # all its bytes are here
         progress.sha256, progress.unhashed = hashlib.sha256(), len(tail)
     if progress.size != keys.state_size(state):
@@ -81,25 +106,42 @@ def decoded(name: str, state: str, content: bytes) -> Progress:
 class Writer:
     """Writes at the end of an upload. At most two parts are under way; while they are, the next one is filled.
 
-    `failed`: S3 did not take a part, and the progress tells nothing any more.
+    A part that is under way has one of the `buffers`. `failed`: S3 did not take a part, or no file the bytes of one,
+    and the progress tells nothing any more.
     """
 
-    def __init__(self, multipart: Multipart, progress: Progress) -> None:
+    def __init__(self, multipart: Multipart, progress: Progress, buffers: Buffers) -> None:
         self._multipart = multipart
         self._progress = progress
+        self._buffers = buffers
+        self._gathered: list[memoryview] = []
+        self._gathered_size = 0
         self._under_way: list[asyncio.Task[str]] = []
         self.failed = False
 
     async def write(self, piece: bytes) -> None:
         """Take the next bytes, or after a cancellation a part of them."""
-        progress, view = self._progress, memoryview(piece)
+        view = memoryview(piece)
         while view:
-            room = view[: PART - len(progress.tail)]
-            progress.tail += room
-            progress.unhashed += len(room)
+            room = view[: PART - len(self._progress.tail) - self._gathered_size]
+            self._gathered.append(room)
+            self._gathered_size += len(room)
             view = view[len(room) :]
-            if len(progress.tail) == PART:
+            if len(self._progress.tail) + self._gathered_size == PART:
                 await whole(self._send_tail())
+            elif self._gathered_size >= _GATHERED:
+                await whole(self._put_away())
+
+    async def _put_away(self) -> None:
+        """What was gathered, to the end of the tail."""
+        gathered, size = self._gathered, self._gathered_size
+        self._gathered, self._gathered_size = [], 0
+        try:
+            await asyncio.to_thread(self._progress.tail.add, gathered)
+        except BaseException:
+            self.failed = True
+            raise
+        self._progress.unhashed += size
 
     async def _send_tail(self) -> None:
         try:
@@ -110,25 +152,39 @@ class Writer:
 
     async def _send(self) -> None:
         progress = self._progress
+        await self._put_away()
         if len(progress.etags) + len(self._under_way) >= _MOST_PARTS - 1:
             raise StorageFull("The blob is larger than S3 takes in parts of 8 MiB.", hint="Make the layer smaller.")
         if not progress.multipart:
             progress.multipart = await self._multipart.create(keys.data(progress.name))
-        await progress.digest()
         if len(self._under_way) >= _IN_FLIGHT:
             await self._oldest()
-        part, progress.tail = progress.tail, bytearray()
+        buffer = await self._buffers.acquire()
+        try:
+            part = await asyncio.to_thread(progress.take_part, buffer)
+        except BaseException:
+            self._buffers.drop()
+            raise
         number = len(progress.etags) + len(self._under_way) + 1
         sending = self._multipart.put_part(keys.data(progress.name), progress.multipart, number, part)
         self._under_way.append(asyncio.create_task(sending))
+        self._under_way[-1].add_done_callback(lambda task: self._sent(task, buffer))
+
+    def _sent(self, task: asyncio.Task[str], buffer: bytearray) -> None:
+        if task.cancelled() or task.exception() is not None:
+            self._buffers.drop()
+        else:
+            self._buffers.release(buffer)
 
     async def _oldest(self) -> None:
         self._progress.etags.append(await self._under_way[0])
         del self._under_way[0]
 
     async def settle(self) -> None:
-        """Wait until all parts are there. Raises what went wrong with one of them, when none is under way."""
+        """Wait until all bytes are there. Raises what went wrong with some of them, when no part is under way."""
         try:
+            if self._gathered and not self.failed:
+                await self._put_away()
             while self._under_way:
                 await self._oldest()
         except BaseException:

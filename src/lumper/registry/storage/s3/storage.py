@@ -47,8 +47,12 @@ class S3Storage:
         secret_access_key: str,
         ca_file: Path | None = None,
         redirect: bool = True,
+        folder: Path | None = None,
     ) -> None:
-        """`url` is s3://BUCKET/PREFIX, `endpoint` is "" for AWS. Raises Invalid for what cannot be used."""
+        """`url` is s3://BUCKET/PREFIX, `endpoint` is "" for AWS; `folder` is on a disk, for bytes on their way.
+
+        Raises Invalid for what cannot be used.
+        """
         bucket, prefix = keys.parse_url(url)
         endpoint = endpoint.rstrip("/") or f"https://s3.{region}.amazonaws.com"
         credentials = Credentials(access_key_id, secret_access_key, region)
@@ -58,7 +62,7 @@ class S3Storage:
         except (OSError, ValueError, BaseError) as exc:  # ssl.SSLError is an OSError
             hint = "Check [registry] endpoint, and that ca_file holds certificates as PEM."
             raise Invalid(f"The S3 service at {endpoint} cannot be used with these settings.", hint=hint) from exc
-        self._uploads = Uploads(self._objects, self._multipart)
+        self._uploads = Uploads(self._objects, self._multipart, folder)
         self._places = Places(self._objects, self._uploads)
         self._redirect = redirect
         self._identity = ""
@@ -138,7 +142,7 @@ class S3Storage:
                 await self._uploads.append(upload, progress.size, _once(rest))
                 progress = await self._uploads.load(upload)
         else:
-            progress.tail += rest
+            await asyncio.to_thread(progress.tail.add, [rest])
         if not progress.etags:
             return await self._commit_small(progress, digest)
         found = await progress.digest() if digest.startswith("sha256:") else None
@@ -164,11 +168,12 @@ class S3Storage:
     async def _commit_small(self, progress: Progress, digest: str) -> StoredBlob | None:
         """The bytes are all here: they become one object. Those written down before go with the upload."""
         hashing = hashlib.new(digest.partition(":")[0])
-        await asyncio.to_thread(hashing.update, progress.tail)
+        await asyncio.to_thread(progress.tail.hash_into, hashing)
         if f"{hashing.name}:{hashing.hexdigest()}" != digest:
             await self._uploads.drop(progress.name)
             return None
-        await self._objects.put(keys.whole(digest), progress.tail)
+        async with self._uploads.buffers.taken() as buffer:
+            await self._objects.put(keys.whole(digest), await asyncio.to_thread(progress.tail_in, buffer))
         await self._uploads.forget(progress.name)
         self._remember(digest, keys.Place(keys.whole(digest), progress.size))
         return StoredBlob(digest, progress.size)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 
 from lumper.errors import StorageError
 from lumper.registry.storage.s3 import keys
+from lumper.registry.storage.s3.buffers import Buffers
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
-from lumper.registry.storage.s3.progress import CHECKPOINT, Progress, Writer, decoded, whole
+from lumper.registry.storage.s3.progress import BUFFER, CHECKPOINT, Progress, Writer, decoded, whole
 from lumper.registry.storage.s3.refusal import Missing
+from lumper.registry.storage.s3.tail import Tail
 
 _REMEMBERED = 64  # uploads, each with up to 8 MiB
-_REMEMBERED_BYTES = 32 << 20
+_REMEMBERED_BYTES = 256 << 20
+_IN_MEMORY = 4  # parts of 8 MiB, of all uploads together
 
 
 class Uploads:
@@ -26,16 +31,19 @@ class Uploads:
     what is remembered here, with the hash, is used only if it is the same, so several processes may take turns.
     """
 
-    def __init__(self, objects: Objects, multipart: Multipart) -> None:
+    def __init__(self, objects: Objects, multipart: Multipart, folder: Path | None) -> None:
+        """`folder` is where up to 8 MiB of each upload lie until S3 gets them."""
         self._objects = objects
         self._multipart = multipart
+        self._folder = folder
+        self.buffers = Buffers(_IN_MEMORY, BUFFER)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
 
     async def begin(self, name: str) -> None:
         """Make an empty one. Raises StorageError if it is there."""
         if await self._keys(name):
             raise StorageError(f"There is an upload {name} already.")
-        await self._save(Progress(name, sha256=hashlib.sha256()))
+        await self._save(Progress(name, tail=Tail(self._folder), sha256=hashlib.sha256()))
 
     async def size(self, name: str) -> int | None:
         """How many bytes came, or None if there is no such upload."""
@@ -48,7 +56,7 @@ class Uploads:
         if progress.size != offset:
             self._remember(progress)
             raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
-        writer = Writer(self._multipart, progress)
+        writer = Writer(self._multipart, progress, self.buffers)
         written = len(progress.etags)
         try:
             async for piece in data:
@@ -76,14 +84,16 @@ class Uploads:
         if state is None:
             raise StorageError(f"There is no upload {name}.")
         if remembered is None or remembered.state != state:
-            remembered = decoded(name, state, await self._objects.get(state))
+            content = await self._objects.get(state)
+            remembered = await asyncio.to_thread(decoded, name, state, content, self._folder)
         remembered.joining = any(keys.committed(key) for key in found)
         return remembered
 
     async def _save(self, progress: Progress) -> None:
         before = progress.state
         progress.state = keys.state(progress.name, progress.size)
-        await self._objects.put(progress.state, progress.encoded())
+        async with self.buffers.taken() as buffer:
+            await self._objects.put(progress.state, await asyncio.to_thread(progress.encoded, buffer))
         if before:
             await self._objects.delete(before)
         self._remember(progress)
@@ -107,14 +117,18 @@ class Uploads:
         try:
             etags = list(progress.etags)
             if progress.tail:
-                number = len(etags) + 1
-                etags.append(await self._multipart.put_part(key, progress.multipart, number, progress.tail))
+                etags.append(await self._put_last(key, progress))
             await self._multipart.complete(key, progress.multipart, etags)
         except Missing:  # it was joined, and the answer was lost
             if await self._objects.size(key) != progress.size:
                 raise
             return False
         return True
+
+    async def _put_last(self, key: str, progress: Progress) -> str:
+        async with self.buffers.taken() as buffer:
+            part = await asyncio.to_thread(progress.tail_in, buffer)
+            return await self._multipart.put_part(key, progress.multipart, len(progress.etags) + 1, part)
 
     async def forget(self, name: str) -> None:
         """Remove what is known of an upload whose bytes are a blob, or gone."""
