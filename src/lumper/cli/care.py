@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from json import loads
@@ -85,6 +84,8 @@ def adopt(*, data: Path | None = None, config: Path | None = None) -> None:
     config
         The TOML file.
     """
+    import asyncio
+
     from lumper.config import load
     from lumper.wiring.belonging import adopt
 

@@ -114,4 +114,4 @@ def test_what_is_wrong_with_a_rule_is_told(rule: Rule, what: str) -> None:
 def test_good_rules_have_no_problems_and_words() -> None:
     assert not any(map(problems, (WIDE, TEAM, APP)))
     assert words(APP) == ["immutable *", "but not latest, dev-*"]
-    assert words(WIDE) == ["immutable v*", "keep the last 5", "at most 100 B"]
+    assert words(WIDE) == ["immutable v*", "keep the last 5 images", "at most 100 B"]
