@@ -25,7 +25,7 @@ export class Step {
   }
 
   makeHead(parent) {
-    this.nameElement = make("span", "name");
+    this.nameElement = make("span", "name", this.name); // until its record is shown: a button has a name at every moment
     this.badge = make("span", "badge");
     this.linesElement = make("span", "lines");
     this.time = make("span", "time");
