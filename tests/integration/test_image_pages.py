@@ -16,7 +16,7 @@ from lumper.model.activity import SERVER
 from lumper.model.deployment import Container, ContainerState
 from lumper.model.people import Role
 from lumper.model.rules import Keep, Rule
-from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, live_pages
+from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, live_pages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
 EVIL = "<script>alert(1)</script>\"'&\u202e\ud800"
@@ -37,13 +37,6 @@ async def person(live: LivePages) -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def shop(live: LivePages) -> Put:
     return live.put("acme/shop")
-
-
-async def seen(session: aiohttp.ClientSession, path: str, status: int = 200) -> str:
-    async with session.get(path, allow_redirects=False) as answer:
-        text = await answer.text()
-        assert answer.status == status, text
-        return unescape(text)
 
 
 async def sent(session: aiohttp.ClientSession, path: str, **form: str) -> tuple[int, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from html import unescape
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +17,7 @@ from lumper.model.rules import Rule
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.tagging import parse_reference
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
-from parts.live_pages import PASSWORD, LivePages, live_pages
+from parts.live_pages import PASSWORD, LivePages, live_pages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
 
@@ -37,13 +36,6 @@ async def person(live: LivePages) -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def shop(live: LivePages) -> Put:
     return live.put("acme/shop")
-
-
-async def seen(session: aiohttp.ClientSession, path: str, status: int = 200) -> str:
-    async with session.get(path, allow_redirects=False) as answer:
-        text = await answer.text()
-        assert answer.status == status, text
-        return unescape(text)
 
 
 async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,11 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         for runner in runners:
             await runner.cleanup()
         await history.database.close()
+
+
+async def seen(session: aiohttp.ClientSession, path: str, status: int = 200) -> str:
+    """The page that somebody gets with this status, without HTML's escapes."""
+    async with session.get(path, allow_redirects=False) as answer:
+        text = await answer.text()
+        assert answer.status == status, text
+        return unescape(text)
