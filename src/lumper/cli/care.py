@@ -55,7 +55,7 @@ def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) 
         Print JSON.
     """
     with connect(target) as client:
-        flaws, done = _followed(client.lines("registry/verify", method="POST" if repair else "GET"), "flaw", _read)
+        flaws, done = _followed(client.lines("registry/verify", method="POST", repair=int(repair)), "flaw", _read)
     if json:
         show_json({"flaws": flaws, **done})
     else:

@@ -33,19 +33,14 @@ class Care:
         """Give up what nobody needs, or only tell what would go (`dry_run=1`); the report of it."""
         return answer(_told(await self._registry.collector.run(dry_run=flag(request, "dry_run"))))
 
-    @describe(str, media_type="application/jsonl")
+    @describe(str, media_type="application/jsonl", query={"repair": Literal["0", "1"]})
     async def verify(self, request: web.Request) -> web.StreamResponse:
-        """Read everything again, told as JSON lines; what is damaged is no longer there.
+        """Read everything again and set aside what is damaged; `repair=1` also tells the storage of names it has wrong.
 
-        `{"flaw": …}` is what is wrong, `{"progress": …}` comes every few seconds, at last `{"done": …}` or
-        `{"error": …}`.
+        Told as JSON lines: `{"flaw": …}` is what is wrong, `{"progress": …}` comes every few seconds, at last
+        `{"done": …}` or `{"error": …}`.
         """
-        return await _tell(request, "flaw", self._registry.verifier.run())
-
-    @describe(str, media_type="application/jsonl")
-    async def repair(self, request: web.Request) -> web.StreamResponse:
-        """Verify, and tell the storage of the names that it has wrong; told as verification is."""
-        return await _tell(request, "flaw", self._registry.verifier.run(repair=True))
+        return await _tell(request, "flaw", self._registry.verifier.run(repair=flag(request, "repair")))
 
     @describe(str, media_type="application/jsonl", query={"dry_run": Literal["0", "1"]})
     async def rebuild(self, request: web.Request) -> web.StreamResponse:
@@ -91,6 +86,5 @@ def add_routes(app: web.Application, api: Api, registry: Registry) -> None:
     """Serve the care of the registry."""
     care = Care(registry)
     app.router.add_post("/api/v1/registry/gc", api.allowed(care.collect, *PEOPLE))
-    app.router.add_get("/api/v1/registry/verify", api.allowed(care.verify, *PEOPLE), allow_head=False)
-    app.router.add_post("/api/v1/registry/verify", api.allowed(care.repair, *PEOPLE))
+    app.router.add_post("/api/v1/registry/verify", api.allowed(care.verify, *PEOPLE))
     app.router.add_post("/api/v1/registry/rebuild", api.allowed(care.rebuild, *PEOPLE))
