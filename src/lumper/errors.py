@@ -26,7 +26,7 @@
     │   ├── BuildFailed · DockerfileMissing · BuildTimeout · EngineLacks · SecretMissing
     │   │   └── FrontendUnavailable · BuildRefused
     │   └── PushFailed
-    │       └── RegistryFull · PushRefused
+    │       └── RegistryFull · PushRefused · ImageGone
     ├── StorageError                where blobs and logs are kept
     │   ├── StorageFull
     │   └── LogGap                  (temporary)
@@ -365,6 +365,15 @@ class PushRefused(PushFailed):
     """The registry does not take the image, and would not at another try."""
 
     temporary = False
+
+
+class ImageGone(PushFailed):
+    """The engine does not have the image that is to be pushed: something else has removed it."""
+
+    temporary = False
+    default_hint = (
+        "Again and again something removes images there, like `docker image prune --all`: end it, then build again."
+    )
 
 
 class StorageError(LumperError):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from lumper.build.port import BuildRequest, Login, Pushed
+from lumper.build.pushing import push_or_rebuild
 from lumper.errors import BuildFailed, DockerfileMissing, EngineUnavailable, PushFailed, SourceError
 from lumper.model.build import Output, Progress, Step, StepState
 from parts.context import BASE, context_tar, stream
@@ -279,9 +281,20 @@ async def test_a_push_that_is_refused_says_why(bench: Bench) -> None:
     assert [step.state for step in told if isinstance(step, Step)] == [StepState.RUNNING, StepState.FAILED]
 
 
-async def test_an_image_that_is_not_there_cannot_be_pushed(bench: Bench) -> None:
-    with pytest.raises(PushFailed, match="app:1 was not pushed"):
-        await bench.engine.push(bench.image(), None, bench.told.append)
+async def test_an_image_that_is_gone_is_known_as_such_and_can_be_built_and_pushed_again(bench: Bench) -> None:
+    said: list[str] = []
+
+    async def build() -> None:
+        await bench.build(f"{BASE}RUN echo {bench.mark}\n")
+
+    await build()
+    await bench.engine.remove(bench.image())
+    pushed = await push_or_rebuild(
+        partial(bench.engine.push, bench.image(), None, bench.told.append), build, said.append
+    )
+    assert pushed.digest in bench.manifests
+    assert len(said) == 1
+    assert said[0].endswith("It is built again.")
 
 
 async def test_images_are_listed_by_the_beginning_of_their_name(bench: Bench) -> None:

@@ -18,6 +18,7 @@ from lumper.build.grants import Grants
 from lumper.build.local_names import CopyFrom, push_here, push_names, recipe_tags
 from lumper.build.plan import LABEL, MADE_ANEW, made_anew, plan_build, version
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Report
+from lumper.build.pushing import push_or_rebuild
 from lumper.build.reading import read_and_build
 from lumper.build.recipe.asked import Asked, without_spare_caches
 from lumper.build.recipe.recipe import RECIPE_FILE, Recipe, read_recipes
@@ -182,11 +183,13 @@ class _Workshop:
     async def _pushed(
         self, request: BuildRequest, recipe: Recipe, kept: Sequence[str], places: Sequence[str]
     ) -> dict[str, str]:
+        push = partial(push_here, self.engine, places, self.options.logins, self.copy_from, self.report)
+        build = partial(self._build, _again(request, places[0]), recipe, _unheard)
         if places[0] in kept:
-            return await push_here(self.engine, places, self.options.logins, self.copy_from, self.report)
+            return await push_or_rebuild(push, build, partial(_say, self.report))
         try:
-            await self._build(_again(request, places[0]), recipe, _unheard)
-            return await push_here(self.engine, places, self.options.logins, self.copy_from, self.report)
+            await build()
+            return await push_or_rebuild(push, build, partial(_say, self.report))
         finally:
             await self.engine.remove(places[0])
 

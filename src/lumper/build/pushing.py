@@ -1,5 +1,7 @@
 """The push, a stage of its own: what failed for a reason that passes is tried again, without building again.
 
+Only an image that the engine has lost in between is built again.
+
 The engine sends only layers that the registry does not have, so that each try goes on where the last one ended.
 """
 
@@ -8,14 +10,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from lumper.build.port import Engine, Login, Pushed, Report
 from lumper.build.recipe.asked import span
-from lumper.errors import BuildTimeout, EngineError, PushFailed, RegistryFull
+from lumper.errors import BuildTimeout, EngineError, ImageGone, PushFailed, RegistryFull
 from lumper.model.build import Step, StepState
+
+_T = TypeVar("_T")
 
 DELAYS = (1.0, 5.0, 20.0)  # seconds before the second try and those after it
 LONGEST = 300.0  # seconds that a registry may ask to wait within an attempt
+LOST_IMAGES = 2  # how often an image is built again in one attempt
 FIRST_WAIT = 9001
 """Steps that tell of a wait are numbered from here."""
 
@@ -48,6 +54,23 @@ async def push_image(
         await asyncio.sleep(wait)
         report(Step(FIRST_WAIT + number, name, StepState.DONE, time.time()))
     return await _push(engine, image, login, report, timeout)
+
+
+async def push_or_rebuild(
+    push: Callable[[], Awaitable[_T]], rebuild: Callable[[], Awaitable[object]], say: Callable[[str], None]
+) -> _T:
+    """Push an image that was built; one that the engine does not have any more is built again first. Raises as both do.
+
+    Not only people remove images: when a Docker Engine lets go of the last name of an image, it removes with it the
+    name that another build of the very same image has given to it in that moment. Source: moby, daemon/image_delete.go.
+    """
+    for _ in range(LOST_IMAGES):
+        try:
+            return await push()
+        except ImageGone as exc:
+            say(f"{exc.message} It is built again.")
+        await rebuild()
+    return await push()
 
 
 async def _push(

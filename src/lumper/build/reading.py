@@ -11,7 +11,7 @@ from lumper.errors import FrontendUnavailable
 from lumper.model.build import Progress
 
 SECOND_BUILD = 2000  # steps of a build without the syntax image are numbered from here
-
+REBUILT = 4000  # those of an image that the engine had lost
 Attempt = Callable[[BuildRequest, Report], Awaitable[None]]
 """Builds. Raises as Engine.build."""
 
@@ -23,9 +23,7 @@ async def read_and_build(attempt: Attempt, request: BuildRequest, report: Report
     Raises as Engine.build.
     """
 
-    def report_again(record: Progress) -> None:
-        report(replace(record, number=record.number + SECOND_BUILD))
-
+    report_again = numbered_from(SECOND_BUILD, report)
     try:
         await attempt(request, report)
     except NotOneByOne:
@@ -36,3 +34,12 @@ async def read_and_build(attempt: Attempt, request: BuildRequest, report: Report
             raise
         say(f"{exc.message} The engine's own parser takes its place; it may not know the newest instructions.")
         await attempt(replace(request, frontend=""), report_again)
+
+
+def numbered_from(first: int, report: Report) -> Report:
+    """Reports the same with other numbers, so that a build that begins again has steps of its own in the log."""
+
+    def renumbered(record: Progress) -> None:
+        report(replace(record, number=record.number + first))
+
+    return renumbered

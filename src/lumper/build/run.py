@@ -18,8 +18,8 @@ from lumper.build.failure.own_registry import grant_hint
 from lumper.build.grants import Grants
 from lumper.build.plan import MADE_ANEW, base_of, parameters, plan_build, private_image
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
-from lumper.build.pushing import push_image
-from lumper.build.reading import read_and_build
+from lumper.build.pushing import push_image, push_or_rebuild
+from lumper.build.reading import REBUILT, numbered_from, read_and_build
 from lumper.build.recipe.asked import shorter, span, without_spare_caches
 from lumper.build.recipe.recipe import Conditions, Recipe, Recipes, read_recipes
 from lumper.build.recipe.skip import asks_to_skip, unwanted
@@ -263,13 +263,15 @@ class _Attempt:
         return fitting
 
     async def _build_and_push(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> Pushed:
-        with self._stage("build"):
-            async with agents(self._given.keys, self._builder.timeout) as sockets:
-                own = dict.fromkeys(recipe.asked.ssh, self._agent)
-                await self._build(replace(request, ssh={**own, **sockets}), recipe, checkout)
+        build = partial(self._build, request, recipe, checkout)
+        await build(self._report)
+        rebuild = partial(build, numbered_from(REBUILT, self._report))
+        return await push_or_rebuild(partial(self._push, request.image), rebuild, self._say)
+
+    async def _push(self, image: str) -> Pushed:
         with self._stage("push"):
-            engine, timeout = self._builder.engine, self._builder.push_timeout
-            return await push_image(engine, request.image, self._login, self._report, timeout=timeout)
+            timeout = self._builder.push_timeout
+            return await push_image(self._builder.engine, image, self._login, self._report, timeout=timeout)
 
     async def _spread(self, recipe: Recipe, checkout: Checkout, pushed: Pushed) -> tuple[str, ...]:
         """Bring the image to the other registries that the recipe names; its names there.
@@ -283,9 +285,13 @@ class _Attempt:
             image = Held(self._job.image, pushed.digest, await self._login())
             return await spread(self._builder.copy, image, places, self._report, timeout=self._builder.push_timeout)
 
-    async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout) -> None:
+    async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout, report: Report) -> None:
+        attend = partial(self._attend, recipe, checkout)
         try:
-            await read_and_build(partial(self._attend, recipe, checkout), request, self._report, self._say)
+            with self._stage("build"):
+                async with agents(self._given.keys, self._builder.timeout) as sockets:
+                    keys = {**dict.fromkeys(recipe.asked.ssh, self._agent), **sockets}
+                    await read_and_build(attend, replace(request, ssh=keys), report, self._say)
         except BuildFailed as exc:
             await explain(exc, checkout, recipe.context, request.dockerfile)
             own = {self._builder.registry, self._given.registry}
@@ -331,9 +337,9 @@ class _Attempt:
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        """Measure a stage in milliseconds, however it ends."""
+        """Measure a stage in milliseconds, however it ends; what is done again counts again."""
         begun = time.monotonic()
         try:
             yield
         finally:
-            self.stages[name] = round((time.monotonic() - begun) * 1000)
+            self.stages[name] = self.stages.get(name, 0) + round((time.monotonic() - begun) * 1000)

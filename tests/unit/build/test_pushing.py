@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Login, Pushed, Report
-from lumper.build.pushing import push_image
+from lumper.build.pushing import LOST_IMAGES, push_image, push_or_rebuild
 from lumper.build.silence import Listener
-from lumper.errors import BuildTimeout, EngineError, EngineUnavailable, PushFailed, RegistryFull
+from lumper.errors import BuildTimeout, EngineError, EngineUnavailable, ImageGone, PushFailed, RegistryFull
 from lumper.model.build import Output, Progress, Step, StepState
 from parts.context import context_tar, stream
 
@@ -88,6 +89,7 @@ async def test_a_wait_that_is_too_long_is_left_to_another_attempt() -> None:
         "denied: The quota of the rule for app is exceeded: 100 bytes",
         "received unexpected HTTP status: 403 Forbidden",
         "An image does not exist locally with the tag: registry.test/app",
+        "tag does not exist: registry.test/app:1",
     ],
 )
 async def test_what_stays_refused_is_not_tried_again(text: str) -> None:
@@ -96,6 +98,14 @@ async def test_what_stays_refused_is_not_tried_again(text: str) -> None:
     with pytest.raises(PushFailed) as raised:
         await push_image(engine, IMAGE, counter.login, lambda _: None, timeout=9, delays=(0.0, 0.0))
     assert (counter.count, raised.value.temporary) == (1, False)
+
+
+async def test_an_image_that_is_gone_each_time_is_not_built_for_ever() -> None:
+    engine = await engine_with(*(push_error(IMAGE, "tag does not exist: registry.test/app:1") for _ in range(9)))
+    built = Counter()
+    with pytest.raises(ImageGone, match="tag does not exist"):
+        await push_or_rebuild(partial(engine.push, IMAGE, None, lambda _: None), built.login, lambda _: None)
+    assert built.count == LOST_IMAGES
 
 
 async def test_a_full_registry_is_left_to_another_attempt() -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from lumper.build.engines.dummy import DummyEngine
+from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest
 from lumper.build.source.checkout import Mirrors
 from lumper.model.build import Outcome
@@ -79,6 +80,17 @@ async def test_a_build_is_told_from_its_beginning_to_its_end(bench: Bench) -> No
     assert "#1 hello\n" in printed(ear, 1)
     assert finished.log_size == sum(len(unpack(chunk.data)) for chunk in ear.of(LogChunk))
     assert await bench.broker.depth(JOBS) == 0
+
+
+async def test_an_image_that_the_engine_has_lost_before_its_push_is_built_again(bench: Bench) -> None:
+    engine = DummyEngine(push_troubles=[push_error("app:1", "An image does not exist locally with the tag: app")])
+    await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN echo hello\n"))
+    async with bench.at_work(replace(bench.builder, engine=engine)) as ear:
+        [finished] = await ear.until(AttemptFinished)
+    assert finished.result.outcome is Outcome.SUCCEEDED
+    assert len(engine.requests) == 2
+    assert "It is built again." in printed(ear, 1)
+    assert "#4001 CACHED" in printed(ear, 1)
 
 
 async def test_what_is_built_once_more_gets_no_tag_and_comes_from_no_cache(

@@ -28,8 +28,9 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
-from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUnavailable, PushFailed
+from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUnavailable
 from lumper.model.build import Output, Step, StepState
 
 FIRST_PUSH = 1001
@@ -123,9 +124,9 @@ class DummyEngine:
         report(Step(number, name, StepState.RUNNING, time.time()))
         refusal = self._refusals.get(image.partition("/")[0])
         if refusal is None and image not in self._images:
-            refusal = f"there is no image {image}"
+            refusal = f"there is no such image {image}"
         if refusal is not None:
-            error = PushFailed(f"{image} was not pushed: {refusal}.")
+            error = push_error(image, refusal)
             report(Step(number, name, StepState.FAILED, time.time(), error.message))
             raise error
         manifest = self._images[image].manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lumper.errors import PushFailed, PushRefused, RegistryFull
+from lumper.errors import ImageGone, PushFailed, PushRefused, RegistryFull
 
 FULL = re.compile(r"no space|insufficient storage|\b507\b", re.IGNORECASE)
 """Somewhere there is no space left."""
@@ -20,9 +20,8 @@ _UNREACHABLE = re.compile(
     r"Client\.Timeout|certificate|server gave HTTP response"
 )
 _UNAUTHORIZED = re.compile(r"unauthorized|authentication required|\b401\b", re.IGNORECASE)
-_REFUSED = re.compile(
-    r"\bdenied\b|\b403\b|forbidden|quota|immutable|does not exist locally|no such image|image not known", re.IGNORECASE
-)
+_REFUSED = re.compile(r"\bdenied\b|\b403\b|forbidden|quota|immutable", re.IGNORECASE)
+_GONE = re.compile(r"does not exist locally|tag does not exist|no such image|image not known", re.IGNORECASE)
 
 
 def image_hint(text: str, settings: str) -> str:
@@ -38,6 +37,8 @@ def push_error(image: str, text: str, *, retry_after: float = 0.0) -> PushFailed
     """The error for a push that the engine gave up with `text`; `retry_after` is what the registry asks for, in s."""
     if FULL.search(text):
         return RegistryFull(f"{image} was not pushed: {sentence(text)}")
+    if _GONE.search(text):
+        return ImageGone(f"{image} was not pushed: {sentence(text)}")
     if _UNREACHABLE.search(text):
         hint = "The build engine's machine must reach the registry, by HTTPS or as one of its insecure registries."
     elif DENIED.search(text):
