@@ -301,7 +301,7 @@ async def test_a_base_image_of_our_own_registry_is_looked_up_there_by_each_of_it
         assert tag.pulled_at is None
 
 
-async def test_a_build_is_not_repeated_for_ever_that_is_from_its_own_image(
+async def test_a_build_is_not_repeated_for_ever_that_is_from_its_own_image_or_in_a_circle_with_another(
     api: Api, origin: Repository, tmp_path: Path
 ) -> None:
     await add(api, origin, base_images=True)
@@ -313,7 +313,24 @@ async def test_a_build_is_not_repeated_for_ever_that_is_from_its_own_image(
         await succeeded(api, (Base(f"{registry.host}/app:latest", old),))
         await push_image(registry, "app", "latest", b"new")
         await bases.check()
-    assert await states(api) == ["succeeded"]
+        assert await states(api) == ["succeeded"]
+        await api.ask("POST", "/projects", {"url": str(origin.path), "name": "tool"})
+        await api.ask("PUT", "/projects/tool/rules", {"base_images": True})
+        await api.ask("POST", "/projects/tool/builds", {"ref": "v1.0.0"})
+        rounds = [await one_round(api, registry, bases, number) for number in range(3)]
+    assert rounds == [["queued", "succeeded"], *[["succeeded", "succeeded"]] * 2]
+
+
+async def one_round(api: Api, registry: LiveRegistry, bases: Bases, number: int) -> list[str]:
+    """What is built again of two images that are made from each other, once the first of them has been pushed."""
+    for build_id, name, other in ((1, "app", "tool"), (2, "tool", "app")):
+        build = await api.history.builds.get(build_id)
+        if number == 0 or not build.state.final:
+            there = await registry.registry.manifests.there(other, "latest")
+            await push_image(registry, name, "latest", b"%d" % number)
+            await succeeded(api, (Base(f"{registry.host}/{other}:latest", there),), build_id)
+    await bases.check()
+    return await states(api)
 
 
 def lookup(api: Api, registry: LiveRegistry, own: tuple[str, ...] = ()) -> Lookup:
@@ -339,11 +356,11 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
-async def succeeded(api: Api, bases: tuple[Base, ...]) -> None:
-    """As if the first build had ended well with these bases."""
+async def succeeded(api: Api, bases: tuple[Base, ...], build_id: int = 1) -> None:
+    """As if this build had ended well with these bases."""
     values = {"state": "succeeded", "bases": [vars(base) for base in bases]}
     async with api.history.database.write() as connection:
-        await connection.execute(update(builds_table).values(**values))
+        await connection.execute(update(builds_table).where(builds_table.c.id == build_id).values(**values))
 
 
 async def states(api: Api) -> list[str]:

@@ -345,7 +345,8 @@ class BuildHistory:
             "attested": "",
         }
         ended = builds.c.state.in_([state.value for state in BuildState if state.final])
-        values = {"stages": {}, "trigger": trigger.value, "cause": cause, **fresh}
+        now = datetime.now(UTC)
+        values = {"stages": {}, "trigger": trigger.value, "cause": cause, "created_at": now, **fresh}
         changed = await connection.execute(update(builds).where(builds.c.id == build_id, ended).values(**values))
         if changed.rowcount:
             await self.again(connection, build_id, TryAgain(0.0))

@@ -51,11 +51,11 @@ class Build:
     """One recipe at one commit.
 
     `commit` is what the delivery told until the worker has resolved it; `attempt` counts from 1 and is the fencing
-    token: only its result is accepted. `tags` are the image tags that the build moved, `elsewhere` the names with tags
-    that other registries have of the image; `stages` the milliseconds that each stage took; `cause` says in words what
-    made it start, where `trigger` does not say it all; `parameters` are what the recipe asked for. `recipe` is the name
-    of the image in `lumper.toml`, where that has several. `verifies` is the build whose image this one is to give once
-    more, 0 for a build of its own.
+    token: only its result is accepted. `created_at` is when it was asked for, the last time. `tags` are the image tags
+    that the build moved, `elsewhere` the names with tags that other registries have of the image; `stages` the
+    milliseconds that each stage took; `cause` says in words what made it start, where `trigger` does not say it all;
+    `parameters` are what the recipe asked for. `recipe` is the name of the image in `lumper.toml`, where that has
+    several. `verifies` is the build whose image this one is to give once more, 0 for a build of its own.
     """
 
     id: int

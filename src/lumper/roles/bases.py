@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from lumper.errors import LumperError
@@ -33,22 +34,37 @@ class Bases:
 
     async def check(self) -> None:
         """Ask for the bases of each project's newest tag, and build it again if one has another digest now."""
+        newest = [
+            (project, build)
+            for project in await self._history.triggers.with_base_images()
+            if (tagged := await self._history.triggers.newest_tag(project.id)) is not None
+            for build in await self._history.builds.of_push(tagged.id)
+        ]
+        again = {build.image: self._own(build) for _, build in newest if build.trigger is Trigger.BASE}
         known: dict[tuple[str, str], str] = {}
-        for project in await self._history.triggers.with_base_images():
-            newest = await self._history.triggers.newest_tag(project.id)
-            for build in await self._history.builds.of_push(newest.id) if newest is not None else ():
-                await self._check(project, build, known)
+        for project, build in newest:
+            await self._check(project, build, again, known)
 
-    async def _check(self, project: Project, build: Build, known: dict[tuple[str, str], str]) -> None:
+    def _own(self, build: Build) -> set[str]:
+        """The repositories of our own registry that a build was made from, with "" for all others."""
+        return {self._digests.own_repository(base.name) for base in build.bases}
+
+    async def _check(
+        self,
+        project: Project,
+        build: Build,
+        again: Mapping[str, Collection[str]],
+        known: dict[tuple[str, str], str],
+    ) -> None:
         for base in build.bases:
-            if self._digests.own_repository(base.name) == build.image:
-                continue  # it would be built again for ever
+            if comes_from(self._digests.own_repository(base.name), build.image, again):
+                continue
             digest = await self._digest(base, project, known)
             if digest and digest != base.digest:
                 cause = f"The base image {base.name} was {base.digest} and is {digest} now."
                 async with self._history.database.write() as connection:
-                    again = await self._history.builds.restarted(connection, build.id, Trigger.BASE, cause)
-                if again:
+                    restarted = await self._history.builds.restarted(connection, build.id, Trigger.BASE, cause)
+                if restarted:
                     log.info("a base image has changed", action="bases", project=project.name, why=cause)
                 return
 
@@ -65,3 +81,20 @@ class Bases:
                 )  # fmt: skip
                 known[key] = ""
         return known[key]
+
+
+def comes_from(repository: str, image: str, again: Mapping[str, Collection[str]]) -> bool:
+    """Whether a base image is the image itself, or was built again for a base that comes from it: a circle.
+
+    `again` has the images that were last built for such a reason, with the repositories that they were made from. So a
+    change goes round a circle at most once: every build that it brings makes one image more of this kind.
+    """
+    seen, waiting = set[str](), [repository]
+    while waiting:
+        one = waiting.pop()
+        if one == image:
+            return True
+        if one not in seen:
+            seen.add(one)
+            waiting += again.get(one, ())
+    return False

@@ -183,9 +183,10 @@ async def test_only_an_ended_build_is_restarted(history: History, project: Proje
     build_id, _ = await queue(history, project)
     with pytest.raises(Conflict):
         await history.builds.restart(build_id)
-    await history.builds.cancel(build_id)
+    ended = await history.builds.cancel(build_id)
     restarted = await history.builds.restart(build_id)
     assert (restarted.state, restarted.attempt, restarted.error) == (BuildState.QUEUED, 2, "")
+    assert restarted.created_at > ended.created_at, "lists tell when it was asked for"
     with pytest.raises(NotFound):
         await history.builds.restart(99)
 
