@@ -1,7 +1,8 @@
 """Multipart uploads that another process can continue, list and end. Source: Amazon S3 API Reference.
 
 obstore makes multipart uploads too, but keeps their ids to itself: after a restart they could be neither continued nor
-removed. So these five requests are made here.
+removed. So these five requests are made here, and those that write whole objects out of a file: obstore would have
+copies of them in memory.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -24,13 +26,23 @@ from lumper.errors import StorageError
 from lumper.registry.storage.s3.refusal import code_in, refusal, unreachable
 from lumper.registry.storage.s3.signature import Credentials, query_string, signed
 
-_PIECE = 256 << 10  # bytes given to the socket at a time; it copies what it cannot send at once
+_PIECE = 256 << 10  # bytes read and given to the socket at a time; it copies what it cannot send at once
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try
 _PASSING = {429, 500, 502, 503, 504}
 _PASSING_CODES = {"InternalError", "SlowDown"}
 _TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=120)  # joining many parts may take a minute
 
-Body = bytes | bytearray | memoryview
+
+class Body(Protocol):
+    """What is sent, once more after a failure. Its methods are called in threads; they raise StorageError."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, size: int) -> bytes:
+        """So many bytes from there on, or as many as there are."""
+
+    def sha256(self) -> str:
+        """The hash of all bytes, in hex."""
 
 
 class Multipart:
@@ -56,6 +68,10 @@ class Multipart:
         if not found:
             raise StorageError("The S3 service began a multipart upload without an id.")
         return found
+
+    async def put(self, key: str, body: Body) -> None:
+        """Write an object whole."""
+        await self._send("PUT", key, {}, body)
 
     async def put_part(self, key: str, upload: str, number: int, body: Body) -> str:
         """Write a part, counted from 1; its ETag. Raises Missing if the upload has ended."""
@@ -99,11 +115,11 @@ class Multipart:
             await session.close()
 
     async def _send(
-        self, method: str, key: str | None, query: Mapping[str, str], body: Body = b""
+        self, method: str, key: str | None, query: Mapping[str, str], body: Body | bytes = b""
     ) -> tuple[Mapping[str, str], bytes]:
         """Make a request, again after what passes: every one of these may be repeated."""
         path = f"/{self._bucket}" + ("" if key is None else "/" + quote(self._prefix + key))
-        digest = (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
+        digest = hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else await asyncio.to_thread(body.sha256)
         for pause in (*_PAUSES, None):
             try:
                 status, headers, answer = await self._try(method, path, query_string(query), body, digest)
@@ -120,24 +136,24 @@ class Multipart:
         raise AssertionError("the last try returns or raises")
 
     async def _try(
-        self, method: str, path: str, query: str, body: Body, digest: str
+        self, method: str, path: str, query: str, body: Body | bytes, digest: str
     ) -> tuple[int, Mapping[str, str], bytes]:
         host = self._endpoint.raw_authority
         headers = signed(self._credentials, method, host, path, query, digest, datetime.now(UTC))
         headers["content-length"] = str(len(body))
-        url = URL(f"{self._endpoint.scheme}://{host}{path}?{query}", encoded=True)
+        url = URL(f"{self._endpoint.scheme}://{host}{path}{'?' if query else ''}{query}", encoded=True)
+        data = body if isinstance(body, bytes) else _pieces(body)
         if self._session is None:
             self._session = ClientSession(timeout=_TIMEOUT, auto_decompress=False)
         async with self._session.request(
-            method, url, headers=headers, data=_pieces(body) if body else None, ssl=self._tls, allow_redirects=False
+            method, url, headers=headers, data=data or None, ssl=self._tls, allow_redirects=False
         ) as response:
             return response.status, response.headers, await response.read()
 
 
-async def _pieces(body: Body) -> AsyncIterator[memoryview]:
-    view = memoryview(body)
-    for start in range(0, len(view), _PIECE):
-        yield view[start : start + _PIECE]
+async def _pieces(body: Body) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        yield await asyncio.to_thread(body.read, start, _PIECE)
 
 
 def _parsed(answer: bytes) -> ElementTree.Element:

@@ -67,6 +67,13 @@ class Objects:
         with translating():
             return (await (await obstore.get_async(self._store, key)).bytes_async()).to_bytes()
 
+    async def content(self, key: str) -> AsyncIterator[bytes]:
+        """An object in pieces. Raises Missing."""
+        with translating():
+            found = await obstore.get_async(self._store, key)
+            async for piece in found.stream(min_chunk_size=_CHUNK):
+                yield bytes(piece)
+
     async def size(self, key: str) -> int | None:
         """The size of an object, or None if there is none."""
         try:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lumper.errors import StorageError, StorageFull
 from lumper.registry.storage.s3 import keys
-from lumper.registry.storage.s3.buffers import Buffers
 from lumper.registry.storage.s3.multipart import Multipart
-from lumper.registry.storage.s3.tail import Tail
+from lumper.registry.storage.s3.tail import Headed, Tail
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 PART = 8 << 20  # bytes of every part but the last; S3 allows 10,000 of them
-BUFFER = PART + (1 << 20)  # bytes: a part, or the tail behind what is written down of 10,000 parts
 _MOST_PARTS = 10_000
 _IN_FLIGHT = 2  # parts of one upload
 _GATHERED = 256 << 10  # bytes, for which a thread is visited
@@ -33,7 +31,7 @@ _T = TypeVar("_T")
 class Progress:
     """What has come of an upload. `state` is the key that says so in the bucket.
 
-    `sha256` is the hash of all bytes but the last `unhashed`; None after a restart, for S3 does not show parts.
+    `sha256` is the hash of all bytes; None after a restart, for S3 does not show parts.
     `joining`: somebody has tried before to make an object of the parts.
     """
 
@@ -43,7 +41,6 @@ class Progress:
     etags: list[str] = field(default_factory=list)
     tail: Tail = field(default_factory=Tail)
     sha256: _Hash | None = None
-    unhashed: int = 0
     joining: bool = False
 
     @property
@@ -51,53 +48,44 @@ class Progress:
         """How many bytes have come."""
         return len(self.etags) * PART + len(self.tail)
 
-    def encoded(self, buffer: bytearray) -> memoryview:
-        """What the object of this state holds: a line of JSON, and the bytes after the parts. Reads a file."""
-        head = json.dumps({"multipart": self.multipart, "etags": self.etags}).encode() + b"\n"
-        view = memoryview(buffer)
-        view[: len(head)] = head
-        return view[: len(head) + self.tail.read_into(view[len(head) :])]
-
-    async def digest(self) -> str | None:
+    @property
+    def digest(self) -> str | None:
         """The sha256 digest of all that has come, or None if it is not known."""
-        await asyncio.to_thread(self._hash)
         return None if self.sha256 is None else f"sha256:{self.sha256.hexdigest()}"
 
-    def _hash(self) -> None:
-        if self.sha256 is not None and self.unhashed:
-            self.tail.hash_into(self.sha256, len(self.tail) - self.unhashed)
-        self.unhashed = 0
-
-    def take_part(self, buffer: bytearray) -> memoryview:
-        """The bytes after the parts, which are a part from now on; they are hashed. Reads a file."""
-        part = self.tail_in(buffer)
+    def add(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Take bytes at the end. Writes a file; after an error what came is not known any more."""
+        self.tail.add(pieces)
         if self.sha256 is not None:
-            self.sha256.update(part[len(part) - self.unhashed :])
-        self.unhashed = 0
-        self.tail.clear()
+            for piece in pieces:
+                self.sha256.update(piece)
+
+    def encoded(self) -> Headed:
+        """What the object of this state holds: a line of JSON, and the bytes after the parts."""
+        return Headed(json.dumps({"multipart": self.multipart, "etags": self.etags}).encode() + b"\n", self.tail)
+
+    def take_part(self) -> Tail:
+        """The bytes after the parts, which are a part from now on."""
+        part, self.tail = self.tail, self.tail.another()
         return part
 
-    def tail_in(self, buffer: bytearray) -> memoryview:
-        """The bytes after the parts. Reads a file."""
-        view = memoryview(buffer)
-        return view[: self.tail.read_into(view)]
 
-
-def decoded(name: str, state: str, content: bytes, folder: Path | None = None) -> Progress:
-    """The progress that an object holds, with its tail in `folder`. Raises StorageError if it holds something else.
-
-    Writes a file.
-    """
-    head, _, tail = content.partition(b"\n")
+async def decoded(name: str, state: str, content: AsyncIterator[bytes], folder: Path | None = None) -> Progress:
+    """The progress that an object holds, with its tail in `folder`. Raises StorageError if it holds something else."""
+    head = b""
+    while b"\n" not in head and (piece := await anext(content, b"")):
+        head += piece
+    head, _, began = head.partition(b"\n")
     try:
         values = json.loads(head)
-        progress = Progress(name, state, str(values["multipart"]), [str(tag) for tag in values["etags"]])
+        progress = Progress(name, state, str(values["multipart"]), [str(tag) for tag in values["etags"]], Tail(folder))
     except (ValueError, KeyError, TypeError) as exc:
         raise StorageError(f"The upload {name} cannot be read back.") from exc
-    progress.tail = Tail(folder)
-    progress.tail.add([tail])
     if not progress.etags:  # all its bytes are here
-        progress.sha256, progress.unhashed = hashlib.sha256(), len(tail)
+        progress.sha256 = hashlib.sha256()
+    await asyncio.to_thread(progress.add, [began])
+    async for piece in content:
+        await asyncio.to_thread(progress.add, [piece])
     if progress.size != keys.state_size(state):
         raise StorageError(f"The upload {name} cannot be read back.")
     return progress
@@ -106,14 +94,14 @@ def decoded(name: str, state: str, content: bytes, folder: Path | None = None) -
 class Writer:
     """Writes at the end of an upload. At most two parts are under way; while they are, the next one is filled.
 
-    A part that is under way has one of the `buffers`. `failed`: S3 did not take a part, or no file the bytes of one,
-    and the progress tells nothing any more.
+    A part that is under way has one of the `places`, which all uploads share. `failed`: S3 did not take a part, or no
+    file the bytes of one, and the progress tells nothing any more.
     """
 
-    def __init__(self, multipart: Multipart, progress: Progress, buffers: Buffers) -> None:
+    def __init__(self, multipart: Multipart, progress: Progress, places: asyncio.Semaphore) -> None:
         self._multipart = multipart
         self._progress = progress
-        self._buffers = buffers
+        self._places = places
         self._gathered: list[memoryview] = []
         self._gathered_size = 0
         self._under_way: list[asyncio.Task[str]] = []
@@ -134,14 +122,12 @@ class Writer:
 
     async def _put_away(self) -> None:
         """What was gathered, to the end of the tail."""
-        gathered, size = self._gathered, self._gathered_size
-        self._gathered, self._gathered_size = [], 0
+        gathered, self._gathered, self._gathered_size = self._gathered, [], 0
         try:
-            await asyncio.to_thread(self._progress.tail.add, gathered)
+            await asyncio.to_thread(self._progress.add, gathered)
         except BaseException:
             self.failed = True
             raise
-        self._progress.unhashed += size
 
     async def _send_tail(self) -> None:
         try:
@@ -159,22 +145,16 @@ class Writer:
             progress.multipart = await self._multipart.create(keys.data(progress.name))
         if len(self._under_way) >= _IN_FLIGHT:
             await self._oldest()
-        buffer = await self._buffers.acquire()
-        try:
-            part = await asyncio.to_thread(progress.take_part, buffer)
-        except BaseException:
-            self._buffers.drop()
-            raise
+        await self._places.acquire()
         number = len(progress.etags) + len(self._under_way) + 1
-        sending = self._multipart.put_part(keys.data(progress.name), progress.multipart, number, part)
-        self._under_way.append(asyncio.create_task(sending))
-        self._under_way[-1].add_done_callback(lambda task: self._sent(task, buffer))
+        self._under_way.append(asyncio.create_task(self._put(progress.take_part(), number)))
+        self._under_way[-1].add_done_callback(lambda _: self._places.release())
 
-    def _sent(self, task: asyncio.Task[str], buffer: bytearray) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self._buffers.drop()
-        else:
-            self._buffers.release(buffer)
+    async def _put(self, part: Tail, number: int) -> str:
+        progress = self._progress
+        etag = await self._multipart.put_part(keys.data(progress.name), progress.multipart, number, part)
+        await asyncio.to_thread(part.close)
+        return etag
 
     async def _oldest(self) -> None:
         self._progress.etags.append(await self._under_way[0])

@@ -142,10 +142,10 @@ class S3Storage:
                 await self._uploads.append(upload, progress.size, _once(rest))
                 progress = await self._uploads.load(upload)
         else:
-            await asyncio.to_thread(progress.tail.add, [rest])
+            await asyncio.to_thread(progress.add, [rest])
         if not progress.etags:
             return await self._commit_small(progress, digest)
-        found = await progress.digest() if digest.startswith("sha256:") else None
+        found = progress.digest if digest.startswith("sha256:") else None
         if found is not None and found != digest:
             await self._uploads.drop(upload)
             return None
@@ -172,8 +172,7 @@ class S3Storage:
         if f"{hashing.name}:{hashing.hexdigest()}" != digest:
             await self._uploads.drop(progress.name)
             return None
-        async with self._uploads.buffers.taken() as buffer:
-            await self._objects.put(keys.whole(digest), await asyncio.to_thread(progress.tail_in, buffer))
+        await self._uploads.put(keys.whole(digest), progress.tail)
         await self._uploads.forget(progress.name)
         self._remember(digest, keys.Place(keys.whole(digest), progress.size))
         return StoredBlob(digest, progress.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,50 +22,71 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Tail:
-    """Bytes that are added at the end, and taken all at once.
+    """Bytes that are added at the end, and then read as often as needed.
 
-    Every method but `len` and `clear` reads or writes a file, and raises StorageError. The file is in `folder`, or
-    where the system keeps such files, and gone with the tail.
+    `add`, `read`, `hash_into` and `close` use a file, and all but the last raise StorageError. The file is in `folder`,
+    or where the system keeps such files, and gone with the tail.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
         self._file = SpooledTemporaryFile(_IN_MEMORY, dir=None if folder is None else str(folder))  # noqa: SIM115 - lives as long as the tail
-        weakref.finalize(self, self._file.close)
+        self.close = weakref.finalize(self, self._file.close)
         self._size = 0
+        self._sha256 = hashlib.sha256()
 
     def __len__(self) -> int:
         return self._size
 
+    def another(self) -> Tail:
+        """An empty one in the same place."""
+        return Tail(self._folder)
+
     def add(self, pieces: Iterable[bytes | memoryview]) -> None:
-        """All of it, or nothing."""
+        """All of it. After an error the tail is good for nothing."""
         with _translated():
             self._file.seek(self._size)
-            size = self._size + sum(self._file.write(piece) for piece in pieces)
+            for piece in pieces:
+                self._size += self._file.write(piece)
+                self._sha256.update(piece)
             self._file.flush()
-        self._size = size
 
-    def read_into(self, buffer: memoryview) -> int:
-        """All of it to the beginning of a buffer that has the room; its size."""
-        with _translated():
-            self._file.seek(0)
-            at = 0
-            while at < self._size and (chunk := self._file.read(min(self._size - at, _CHUNK))):
-                buffer[at : at + len(chunk)] = chunk
-                at += len(chunk)
-        return at
-
-    def hash_into(self, hashed: _Hash, start: int = 0) -> None:
-        """Hash what comes from `start` on."""
+    def read(self, start: int, size: int) -> bytes:
+        """So many bytes from there on, or as many as there are."""
         with _translated():
             self._file.seek(start)
-            left = self._size - start
-            while left > 0 and (chunk := self._file.read(min(left, _CHUNK))):
-                hashed.update(chunk)
-                left -= len(chunk)
+            return self._file.read(size)
 
-    def clear(self) -> None:
-        """Be empty; the file's room is used again."""
-        self._size = 0
+    def sha256(self) -> str:
+        """The hash of all bytes, in hex."""
+        return self._sha256.hexdigest()
+
+    def hash_into(self, hashed: _Hash) -> None:
+        """Hash all bytes with another one."""
+        for start in range(0, self._size, _CHUNK):
+            hashed.update(self.read(start, _CHUNK))
+
+
+class Headed:
+    """A tail with a few bytes in front of it, to be sent as one."""
+
+    def __init__(self, head: bytes, tail: Tail) -> None:
+        self._head = head
+        self._tail = tail
+
+    def __len__(self) -> int:
+        return len(self._head) + len(self._tail)
+
+    def read(self, start: int, size: int) -> bytes:
+        """So many bytes from there on, or as many as there are. Raises StorageError."""
+        began = self._head[start : start + size]
+        return began + self._tail.read(max(0, start - len(self._head)), size - len(began))
+
+    def sha256(self) -> str:
+        """The hash of all bytes, in hex. Reads all of the tail's file; raises StorageError."""
+        hashed = hashlib.sha256(self._head)
+        self._tail.hash_into(hashed)
+        return hashed.hexdigest()
 
 
 @contextmanager
@@ -74,4 +96,4 @@ def _translated() -> Iterator[None]:
     except OSError as exc:
         kind = StorageFull if exc.errno in _FULL else StorageError
         words = f"What is on its way to S3 cannot be kept in a file here: {exc.strerror}."
-        raise kind(words, hint="The data folder's disk needs 8 MiB for each upload.") from exc
+        raise kind(words, hint="The data folder's disk needs 8 MiB for each upload, and 64 MiB besides.") from exc

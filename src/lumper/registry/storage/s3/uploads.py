@@ -12,16 +12,15 @@ from pathlib import Path
 
 from lumper.errors import StorageError
 from lumper.registry.storage.s3 import keys
-from lumper.registry.storage.s3.buffers import Buffers
-from lumper.registry.storage.s3.multipart import Multipart
+from lumper.registry.storage.s3.multipart import Body, Multipart
 from lumper.registry.storage.s3.objects import Objects
-from lumper.registry.storage.s3.progress import BUFFER, CHECKPOINT, Progress, Writer, decoded, whole
+from lumper.registry.storage.s3.progress import CHECKPOINT, Progress, Writer, decoded, whole
 from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.tail import Tail
 
 _REMEMBERED = 64  # uploads, each with up to 8 MiB
 _REMEMBERED_BYTES = 256 << 20
-_IN_MEMORY = 4  # parts of 8 MiB, of all uploads together
+_IN_FLIGHT = 8  # parts of all uploads together; each needs half a MiB of memory, and its file
 
 
 class Uploads:
@@ -36,7 +35,7 @@ class Uploads:
         self._objects = objects
         self._multipart = multipart
         self._folder = folder
-        self.buffers = Buffers(_IN_MEMORY, BUFFER)
+        self._places = asyncio.Semaphore(_IN_FLIGHT)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
 
     async def begin(self, name: str) -> None:
@@ -56,7 +55,7 @@ class Uploads:
         if progress.size != offset:
             self._remember(progress)
             raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
-        writer = Writer(self._multipart, progress, self.buffers)
+        writer = Writer(self._multipart, progress, self._places)
         written = len(progress.etags)
         try:
             async for piece in data:
@@ -73,7 +72,6 @@ class Uploads:
         failed = writer.failed
         await writer.settle()
         if not failed:
-            await progress.digest()
             await self._save(progress)
 
     async def load(self, name: str) -> Progress:
@@ -84,19 +82,22 @@ class Uploads:
         if state is None:
             raise StorageError(f"There is no upload {name}.")
         if remembered is None or remembered.state != state:
-            content = await self._objects.get(state)
-            remembered = await asyncio.to_thread(decoded, name, state, content, self._folder)
+            remembered = await decoded(name, state, self._objects.content(state), self._folder)
         remembered.joining = any(keys.committed(key) for key in found)
         return remembered
 
     async def _save(self, progress: Progress) -> None:
         before = progress.state
         progress.state = keys.state(progress.name, progress.size)
-        async with self.buffers.taken() as buffer:
-            await self._objects.put(progress.state, await asyncio.to_thread(progress.encoded, buffer))
+        await self.put(progress.state, progress.encoded())
         if before:
             await self._objects.delete(before)
         self._remember(progress)
+
+    async def put(self, key: str, body: Body) -> None:
+        """Write an object whole, when there is a place among the parts."""
+        async with self._places:
+            await self._multipart.put(key, body)
 
     def _remember(self, progress: Progress) -> None:
         self._progress[progress.name] = progress
@@ -126,9 +127,8 @@ class Uploads:
         return True
 
     async def _put_last(self, key: str, progress: Progress) -> str:
-        async with self.buffers.taken() as buffer:
-            part = await asyncio.to_thread(progress.tail_in, buffer)
-            return await self._multipart.put_part(key, progress.multipart, len(progress.etags) + 1, part)
+        async with self._places:
+            return await self._multipart.put_part(key, progress.multipart, len(progress.etags) + 1, progress.tail)
 
     async def forget(self, name: str) -> None:
         """Remove what is known of an upload whose bytes are a blob, or gone."""
