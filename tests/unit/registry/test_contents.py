@@ -23,8 +23,8 @@ from lumper.registry.contents.layers import Contents, Reader
 from lumper.registry.contents.packages import Package
 from lumper.registry.contents.rpm import rpm_packages
 from lumper.registry.contents.spdx import spdx
-from lumper.registry.contents.tar import TarStream
 from lumper.registry.contents.trees import TreeComparison
+from lumper.registry.tar import TarStream
 
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 PLAIN = "application/vnd.oci.image.layer.v1.tar"

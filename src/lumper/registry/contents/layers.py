@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from lumper.errors import ArchiveError
 from lumper.registry.contents.packages import OS_RELEASE, Package, interesting, os_release, packages_in
 from lumper.registry.contents.rpm import RPM_DATABASES, RPM_UNREAD, rpm_packages
-from lumper.registry.contents.tar import Member, Source, TarStream
 from lumper.registry.contents.unpacking import unpacked
+from lumper.registry.tar import Member, Source, TarStream
 
 MOST_UNPACKED = 64 << 30  # bytes of one layer
 _MOST_FILE = 16 << 20  # bytes of a file that tells of packages

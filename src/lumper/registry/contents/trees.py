@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from lumper.errors import ArchiveError
 from lumper.model.verification import TIME, FileDifference
 from lumper.registry.contents.layers import MOST_UNPACKED
-from lumper.registry.contents.tar import Member, Source, TarStream
 from lumper.registry.contents.unpacking import unpacked
+from lumper.registry.tar import Member, Source, TarStream
 
 MOST_FILES = 250_000  # of a layer, to be compared
 MOST_LISTED = 20  # differences of a layer

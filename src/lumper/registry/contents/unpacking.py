@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lumper.errors import ArchiveError
-from lumper.registry.contents.tar import Source
+from lumper.registry.tar import Source
 
 _STEP = 64 << 10
 _MOST_READY = 512 << 10  # bytes that one step may unpack to: some zstd is a thousandth of a thousandth

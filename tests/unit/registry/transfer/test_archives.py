@@ -22,7 +22,9 @@ from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
 CONFIG = b'{"rootfs": {"diff_ids": []}}'
 
 
-def tar(path: Path, *members: tuple[str, bytes | str], kind: int = tarfile.PAX_FORMAT) -> Path:
+def tar(
+    path: Path, *members: tuple[str, bytes | str], kind: int = tarfile.PAX_FORMAT, file: bytes = tarfile.REGTYPE
+) -> Path:
     """A tar file; a member whose content is a text is a symbolic link to it."""
     with tarfile.open(path, "w", format=kind) as archive:
         for name, content in members:
@@ -31,7 +33,7 @@ def tar(path: Path, *members: tuple[str, bytes | str], kind: int = tarfile.PAX_F
                 info.type, info.linkname = tarfile.SYMTYPE, content
                 archive.addfile(info)
             else:
-                info.size = len(content)
+                info.type, info.size = file, len(content)
                 archive.addfile(info, io.BytesIO(content))
     return path
 
@@ -62,10 +64,11 @@ async def whole(path: Path, name: str = "") -> list[bytes]:
     ]
 
 
+@pytest.mark.parametrize("file", [tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE])
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-async def test_a_layout_is_read_from_any_kind_of_tar(tmp_path: Path, kind: int) -> None:
+async def test_a_layout_is_read_from_any_kind_of_tar(tmp_path: Path, kind: int, file: bytes) -> None:
     files = {f"./{name}": data for name, data in layout(name="x").items()}
-    assert await whole(tar(tmp_path / "image.tar", *files.items(), kind=kind), "x") == [CONFIG, b"layer"]
+    assert await whole(tar(tmp_path / "image.tar", *files.items(), kind=kind, file=file), "x") == [CONFIG, b"layer"]
 
 
 async def test_long_names_and_links_of_a_saved_image_are_followed(tmp_path: Path) -> None:

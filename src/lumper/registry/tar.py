@@ -53,10 +53,11 @@ class Member:
 
 
 class TarStream:
-    """Goes over a tar stream of at most `most` bytes. Raises ArchiveError for what is none, or too much."""
+    """Goes over a tar stream of at most `most` bytes. Raises ArchiveError for what is none, or too much, of `what`."""
 
-    def __init__(self, source: Source, most: int) -> None:
+    def __init__(self, source: Source, most: int, what: str = "The layer") -> None:
         self._source = source
+        self._what = what
         self._left = most
         self._rest = 0  # bytes of the present member, with padding, that were not read
         self._size = 0
@@ -70,19 +71,27 @@ class TarStream:
             if not block.strip(b"\0"):
                 return
             if len(block) < _BLOCK:
-                raise ArchiveError("The layer is no tar file, or cut off.")
-            kind = _checked(block)
-            given = "size" in told and kind not in _BEFORE
-            self._size = int(told["size"]) if given else _number(block[124:136])
-            self._rest = -(-self._size // _BLOCK) * _BLOCK
-            if kind in _BEFORE:
-                told |= _told(kind, self._header())
-                continue
+                raise self._bad("is no tar file, or cut off")
+            try:
+                kind = self._begin(block, told)
+                if kind in _BEFORE:
+                    told |= _told(kind, self._header())
+                    continue
+            except ValueError as exc:
+                raise self._bad(str(exc)) from exc
             if kind not in _REGULAR:
                 self._size, self._rest = 0, self._rest if kind not in b"123456" else 0
             yield _member(block, kind, self._size, told)
             told = {}
-        raise ArchiveError(f"The layer has more than {_MOST_MEMBERS} members.")
+        raise self._bad(f"has more than {_MOST_MEMBERS} members")
+
+    def _begin(self, block: bytes, told: Mapping[str, str]) -> bytes:
+        """The type of a header, whose content is as long as it says, or the one before it. Raises ValueError."""
+        kind = _checked(block)
+        given = "size" in told and kind not in _BEFORE
+        self._size = int(told["size"]) if given else _number(block[124:136])
+        self._rest = -(-self._size // _BLOCK) * _BLOCK
+        return kind
 
     def read(self, most: int) -> bytes | None:
         """The content of the present member; None if it has more than `most` bytes."""
@@ -90,7 +99,7 @@ class TarStream:
             return None
         content = self._take(self._size)
         if len(content) < self._size:
-            raise ArchiveError("The layer is cut off.")
+            raise self._bad("is cut off")
         self._rest -= self._size
         return content
 
@@ -100,7 +109,7 @@ class TarStream:
         while left > 0:
             piece = self._take(min(left, _STEP))
             if not piece:
-                raise ArchiveError("The layer is cut off.")
+                raise self._bad("is cut off")
             left -= len(piece)
             self._rest -= len(piece)
             yield piece
@@ -108,31 +117,34 @@ class TarStream:
     def _header(self) -> bytes:
         content = self.read(_MOST_HEADER)
         if content is None:
-            raise ArchiveError("The layer has a header of more than 1 MiB.")
+            raise self._bad("has a header of more than 1 MiB")
         return content
 
     def _skip(self, count: int) -> None:
         while count > 0:
             skipped = len(self._take(min(count, _STEP)))
             if not skipped:
-                raise ArchiveError("The layer is cut off.")
+                raise self._bad("is cut off")
             count -= skipped
 
     def _take(self, count: int) -> bytes:
         self._left -= count
         if self._left < 0:
-            raise ArchiveError("The layer unpacks to more than is read of one.")
+            raise self._bad("unpacks to more than is read")
         parts: list[bytes] = []
         while count > 0 and (part := self._source.read(min(count, _STEP))):
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
 
+    def _bad(self, words: str) -> ArchiveError:
+        return ArchiveError(f"{self._what} {words}.")
+
 
 def _checked(block: bytes) -> bytes:
     """The type of a header. All its bytes add up to its checksum, which itself counts as spaces."""
     if _number(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * 0x20:
-        raise ArchiveError("The layer is no tar file, or damaged.")
+        raise ValueError("is no tar file, or damaged")
     return block[156:157]
 
 
@@ -140,13 +152,11 @@ def _number(field: bytes) -> int:
     """Octal, or, as GNU writes large ones, binary."""
     if field[0] & 0x80:
         value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-        return value if value < 1 << 62 else _bad(field)
-    digits = field.strip(b" \0")
-    return int(digits or b"0", 8) if not digits.strip(b"01234567") else _bad(field)
-
-
-def _bad(field: bytes) -> int:
-    raise ArchiveError(f"The layer is no tar file, or damaged: {field!r} is no number.")
+        if value < 1 << 62:
+            return value
+    elif not (digits := field.strip(b" \0")).strip(b"01234567"):
+        return int(digits or b"0", 8)
+    raise ValueError(f"is no tar file, or damaged: {field!r} is no number")
 
 
 def _name(block: bytes) -> str:
@@ -184,7 +194,7 @@ def _loose(field: bytes) -> int:
     """The number; for what is none, one that stands for it: times before 1970 are written in several ways."""
     try:
         return _number(field)
-    except ArchiveError:
+    except ValueError:
         return int.from_bytes(field, "big")
 
 
@@ -203,7 +213,7 @@ def _told(kind: bytes, content: bytes) -> dict[str, str]:
     while place < len(content):
         length, space, _ = content[place : place + 24].partition(b" ")
         if not space or not length.isdigit() or int(length) <= len(length) + 2:
-            raise ArchiveError("The layer has a pax header that cannot be read.")
+            raise ValueError("has a pax header that cannot be read")
         record = content[place + len(length) + 1 : place + int(length) - 1]
         key, _, value = record.partition(b"=")
         number = value.isdigit() and len(value) < 19
