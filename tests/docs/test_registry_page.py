@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from lumper.model.people import Role
+from lumper.registry.listings import MOST
 from lumper.registry.manifests import MAX_BYTES
-from lumper.registry.tags import MOST
 from lumper.web.auth import REFRESH_SECONDS, REGISTRY_SECONDS
 from lumper.web.oci import address
 from lumper.web.oci.body import IDLE_SECONDS

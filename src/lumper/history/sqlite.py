@@ -7,14 +7,15 @@ IMMEDIATE, because a deferred one may fail when it turns from reading to writing
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence, Set
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event
 
+from lumper.alone import AloneHere
 from lumper.history.connection import AsyncConnection, Connections
 from lumper.secret_files import private
 
@@ -36,7 +37,7 @@ class Sqlite:
             private(Path(url.database))
         self._readers = Connections(_engine(self._url, _READERS, "BEGIN"), _READERS, _interrupt, quick_end=True)
         self._writer = Connections(_engine(self._url, 1, "BEGIN IMMEDIATE"), 1, _interrupt)
-        self._held: set[str] = set()
+        self.alone = AloneHere()
 
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that is alone in writing."""
@@ -67,18 +68,6 @@ class Sqlite:
 
     async def listen(self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None]) -> None:
         """Nobody else is there."""
-
-    @asynccontextmanager
-    async def alone(self, name: str) -> AsyncIterator[bool]:
-        """Whether nobody else has this name at the moment."""
-        if name in self._held:
-            yield False
-            return
-        self._held.add(name)
-        try:
-            yield True
-        finally:
-            self._held.discard(name)
 
     async def about(self) -> str:
         """Its kind."""

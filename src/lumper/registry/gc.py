@@ -21,10 +21,9 @@ No push loses what it has stored or was told to be there:
 3. A client that asks for a blob or manifest, and is told that it is there, does not send it. So what a repository was
    asked for within the grace is left alone. This is forgotten at a restart; the server role begins an interval later.
 4. Bytes are deleted before their row: a crash between the two leaves a row without bytes, which the next run takes,
-   and not bytes that nobody knows of. Bytes whose push was killed before its transaction have no row either: every run
-   looks at one page of the storage, and gives a row to what has none; its time is that of the bytes. Before that it
-   brings back whatever the storage names and the database does not know, so that a database that was lost, or is older
-   than the storage, costs no image.
+   and not bytes that nobody knows of. Bytes whose push was killed before its transaction have no row either: orphans.py
+   gives them one, after it has brought back what the storage names, so that a database that was lost, or is older than
+   the storage, costs no image.
 
 Where several server processes share the database and a bucket, one of them collects at a time, and the pushes of the
 others are heard of through the database: `Told` writes there what a push or a client relies on, before it looks
@@ -48,8 +47,8 @@ from lumper.logs import get_logger
 from lumper.model.garbage import REASONS, Garbage, GarbageKind
 from lumper.model.image import TagState
 from lumper.registry.holds import Holds
+from lumper.registry.orphans import Orphans
 from lumper.registry.port import Alone, Metadata, Storage
-from lumper.registry.rebuild import Rebuilder, Rebuilt
 from lumper.registry.retention import Retention
 
 log = get_logger(__name__)
@@ -57,7 +56,6 @@ log = get_logger(__name__)
 _STEP = 500  # things of one transaction
 _BYTES_STEP = 50  # blobs that are claimed together: whoever pushes one of them waits for all
 _CLAIM_SECONDS = 30.0  # for as long a push elsewhere may have to wait, if this process is killed
-_ADOPT_STEP = 5000  # blobs of the storage that one run looks at
 _REPOSITORIES = 100  # names of one page
 _TOLD = 1000  # things of one report
 _WHOLE_SECONDS = 86_400.0  # between two runs that look at everything
@@ -124,7 +122,7 @@ class Collector:
         holds: Holds,
         policy: Policy,
         retention: Retention,
-        rebuilder: Rebuilder,
+        orphans: Orphans,
         observe: Observe = unobserved,
         *,
         alone: Alone,
@@ -133,7 +131,7 @@ class Collector:
         self._alone_of_all = alone
         self._observe = observe
         self._storage = storage
-        self._rebuilder = rebuilder
+        self._orphans = orphans
         self._metadata = metadata
         self._holds = holds
         self._policy = policy
@@ -142,7 +140,6 @@ class Collector:
         self._judged: datetime | None = None  # what was not needed since then was looked at by a run that ended well
         self._all_at = float("-inf")  # when a run has begun that looked at everything
         self._retained = float("-inf")  # when retention is due again in a quick run
-        self._adopted = ""  # the last digest of the page of the storage that was looked at
 
     async def run(self, *, dry_run: bool = False, quick: bool = False) -> Report:
         """Give up all that is garbage now, or only tell what would be.
@@ -182,7 +179,7 @@ class Collector:
                     report = await self._repository(repository, before, report, self._which(), window)
             last = names[-1]
         if not dry_run:
-            await self._adopt(before)
+            await self._orphans.adopt(before)
             if self._policy.activity:
                 await self._metadata.forget_activities(datetime.now(UTC) - self._policy.activity)
         report = await self._bytes(before, report, window)
@@ -204,44 +201,6 @@ class Collector:
         self._retained = time.monotonic() + _REST * (time.monotonic() - began)
         if gone:
             log.info("tags were removed that no rule keeps", action="registry.retention", tags=gone)
-
-    async def _adopt(self, before: datetime) -> None:
-        """Make known what a crash left between storing and linking: the next page of the storage, round and round."""
-        found = await self._storage.blobs(self._adopted, _ADOPT_STEP)
-        if await self._strange(found, before) and await self._brought_back():
-            await self._metadata.adopt_blobs(await self._strange(found, before))
-        self._adopted = found[-1][0] if len(found) == _ADOPT_STEP else ""
-
-    async def _strange(
-        self, found: Sequence[tuple[str, int, datetime]], before: datetime
-    ) -> list[tuple[str, int, datetime]]:
-        known = await self._metadata.known_blobs(self._adopted, found[-1][0]) if found else {}
-        return [one for one in found if one[0] not in known and one[2] < before]
-
-    async def _brought_back(self) -> bool:
-        """Before bytes are called nobody's: whether all that the storage names is known, if need be from now on.
-
-        What a killed push has named is completed. A database that knows nothing at all is lost rather than right.
-        """
-        if not await self._metadata.repositories(limit=1):
-            async for _ in self._storage.names():
-                log.warning(
-                    "the storage has images and the database knows none: nothing is given up",
-                    action="registry.gc",
-                    hint="Run lumper registry rebuild.",
-                )
-                return False
-        done = Rebuilt()
-        async for told_of in self._rebuilder.run(abandoned=True):
-            done = told_of if isinstance(told_of, Rebuilt) else done
-        if done.manifests or done.tags:
-            log.warning(
-                "what only the storage knew was brought back",
-                action="registry.gc",
-                manifests=done.manifests,
-                tags=done.tags,
-            )
-        return True
 
     async def _cache(self, repository: str, before: datetime, report: Report) -> Report:
         """Give up tags that were not asked for since `before`, and then all manifests without one.

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lumper.registry.alone import AloneHere
+from lumper.alone import AloneHere
 from lumper.registry.blobs import Blobs
 from lumper.registry.gc import Collector, Observe, Policy, unobserved
 from lumper.registry.holds import Holds
 from lumper.registry.insides import Insides
+from lumper.registry.listings import Listings
 from lumper.registry.manifests import Manifests
 from lumper.registry.names import Names
+from lumper.registry.orphans import Orphans
 from lumper.registry.port import Alone, Metadata, Storage
 from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
 from lumper.registry.rebuild import Rebuilder
 from lumper.registry.retention import Retention
 from lumper.registry.tagging import Tagging
-from lumper.registry.tags import Listings
 from lumper.registry.told import Told
 from lumper.registry.upstream.blobs import CachedBlobs
 from lumper.registry.upstream.listings import CachedListings
@@ -54,25 +55,20 @@ class Registry:
             self.listings = Listings(metadata)
             self.blobs = Blobs(storage, metadata, holds, quotas, alone)
             self.manifests = Manifests(storage, metadata, holds, self.names, quotas, self.pulls)
-            self.verifier = Verifier(storage, metadata, self.names, policy.grace, holds, self.manifests.doubt)
         else:
             self.listings = CachedListings(metadata, upstreams)
             self.blobs = CachedBlobs(storage, metadata, holds, quotas, alone, upstreams)
             self.manifests = CachedManifests(storage, metadata, holds, self.names, quotas, self.pulls, upstreams)
-            self.verifier = Verifier(
-                storage,
-                metadata,
-                self.names,
-                policy.grace,
-                holds,
-                self.manifests.doubt,
-                lambda name: upstreams.of(name) is not None,
-            )
             policy = replace(policy, unused_after=upstreams.unused_after)
-        self.insides = Insides(storage, metadata, self.manifests)
-        self.collector = Collector(
-            storage, metadata, holds, policy, self.retention, self.rebuilder, collected, alone=alone
+        self.verifier = Verifier(
+            storage, metadata, self.names, policy.grace, holds, self.manifests.doubt, self._is_cache
         )
+        self.insides = Insides(storage, metadata, self.manifests)
+        orphans = Orphans(storage, metadata, self.rebuilder)
+        self.collector = Collector(storage, metadata, holds, policy, self.retention, orphans, collected, alone=alone)
+
+    def _is_cache(self, repository: str) -> bool:
+        return self.upstreams is not None and self.upstreams.of(repository) is not None
 
     async def close(self) -> None:
         """End what is under way with other registries, and write what was pulled. Raises StorageError.

@@ -8,10 +8,10 @@ import pytest
 
 from lumper.errors import RegistryError
 from lumper.registry.errors import CODES, refuse, status_of, told_code
+from lumper.registry.listings import page_size
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from lumper.registry.tags import page_size
 
 OF_THE_SPECIFICATION = {  # OCI distribution-spec 1.1, "Error Codes"
     "BLOB_UNKNOWN",

@@ -14,8 +14,8 @@ from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, Metadata, Storage, StoredBlob
 from lumper.registry.quota import Quotas
 from lumper.registry.upstream.arrival import Arrival, ArrivingBlob
-from lumper.registry.upstream.memory import Recently
 from lumper.registry.upstream.once import Once
+from lumper.registry.upstream.recently import Recently
 from lumper.registry.upstream.troubles import as_answer
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 

@@ -10,9 +10,9 @@ from lumper.errors import RemoteError, RemoteNotFound
 from lumper.logs import get_logger
 from lumper.model.image import Referrer, is_digest
 from lumper.registry.blobs import check_digest
+from lumper.registry.listings import Listings, Page
 from lumper.registry.port import Metadata
-from lumper.registry.tags import Listings, Page
-from lumper.registry.upstream.memory import Recently
+from lumper.registry.upstream.recently import Recently
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
 _REMEMBERED = 256  # lists of referrers

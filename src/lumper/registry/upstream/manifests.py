@@ -22,8 +22,8 @@ from lumper.registry.port import Metadata, Storage
 from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
 from lumper.registry.upstream.blobs import check_pushable
-from lumper.registry.upstream.memory import Recently
 from lumper.registry.upstream.once import Once
+from lumper.registry.upstream.recently import Recently
 from lumper.registry.upstream.troubles import as_answer
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 

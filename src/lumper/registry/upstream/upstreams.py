@@ -8,9 +8,8 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from lumper.registry.remote.reference import HUB
 from lumper.registry.remote.registry import RemoteRegistry
-
-_HUB = "registry-1.docker.io"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Upstream:
     def remote_name(self, repository: str) -> str:
         """What the repository `prefix/…` is called there."""
         name = repository.removeprefix(f"{self.prefix}/")
-        return f"library/{name}" if "/" not in name and _HUB in self.registry.url else name
+        return f"library/{name}" if "/" not in name and HUB in self.registry.url else name
 
     def serves(self, repository: str) -> bool:
         """Whether the repository `prefix/…` may be asked for there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lumper.registry.errors import CODES, told_code
-from lumper.registry.tags import MOST
+from lumper.registry.listings import MOST
 from lumper.web.oci.address import Kind
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from aiohttp import web
 from lumper.model.image import Referrer
 from lumper.registry.access import PULL
 from lumper.registry.documents import OCI_INDEX
-from lumper.registry.tags import Listings, Page, page_size
+from lumper.registry.listings import Listings, Page, page_size
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, next_page
 from lumper.web.oci.door import Door

@@ -15,8 +15,8 @@ from lumper.errors import LumperError
 from lumper.model.image import is_repository
 from lumper.registry.access import PULL, PUSH
 from lumper.registry.errors import refuse
-from lumper.registry.tags import Listings
-from lumper.registry.upstream.memory import Recently
+from lumper.registry.listings import Listings
+from lumper.registry.upstream.recently import Recently
 from lumper.registry.upstream.upstreams import Upstreams
 from lumper.web.auth import Authenticator
 from lumper.web.oci.address import Address, Kind

@@ -1,4 +1,4 @@
-"""Who has a name for itself, where one process has the registry for itself."""
+"""Who has a name for itself, where there is only one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class AloneHere:
-    """`port.Alone` for one process."""
+    """Names that somebody has at the moment."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
