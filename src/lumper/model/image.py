@@ -5,6 +5,7 @@ Source of the grammars: OCI distribution-spec 1.1, "Pulling manifests".
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,12 @@ def is_cache_tag(name: str) -> bool:
 def is_digest(text: str) -> bool:
     """Whether `text` is a digest of an algorithm that Lumper keeps (sha256, sha512)."""
     return _DIGEST.fullmatch(text) is not None
+
+
+def digest_of(content: bytes, like: str = "sha256:") -> str:
+    """The digest of these bytes, by the algorithm of the digest `like`."""
+    algorithm = like.partition(":")[0]
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
 def repository_name(path: str) -> str:

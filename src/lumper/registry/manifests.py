@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from lumper.errors import Conflict, LumperError, StorageError
 from lumper.logs import get_logger
 from lumper.model.activity import Actor
-from lumper.model.image import Link, Manifest, NewManifest, is_digest, is_tag
+from lumper.model.image import Link, Manifest, NewManifest, digest_of, is_digest, is_tag
 from lumper.registry.blobs import check_digest
 from lumper.registry.documents import read_manifest
 from lumper.registry.errors import refuse
@@ -95,9 +94,9 @@ class Manifests:
     async def _read(self, digest: str) -> bytes:
         body = b"".join([chunk async for chunk in self._storage.read(digest)])
         if len(body) <= QUICKLY_READ:
-            found = _digest(body, digest)
+            found = digest_of(body, digest)
         else:
-            found = await asyncio.to_thread(_digest, body, digest)
+            found = await asyncio.to_thread(digest_of, body, digest)
         if found != digest:
             raise _Damaged(f"The {len(body)} bytes of {digest} have the digest {found}.")
         self._keep(digest, body)
@@ -137,7 +136,7 @@ class Manifests:
             check_tag(tag)
         if len(body) > MAX_BYTES:
             raise refuse("MANIFEST_TOO_LARGE")
-        digest = _digest(body, reference if is_digest(reference) else "sha256:")
+        digest = digest_of(body, reference if is_digest(reference) else "sha256:")
         if is_digest(reference) and digest != reference:
             raise refuse("DIGEST_INVALID", "The manifest's bytes have another digest.", detail=reference)
         if len(body) <= QUICKLY_READ:
@@ -197,12 +196,6 @@ class Manifests:
 
 class _Damaged(StorageError):
     """The bytes are not what their digest says."""
-
-
-def _digest(body: bytes, like: str) -> str:
-    """The digest of these bytes, by the algorithm of that one."""
-    algorithm = like.partition(":")[0]
-    return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
 
 def check_reference(reference: str) -> None:

@@ -10,14 +10,13 @@ blobs that no manifest of it refers to.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
 from lumper.errors import RegistryError, StorageError
-from lumper.model.image import Link, Name, NewManifest, Restored, Tag
+from lumper.model.image import Link, Name, NewManifest, Restored, Tag, digest_of
 from lumper.registry.documents import read_manifest
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import MAX_BYTES, QUICKLY_READ
@@ -187,8 +186,7 @@ class Rebuilder:
 
 
 def _read(body: bytes, name: Name) -> NewManifest:
-    algorithm = name.reference.partition(":")[0]
-    found = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+    found = digest_of(body, name.reference)
     if found != name.reference:
         raise StorageError(f"Its bytes have the digest {found}.")
     return read_manifest(body, name.says, name.reference)

@@ -32,6 +32,7 @@ from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
 from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUnavailable
 from lumper.model.build import Output, Step, StepState
+from lumper.model.image import digest_of
 
 FIRST_PUSH = 1001
 STEP_SIZE = 1 << 20
@@ -130,7 +131,7 @@ class DummyEngine:
             report(Step(number, name, StepState.FAILED, time.time(), error.message))
             raise error
         manifest = self._images[image].manifest
-        digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+        digest = digest_of(manifest)
         self.pushed[digest] = manifest
         report(Output(number, 1, time.time(), f"{digest[7:19]}: Pushed"))
         report(Step(number, name, StepState.DONE, time.time()))

@@ -7,13 +7,12 @@ protocol 1.0.2, in-toto Statement v1, OCI image-spec 1.1 "Guidelines for Artifac
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lumper.model.image import IN_TOTO, Manifest
+from lumper.model.image import IN_TOTO, Manifest, digest_of
 from lumper.registry.attest.port import Signer
 from lumper.registry.documents import OCI_MANIFEST
 
@@ -38,7 +37,7 @@ class Blob:
     @property
     def digest(self) -> str:
         """Of the bytes."""
-        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+        return digest_of(self.content)
 
     @property
     def descriptor(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lumper.errors import StorageError
+from lumper.model.image import digest_of
 from lumper.secret_files import made_once
 
 
@@ -27,9 +27,7 @@ class EcdsaSigner:
         self._key = key
         public = key.public_key()
         self.public_key = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        self.id = (
-            "sha256:" + hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
-        )
+        self.id = digest_of(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
     def sign(self, data: bytes) -> bytes:
         """The signature, as ASN.1: the same for the same bytes (RFC 6979) where OpenSSL can do that."""

@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 from yarl import URL
 
 from lumper.errors import RemoteInvalid
+from lumper.registry.remote.reference import HUB
 
-_PAIRS = {"registry-1.docker.io": "auth.docker.io", "registry.gitlab.com": "gitlab.com"}
+_PAIRS = {HUB: "auth.docker.io", "registry.gitlab.com": "gitlab.com"}
 _SCHEME = re.compile(r"(?:^|,)\s*(basic|bearer)(?:\s|$)", re.IGNORECASE)
 _FIELD = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _REMEMBERED = 1000

@@ -11,9 +11,9 @@ from typing import Any
 
 from lumper.errors import Invalid
 from lumper.registry.remote.auth import Credentials
+from lumper.registry.remote.reference import HUB
 
-_HUB = "registry-1.docker.io"
-_HUB_NAMES = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", _HUB)
+_HUB_NAMES = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", HUB)
 
 
 def credentials_for(host: str, text: str) -> Credentials | None:
@@ -44,5 +44,5 @@ def credentials_for(host: str, text: str) -> Credentials | None:
 
 def _host(name: str) -> str:
     if name in _HUB_NAMES:
-        return _HUB
+        return HUB
     return name.removeprefix("https://").removeprefix("http://").partition("/")[0]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from lumper.errors import Invalid
 from lumper.model.image import LATEST, is_digest, is_repository, is_tag
 
-_HUB = "registry-1.docker.io"
-_HUB_NAMES = ("docker.io", "index.docker.io", "registry.hub.docker.com", _HUB)
+HUB = "registry-1.docker.io"
+_HUB_NAMES = ("docker.io", "index.docker.io", "registry.hub.docker.com", HUB)
 _SCHEMES = {"docker://": "https", "https://": "https", "http://": "http"}
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _HINT = "Write HOST/NAME:TAG, HOST/NAME@sha256:…, or NAME:TAG for Lumper's own registry."
@@ -43,7 +43,7 @@ def checked_url(text: str) -> str:
     scheme, _, host = text.rstrip("/").rpartition("://")
     if not _HOST.fullmatch(host) or scheme not in ("https", "http", ""):
         raise Invalid(f"{text!r} is not the URL of a registry.", hint="Give https://HOST, or http://HOST without TLS.")
-    return f"{scheme or 'https'}://{_HUB if host in _HUB_NAMES else host}"
+    return f"{scheme or 'https'}://{HUB if host in _HUB_NAMES else host}"
 
 
 def parse_reference(text: str) -> Reference:
@@ -59,7 +59,7 @@ def parse_reference(text: str) -> Reference:
         host, name = ("docker.io" if scheme else ""), rest
     name, colon, tag = name.partition(":")
     if host in _HUB_NAMES:
-        host, name = _HUB, name if "/" in name else f"library/{name}"
+        host, name = HUB, name if "/" in name else f"library/{name}"
     if (host or scheme.startswith("http")) and not _HOST.fullmatch(host):
         raise Invalid(f"{text!r} does not name a registry.", hint=_HINT)
     tag = tag if colon else ("" if digest else LATEST)

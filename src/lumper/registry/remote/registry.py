@@ -19,7 +19,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from lumper.errors import RegistryError, RemoteError, RemoteInvalid, RemoteNotFound, RemoteUnavailable
-from lumper.model.image import NewManifest, is_digest, is_repository, is_tag
+from lumper.model.image import NewManifest, digest_of, is_digest, is_repository, is_tag
 from lumper.registry.documents import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, read_manifest
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Connection, Patience, read_at_most, read_json
@@ -97,9 +97,8 @@ class RemoteRegistry:
             text = f"{repository}:{reference} is an image of Docker's schema 1, which is not supported."
             raise RemoteInvalid(text, hint="Pull it with Docker and push it there again; that makes a schema 2 image.")
         wanted = reference if is_digest(reference) else told if is_digest(told) else "sha256:"
-        algorithm, _, encoded = wanted.partition(":")
-        digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
-        if encoded and digest != wanted:
+        digest = digest_of(body, wanted)
+        if is_digest(wanted) and digest != wanted:
             raise RemoteInvalid(f"The manifest that came for {repository}:{reference} has another digest.")
         try:
             return Document(read_manifest(body, media_type, digest), body)
@@ -296,7 +295,7 @@ class RemoteRegistry:
         self, repository: str, reference: str, body: bytes, media_type: str, digest: str = ""
     ) -> str:
         """Send a manifest; its digest, SHA-256 unless given. Raises RemoteInvalid if it was kept with another one."""
-        digest = digest or f"sha256:{hashlib.sha256(body).hexdigest()}"
+        digest = digest or digest_of(body)
         headers: dict[str, str] = {hdrs.CONTENT_TYPE: media_type}
         target = f"/v2/{repository}/manifests/{reference}"
         async with self._http.request("PUT", target, pushing(repository), headers=headers, body=body) as response:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from lumper.errors import StorageError
-from lumper.model.image import Name, is_digest
+from lumper.model.image import Name, digest_of, is_digest
 from lumper.registry import paths
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.damage import told_wrong
@@ -86,7 +85,7 @@ class MemoryStorage:
         _checked(digest)
         content = bytes(self._upload(upload)) + rest
         del self._uploads[upload]
-        if _digest(digest, content) != digest:
+        if digest_of(content, digest) != digest:
             return None
         self._blobs[digest] = content
         self._times[digest] = datetime.now(UTC)
@@ -113,7 +112,7 @@ class MemoryStorage:
     async def set_aside(self, digest: str) -> str:
         """Put the blob away if its bytes are wrong; what is wrong with them."""
         data = self._blobs.get(_checked(digest))
-        why = "" if data is None else told_wrong(digest, len(data), _digest(digest, data))
+        why = "" if data is None else told_wrong(digest, len(data), digest_of(data, digest))
         if data is not None and why:
             self._aside[digest] = self._blobs.pop(digest)
         return why
@@ -161,12 +160,6 @@ class MemoryStorage:
         if name not in self._uploads:
             raise StorageError(f"There is no upload {name}.")
         return self._uploads[name][0]
-
-
-def _digest(digest: str, data: bytes) -> str:
-    """The digest of these bytes by the algorithm of that one."""
-    algorithm = digest.partition(":")[0]
-    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 def _checked(digest: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lumper.errors import ArchiveError, RegistryError, RemoteError
-from lumper.model.image import is_digest, statement_tags
+from lumper.model.image import digest_of, is_digest, statement_tags
 from lumper.registry.documents import OCI_MANIFEST, read_manifest
 from lumper.registry.remote.registry import Document, checked
 from lumper.registry.transfer.source import Source
@@ -119,8 +119,7 @@ class LayoutSource:
             raise ArchiveError(f"{self._files.path} lacks the manifest {digest}.", hint=hint)
         file[0].close()
         body = _whole(self._files, _blob(digest))
-        algorithm, _, wanted = digest.partition(":")
-        if hashlib.new(algorithm, body).hexdigest() != wanted:
+        if digest_of(body, digest) != digest:
             raise ArchiveError(f"The manifest {digest} in {self._files.path} has another digest.")
         try:
             return Document(read_manifest(body, _told_type(body), digest), body)
@@ -171,7 +170,7 @@ class SavedSource:
             raise ArchiveError(f"The layers in {self._files.path} are not a list.")
         described = [self._described(str(layer)) for layer in layers]
         self._compare(config, [one["digest"] for one in described if not one["mediaType"].endswith("gzip")])
-        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        digest = digest_of(config)
         self._places[digest] = str(self._entry["Config"])
         manifest = {
             "schemaVersion": 2,
@@ -184,7 +183,7 @@ class SavedSource:
             "layers": described,
         }
         body = json.dumps(manifest, separators=(",", ":")).encode()
-        return Document(read_manifest(body, OCI_MANIFEST, f"sha256:{hashlib.sha256(body).hexdigest()}"), body)
+        return Document(read_manifest(body, OCI_MANIFEST, digest_of(body)), body)
 
     def _described(self, name: str) -> dict[str, Any]:
         hashing, size, compressed = hashlib.sha256(), 0, False

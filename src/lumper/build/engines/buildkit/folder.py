@@ -20,7 +20,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
-import hashlib
 import json
 import os
 import stat
@@ -28,7 +27,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lumper.model.image import is_digest
+from lumper.model.image import digest_of, is_digest
 
 DRIVER = "overlay2"
 _MOST_CONFIG = 8 << 20
@@ -58,7 +57,7 @@ class EngineFolder:
         """The config of an image, whose digest is its id."""
         with _reading():
             body = _named(self._images / "imagedb/content", image_id).read_bytes()
-        if len(body) > _MOST_CONFIG or f"sha256:{hashlib.sha256(body).hexdigest()}" != image_id:
+        if len(body) > _MOST_CONFIG or digest_of(body) != image_id:
             raise NotThere(f"{image_id} is not what its name says")
         return body
 
@@ -88,7 +87,7 @@ def chain_id(diff_ids: Sequence[str]) -> str:
     """OCI image-spec 1.1, config.md, "Layer ChainID"."""
     chain = diff_ids[0]
     for diff_id in diff_ids[1:]:
-        chain = f"sha256:{hashlib.sha256(f'{chain} {diff_id}'.encode()).hexdigest()}"
+        chain = digest_of(f"{chain} {diff_id}".encode())
     return chain
 
 
