@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, ScalarSelect, select
+from sqlalchemy import Connection, ScalarSelect, select, update
 
-from lumper.history import garbage as tables
-from lumper.history import needs
+from lumper.history import needs, stored, tables
 from lumper.history.activity import record
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, insert_missing
+from lumper.history.dropping import drop_links, drop_manifests, drop_stale_tags
 from lumper.history.flaws import flaws
+from lumper.history.garbage import needless_links, needless_manifests, restless, stale_tags
+from lumper.history.statements import parts
 from lumper.history.tables import manifests, repositories
 from lumper.model.activity import RETENTION, Action, Activity
 from lumper.model.garbage import Garbage, GarbageKind
@@ -28,11 +30,12 @@ class Collection:
 
     async def touch(self, repository: str, digest: str, tags: Sequence[str] = ()) -> None:
         """The manifest and those of the tags that are there are as young as if they were pushed now."""
+        now, mine = datetime.now(UTC), manifests.c.repository_id == id_of(repository)
+        named = tables.tags.c.repository_id == id_of(repository), tables.tags.c.name.in_(tags)
         async with self._database.write() as connection:
             changed(connection, TOPIC, repository)
-            identity = (await connection.execute(select(id_of(repository)))).scalar()
-            if identity is not None:
-                await tables.touch(connection, identity, digest, tags)
+            await connection.execute(update(manifests).where(mine, manifests.c.digest == digest).values(pushed_at=now))
+            await connection.execute(update(tables.tags).where(*named).values(updated_at=now))
 
     async def garbage(
         self,
@@ -49,11 +52,11 @@ class Collection:
             identity = (await connection.execute(select(id_of(repository)))).scalar()
             if identity is None:
                 return []
-            stale = await tables.stale_tags(connection, identity, before, limit)
-            needless = await tables.needless_manifests(
+            stale = await stale_tags(connection, identity, before, limit)
+            needless = await needless_manifests(
                 connection, identity, before, limit, untagged=untagged, left=left, since=since
             )
-            loose = await tables.needless_links(connection, identity, before, limit, since=since)
+            loose = await needless_links(connection, identity, before, limit, since=since)
         return [
             *(Garbage(GarbageKind.TAG, repository, name) for name in stale),
             *(Garbage(GarbageKind.MANIFEST, repository, digest, size) for digest, size in needless),
@@ -77,20 +80,20 @@ class Collection:
             identity = (await connection.execute(select(id_of(repository)))).scalar()
             if identity is None:
                 return []
-            for some in tables.parts(names[GarbageKind.LINK]):
-                loose = await tables.needless_links(connection, identity, before, len(some), some)
-                await tables.drop_links(connection, identity, [digest for digest, _ in loose])
+            for some in parts(names[GarbageKind.LINK]):
+                loose = await needless_links(connection, identity, before, len(some), some)
+                await drop_links(connection, identity, [digest for digest, _ in loose])
                 gone |= {(GarbageKind.LINK, digest) for digest, _ in loose}
-            for some in tables.parts(names[GarbageKind.MANIFEST]):
-                needless = await tables.needless_manifests(
+            for some in parts(names[GarbageKind.MANIFEST]):
+                needless = await needless_manifests(
                     connection, identity, before, len(some), untagged=untagged, left=left, among=some
                 )
                 await _tell_of_retired(connection, repository, identity, [digest for digest, _ in needless])
-                await tables.drop_manifests(connection, identity, [digest for digest, _ in needless])
+                await drop_manifests(connection, identity, [digest for digest, _ in needless])
                 gone |= {(GarbageKind.MANIFEST, digest) for digest, _ in needless}
-            for some in tables.parts(names[GarbageKind.TAG]):
-                stale = await tables.stale_tags(connection, identity, before, len(some), some)
-                await tables.drop_stale_tags(connection, identity, stale)
+            for some in parts(names[GarbageKind.TAG]):
+                stale = await stale_tags(connection, identity, before, len(some), some)
+                await drop_stale_tags(connection, identity, stale)
                 gone |= {(GarbageKind.TAG, name) for name in stale}
         return [one for one in garbage if (one.kind, one.name) in gone]
 
@@ -106,22 +109,22 @@ class Collection:
     ) -> list[str]:
         """Repositories in which `garbage` may find something with these two times."""
         async with self._database.read() as connection:
-            return await tables.restless(connection, since, before, last, limit, untagged=untagged, left=left)
+            return await restless(connection, since, before, last, limit, untagged=untagged, left=left)
 
     async def idle_blobs(
         self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
     ) -> list[tuple[str, int]]:
         """Digest and size of what is in the storage for no repository any more."""
         async with self._database.read() as connection:
-            return await tables.idle(connection, before, after, limit, since)
+            return await stored.idle(connection, before, after, limit, since)
 
     async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:
         """Those of these that are idle now: for so long no process will rely on one of them."""
         if not self._database.shared:
             async with self._database.read() as connection:
-                return await tables.still_idle(connection, digests, before)
+                return await stored.still_idle(connection, digests, before)
         async with self._database.write() as connection:
-            idle = await tables.still_idle(connection, digests, before)
+            idle = await stored.still_idle(connection, digests, before)
             await connection.run_sync(needs.claim, idle, seconds)
         return idle
 
@@ -130,17 +133,17 @@ class Collection:
         async with self._database.write() as connection:
             if self._database.shared:
                 await needs.disclaim(connection, digests)
-            await tables.forget(connection, digests, before)
+            await stored.forget(connection, digests, before)
 
     async def adopt_blobs(self, found: Sequence[tuple[str, int, datetime]]) -> int:
         """Digest, size and time of blobs in the storage: from now on none of them is unknown; how many were."""
         async with self._database.write() as connection:
-            return await tables.adopt(connection, found)
+            return await stored.adopt(connection, found)
 
     async def known_blobs(self, after: str = "", until: str = "") -> dict[str, tuple[int, bool]]:
         """What is in the storage after `after` and up to, with, `until` ("": all): its size, and if it is needed."""
         async with self._database.read() as connection:
-            return await tables.known(connection, after, until)
+            return await stored.known(connection, after, until)
 
     async def flaws(self, repository: str, limit: int = 1000) -> list[tuple[str, str]]:
         """What `repository` refers to and does not have: at most `limit` tags and digests of each kind, with words."""

@@ -1,36 +1,31 @@
-"""Garbage in the tables of images: the queries that find it and the statements that remove it."""
+"""Garbage in the tables of images: the queries that find it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TypeVar
+from datetime import datetime
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
     String,
     and_,
-    delete,
     exists,
-    insert,
     literal,
     literal_column,
     or_,
     select,
     text,
     type_coerce,
-    update,
 )
 
 from lumper.history.columns import Time
 from lumper.history.connection import AsyncConnection
 from lumper.history.needed import needed
 from lumper.history.needs import unneeded
-from lumper.history.renames import rename
+from lumper.history.statements import parts
 from lumper.history.tables import (
     activity,
-    blobs,
     builds,
     manifest_links,
     manifests,
@@ -41,24 +36,13 @@ from lumper.history.tables import (
     verifications,
 )
 from lumper.model.build import BuildState
-from lumper.model.image import PRIVATE_PREFIX, STATEMENTS, build_of, tags_beside
+from lumper.model.image import PRIVATE_PREFIX, build_of
 from lumper.model.verification import Verified
 
-_T = TypeVar("_T")
-_TOGETHER = 500  # SQLite takes 999 parameters, in its older builds
 # PRIVATE_PREFIX as a range, which the index of the names knows
 _PRIVATE = tags.c.name >= PRIVATE_PREFIX, tags.c.name < PRIVATE_PREFIX[:-1] + chr(ord(PRIVATE_PREFIX[-1]) + 1)
 _CHILDREN = manifest_links.alias("children")
 _SUBJECTS = manifests.alias("subjects")
-
-
-async def touch(connection: AsyncConnection, identity: int, digest: str, names: Sequence[str]) -> None:
-    """Make a manifest and tags young again."""
-    now = datetime.now(UTC)
-    mine = and_(manifests.c.repository_id == identity, manifests.c.digest == digest)
-    await connection.execute(update(manifests).where(mine).values(pushed_at=now))
-    named = and_(tags.c.repository_id == identity, tags.c.name.in_(names))
-    await connection.execute(update(tags).where(named).values(updated_at=now))
 
 
 async def stale_tags(
@@ -213,166 +197,3 @@ async def restless(
         ),
     )
     return list((await connection.execute(query.order_by(repositories.c.name).limit(limit))).scalars())
-
-
-async def drop_stale_tags(connection: AsyncConnection, identity: int, names: Sequence[str]) -> None:
-    """Remove private tags; what they point at and no build has given has no other use, unless it is tagged again."""
-    for some in parts(names):
-        mine = and_(tags.c.repository_id == identity, tags.c.name.in_(some))
-        by_name = select(tags.c.digest).where(mine).order_by(tags.c.name)  # or SQLite reads the index of digests whole
-        held = list({*(await connection.execute(by_name)).scalars()})
-        await connection.execute(delete(tags).where(mine))
-        given = exists().where(builds.c.digest == manifests.c.digest)
-        await _abandon(connection, identity, and_(manifests.c.digest.in_(held), ~given))
-
-
-async def drop_manifests(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> int:
-    """Remove manifests with their tags; how many. What only they kept is young again, for who still reads it.
-
-    The tags that say something of them go too, and from now on nobody has a use for what these pointed at, nor for
-    signatures and attestations of them.
-    """
-    count = 0
-    now = datetime.now(UTC)
-    for some in parts(digests):
-        mine = and_(manifests.c.repository_id == identity, manifests.c.digest.in_(some))
-        abandoned = list(
-            (
-                await connection.execute(
-                    select(manifests.c.digest).where(mine, or_(manifests.c.abandoned, manifests.c.retired))
-                )
-            ).scalars()
-        )
-        theirs = select(manifest_links.c.child).where(
-            manifest_links.c.repository_id == identity, manifest_links.c.parent.in_(some)
-        )
-        await connection.execute(
-            update(repository_blobs)
-            .where(repository_blobs.c.repository_id == identity, repository_blobs.c.digest.in_(theirs))
-            .values(linked_at=now)
-        )
-        await connection.execute(
-            update(manifests)
-            .where(
-                manifests.c.repository_id == identity,
-                or_(manifests.c.digest.in_(theirs), manifests.c.subject.in_(some)),
-            )
-            .values(pushed_at=now)
-        )
-        if abandoned:
-            of_abandoned = select(manifest_links.c.child).where(
-                manifest_links.c.repository_id == identity, manifest_links.c.parent.in_(abandoned)
-            )
-            await _abandon(
-                connection, identity, or_(manifests.c.digest.in_(of_abandoned), manifests.c.subject.in_(abandoned))
-            )
-        await _drop_statements(connection, identity, some)
-        pointing = select(tags.c.name).where(tags.c.repository_id == identity, tags.c.digest.in_(some))
-        await rename(connection, identity, [*some, *(await connection.execute(pointing)).scalars()])
-        for table, column in ((tags, tags.c.digest), (manifest_links, manifest_links.c.parent)):
-            await connection.execute(delete(table).where(table.c.repository_id == identity, column.in_(some)))
-        count += (await connection.execute(delete(manifests).where(mine))).rowcount
-        await _given_up(connection, some, now)
-    return count
-
-
-async def _drop_statements(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> None:
-    for names in parts([name for digest in digests for name in tags_beside(digest)]):
-        mine = tags.c.repository_id == identity, tags.c.name.in_(names)
-        gone = (await connection.execute(delete(tags).where(*mine).returning(tags.c.name, tags.c.digest))).all()
-        await rename(connection, identity, [row.name for row in gone])
-        await _abandon(connection, identity, manifests.c.digest.in_({row.digest for row in gone}))
-    theirs = and_(manifests.c.subject.in_(digests), manifests.c.artifact_type.in_(STATEMENTS))
-    await _abandon(connection, identity, theirs)
-
-
-async def drop_links(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> int:
-    """The repository no longer serves these blobs; how many it did."""
-    count = 0
-    now = datetime.now(UTC)
-    for some in parts(digests):
-        mine = and_(repository_blobs.c.repository_id == identity, repository_blobs.c.digest.in_(some))
-        count += (await connection.execute(delete(repository_blobs).where(mine))).rowcount
-        await _given_up(connection, some, now)
-    return count
-
-
-async def idle(
-    connection: AsyncConnection, before: datetime, after: str, limit: int, since: datetime | None = None
-) -> list[tuple[str, int]]:
-    """Digest and size of what lies in the storage for nobody; with `since`, of what was given up after this time."""
-    name: ColumnElement[str] = blobs.c.digest
-    query = select(blobs.c.digest, blobs.c.size).where(*_idle(before))
-    if since is not None:
-        query = query.where(blobs.c.stored_at >= since)
-        name = name.concat("")  # its own index would lead past all blobs that there are
-    rows = await connection.execute(query.where(name > after).order_by(name).limit(limit))
-    return [(row.digest, row.size) for row in rows]
-
-
-async def still_idle(connection: AsyncConnection, digests: Sequence[str], before: datetime) -> set[str]:
-    """Those of these that lie in the storage for nobody, and that nobody has in hand."""
-    found: set[str] = set()
-    for some in parts(digests):
-        found.update(
-            (await connection.execute(select(blobs.c.digest).where(blobs.c.digest.in_(some), *_idle(before)))).scalars()
-        )
-    return found
-
-
-async def forget(connection: AsyncConnection, digests: Sequence[str], before: datetime) -> None:
-    """Forget what was idle and lies in the storage no longer."""
-    for some in parts(digests):
-        await connection.execute(delete(blobs).where(blobs.c.digest.in_(some), *_idle(before)))
-
-
-async def adopt(connection: AsyncConnection, found: Sequence[tuple[str, int, datetime]]) -> int:
-    """Make rows for blobs that have none; how many there were."""
-    count = 0
-    for some in parts(found):
-        query = select(blobs.c.digest).where(blobs.c.digest.in_([digest for digest, _, _ in some]))
-        known = set((await connection.execute(query)).scalars())
-        rows = [{"digest": digest, "size": size, "stored_at": at} for digest, size, at in some if digest not in known]
-        if rows:
-            await connection.execute(insert(blobs), rows)
-        count += len(rows)
-    return count
-
-
-async def known(connection: AsyncConnection, after: str, until: str) -> dict[str, tuple[int, bool]]:
-    """Size of every blob in this range, and whether a repository needs it."""
-    query = select(
-        blobs.c.digest,
-        blobs.c.size,
-        or_(
-            exists().where(repository_blobs.c.digest == blobs.c.digest),
-            exists().where(manifests.c.digest == blobs.c.digest),
-        ).label("needed"),
-    ).where(blobs.c.digest > after)
-    if until:
-        query = query.where(blobs.c.digest <= until)
-    return {row.digest: (row.size, bool(row.needed)) for row in await connection.execute(query)}
-
-
-def _idle(before: datetime) -> list[ColumnElement[bool]]:
-    return [
-        blobs.c.stored_at < before,
-        unneeded(blobs.c.digest),
-        ~exists().where(repository_blobs.c.digest == blobs.c.digest),
-        ~exists().where(manifests.c.digest == blobs.c.digest),
-    ]
-
-
-async def _abandon(connection: AsyncConnection, identity: int, which: ColumnElement[bool]) -> None:
-    await connection.execute(
-        update(manifests).where(manifests.c.repository_id == identity, which).values(abandoned=True)
-    )
-
-
-async def _given_up(connection: AsyncConnection, digests: Sequence[str], now: datetime) -> None:
-    await connection.execute(update(blobs).where(blobs.c.digest.in_(digests)).values(stored_at=now))
-
-
-def parts(items: Sequence[_T]) -> list[Sequence[_T]]:
-    """The items in as many at a time as fit into one statement."""
-    return [items[start : start + _TOGETHER] for start in range(0, len(items), _TOGETHER)]

@@ -16,13 +16,14 @@ from lumper.history.collection import TOPIC, Collection, repository_id, reposito
 from lumper.history.collection import id_of as _id_of
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, at_last, changed, together, upsert
-from lumper.history.garbage import drop_links, drop_manifests
+from lumper.history.dropping import drop_links, drop_manifests
 from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
 from lumper.history.overview import all_images, has_manifests, public
 from lumper.history.recent import Recent
 from lumper.history.retiring import RetentionHistory
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
+from lumper.history.statements import parts
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.history.tagging import TagHistory, check_pointing, here, pointed
 from lumper.history.usage import UsageHistory
@@ -360,11 +361,8 @@ def _stored(connection: Connection, sizes: Mapping[str, int], now: datetime) -> 
 
 async def _known(connection: AsyncConnection, table: Table, repository: str, links: list[Link]) -> set[str]:
     known: set[str] = set()
-    digests = [link.digest for link in links]
-    for start in range(0, len(digests), 500):  # SQLite takes 999 parameters, in its older builds
-        query = select(table.c.digest).where(
-            table.c.repository_id == _id_of(repository), table.c.digest.in_(digests[start : start + 500])
-        )
+    for some in parts([link.digest for link in links]):
+        query = select(table.c.digest).where(table.c.repository_id == _id_of(repository), table.c.digest.in_(some))
         known.update((await connection.execute(query)).scalars())
     return known
 
@@ -375,10 +373,9 @@ async def _total(connection: AsyncConnection, identity: int, links: list[Link]) 
     What senders say is believed up to 16 TiB, so that no sum of sums is too large for the database.
     """
     total = sum(link.size for link in links if not link.manifest)
-    children = [link.digest for link in links if link.manifest]
-    for start in range(0, len(children), 500):
+    for some in parts([link.digest for link in links if link.manifest]):
         query = select(func.coalesce(func.sum(manifests.c.total), 0)).where(
-            manifests.c.repository_id == identity, manifests.c.digest.in_(children[start : start + 500])
+            manifests.c.repository_id == identity, manifests.c.digest.in_(some)
         )
         total += int((await connection.execute(query)).scalar_one())
     return min(total, MOST_BYTES)

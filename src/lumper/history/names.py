@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, inse
 
 from lumper.history.collection import TOPIC, id_of
 from lumper.history.database import Database, changed, insert_missing
-from lumper.history.garbage import parts
 from lumper.history.renames import rename
+from lumper.history.statements import parts
 from lumper.history.tables import blobs, manifest_links, manifests, renames, repositories, repository_blobs, tags
 from lumper.model.image import PRIVATE_PREFIX, Link, Name, Rename, Restored, Tag
 

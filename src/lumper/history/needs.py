@@ -16,9 +16,8 @@ from sqlalchemy import ColumnElement, Connection, Float, and_, bindparam, case, 
 
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import epoch, insert_of
+from lumper.history.statements import parts
 from lumper.history.tables import needs
-
-_TOGETHER = 500  # SQLite takes 999 parameters, in its older builds
 
 
 def need(connection: Connection, digests: Collection[str], seconds: float) -> set[str]:
@@ -38,7 +37,7 @@ def claim(connection: Connection, digests: Collection[str], seconds: float) -> N
 
 async def disclaim(connection: AsyncConnection, digests: Sequence[str]) -> None:
     """What was claimed may be needed again. What nobody needs any more is forgotten with it."""
-    for some in _parts(digests):
+    for some in parts(digests):
         await connection.execute(delete(needs).where(needs.c.digest.in_(some), needs.c.claimed))
     await connection.execute(delete(needs).where(needs.c.until < epoch()))
 
@@ -68,7 +67,3 @@ def _row(dialect: str, *, claimed: bool) -> tuple[Any, Any]:
     row = insert_of(dialect, needs)
     row = row.values(digest=bindparam("one"), until=epoch() + bindparam("seconds", type_=Float), claimed=claimed)
     return row, case((needs.c.until > row.excluded.until, needs.c.until), else_=row.excluded.until)
-
-
-def _parts(digests: Sequence[str]) -> list[Sequence[str]]:
-    return [digests[start : start + _TOGETHER] for start in range(0, len(digests), _TOGETHER)]

@@ -12,7 +12,7 @@ from lumper.history.activity import record, record_pointing
 from lumper.history.collection import TOPIC, id_of, repository_made
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
-from lumper.history.garbage import drop_stale_tags
+from lumper.history.dropping import drop_stale_tags
 from lumper.history.renames import rename
 from lumper.history.rules import check_moves, rules_in
 from lumper.history.tables import builds, manifests, tags
