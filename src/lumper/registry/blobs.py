@@ -54,8 +54,7 @@ class Blobs:
 
     async def _has(self, repository: str, digest: str) -> bool:
         there = await self._metadata.has_blob(repository, digest)
-        if there and (told := self._holds.told) and not told.known(repository, digest):
-            await told.rely(repository, digest)
+        if there and await self._holds.rely(repository, digest):
             return await self._metadata.has_blob(repository, digest)
         return there
 
@@ -121,9 +120,7 @@ class Blobs:
 
     async def size(self, session: Session) -> int:
         """How many bytes came so far. Raises RegistryError BLOB_UPLOAD_UNKNOWN, also for another owner's upload."""
-        nonce, _, seal = session.name.partition("-")
-        if not _UPLOAD.fullmatch(session.name) or seal != _seal(nonce, session.repository, session.owner):
-            raise refuse("BLOB_UPLOAD_UNKNOWN")
+        _check_seal(session)
         size = await self._storage.uploaded(session.name)
         if size is None:
             raise refuse("BLOB_UPLOAD_UNKNOWN")
@@ -134,12 +131,8 @@ class Blobs:
 
         Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID (also while another request writes); RuleForbids.
         """
-        await self.size(session)
-        async with self._alone(session):
-            size = await self.size(session)
+        async with self._writing(session, start) as size:
             await self._quotas.check_room(session.repository, size)
-            if start is not None and start != size:
-                raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
             return await self._storage.append(session.name, size, data)
 
     async def finish(
@@ -151,11 +144,7 @@ class Blobs:
         if it is too large for a quota (then it is gone, too).
         """
         check_digest(digest)
-        await self.size(session)
-        async with self._alone(session):
-            size = await self.size(session)
-            if start is not None and start != size:
-                raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
+        async with self._writing(session, start) as size:
             rest = data if isinstance(data, bytes) else b""
             if not isinstance(data, bytes):
                 size = await self._storage.append(session.name, size, data)
@@ -173,8 +162,7 @@ class Blobs:
 
     async def cancel(self, session: Session) -> None:
         """Forget the upload. Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID while another request writes."""
-        await self.size(session)
-        async with self._alone(session):
+        async with self._writing(session, None):
             await self._storage.abort(session.name)
 
     async def forget(self, session: Session) -> None:
@@ -200,17 +188,32 @@ class Blobs:
         """Nothing is under way."""
 
     @contextlib.asynccontextmanager
-    async def _alone(self, session: Session) -> AsyncIterator[None]:
+    async def _writing(self, session: Session, start: int | None) -> AsyncIterator[int]:
+        """The size of an upload, to which nobody else writes during the block; its next byte is to be `start`.
+
+        Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID.
+        """
+        _check_seal(session)
         async with self._alone_of_all(f"upload {session.name}") as mine:
             if not mine:
                 raise refuse("RANGE_INVALID", "Another request writes to this upload.")
-            yield
+            size = await self.size(session)
+            if start is not None and start != size:
+                raise refuse("RANGE_INVALID", f"The upload has {size} bytes; the next one is byte {size}.")
+            yield size
 
 
 def check_digest(digest: str) -> None:
     """Raise RegistryError DIGEST_INVALID for anything but a sha256 or sha512 digest in lower case."""
     if not is_digest(digest):
         raise refuse("DIGEST_INVALID", "A digest is sha256: and 64, or sha512: and 128, of the characters 0-9a-f.")
+
+
+def _check_seal(session: Session) -> None:
+    """Raise RegistryError BLOB_UPLOAD_UNKNOWN for a name that was not given to this owner."""
+    nonce, _, seal = session.name.partition("-")
+    if not _UPLOAD.fullmatch(session.name) or seal != _seal(nonce, session.repository, session.owner):
+        raise refuse("BLOB_UPLOAD_UNKNOWN")
 
 
 def _seal(nonce: str, repository: str, owner: str) -> str:

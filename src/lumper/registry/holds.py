@@ -69,6 +69,16 @@ class Holds:
         known = self.told is None or self.told.known(repository, digest)
         return known and self.asked_at_once(repository, digest)
 
+    async def rely(self, repository: str, digest: str) -> bool:
+        """Let other processes know that somebody is about to be told that this is there.
+
+        Returns whether they did not know: then it has to be asked once more whether it is there.
+        """
+        if self.told is None or self.told.known(repository, digest):
+            return False
+        await self.told.rely(repository, digest)
+        return True
+
     def not_there(self, repository: str, digest: str) -> None:
         """What was asked for is not there: nobody relies on it."""
         self._asked.pop((repository, digest), None)

@@ -52,8 +52,7 @@ class Manifests:
         if digest:
             await self._holds.asked(repository, digest)
         manifest = await self._metadata.manifest(repository, digest) if digest else None
-        if manifest is not None and (told := self._holds.told) and not told.known(repository, digest):
-            await told.rely(repository, digest)
+        if manifest is not None and await self._holds.rely(repository, digest):
             manifest = await self._metadata.manifest(repository, digest)
         if manifest is None or not await self._whole(digest):
             self._holds.not_there(repository, digest)
