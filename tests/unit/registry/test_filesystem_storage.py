@@ -173,7 +173,7 @@ async def test_a_folder_whose_disk_is_gone_is_not_an_empty_one(tmp_path: Path) -
         lambda: storage.identity(),
         listed,
     ):
-        storage._seen.clear()
+        storage._seen.forget(digest)
         with pytest.raises(StorageError, match="are not in"):
             await asked()
     assert list(root.iterdir()) == []

@@ -7,7 +7,6 @@ import errno
 import functools
 import hashlib
 import os
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from lumper.grouping import Grouped
 from lumper.model.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
+from lumper.registry.recently import Recently
 from lumper.registry.storage import damage
 from lumper.registry.storage.belt import Belt, Room
 from lumper.registry.storage.listing import listed
@@ -37,7 +37,6 @@ _THREADS = 16  # several large files are synced side by side
 _PAGE = 1000  # names
 _REMEMBERED_UPLOADS = 1024
 _MOST_BEGUN = 4096  # uploads without a byte that have no file
-_REMEMBERED_BLOBS = 16_384
 _STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
 
 _P = ParamSpec("_P")
@@ -60,7 +59,7 @@ class FilesystemStorage:
         self._begun: dict[str, datetime] = {}  # uploads that have no file
         self._room = Room(_ON_THEIR_WAY)
         self._small = Grouped(self._store)
-        self._seen: OrderedDict[str, tuple[StoredBlob, float]] = OrderedDict()
+        self._seen = Recently[StoredBlob]()
         self._made: set[Path] = set()
         self._threads = ThreadPoolExecutor(_THREADS, "storage")
 
@@ -98,8 +97,7 @@ class FilesystemStorage:
 
     def remembered(self, digest: str) -> StoredBlob | None:
         """What `stat` has found lately."""
-        seen = self._seen.get(digest)
-        return seen[0] if seen is not None and time.monotonic() < seen[1] else None
+        return self._seen.get(digest)
 
     def _stat(self, digest: str) -> StoredBlob | None:
         path = paths.blob(self._root, digest)
@@ -110,9 +108,7 @@ class FilesystemStorage:
             return None
 
     def _remember(self, blob: StoredBlob) -> None:
-        self._seen[blob.digest] = (blob, time.monotonic() + _STAT_SECONDS)
-        if len(self._seen) > _REMEMBERED_BLOBS:
-            self._seen.popitem(last=False)
+        self._seen.keep(blob.digest, blob, _STAT_SECONDS)
 
     async def address(self, digest: str) -> str | None:
         """None: the blob's file is sent from here."""
@@ -137,7 +133,7 @@ class FilesystemStorage:
     async def put(self, digest: str, data: bytes) -> None:
         """Store a small blob whole."""
         await self._put(paths.blob(self._root, digest), data)
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
 
     async def _put(self, target: Path, data: bytes) -> None:
         file = SmallFile(target, data)
@@ -286,9 +282,9 @@ class FilesystemStorage:
 
     async def delete(self, digest: str) -> None:
         """Remove the blob."""
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
         await self._where_it_is(self._delete, digest)
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
 
     def _delete(self, digest: str) -> None:
         paths.blob(self._root, digest).unlink(missing_ok=True)
@@ -296,9 +292,9 @@ class FilesystemStorage:
 
     async def set_aside(self, digest: str) -> str:
         """Put the blob away if its bytes are wrong; what is wrong with them."""
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
         why = await self._where_it_is(damage.set_aside, self._root, digest, self._make)
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
         return why
 
     async def review(self) -> list[str]:

@@ -6,6 +6,5 @@ blobs       blobs: fetched once, handed on while they arrive
 listings    tags and referrers: upstream's own
 arrival     one blob on its way
 once        one call for all that ask for the same thing at the same time
-recently    what was so a moment ago
 troubles    what another registry's errors are to our clients
 """

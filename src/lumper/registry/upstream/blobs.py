@@ -13,9 +13,9 @@ from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, Metadata, Storage, StoredBlob
 from lumper.registry.quota import Quotas
+from lumper.registry.recently import Recently
 from lumper.registry.upstream.arrival import Arrival, ArrivingBlob
 from lumper.registry.upstream.once import Once
-from lumper.registry.upstream.recently import Recently
 from lumper.registry.upstream.troubles import as_answer
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
@@ -34,7 +34,7 @@ class CachedBlobs(Blobs):
         self._upstreams = upstreams
         self._arrivals: dict[tuple[str, str], tuple[Arrival, asyncio.Task[None]]] = {}
         self._linking: Once[StoredBlob | None] = Once()
-        self._absent = Recently()
+        self._absent = Recently[bool]()
 
     async def stat(self, repository: str, digest: str) -> StoredBlob:
         """The blob; of a cached repository perhaps one that is still arriving. Raises RegistryError."""
@@ -51,7 +51,7 @@ class CachedBlobs(Blobs):
         except LumperError as exc:
             answer = as_answer(exc, "BLOB_UNKNOWN", digest)
             if answer.code == "BLOB_UNKNOWN":
-                self._absent.add((repository, digest), _ABSENT_SECONDS)
+                self._absent.keep((repository, digest), True, _ABSENT_SECONDS)
             else:
                 log.warning("a blob was not had from upstream", action="upstream.blob", repository=repository,
                             digest=digest, error=exc.message)  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from lumper.model.image import Referrer, is_digest
 from lumper.registry.blobs import check_digest
 from lumper.registry.listings import Listings, Page
 from lumper.registry.port import Metadata
-from lumper.registry.upstream.recently import Recently
+from lumper.registry.recently import Recently
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
 _REMEMBERED = 256  # lists of referrers
@@ -27,8 +26,7 @@ class CachedListings(Listings):
     def __init__(self, metadata: Metadata, upstreams: Upstreams) -> None:
         super().__init__(metadata)
         self._upstreams = upstreams
-        self._referrers: OrderedDict[tuple[str, str], list[Referrer]] = OrderedDict()
-        self._fresh = Recently()
+        self._referrers = Recently[list[Referrer]](_REMEMBERED)
 
     async def tags(self, repository: str, last: str, size: int) -> Page:
         """The tags after `last`, as upstream has them. Raises RegistryError NAME_UNKNOWN."""
@@ -66,16 +64,13 @@ class CachedListings(Listings):
 
     async def _known(self, upstream: Upstream, repository: str, subject: str) -> list[Referrer]:
         key = (repository, subject)
-        if key in self._fresh and key in self._referrers:
-            return self._referrers[key]
+        if (known := self._referrers.get(key)) is not None:
+            return known
         told = await upstream.registry.referrers(upstream.remote_name(repository), subject)
         found = [_referrer(one) for one in told[:_MOST_REFERRERS] if is_digest(str(one.get("digest")))]
-        self._referrers[key] = sorted(found, key=lambda one: one.digest)
-        self._referrers.move_to_end(key)
-        if len(self._referrers) > _REMEMBERED:
-            self._referrers.popitem(last=False)
-        self._fresh.add(key, upstream.ttl)
-        return self._referrers[key]
+        found.sort(key=lambda one: one.digest)
+        self._referrers.keep(key, found, upstream.ttl)
+        return found
 
 
 def _referrer(descriptor: dict[str, Any]) -> Referrer:

@@ -21,9 +21,9 @@ from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
 from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
+from lumper.registry.recently import Recently
 from lumper.registry.upstream.blobs import check_pushable
 from lumper.registry.upstream.once import Once
-from lumper.registry.upstream.recently import Recently
 from lumper.registry.upstream.troubles import as_answer
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
@@ -49,9 +49,9 @@ class CachedManifests(Manifests):
     ) -> None:
         super().__init__(storage, metadata, holds, names, quotas, pulls)
         self._upstreams = upstreams
-        self._fresh = Recently()
-        self._absent = Recently()
-        self._away = Recently()
+        self._fresh = Recently[bool]()
+        self._absent = Recently[bool]()
+        self._away = Recently[bool]()
         self._asking: Once[Manifest] = Once()
 
     async def find(self, repository: str, reference: str) -> Manifest:
@@ -76,7 +76,7 @@ class CachedManifests(Manifests):
         except LumperError as exc:
             answer = as_answer(exc, "MANIFEST_UNKNOWN", reference)
             if answer.code == "MANIFEST_UNKNOWN":
-                self._absent.add(key, _ABSENT_SECONDS)
+                self._absent.keep(key, True, _ABSENT_SECONDS)
             raise answer from (unknown or exc)
 
     async def _in_time(
@@ -88,7 +88,7 @@ class CachedManifests(Manifests):
         except TimeoutError:
             event = "upstream does not answer in time: what is here is served"
             log.warning(event, action="upstream.manifest", repository=repository, reference=reference)
-            self._away.add(upstream.prefix, _STALE_SECONDS)
+            self._away.keep(upstream.prefix, True, _STALE_SECONDS)
             return known
 
     def at_hand(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
@@ -115,11 +115,11 @@ class CachedManifests(Manifests):
             )
             if known is None:
                 raise
-            self._fresh.add((repository, reference), _STALE_SECONDS)
+            self._fresh.keep((repository, reference), True, _STALE_SECONDS)
             if isinstance(exc, RemoteUnavailable):
-                self._away.add(upstream.prefix, _STALE_SECONDS)
+                self._away.keep(upstream.prefix, True, _STALE_SECONDS)
             return known
-        self._fresh.add((repository, reference), _USED_SECONDS if is_digest(reference) else upstream.ttl)
+        self._fresh.keep((repository, reference), True, _USED_SECONDS if is_digest(reference) else upstream.ttl)
         return found
 
     async def _renewed(self, upstream: Upstream, repository: str, reference: str, known: Manifest | None) -> Manifest:
@@ -146,7 +146,7 @@ class CachedManifests(Manifests):
 
     async def _used(self, repository: str, reference: str, known: Manifest) -> Manifest:
         await self._metadata.touch(repository, known.digest, [] if is_digest(reference) else [reference])
-        self._fresh.add((repository, reference), _USED_SECONDS)
+        self._fresh.keep((repository, reference), True, _USED_SECONDS)
         return known
 
     async def _take(self, repository: str, reference: str, manifest: NewManifest, body: bytes) -> None:

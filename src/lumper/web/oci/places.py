@@ -16,7 +16,7 @@ from lumper.model.image import is_repository
 from lumper.registry.access import PULL, PUSH
 from lumper.registry.errors import refuse
 from lumper.registry.listings import Listings
-from lumper.registry.upstream.recently import Recently
+from lumper.registry.recently import Recently
 from lumper.registry.upstream.upstreams import Upstreams
 from lumper.web.auth import Authenticator
 from lumper.web.oci.address import Address, Kind
@@ -36,7 +36,7 @@ class Places:
         self._upstreams = upstreams
         self._listings = listings
         self._ours: set[str] = set()  # repositories are never removed
-        self._not_ours = Recently()
+        self._not_ours = Recently[bool]()
 
     async def placed(self, request: web.Request, address: Address) -> Address:
         """The address with the repository that is meant.
@@ -60,7 +60,7 @@ class Places:
 
     def pushed(self, repository: str) -> None:
         """Somebody pushes there: it may be one of ours in a moment."""
-        self._not_ours.discard(repository)
+        self._not_ours.forget(repository)
 
     async def scopes(self, asked: list[str]) -> list[str]:
         """What is asked for, and besides what it stands for: the Docker Engine does not know of our names."""
@@ -94,7 +94,7 @@ class Places:
                 if len(self._ours) < _REMEMBERED:
                     self._ours.add(repository)
                 return None
-            self._not_ours.add(repository, _SECONDS)
+            self._not_ours.keep(repository, True, _SECONDS)
         meant = f"{default.prefix}/{repository}"
         return meant if is_repository(meant) and default.serves(meant) else None
 
