@@ -20,6 +20,7 @@ from parts.live_registry import (
     image_manifest,
     live_registry,
 )
+from parts.raw_http import head, sent
 
 CONFIG = b"{}"
 CONFIG_DIGEST = digest_of(CONFIG)
@@ -233,3 +234,45 @@ async def test_an_unknown_address_or_method_is_told_in_json(admin: RegistryClien
         assert response.status == 405
         assert response.headers["Allow"] == "DELETE, GET, HEAD, PUT"
     assert await admin.status("PUT", "/v2/token") == 405
+
+
+HOSTS = [
+    (b"/v2/", b"Host: a.b-c_d:5000\r\n", "a.b-c_d:5000"),
+    (b"/v2/", b"Host: [::1]:5000\r\n", "[::1]:5000"),
+    (b"/v2/", b"Host:\r\n", "localhost"),
+    (b"http://reg.example:81/v2/", b"Host: x\r\n", "reg.example:81"),
+    (b"HTTP://[::1]:81/v2/", b"Host: x\r\n", "[::1]:81"),
+    (b"https://reg.example/v2/", b"Host: x\r\n", "reg.example"),
+    (b"/v2/", b"", None),
+    (b"/v2/", b"Host: a\r\nHost: a\r\n", None),
+    (b"/v2/", b"Host: a b/c\r\n", None),
+    (b"/v2/", b'Host: x",realm="http://evil\r\n', None),
+    (b"http://reg.example/v2/", b"", None),
+    (b"http://reg.example/v2/", b"Host: a b\r\n", None),
+    (b"ftp://reg.example/v2/", b"Host: x\r\n", None),
+    (b"http://u:p@reg.example/v2/", b"Host: x\r\n", None),
+    (b"http://a,b/v2/", b"Host: x\r\n", None),
+]
+
+
+async def test_the_host_of_a_request_is_one_and_clients_are_sent_there_for_tokens(live: LiveRegistry) -> None:
+    """RFC 9112, section 3.2: none, two or a bad one are 400; a target that is a whole URL counts instead of it."""
+    credentials = f"Authorization: Bearer {live.tokens[Role.ADMIN]}\r\n".encode()
+    for target, host, meant in HOSTS:
+        request = b"GET " + target + b" HTTP/1.1\r\n" + host + b"Connection: close\r\n"
+        got, came = await sent(live, request + b"\r\n")
+        assert got == [401 if meant else 400], (request, came)
+        assert meant is None or f'realm="http://{meant}/v2/token"'.encode() in came, (request, came)
+        assert b"evil" not in came
+        got, came = await sent(live, request + credentials + b"\r\n")
+        assert got == [200 if meant else 400], (request, came)
+
+
+async def test_a_bad_host_is_refused_also_where_the_answer_is_in_memory(
+    admin: RegistryClient, live: LiveRegistry
+) -> None:
+    await admin.push_image("a", "x")
+    for host, wanted in ((b"Host: x\r\n", 200), (b"Host: a b\r\n", 400)):
+        for _ in range(2):
+            got, came = await sent(live, head(live, "GET", "/v2/a/manifests/x", host=host), answers=1)
+            assert got == [wanted], came

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from weakref import WeakSet
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.web_protocol import RequestHandler
+
+from lumper.web.hosts import host_in, is_host
 
 _MOST_BYTES = 4096  # of a head
 _REMEMBERED = 4096  # heads
@@ -133,7 +135,7 @@ class Reader:
 
     def _understood(self, data: bytes) -> _Head | None:
         fields = read_fields(data)
-        if fields is None or "host" not in fields or not _CHANGES_FRAMING.isdisjoint(fields):
+        if fields is None or not is_host(fields.get("host", "?")) or not _CHANGES_FRAMING.isdisjoint(fields):
             return None
         if fields.pop("connection", "keep-alive").lower() != "keep-alive":
             return None
@@ -305,7 +307,7 @@ class Shortcuts:
 
     def __init__(self, server: web.Server, answers: Answers | None) -> None:
         self._server = server
-        server.request_handler = _of_our_versions(server.request_handler)
+        server.request_handler = _well_formed(server.request_handler)
         self.answers = answers or _NoAnswers()
         self.reader = Reader(self.answers)
         self.open = True
@@ -339,18 +341,29 @@ class Shortcuts:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
 
-def _of_our_versions(handler: _Handler) -> _Handler:
-    """Refuses what says that it is HTTP/0.9 or 2.0; aiohttp would answer it in that version's name."""
+def _well_formed(handler: _Handler) -> _Handler:
+    """Refuses what aiohttp would take: HTTP/0.9 or 2.0, which it would answer in that version's name, and bad hosts."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if request._version in (HttpVersion10, HttpVersion11):
-            return await handler(request)
-        request._version = HttpVersion11  # of the answer; who reads it makes aiohttp remember it
-        refusal = web.Response(status=505, text="This server speaks HTTP/1.1 and HTTP/1.0.\n")
-        refusal.force_close()
-        return refusal
+        if request._version not in (HttpVersion10, HttpVersion11):
+            request._version = HttpVersion11  # of the answer; who reads it makes aiohttp remember it
+            return _refused(505, "This server speaks HTTP/1.1 and HTTP/1.0.")
+        if not is_host(request.headers.get(hdrs.HOST, "")):
+            return _refused(400, "The Host header is not a host.")
+        if (target := request._message.url).absolute:
+            host = host_in(target)
+            if host is None:
+                return _refused(400, "The request's target is not an address of this server.")
+            request._cache["host"] = host  # aiohttp leaves out the port, and the brackets of IPv6
+        return await handler(request)
 
     return handle
+
+
+def _refused(status: int, text: str) -> web.Response:
+    refusal = web.Response(status=status, text=f"{text}\n")
+    refusal.force_close()
+    return refusal
 
 
 def protocols(runner: web.AppRunner) -> Shortcuts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -16,7 +15,6 @@ from lumper.web.auth import Authenticator, Reach
 from lumper.web.oci.address import Address, Kind
 
 CATALOG = "registry:catalog"
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 _MOST_SCOPES = 100
 
 
@@ -140,5 +138,4 @@ def origin(request: web.Request, public_url: str) -> str:
     """Scheme and host under which the client reaches us: as configured, else as it has asked for."""
     if public_url:
         return public_url.rstrip("/")
-    host = request.host if _HOST.fullmatch(request.host) else "localhost"
-    return f"{request.scheme}://{host}"
+    return f"{request.scheme}://{request.host or 'localhost'}"
