@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from lumper.web.auth import Authenticator, Reach
 from lumper.web.oci.address import Address, Kind
 
 CATALOG = "registry:catalog"
+_CLASS = re.compile(r"^repository\([a-z0-9]+\):")
 _MOST_SCOPES = 100
 
 
@@ -120,8 +122,12 @@ def scope_for(method: str, address: Address, action: str) -> str:
 
 
 def asked_scopes(parameters: list[str]) -> list[str]:
-    """The scopes of a token request: the parameter may come more than once and hold several, by spaces."""
-    return " ".join(parameters).split()[:_MOST_SCOPES]
+    """The scopes of a token request: the parameter may come more than once and hold several, by spaces.
+
+    A repository's class, as the Docker Engine tells it of its plugins, gives no other rights. Source: distribution,
+    "Token scope documentation", "Resource class".
+    """
+    return [_CLASS.sub("repository:", scope) for scope in " ".join(parameters).split()[:_MOST_SCOPES]]
 
 
 def bearer_challenge(request: web.Request, authenticator: Authenticator, public_url: str, challenge: Challenge) -> str:

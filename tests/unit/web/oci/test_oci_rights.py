@@ -9,7 +9,8 @@ from lumper.model.image import PRIVATE_PREFIX
 from lumper.model.people import Identity, Role
 from lumper.model.rights import NOTHING, Grant, Rights, grant
 from lumper.web.auth import Reach
-from lumper.web.oci.rights import Caller, Challenge, asked_scopes, scope_of
+from lumper.web.oci.address import Address, Kind
+from lumper.web.oci.rights import Caller, Challenge, asked_scopes, scope_for, scope_of
 
 PUBLIC = Rights((grant("public/*", ["pull"]),))
 PULLER = grant("team/*", ["pull"])
@@ -155,3 +156,31 @@ def test_scopes_come_in_several_parameters_or_in_one_and_no_more_than_a_hundred_
     assert asked_scopes(["a b", "c", " ", ""]) == ["a", "b", "c"]
     assert asked_scopes([]) == []
     assert asked_scopes([" ".join(map(str, range(60)))] * 2) == [*map(str, range(60)), *map(str, range(40))]
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("repository(plugin):a/b:pull,push", "repository:a/b:pull,push"),
+        ("repository():a:pull", "repository():a:pull"),
+        ("repository(a)(b):a:pull", "repository(a)(b):a:pull"),
+        ("registry(x):catalog:*", "registry(x):catalog:*"),
+        ("xrepository(plugin):a:pull", "xrepository(plugin):a:pull"),
+    ],
+)
+def test_the_class_of_a_repository_makes_no_other_scope_of_it(asked: str, meant: str) -> None:
+    assert asked_scopes([asked]) == [meant]
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "action", "scope"),
+    [
+        ("HEAD", Kind.BLOB, "pull", "repository:a/b:pull,push"),
+        ("GET", Kind.BLOB, "pull", "repository:a/b:pull"),
+        ("HEAD", Kind.MANIFEST, "pull", "repository:a/b:pull"),
+        ("HEAD", Kind.BLOB, "delete", "repository:a/b:delete"),
+        ("PUT", Kind.MANIFEST, "push", "repository:a/b:pull,push"),
+    ],
+)
+def test_who_looks_for_a_blob_is_sent_for_a_token_that_pushes(method: str, kind: Kind, action: str, scope: str) -> None:
+    assert scope_for(method, Address(kind, "a/b", "x"), action) == scope
