@@ -55,10 +55,17 @@ def test_claims_cannot_overrule_who_it_is_for_and_how_long(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "token", ["", ".", "..", "a.b.c", "é", "x" * 20_000, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..", "e30.e30.e30"]
+    "token", ["", ".", "..", "a.b.c", "é", "x" * 20_000, f"{HEADER}..", f"{HEADER}.e30.é", "e30.e30.e30"]
 )
 def test_what_is_not_a_token_is_none(tmp_path: Path, token: str) -> None:
     assert Keys(tmp_path / "k").verify("registry", token) is None
+
+
+def test_a_token_that_is_too_long_is_none_however_well_it_is_signed(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "k")
+
+    assert keys.verify("registry", keys.sign("registry", {"sub": "x" * 12_000}, 60)) is not None
+    assert keys.verify("registry", keys.sign("registry", {"sub": "x" * 12_300}, 60)) is None
 
 
 def test_a_changed_token_is_none(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ async def test_names_are_looked_at_by_what_they_resolve_to(host: str) -> None:
         ("https://r.example", "https://sub.r.example/token", "", False),
         ("http://r.example:5000", "http://r.example:5000/token", "", True),
         ("http://r.example:5000", "http://r.example:6000/token", "", False),
+        ("http://r.example:5000", "https://r.example/token", "", True),
+        ("https://r.example", "http://r.example/token", "", False),
+        ("https://r.example", "http://auth.example/token", "auth.example", False),
+        ("https://r.example", "https://auth.example:98/token", "auth.example:99", False),
+        ("http://registry-1.docker.io", "http://auth.docker.io/token", "", False),
     ],
 )
 def test_a_realm_gets_the_password_only_if_it_belongs_to_the_registry(
@@ -79,6 +84,13 @@ def test_a_registry_behind_tls_has_its_realm_behind_tls(realm: str) -> None:
         checked_realm(URL("https://r.example"), realm)
 
 
+@pytest.mark.parametrize("realm", ["", "/token", "file:///etc/passwd", "http://u:p@r.example/", "ftp://x/", "http://"])
+def test_a_registry_without_tls_has_a_realm_that_is_a_web_address(realm: str) -> None:
+    with pytest.raises(RemoteInvalid):
+        checked_realm(URL("http://r.example"), realm)
+    assert checked_realm(URL("http://r.example"), "http://x.example/t?a=b") == URL("http://x.example/t?a=b")
+
+
 def test_challenges_are_read() -> None:
     found = parse_challenges(
         ['Bearer realm="https://a/t",service="x, y",scope="repository:a:pull,push"', 'Basic realm="a \\"b\\""']
@@ -88,7 +100,10 @@ def test_challenges_are_read() -> None:
         ("basic", {"realm": 'a "b"'}),
     ]
     both = parse_challenges(['Basic realm=a, Bearer realm="https://a/t",service=s'])
-    assert [one.scheme for one in both] == ["basic", "bearer"]
+    assert [(one.scheme, dict(one.fields)) for one in both] == [
+        ("basic", {"realm": "a"}),
+        ("bearer", {"realm": "https://a/t", "service": "s"}),
+    ]
     assert parse_challenges(["", "Negotiate", "\x00"]) == []
 
 
