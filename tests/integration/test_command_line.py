@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from parts import deliveries
-from parts.command_line import Ran, environment, lumper, start_lumper
+from parts.command_line import Ran, lumper, start_lumper
 from parts.forge import ForgeProject, serve_forge
+from parts.forked_lumper import environment
 from parts.lumper_process import LumperServer
 from parts.waiting import wait_for
 

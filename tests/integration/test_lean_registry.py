@@ -10,7 +10,7 @@ import urllib.request
 from http import HTTPStatus
 from pathlib import Path
 
-from parts.command_line import environment
+from parts.forked_lumper import environment
 from parts.ports import free_ports
 from parts.waiting import wait_for
 

@@ -23,7 +23,7 @@ from lumper.model.events import AttemptFinished
 from lumper.model.log import to_line
 from lumper.model.people import Role
 from lumper.roles.acceptance import Acceptance
-from parts.command_line import environment
+from parts.forked_lumper import environment
 from parts.late_waiting import late_waiting
 from parts.live_api import Api, live_api
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import Any
+
+from parts.forked_lumper import environment, start
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,21 @@ class Ran:
         return self.err
 
 
-def environment(settings: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment of a process without any settings of Lumper's but these."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("LUMPER_")}
-    return clean | {"LC_ALL": "C.UTF-8"} | (settings or {})
-
-
 def lumper(*arguments: object, settings: dict[str, str] | None = None, given: str = "", seconds: float = 30) -> Ran:
     """Run a command with these arguments, environment variables and standard input."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lumper", *map(str, arguments)],
-        input=given.encode(),
-        capture_output=True,
-        env=environment(settings),
-        timeout=seconds,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+    with TemporaryFile() as stdin, TemporaryFile() as out, TemporaryFile() as err:
+        stdin.write(given.encode())
+        stdin.seek(0)
+        process = start([*map(str, arguments)], environment(settings), given=stdin, out=out, err=err)
+        try:
+            status = process.wait(seconds)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        for each in (out, err):
+            each.seek(0)
+        return Ran(status, out.read().decode(), err.read().decode())
 
 
 def start_lumper(*arguments: object, settings: dict[str, str] | None = None) -> subprocess.Popen[str]:

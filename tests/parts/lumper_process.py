@@ -1,4 +1,4 @@
-"""Lumper as a person runs it: `python -m lumper ROLE`, a process of its own that tests kill and start again."""
+"""Lumper as a person runs it: `lumper ROLE`, a process of its own that tests kill and start again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from lumper.cli.client import Client
+from parts.forked_lumper import ForkedLumper, environment, start
 from parts.ports import free_ports
 from parts.waiting import wait_for
 
@@ -23,17 +23,18 @@ _END = 20.0
 class LumperProcess:
     """One role over a data folder. `settings` are options by their dotted keys, given in the environment at each start.
 
-    A context that starts it, and at its end lets it end in order.
+    A context that starts it, and at its end lets it end in order. `fresh`: it shares no memory with other processes.
     """
 
-    def __init__(self, role: str, data: Path, settings: dict[str, str], *arguments: str) -> None:
+    def __init__(self, role: str, data: Path, settings: dict[str, str], *arguments: str, fresh: bool = False) -> None:
         self.data = data
-        self._command = (sys.executable, "-m", "lumper", role, "--data", str(data), *arguments)
+        self._arguments = (role, "--data", str(data), *arguments)
+        self._fresh = fresh
         self.settings = dict(settings)
         self.back_at = 0.0
         self._said_before = 0
         self._output = data.with_name(f"{data.name}.{role}.log")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkedLumper | subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> LumperProcess:
         self.start()
@@ -49,19 +50,11 @@ class LumperProcess:
 
     def start(self) -> None:
         """Start it, in a session of its own."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("LUMPER_")}
-        environment |= {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in self.settings.items()}
+        given = {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in self.settings.items()}
         self.data.mkdir(parents=True, exist_ok=True)
         self._said_before = len(self.said)
         with self._output.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
+            self._process = start(self._arguments, environment(given), out=output, session=True, fresh=self._fresh)
 
     def kill(self) -> None:
         """As `kill -9` does."""
@@ -112,15 +105,21 @@ class LumperServer(LumperProcess):
     """
 
     def __init__(
-        self, data: Path, settings: dict[str, str] | None = None, *, role: str = "up", behind_tls: bool = False
+        self,
+        data: Path,
+        settings: dict[str, str] | None = None,
+        *,
+        role: str = "up",
+        behind_tls: bool = False,
+        fresh: bool = False,
     ) -> None:
         (self.port,) = free_ports(1)
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
         if behind_tls:
-            super().__init__(role, data, {**(settings or {}), "server.local_listen": self.address})
+            super().__init__(role, data, {**(settings or {}), "server.local_listen": self.address}, fresh=fresh)
         else:
-            super().__init__(role, data, settings or {}, "--listen", self.address)
+            super().__init__(role, data, settings or {}, "--listen", self.address, fresh=fresh)
 
     def __enter__(self) -> LumperServer:
         self.start()
