@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from parts.s3_service import Bucket, S3Service, s3_service
 
 MIB = 1 << 20
 PARTS = Path(__file__).parents[1]
-LARGE = b"".join(number.to_bytes(4, "big") for number in range(5 * MIB)) + b"the end"  # two parts, and 4 MiB
+LARGE = random.Random(4).randbytes(20 * MIB) + b"the end"  # two parts, and 4 MiB
 
 
 def sha256(data: bytes) -> str:
