@@ -25,7 +25,8 @@ async def old(tmp_path: Path) -> AsyncIterator[tuple[Door, RegistryClient]]:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[LumperServer]:
-    running = LumperServer(tmp_path / "data", role="registry")
+    behind_nginx = {"server.public_url": "https://registry.invalid"}  # where tokens are: not where a command asks
+    running = LumperServer(tmp_path / "data", behind_nginx, role="registry")
     with running:
         await asyncio.to_thread(running.wait_until_said, "answers at")
         yield running
@@ -77,12 +78,14 @@ async def test_what_verification_finds_is_mended_by_the_command_that_it_names(
     assert (await run(data, "registry", "verify")).out.startswith("Nothing is wrong.")
 
 
-async def test_the_mistakes_of_a_copy_are_told(old: tuple[Door, RegistryClient], server: LumperServer) -> None:
+async def test_the_mistakes_of_a_copy_are_told(
+    old: tuple[Door, RegistryClient], server: LumperServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = server.data
     (data.parent / "config.json").write_text('{"auths": {"' + old[0].host + '": {}}, "credsStore": "pass"}')
     (data.parent / "file").write_text("hello")
     cases = {
-        "no such manifest": (f"{old[0].url}/nothing:1", "a:1"),
+        "nothing has no tag 1": (f"{old[0].url}/nothing:1", "a:1"),
         "has neither": (str(data.parent), "a:1"),
         "is no tar file": (f"docker-archive:{data.parent}/file", "a:1"),
         "there-is-none.tar cannot be read": ("there-is-none.tar:b:1", "a:1"),
@@ -92,6 +95,8 @@ async def test_the_mistakes_of_a_copy_are_told(old: tuple[Door, RegistryClient],
     }
     for words, arguments in cases.items():
         assert words in (await run(data, "image", "copy", *arguments)).trouble
+    monkeypatch.chdir(data.parent)
+    assert "is ./file" in (await run(data, "image", "copy", "file", "a:1")).trouble
     refused = await run(data, "image", "copy", f"{old[0].url}/a:1", "a:1", DOCKER_CONFIG=str(data.parent))
     assert "docker-credential-pass" in refused.trouble
 

@@ -200,9 +200,14 @@ async def test_a_robot_is_only_let_in_until_its_token_expires(api: Api) -> None:
     assert timedelta(days=29) < left <= timedelta(days=30)
     assert shown["last_used_at"] is None
 
+    await api.history.accounts.rotate_robot("ci")
+    (shown,) = (await api.ask("GET", "/robots")).body
+    left = datetime.fromisoformat(shown["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < left <= timedelta(days=30), "another token lives no longer than the one before"
+
     old = await api.history.accounts.rotate_robot("ci", datetime.now(UTC) - timedelta(seconds=1))
     assert await registry(api, name="ci", password=old).status("GET", "/v2/") == 401
-    new = await api.history.accounts.rotate_robot("ci")
+    new = await api.history.accounts.rotate_robot("ci", datetime.now(UTC) + timedelta(days=1))
     assert await registry(api, name="ci", password=new).status("GET", "/v2/") == 200
     (shown,) = (await api.ask("GET", "/robots")).body
     assert shown["last_used_at"] is not None

@@ -79,6 +79,9 @@ def test_rules_are_set_listed_applied_and_removed(server: LumperServer) -> None:
     gone = run("registry", "retention", "--json").json
     assert [tag["tag"] for tag in gone["tags"] if not tag["kept"]] == ["2"]
 
+    replaced = run("registry", "rules", "set", "team/*", "--last", "1").out
+    assert "No longer: immutable v*; at most 1.0 GiB, which was in the rule before." in replaced
+    assert "No longer" not in run("registry", "rules", "set", "team/*", *rule).out
     assert "no size" in run("registry", "rules", "set", "team/*", "--quota", "much").trouble
     assert "says nothing" in run("registry", "rules", "set", "team/*").trouble
     assert run("registry", "rules", "remove", "team/*").out == "There is no rule for team/* any more.\n"

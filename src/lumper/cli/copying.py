@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from lumper.cli.client import Target
 from lumper.cli.output import show_json, size, table
 from lumper.cli.progress import watching
+from lumper.errors import RemoteNotFound
 
 _HERE = Target()
 
@@ -86,7 +87,12 @@ def copy(
                     image, to.repository, to.tag, watcher, platform=platform, referrers=referrers
                 )
 
-    done = asyncio.run(run())
+    try:
+        done = asyncio.run(run())
+    except RemoteNotFound as exc:
+        if not Path(source.partition(":")[0]).exists():
+            raise
+        raise RemoteNotFound(exc.message, hint=f"The file or folder of this name is ./{source}.") from exc
     if json:
         show_json({"source": source, "dest": dest, **vars(done)})
         return

@@ -67,7 +67,8 @@ class Places:
                 self._open[url] = RemoteRegistry(url, credentials, auth_host=login.auth_host, ca_file=login.ca_file)
             else:
                 client = self._local.enter_context(connect(self._target))
-                self._open[url] = RemoteRegistry(client.url, Credentials("lumper", client.token))
+                # at once: with a public URL the realm is at another address than the one by which we reach it
+                self._open[url] = RemoteRegistry(client.url, Credentials("lumper", client.token, at_once=True))
         return self._open[url]
 
     def source(self, text: str, login: Login) -> Source:

@@ -72,7 +72,7 @@ def rotate(name: str, /, *, days: int | None = None, json: bool = False, target:
     name
         Whose.
     days
-        How long the token is good; for ever without.
+        How long the token is good; without, for as long as the one before it was when it was made.
     json
         Print JSON.
     """

@@ -92,11 +92,14 @@ def set_(
     keep |= {"minors": minors, "patches": patches, "always": always}
     body = {"immutable": immutable, "mutable": mutable, "quota": _bytes(quota)}
     with connect(target) as client:
+        before = next((one for one in client.get("registry/rules") if one["repositories"] == repositories), None)
         made = client.put(f"registry/rules/{repositories}", {**body, "keep": keep if any(keep.values()) else None})
         if json:
             show_json(made)
             return
         print(f"The rule for {made['repositories']} holds.")
+        if gone := _given_up(before, made):
+            print(f"No longer: {gone}, which was in the rule before. To keep that, set all of it in one command.")
         if made["keep"]:
             _foretell(Told(client.lines("registry/retention", repositories=repositories)), repositories)
 
@@ -143,6 +146,15 @@ def _bytes(text: str) -> int:
     if not found:
         raise Invalid(f"{text!r} is no size.", hint="Write a number of bytes, or one with KiB, MiB, GiB or TiB.")
     return int(found[1]) * _UNITS[(found[2] or "").upper()]
+
+
+def _given_up(before: dict[str, Any] | None, made: dict[str, Any]) -> str:
+    """What the rule said before that took the place of none: nobody who adds a quota means to let tags move."""
+    if before is None:
+        return ""
+    words = {"immutable": f"immutable {_immutable(before)}", "keep": _keep(before["keep"])}
+    words["quota"] = f"at most {size(before['quota'])}"
+    return "; ".join(said for part, said in words.items() if before[part] and not made[part])
 
 
 def _immutable(rule: dict[str, Any]) -> str:

@@ -168,12 +168,17 @@ class Accounts(Tokens):
             return await _new_token(connection, name, expires_at)
 
     async def rotate_robot(self, name: str, expires_at: datetime | None = None, actor: Actor = SERVER) -> str:
-        """Another token for a robot; the one before it is void. Raises NotFound."""
+        """Another token for a robot, good for as long as the one before it was, which is void. Raises NotFound."""
         async with self._database.write() as connection:
             here = (users.c.name == name) & (users.c.role == Role.ROBOT)
             if (await connection.execute(select(users.c.name).where(here))).first() is None:
                 raise NotFound(f"There is no robot {name}.", hint="`lumper robot list` shows all.")
-            await connection.execute(delete(tokens).where(tokens.c.name == ROBOT + name))
+            gone = (
+                delete(tokens).where(tokens.c.name == ROBOT + name).returning(tokens.c.created_at, tokens.c.expires_at)
+            )
+            before = (await connection.execute(gone)).first()
+            if expires_at is None and before is not None and before.expires_at is not None:
+                expires_at = datetime.now(UTC) + (before.expires_at - before.created_at)
             await told(connection, Done.ROBOT, name, "another token", actor)
             return await _new_token(connection, name, expires_at)
 

@@ -28,7 +28,7 @@ CODES: dict[str, _Row] = {
     "NAME_INVALID": _Row("The repository's name is not valid.", 400),
     "NAME_UNKNOWN": _Row("There is no such repository.", 404),
     "SIZE_INVALID": _Row("The length is not the one that was announced.", 400),
-    "UNAUTHORIZED": _Row("Sign in first.", 401),
+    "UNAUTHORIZED": _Row("Sign in first, such as by `docker login`.", 401),
     "DENIED": _Row("You may not do that.", 403),
     "UNSUPPORTED": _Row("The registry does not do that.", 405),
     "TOOMANYREQUESTS": _Row("There were too many requests, or failed sign-ins.", 429),

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from lumper.errors import Conflict, LumperError, StorageError
+from lumper.errors import Conflict, LumperError, RegistryError, StorageError
 from lumper.logs import get_logger
 from lumper.model.activity import Actor
 from lumper.model.image import Link, Manifest, NewManifest, digest_of, is_digest, is_tag
@@ -56,7 +56,7 @@ class Manifests:
             manifest = await self._metadata.manifest(repository, digest)
         if manifest is None or not await self._whole(digest):
             self._holds.not_there(repository, digest)
-            raise refuse("MANIFEST_UNKNOWN", detail=reference)
+            raise _unknown(repository, reference)
         self._pulls.note(repository, digest)
         return manifest
 
@@ -173,7 +173,7 @@ class Manifests:
         else:
             there = is_tag(reference) and await self._deleted(repository, reference, actor, expected)
         if not there:
-            raise refuse("MANIFEST_UNKNOWN", detail=reference)
+            raise _unknown(repository, reference)
 
     async def _deleted(self, repository: str, tag: str, actor: Actor, expected: str | None) -> bool:
         try:
@@ -195,6 +195,11 @@ class Manifests:
 
 class _Damaged(StorageError):
     """The bytes are not what their digest says."""
+
+
+def _unknown(repository: str, reference: str) -> RegistryError:
+    kind = "manifest" if ":" in reference else "tag"
+    return refuse("MANIFEST_UNKNOWN", f"{repository} has no {kind} {reference}.", detail=reference)
 
 
 def check_reference(reference: str) -> None:

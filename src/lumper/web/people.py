@@ -102,7 +102,7 @@ class Robots:
 
     @describe(MadeRobot, status=201, body=NewRobotToken)
     async def rotate(self, request: web.Request) -> web.Response:
-        """Give a robot another token, shown this once; the one before it is void."""
+        """Give a robot another token, shown this once, for as many days as the one before it, which is void."""
         new, name = await body_of(request, NewRobotToken), request.match_info["robot"]
         token = await self._accounts.rotate_robot(name, expiry(new.days), asking(request))
         return answer({"name": name, "token": token}, 201)

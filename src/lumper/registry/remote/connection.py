@@ -193,7 +193,8 @@ class Connection:
         match response.status:
             case 401 | 403:
                 host = self._authority.withheld
-                hint = f"{host} was not told the password; if it may be, set auth_host to it." if host else ""
+                told = f"{host} was not told the password; if it may be, name it: `auth_host` (--auth-host)."
+                hint = told if host else ""
                 return RemoteUnauthorized(text, hint=hint)
             case 404:
                 return RemoteNotFound(text)

@@ -21,7 +21,7 @@ _MOST_SCOPES = 100
 
 
 class Challenge(LumperError):
-    """Sign in first.
+    """Sign in first, such as by `docker login`.
 
     `scope` is what a token has to cover, `error` is "" or one of RFC 6750, section 3.1.
     """
@@ -72,7 +72,16 @@ class Caller:
             raise Challenge(scope, "insufficient_scope", f"The token is not for this: it takes one for {scope}.")
         if self.reach.identity is None:
             raise Challenge(scope)
-        raise refuse("DENIED", f"{self._name} may not {action} in {repository}.")
+        raise refuse("DENIED", f"{self._name} may not {action} in {repository}.{self._way(repository, action)}")
+
+    def _way(self, repository: str, action: str) -> str:
+        """What may help who was denied, for a person at a client that shows these words and no others."""
+        identity = self.reach.identity
+        if identity is None or not identity.account:
+            return ""
+        if identity.limits is not None:
+            return " The token reaches less far than its owner may: sign in with another one."
+        return f" An admin can grant it: `lumper grant add {identity.name} {repository} --allow {action}`."
 
     def check_catalog(self) -> None:
         """Like `check`, for the list of repositories; it has those that the caller may pull."""

@@ -54,6 +54,13 @@ async function copy(button) {
   setTimeout(() => button.classList.remove("done"), 1400);
 }
 
+function search(event) {
+  const field = document.querySelector("form[role=search] input");
+  if (!field) return;
+  field.focus();
+  event.preventDefault(); // or else the key lands in the field
+}
+
 function moveRow(step) {
   const rows = [...document.querySelectorAll("a.row")];
   if (!rows.length) return;
@@ -75,6 +82,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
   if (event.key === "j" || event.key === "k") moveRow(event.key === "j" ? 1 : -1);
   else if (event.key === "t") changeTheme();
+  else if (event.key === "/") search(event);
 });
 setInterval(tick, 1000);
 tick();
