@@ -11,7 +11,7 @@ import pytest
 
 from lumper.history import shown
 from lumper.history.images import ImageHistory
-from lumper.history.shown import Shown
+from lumper.history.shown import Order, Shown, Space
 from lumper.model.activity import Actor
 from lumper.model.image import Link, NewManifest
 from parts.known_metadata import Known, postgresql, sqlite
@@ -104,12 +104,39 @@ async def test_what_refers_to_images_is_told_by_its_type(images: ImageHistory, a
     await images.put_manifest("one", NewManifest(B, OCI, 10, (), subject=A, artifact_type="a/b"), (), ANN)
     assert await asked.told("one", [A, C]) == {A: ({"a/b"}, [note]), C: (set(), [])}
     assert await asked.told("one", []) == {}
-    assert await asked.sizes("one", [A, C]) == {A: 10}
+    assert {digest: one.manifest.total for digest, one in (await asked.known("one", [A, C])).items()} == {A: 10}
 
 
 async def test_when_an_image_was_pulled_last_is_told(images: ImageHistory, asked: Shown) -> None:
     await push(images, A, "1")
-    assert await asked.pulled_at("one", A) is await asked.pulled_at("two", A) is None
+    assert (await asked.known("one", [A]))[A].pulled_at is None
+    assert await asked.known("two", [A]) == {}
     then = datetime(2026, 1, 2, tzinfo=UTC)
     await images.pulled({("one", A): then})
-    assert await asked.pulled_at("one", A) == then
+    assert (await asked.known("one", [A]))[A].pulled_at == then
+
+
+async def test_tags_are_sorted_by_the_size_of_their_images_and_by_when_they_were_pulled(
+    images: ImageHistory, asked: Shown
+) -> None:
+    await push(images, A, "1", "_build-1-1", A.replace(":", "-") + ".sig")
+    await push(images, B, "2", links=(Link(C, 50),))
+    await images.pulled({("one", B): datetime(2026, 1, 2, tzinfo=UTC)})
+    for order, names in ((Order.SIZE, ["2", "1"]), (Order.PULLED, ["1", "2"])):
+        assert [tag.name for tag in await asked.tags_by("one", order, limit=9)] == names
+    assert [tag.name for tag in await asked.tags_by("one", Order.SIZE, limit=1)] == ["2"]
+
+
+async def test_the_space_of_an_index_counts_what_its_images_share_once_and_tells_what_it_alone_has(
+    images: ImageHistory, asked: Shown
+) -> None:
+    mine, shared, elsewhere, first, second, index = ("sha256:" + str(number) * 64 for number in range(1, 7))
+    common = (Link(shared, 100), Link(elsewhere, 1000))
+    for name in ("one", "two"):
+        await images.link_blob(name, elsewhere, 1000)
+    await push(images, first, links=(Link(mine, 1), *common))
+    await push(images, second, links=common)
+    await push(images, index, "1", links=(Link(first, 10, manifest=True), Link(second, 10, manifest=True)))
+    assert await asked.space("one", index) == Space(once=1121, only=121)
+    assert await asked.space("one", first) == Space(once=1101, only=1), "the index's other image has the rest"
+    assert await asked.space("two", index) == Space(0, 0)

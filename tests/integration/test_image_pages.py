@@ -104,7 +104,9 @@ async def test_referrers_are_listed_with_their_kind(shop: Put, person: aiohttp.C
     assert f"/images/acme/shop@{sbom}" in page
     assert f"/images/acme/shop:{digest.replace(':', '-')}.sig" in page
     assert f'href="/images/acme/shop@{digest}"' in await seen(person, f"/images/acme/shop@{sbom}")
-    assert "1 signature, SBOM" in await seen(person, f"/images/acme/shop@{digest}/-/delete")
+    page = await seen(person, f"/images/acme/shop@{digest}/-/delete")
+    assert "1 signature, SBOM" in page
+    assert "<dt>Gives back</dt><dd>" in page
 
 
 async def test_the_build_that_made_it_and_where_it_runs_are_told(

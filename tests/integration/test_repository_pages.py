@@ -52,6 +52,12 @@ async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(
     assert (await seen(person, "/images?last=team/app-48")).count('<tr id="image-') == 4
     page = await seen(person, "/images?q=P-5")
     assert page.count('<tr id="image-') == 3
+    page = await seen(person, "/images?by=size")
+    assert page.index("/images/acme/shop") < page.index("/images/team/app-00")
+    assert page.count('<tr id="image-') == 50
+    assert "4 more are not shown" in page
+    assert '<span aria-current="true">Largest</span>' in page
+    assert "/images/acme/shop" not in await seen(person, "/images?by=changed&q=app")
     assert "No repository has" in await seen(person, "/images?q=%00nothing%00")
 
 
@@ -79,6 +85,9 @@ async def test_of_many_tags_those_that_were_set_last_come_first(shop: Put, perso
     page = await seen(person, "/images/acme/shop?by=name")
     assert page.index('acme/shop:1.0.10"') < page.index('acme/shop:1.0.100"') < page.index('acme/shop:1.0.11"')
     assert "151 tags" in page
+    page = await seen(person, "/images/acme/shop?by=size")
+    assert page.index('acme/shop:0.9-late"') < page.index('acme/shop:1.0.149"')
+    assert "These are the largest." in page
 
 
 async def test_what_is_said_of_images_is_told_in_words_and_hides_no_tag(
@@ -105,12 +114,13 @@ async def test_an_attestation_is_no_platform(shop: Put, person: aiohttp.ClientSe
     image = await shop.image()
     about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image}
     told = await shop.image(layer=b"told")
-    entry = {"mediaType": MANIFEST, "size": 100}
-    entries = [{**entry, "digest": image}, {**entry, "digest": told, "annotations": about}]
+    entry, arm = {"mediaType": MANIFEST, "size": 100}, {"os": "linux", "architecture": "arm64"}
+    entries = [{**entry, "digest": image, "platform": arm}, {**entry, "digest": told, "annotations": about}]
     await shop.manifest({"manifests": entries}, ["many"], INDEX)
     page = await seen(person, "/images/acme/shop:many")
     assert "<span>1 platform</span>" in page
     assert "<b>attestation</b>" in page
+    assert '<span class="id">linux/arm64</span>' in await seen(person, "/images/acme/shop")
 
 
 async def test_a_chart_is_pulled_by_helm_and_its_layer_is_a_file(shop: Put, person: aiohttp.ClientSession) -> None:
@@ -210,6 +220,9 @@ async def test_an_immutable_tag_is_not_offered_to_move(
     await shop.image("1.0", "other")
     await shop.image("2.0", layer=b"two")
     await live.registry.metadata.set_rule(Rule("acme/*", immutable=("*.*",)), BY)
+    page = await seen(person, "/images/acme/shop?by=pulled")
+    assert page.count('aria-label="immutable"') == 2
+    assert "immutable by the rule for acme/*" in await seen(person, "/images/acme/shop:2.0")
     page = await seen(person, "/images/acme/shop:2.0/-/tag?tag=1.0")
     assert "The tag 1.0 is immutable by the rule for acme/*." in page
     assert '<form method="post" action="/images/acme/shop:1.0/-/move"' not in page

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ScalarSelect, func, literal, not_, select, union_all
+from sqlalchemy import ScalarSelect, case, exists, func, literal, not_, or_, select, union_all
 
 from lumper.history.activity import activity_from_row
 from lumper.history.collection import id_of
 from lumper.history.database import Database
-from lumper.history.images import tag_from_row
+from lumper.history.images import manifest_from_row, tag_from_row
 from lumper.history.overview import beside_an_image, public
 from lumper.history.tables import activity, manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.model.activity import Activity
-from lumper.model.image import Tag, tags_beside
+from lumper.model.image import Manifest, Tag, tags_beside
 
 _MOST_TAGS = 1000
 _MOST_BLOBS = 5000
 _MOST_MOVES = 2000  # that are looked at for the newest tags
+_MOST_NEEDED = 5000  # layers and images of one index
 _MOST_REFERRERS = 20_000  # whose kinds are told together
 
 
@@ -34,6 +36,37 @@ class Held:
     updated_at: datetime
     more_tags: bool = False
     more_size: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """A manifest, and when it was last asked for, as far as that is known; a minute late."""
+
+    manifest: Manifest
+    pulled_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Space:
+    """Bytes below a manifest: `once` counts what several of its parts have in common once, `only` what nothing else in
+    the registry has."""
+
+    once: int
+    only: int
+
+
+class Order(StrEnum):
+    """What the images of a repository may be sorted by."""
+
+    SIZE = "size"
+    PULLED = "pulled"
+
+
+class Rank(StrEnum):
+    """What repositories may be sorted by."""
+
+    SIZE = "size"
+    CHANGED = "changed"
 
 
 class Shown:
@@ -54,6 +87,19 @@ class Shown:
             counted = await connection.execute(union_all(*[_counts(row.id, row.name) for row in there]))
             counts = {row.id: row for row in counted}
         return [_held(row, counts[row.id]) for row in there]
+
+    async def first(self, names: Sequence[str], rank: Rank, *, limit: int) -> list[str]:
+        """At most `limit` of these repositories, at most 1000: the largest first, or those that changed last.
+
+        Reads the sizes of all their blobs: a second for a million.
+        """
+        mine, done = repository_blobs.c.repository_id == repositories.c.id, activity.c
+        size = select(func.sum(repository_blobs.c.size)).where(mine).scalar_subquery()
+        changed = select(func.max(done.id)).where(done.repository == repositories.c.name).scalar_subquery()
+        by = (size if rank is Rank.SIZE else changed).desc().nulls_last()
+        query = select(repositories.c.name).where(repositories.c.name.in_(names)).order_by(by, repositories.c.name)
+        async with self._database.read() as connection:
+            return list((await connection.execute(query.limit(limit))).scalars())
 
     async def tags_at(self, repository: str, digest: str, *, limit: int = 100) -> list[str]:
         """At most `limit` public tags that point at the digest, in lexical order."""
@@ -78,22 +124,31 @@ class Shown:
         async with self._database.read() as connection:
             return {row.digest: row.total for row in await connection.execute(query)}
 
-    async def pulled_at(self, repository: str, digest: str) -> datetime | None:
-        """When the manifest was last asked for, as far as that is known; a minute late."""
-        known = manifests.c
-        query = select(known.pulled_at).where(known.repository_id == id_of(repository), known.digest == digest)
+    async def known(self, repository: str, digests: Sequence[str]) -> dict[str, Known]:
+        """These manifests, at most 100, as far as they are there."""
+        query = select(manifests).where(manifests.c.repository_id == id_of(repository), manifests.c.digest.in_(digests))
         async with self._database.read() as connection:
-            found: datetime | None = (await connection.execute(query)).scalar()
-        return found
+            rows = (await connection.execute(query)).all()
+        return {row.digest: Known(manifest_from_row(row), row.pulled_at) for row in rows}
 
-    async def sizes(self, repository: str, digests: Sequence[str]) -> dict[str, int]:
-        """All the bytes behind each of these manifests, at most 100, as far as they are there."""
-        known = manifests.c
-        query = select(known.digest, known.total).where(
-            known.repository_id == id_of(repository), known.digest.in_(digests)
+    async def space(self, repository: str, digest: str) -> Space:
+        """What the manifest takes, with all that it needs; of what is below the images of an index nothing is told."""
+        links, mine = manifest_links.c, manifest_links.c.repository_id == id_of(repository)
+        parts = select(links.child).where(mine, links.parent == digest, links.manifest)
+        inside = or_(links.parent == digest, links.parent.in_(parts))
+        needed = select(links.child, func.max(links.size).label("size")).where(mine, inside).group_by(links.child)
+        some = needed.limit(_MOST_NEEDED).subquery()
+        other, elsewhere = manifest_links.alias().c, repository_blobs.alias().c
+        needs = other.repository_id == id_of(repository), other.child == some.c.child
+        not_mine = other.parent != digest, other.parent.not_in(parts)
+        shared = or_(
+            exists().where(*needs, *not_mine),
+            exists().where(elsewhere.digest == some.c.child, elsewhere.repository_id != id_of(repository)),
         )
+        alone = func.sum(case((shared, 0), else_=some.c.size))
         async with self._database.read() as connection:
-            return {row.digest: row.total for row in await connection.execute(query)}
+            once, only = (await connection.execute(select(func.sum(some.c.size), alone))).one()
+        return Space(int(once or 0), int(only or 0))
 
     async def named_tags(self, repository: str, *, begin: str = "", last: str = "", limit: int) -> list[Tag]:
         """At most `limit` public tags by name, those that begin so and come after `last`.
@@ -117,6 +172,19 @@ class Shown:
         query = select(tags).join(moved, moved.c.tag == tags.c.name).where(*mine).order_by(moved.c.id.desc())
         async with self._database.read() as connection:
             return [tag_from_row(row) for row in await connection.execute(query.limit(limit))]
+
+    async def tags_by(self, repository: str, order: Order, *, limit: int) -> list[Tag]:
+        """At most `limit` public tags, those of the largest images first, or of those that nobody has pulled for long.
+
+        Reads all of them: for repositories of a size that is told whole.
+        """
+        known = manifests.c
+        mine = tags.c.repository_id == id_of(repository), public(), not_(beside_an_image())
+        there = (known.repository_id == tags.c.repository_id) & (known.digest == tags.c.digest)
+        by = known.total.desc() if order is Order.SIZE else known.pulled_at.asc().nulls_first()
+        query = select(tags).join(manifests, there).where(*mine).order_by(by, tags.c.updated_at.desc()).limit(limit)
+        async with self._database.read() as connection:
+            return [tag_from_row(row) for row in await connection.execute(query)]
 
     async def told(self, repository: str, digests: Sequence[str]) -> dict[str, tuple[set[str], list[str]]]:
         """What is told of these images, at most 100: the types of their referrers, and tags such as sha256-….sig."""

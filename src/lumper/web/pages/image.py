@@ -42,6 +42,7 @@ class ImagePage:
         if manifest is None:
             return await self._gone(request, reference)
         contents, trouble = await self._contents(repository, manifest)
+        known = await self._history.shown.known(repository, [manifest.digest])
         build = await self._build(request, repository, manifest)
         referrers, more = await self._history.images.referrers(repository, manifest.digest, limit=_REFERRERS)
         notes = [(tag, of_tag(tag)) for tag in await self._notes(repository, manifest.digest, referrers)]
@@ -52,7 +53,9 @@ class ImagePage:
             reference=reference,
             manifest=manifest,
             tags=await self._history.shown.tags_at(repository, manifest.digest),
-            pulled_at=await self._history.shown.pulled_at(repository, manifest.digest),
+            pulled_at=known[manifest.digest].pulled_at if manifest.digest in known else None,
+            space=await self._history.shown.space(repository, manifest.digest),
+            rule=(await self._registry.metadata.rules()).freezing(repository),
             parents=await self._history.shown.parents(repository, manifest.digest),
             contents=contents,
             sizes=await self._history.shown.children(repository, manifest.digest) if contents.platforms else {},

@@ -125,7 +125,10 @@ class TagPages:
     async def ask(self, request: web.Request) -> web.Response:
         """What goes with the tag or the image, before it goes."""
         removal = await self._removal(request)
-        return self._site.render(request, "image_delete.html", removal=removal, reference=removal.reference)
+        space = await self._history.shown.space(removal.reference.repository, removal.manifest.digest)
+        return self._site.render(
+            request, "image_delete.html", removal=removal, reference=removal.reference, space=space
+        )
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Remove it, unless the tag has moved since, or something has come to need the image."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
+from lumper.history.shown import Held, Rank
 from lumper.history.store import History
 from lumper.model.rights import Action, Rights
 from lumper.registry.registry import Registry
@@ -13,6 +16,7 @@ from lumper.web.pages.repository import RepositoryPage
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
 
 _REPOSITORIES = 50  # of a page
+_SORTED = 1000  # repositories whose figures are read to sort them
 _READ = 1000  # names that are looked at together
 
 
@@ -34,22 +38,42 @@ class ImagePages:
     async def all(self, request: web.Request) -> web.Response:
         """The repositories that they may pull, those whose name has a text in it if that is asked for."""
         wanted, last = (request.query.get(key, "").replace("\0", "")[:255] for key in ("q", "last"))
-        names = await self._names(wanted.strip().lower(), last, request[IDENTITY].rights)
-        images = await self._history.shown.held(names[:_REPOSITORIES])
+        text, rights = wanted.strip().lower(), request[IDENTITY].rights
+        rank = _rank(request.query.get("by", "")) if not last else None
+        names = await self._names(text, last, rights, _SORTED if rank else _REPOSITORIES)
+        too_many = bool(rank) and len(names) > _SORTED
+        images = await (self._sorted(names, rank) if rank and not too_many else self._held(names))
+        shown, more = [one.name for one in images], len(names) > _REPOSITORIES
         upstreams = self._registry.upstreams
-        mirrors = {name: found.registry.url for name in names if upstreams and (found := upstreams.of(name))}
-        more = names[_REPOSITORIES - 1] if len(names) > _REPOSITORIES else ""
+        mirrors = {name: found.registry.url for name in shown if upstreams and (found := upstreams.of(name))}
         return self._site.render(
-            request, "images.html", images=images, mirrors=mirrors, wanted=wanted, last=last, more=more
+            request,
+            "images.html",
+            images=images,
+            mirrors=mirrors,
+            wanted=wanted,
+            last=last,
+            more=names[_REPOSITORIES - 1] if more and (too_many or not rank) else "",
+            rank="" if too_many else rank or "",
+            rest=len(names) - len(images) if rank and not too_many else 0,
+            too_many=too_many and _SORTED,
         )
 
-    async def _names(self, wanted: str, last: str, rights: Rights) -> list[str]:
+    async def _held(self, names: Sequence[str]) -> list[Held]:
+        return await self._history.shown.held(names[:_REPOSITORIES])
+
+    async def _sorted(self, names: Sequence[str], rank: Rank) -> list[Held]:
+        first = await self._history.shown.first(names, rank, limit=_REPOSITORIES)
+        held = {one.name: one for one in await self._held(first)}
+        return [held[name] for name in first if name in held]
+
+    async def _names(self, wanted: str, last: str, rights: Rights, most: int) -> list[str]:
         names: list[str] = []
         found = [last]
-        while found and len(names) <= _REPOSITORIES:
+        while found and len(names) <= most:
             found = await self._history.images.repositories(last=found[-1], limit=_READ, holding=True)
             names += [name for name in found if wanted in name and rights.allow(name, Action.PULL)]
-        return names[: _REPOSITORIES + 1]
+        return names[: most + 1]
 
     async def one(self, request: web.Request) -> web.Response:
         """One repository, or one image of it."""
@@ -57,3 +81,7 @@ class ImagePages:
         if reference.tag or reference.digest:
             return await self._image.show(request, reference)
         return await self._repository.show(request, reference.repository)
+
+
+def _rank(text: str) -> Rank | None:
+    return Rank(text) if text in [*Rank] else None

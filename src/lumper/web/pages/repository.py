@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aiohttp import web
 
+from lumper.history.shown import Known, Order
 from lumper.history.store import History
 from lumper.model.activity import Activity
-from lumper.model.image import Tag, version_key
+from lumper.model.image import Manifest, Tag, version_key
 from lumper.model.rules import Rule, words
+from lumper.registry.documents import INDEXES
 from lumper.registry.kinds import in_words, of_tag, short
 from lumper.registry.registry import Registry
 from lumper.web.pages.formats import size
@@ -33,12 +36,17 @@ class Version:
 
 @dataclass(frozen=True)
 class Row:
-    """A version as the page shows it. `size` is None if the image is not there; `told` is said of it by referrers."""
+    """A version as the page shows it. `known` is None if the image is not there; `told` is said of it by referrers.
+
+    `frozen` are those of its tags that a rule makes immutable.
+    """
 
     version: Version
-    size: int | None
+    known: Known | None
     move: Activity | None
     told: Sequence[str]
+    platforms: Sequence[str]
+    frozen: frozenset[str]
 
 
 def versions(tags: Iterable[Tag]) -> list[Version]:
@@ -69,7 +77,7 @@ class RepositoryPage:
     async def show(self, request: web.Request, name: str) -> web.Response:
         """Its tags by digest: all or those set last, by name page by page, or those that begin with a text."""
         wanted, last = (request.query.get(key, "").replace("\0", "")[:128] for key in ("q", "last"))
-        wanted = wanted.strip()
+        wanted, order = wanted.strip(), _order(request.query.get("by", ""))
         held = next(iter(await self._history.shown.held([name])), None)
         if held is None:
             raise nothing(name)
@@ -77,7 +85,12 @@ class RepositoryPage:
         more = tags[_TAGS - 1].name if len(tags) > _TAGS else ""
         by_name = bool(wanted or last or "by" in request.query)
         newest = await self._history.shown.newest_tags(name, limit=_TAGS) if more and not by_name else []
+        sorted_by = order if order and not (wanted or last or held.more_tags) else None
+        if sorted_by:
+            newest, by_name = await self._history.shown.tags_by(name, sorted_by, limit=_TAGS), False
         rows = await self._rows(name, newest or tags[:_TAGS])
+        if sorted_by:
+            rows.sort(key=_KEYS[sorted_by])
         return self._site.render(
             request,
             "repository.html",
@@ -85,6 +98,8 @@ class RepositoryPage:
             rows=rows if newest or not (more or last) else sorted(rows, key=lambda row: min(row.version.tags)),
             held=held,
             newest=bool(newest),
+            sorted_by=sorted_by,
+            sortable=not held.more_tags,
             by_name=by_name,
             more="" if newest else more,
             last=last,
@@ -97,8 +112,30 @@ class RepositoryPage:
         found = versions(tags)
         shown, digests = self._history.shown, [version.digest for version in found]
         moves = await shown.last_moves(name, [version.tags[0] for version in found])
-        sizes, told = await shown.sizes(name, digests), await shown.told(name, digests)
-        return [Row(one, sizes.get(one.digest), moves.get(one.tags[0]), _kinds(*told[one.digest])) for one in found]
+        known, told = await shown.known(name, digests), await shown.told(name, digests)
+        platforms = await self._platforms(name, [one.manifest for one in known.values()])
+        rule = (await self._registry.metadata.rules()).freezing(name)
+        return [
+            Row(
+                one,
+                known.get(one.digest),
+                moves.get(one.tags[0]),
+                _kinds(*told[one.digest]),
+                platforms.get(one.digest, ()),
+                frozenset(tag for tag in one.tags if rule and rule.freezes(tag)),
+            )
+            for one in found
+        ]
+
+    async def _platforms(self, name: str, manifests: Iterable[Manifest]) -> dict[str, list[str]]:
+        """Of indexes, what they are for; of single images only their configuration tells, which is not read here."""
+        indexes = [one for one in manifests if one.media_type in INDEXES]
+        found = await asyncio.gather(*[self._registry.insides.of(name, one) for one in indexes], return_exceptions=True)
+        return {
+            one.digest: [platform.name for platform in inside.platforms if platform.name and not platform.about]
+            for one, inside in zip(indexes, found, strict=True)
+            if not isinstance(inside, BaseException)  # what is damaged is told on its own page
+        }
 
     async def _rules(self, name: str) -> Sequence[str]:
         """What holds for the repository, in words."""
@@ -106,6 +143,22 @@ class RepositoryPage:
         said = {rule.repositories: rule for rule in (rules.freezing(name), rules.keeping(name)) if rule}
         said |= {rule.repositories: rule for rule in rules.limiting(name)}
         return [f"{glob}: {'; '.join(_words(rule))}" for glob, rule in said.items()]
+
+
+def _order(text: str) -> Order | None:
+    return Order(text) if text in [*Order] else None
+
+
+def _size(row: Row) -> int:
+    return -(row.known.manifest.total if row.known else 0)
+
+
+def _pulled(row: Row) -> float:
+    pulled = row.known.pulled_at if row.known else None
+    return pulled.timestamp() if pulled else 0.0
+
+
+_KEYS: Mapping[Order, Callable[[Row], float]] = {Order.SIZE: _size, Order.PULLED: _pulled}
 
 
 def _words(rule: Rule) -> list[str]:
