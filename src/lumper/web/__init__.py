@@ -1,7 +1,7 @@
 """One port for everything: webhooks, API, registry, pages.
 
-app.py          all doors: hooks.py, api.py, oci/, pages/; shortcut.py stands in front of aiohttp, hosts.py says whom
-                a request asks
+app.py          all doors: hooks.py, api.py, oci/, pages/; shortcut.py, by heads.py, stands in front of aiohttp,
+                hosts.py says whom a request asks
 Who asks        auth.py, tokens.py, backoff.py, limits.py, proxies.py, tls.py, security.py
 What comes in   incoming.py, shapes.py; openapi.py tells what may
 The API         projects.py, deliveries.py, build_logs.py, verifying.py, queues.py, secrets.py;

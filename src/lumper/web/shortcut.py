@@ -12,37 +12,21 @@ anything that is not understood, leaves the rest of the connection to aiohttp.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
+from lumper.web.heads import Asker, Reader, Request
 from lumper.web.hosts import host_in, is_host
 
-_MOST_BYTES = 4096  # of a head
-_REMEMBERED = 4096  # heads
-_MOST_BODY = 64 << 10  # bytes
 _READ = 4 << 20  # bytes of all connections
 _READ_LEAST, _READ_MOST = 16 << 10, 256 << 10  # bytes of one; the most is asyncio's and aiohttp's own
 _PATIENCE = 600.0  # seconds that an answer may take before aiohttp thinks that nobody uses the connection
 _LOOK_SECONDS = 0.01  # until it is looked again whether aiohttp has begun with the last request that came
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-_CHANGES_FRAMING = frozenset({"transfer-encoding", "upgrade", "expect", "http2-settings", "trailer"})
-
-
-@dataclass(frozen=True)
-class Asker:
-    """What header fields tell of who sends them: by which ticket they are known, and for whom a proxy speaks."""
-
-    ticket: bytes | None
-    forwarded: Mapping[str, str]
 
 
 class Answers(Protocol):
@@ -74,92 +58,6 @@ class _NoAnswers:
 
     def answer(self, method: str, target: str, asker: Asker, remote: str, body: bytes) -> None:
         return None
-
-
-@dataclass(frozen=True)
-class _Head:
-    """Header fields that were read: the length of the body, and what `Answers.asker` said."""
-
-    length: int
-    asker: Asker | None
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A request whose head came whole; its body begins at `end`.
-
-    `left` is what is still to come of it, None if too much came.
-    """
-
-    method: str
-    target: str
-    head: _Head
-    end: int
-    left: int | None
-
-
-class Reader:
-    """Reads the heads of requests. Clients send the same fields over and over: what they mean is remembered.
-
-    Credentials are among them, so they are remembered by a keyed hash only.
-    """
-
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
-        self._salt = secrets.token_bytes(32)
-        self._heads: OrderedDict[bytes, _Head] = OrderedDict()
-
-    def read(self, data: bytes) -> _Request | None:
-        """The request that begins here; None if it is not whole or not plain."""
-        end = data.find(b"\r\n\r\n") + 4
-        if not 4 <= end <= _MOST_BYTES:
-            return None
-        line, _, fields = data[:end].partition(b"\r\n")
-        parts = line.split(b" ")
-        if len(parts) != 3 or parts[2] != b"HTTP/1.1" or not line.isascii():
-            return None
-        method, target = parts[0].decode(), parts[1].decode()
-        if not (method.isalpha() and method.isupper() and target.startswith("/") and target.isprintable()):
-            return None
-        key = hashlib.blake2b(fields, key=self._salt, digest_size=32).digest()
-        head = self._heads.get(key)
-        if head is None:
-            head = self._understood(fields)
-            if head is None:
-                return None
-            self._heads[key] = head
-            if len(self._heads) > _REMEMBERED:
-                self._heads.popitem(last=False)
-        left = head.length - (len(data) - end)
-        return _Request(method, target, head, end, left if left >= 0 else None)
-
-    def _understood(self, data: bytes) -> _Head | None:
-        fields = read_fields(data)
-        if fields is None or not is_host(fields.get("host", "?")) or not _CHANGES_FRAMING.isdisjoint(fields):
-            return None
-        if fields.pop("connection", "keep-alive").lower() != "keep-alive":
-            return None
-        length = fields.pop("content-length", "")
-        if length and not (length.isdecimal() and len(length) < 16):
-            return None
-        size = int(length or 0)
-        return _Head(size, self._answers.asker(fields) if size <= _MOST_BODY else None)
-
-
-def read_fields(data: bytes) -> dict[str, str] | None:
-    """Header fields up to and with the empty line, names in lower case; None for what is not strictly RFC 9112."""
-    fields: dict[str, str] = {}
-    if not data.isascii():
-        return None
-    for line in data.decode("ascii").removesuffix("\r\n\r\n").split("\r\n"):
-        name, _, value = line.partition(":")
-        value = value.strip(" ")
-        if not (name and _TOKEN.issuperset(name) and value and value.isprintable()):
-            return None
-        if name.lower() in fields:  # which one counts depends on the reader
-            return None
-        fields[name.lower()] = value
-    return fields
 
 
 class Shortcut(asyncio.Protocol):
@@ -202,7 +100,7 @@ class Shortcut(asyncio.Protocol):
             self._handler.data_received(held)
         self._handler.data_received(data)
 
-    def _taken(self, request: _Request, data: bytes) -> bool:
+    def _taken(self, request: Request, data: bytes) -> bool:
         """Whether the request is not aiohttp's."""
         asker = request.head.asker
         if asker is None or request.left is None or not self._idle():
@@ -309,7 +207,7 @@ class Shortcuts:
         self._server = server
         server.request_handler = _well_formed(server.request_handler)
         self.answers = answers or _NoAnswers()
-        self.reader = Reader(self.answers)
+        self.reader = Reader(self.answers.asker)
         self.open = True
         self.connections: WeakSet[Shortcut] = WeakSet()  # one may fail before it is made
         self._under_way: set[asyncio.Task[None]] = set()

@@ -14,6 +14,7 @@ from lumper.errors import TooManyRequests
 from lumper.metrics import Requests
 from lumper.registry.access import PULL
 from lumper.registry.registry import Registry
+from lumper.web.heads import Asker
 from lumper.web.oci.address import Kind
 from lumper.web.oci.answers import blob_headers, manifest_headers
 from lumper.web.oci.door import Door
@@ -21,7 +22,6 @@ from lumper.web.oci.rights import Caller
 from lumper.web.oci.small_pushes import SmallPushes
 from lumper.web.oci.wire import Wire
 from lumper.web.proxies import FORWARDED, Proxies
-from lumper.web.shortcut import Asker
 
 _ADDRESS = re.compile(r"/v2/([a-z0-9._/-]+)/(manifests|blobs)/([A-Za-z0-9._:-]+)")
 _MEANINGLESS = frozenset(  # to the answers that are given here; a field that is not known may mean something

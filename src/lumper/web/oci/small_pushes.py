@@ -18,6 +18,7 @@ from lumper.errors import RegistryError, TooManyRequests
 from lumper.metrics import Requests
 from lumper.registry.access import PUSH
 from lumper.registry.blobs import Session
+from lumper.web.heads import Asker
 from lumper.web.oci.address import Address, Kind, parse_address
 from lumper.web.oci.answers import VERSION
 from lumper.web.oci.door import Door
@@ -26,7 +27,6 @@ from lumper.web.oci.refusals import refusal
 from lumper.web.oci.rights import Caller
 from lumper.web.oci.uploads import UploadRoutes
 from lumper.web.oci.wire import Wire
-from lumper.web.shortcut import Asker
 
 _TARGET = re.compile(r"(/v2/[a-z0-9._/-]+/blobs/uploads/[0-9a-f-]*)(?:\?digest=(sha256|sha512)(?::|%3A)([0-9a-f]+))?")
 
