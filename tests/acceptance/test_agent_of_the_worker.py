@@ -9,7 +9,7 @@ import pytest
 
 from parts.background import in_background
 from parts.context import BASE
-from parts.forge import Forge, serve_forge
+from parts.forge import Forge
 from parts.line import line_of
 from parts.lumper_process import LumperServer
 from parts.ssh_agent import Agent, program_with_libraries, ssh_agent
@@ -38,12 +38,6 @@ def door(agent: Agent) -> Iterator[SshServer]:
         ["ssh-add", "-L"], env={"SSH_AUTH_SOCK": agent.socket, "PATH": "/usr/bin"}, check=True, capture_output=True
     )
     with ssh_server(shown.stdout.decode(), SAYS) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ import pytest
 from parts.background import in_background
 from parts.docker_engine import ADDRESS
 from parts.first_user import pages
-from parts.forge import Forge, serve_forge
+from parts.forge import Forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of, mails_in
 from parts.lumper_process import LumperServer
@@ -25,24 +25,6 @@ from parts.smtp import smtp_server
 from parts.waiting import wait_for
 
 TAGS = ("1.0.0", "1.0", "1", "latest")
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def lumper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LumperServer]:
-    with LumperServer(tmp_path_factory.mktemp("lumper") / "data") as running:
-        yield running
-
-
-@pytest.fixture
-def line(lumper: LumperServer, forge: Forge) -> Iterator[Line]:
-    with line_of(lumper, forge) as made:
-        yield made
 
 
 def mailed(line: Line, words: str) -> str:

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
-
-import pytest
 
 from parts.first_user import pages
-from parts.forge import serve_forge
-from parts.line import Line, line_of
-from parts.lumper_process import LumperServer
+from parts.line import Line
 
 EVIL = "</script><script>alert(1)</script>"
 LINES = "\r\nBcc: evil@example.org\r\n\r\n\x1b[2J\x1b]8;;javascript:alert(1)\x07"
 NAME = "Mara\rBcc: evil@example.org\x1b[2J & co"
 TAG = f"v1.2.3-{EVIL}"
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    with (
-        serve_forge(tmp_path / "forge") as forge,
-        LumperServer(tmp_path / "data") as lumper,
-        line_of(lumper, forge) as made,
-    ):
-        yield made
 
 
 class Scripts(HTMLParser):

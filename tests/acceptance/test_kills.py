@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lumper.model.build import Output
-from parts.forge import Forge, serve_forge
+from parts.forge import Forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, line_of
 from parts.lumper_process import LumperServer
@@ -32,12 +32,6 @@ COPY index.html /www/
 CMD ["/bin/busybox", "sh", "-c", \
 "until [ -e /ready ]; do /bin/busybox sleep 0.05; done; exec /bin/busybox httpd -f -p 8080 -h /www"]
 """
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ import pytest
 
 from lumper.build.engines.buildah.place import Place
 from parts.engine_bench import remove_storage
-from parts.forge import Forge, serve_forge
 from parts.gate import SAYS, Gate
-from parts.line import Line, line_of
+from parts.line import Line
 from parts.lumper_process import LumperServer
 from parts.waiting import wait_for
 
@@ -29,12 +28,6 @@ interval = 0.1
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made = Place(tmp_path_factory.mktemp("buildah") / "b")
     yield made
@@ -46,12 +39,6 @@ def lumper(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Iterator[L
     settings = {"worker.engine": f"buildah:{place.base}"}
     with LumperServer(tmp_path_factory.mktemp("lumper") / "data", settings) as running:
         yield running
-
-
-@pytest.fixture
-def line(lumper: LumperServer, forge: Forge) -> Iterator[Line]:
-    with line_of(lumper, forge) as made:
-        yield made
 
 
 def left_by(place: Place) -> list[Path]:

@@ -14,7 +14,7 @@ import pytest
 
 from lumper.model.events import jobs_topic
 from parts.background import in_background
-from parts.forge import Forge, serve_forge
+from parts.forge import Forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of
 from parts.lumper_process import LumperProcess, LumperServer
@@ -33,12 +33,6 @@ class Roles:
     worker: LumperProcess
     mailer: LumperProcess
     mailbox: Mailbox
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from parts.forge import serve_forge
-from parts.line import Line, line_of
-from parts.lumper_process import LumperServer
+from parts.line import Line
 from parts.registry_reader import RegistryReader
 from parts.waiting import wait_for
 
@@ -30,16 +24,6 @@ ports = ["8080"]
 http = "/"
 interval = 0.1
 """
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    with (
-        serve_forge(tmp_path / "forge") as forge,
-        LumperServer(tmp_path / "data") as lumper,
-        line_of(lumper, forge) as made,
-    ):
-        yield made
 
 
 def by_recipe(line: Line) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 
 from parts.command_line import lumper as run
 from parts.context import BASE
-from parts.forge import Forge, serve_forge
+from parts.forge import Forge
 from parts.gate import Gate
 from parts.line import Line, line_of
 from parts.lumper_process import LumperProcess, LumperServer
@@ -30,12 +30,6 @@ class Shop:
 
     server: LumperServer
     workers: dict[str, LumperProcess]
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from lumper.build.engines.buildah.place import Place
 from parts.command_line import lumper as run
 from parts.context import BASE
 from parts.engine_bench import remove_storage
-from parts.forge import Forge, serve_forge
+from parts.forge import Forge
 from parts.gate import Gate
 from parts.git_repository import ENVIRONMENT
 from parts.line import Line, line_of
@@ -24,12 +24,6 @@ from parts.newer_engine import newer_engine
 from parts.waiting import wait_for
 
 CHANGING = f"{BASE}COPY hello /hello\nRUN /bin/sh -c 'head -c 8 /dev/urandom > /made; echo the same > /same'\n"
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
 
 
 @pytest.fixture

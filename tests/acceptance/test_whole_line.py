@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from parts.forge import Forge, serve_forge
 from parts.gate import SAYS, Gate
-from parts.line import Line, body_of, line_of
-from parts.lumper_process import LumperServer
+from parts.line import Line, body_of
 
 DEPLOY = """\
 [deploy]
@@ -22,24 +19,6 @@ http = "/"
 interval = 0.1
 """
 LABEL = "org.opencontainers.image"
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with serve_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def lumper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LumperServer]:
-    with LumperServer(tmp_path_factory.mktemp("lumper") / "data") as running:
-        yield running
-
-
-@pytest.fixture
-def line(lumper: LumperServer, forge: Forge) -> Iterator[Line]:
-    with line_of(lumper, forge) as made:
-        yield made
 
 
 def host_port(line: Line) -> int:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from lumper.model.activity import Action, Actor
 from lumper.model.image import NewManifest
 from lumper.registry.port import Metadata
-from parts.known_metadata import KINDS, Known
+from parts.known_metadata import Known
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 OCI = "application/vnd.oci.image.manifest.v1+json"
 ANN = Actor("ann", "admin", "192.0.2.7")
 BOB = Actor("bob", "operator", "192.0.2.8")
-
-
-@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
-async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
-    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
-    async with make(tmp_path, request) as made:
-        yield made
-
-
-@pytest.fixture
-def metadata(known: Known) -> Metadata:
-    return known.metadata
 
 
 async def push(metadata: Metadata, digest: str, *tags: str, to: str = "one", actor: Actor = ANN) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,22 +9,10 @@ import pytest
 from lumper.errors import Conflict
 from lumper.model.image import Link, NewManifest, Referrer
 from lumper.registry.port import Metadata
-from parts.known_metadata import KINDS, Known
+from parts.known_metadata import Known
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 OCI = "application/vnd.oci.image.manifest.v1+json"
-
-
-@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
-async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
-    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
-    async with make(tmp_path, request) as made:
-        yield made
-
-
-@pytest.fixture
-def metadata(known: Known) -> Metadata:
-    return known.metadata
 
 
 def image(digest: str, *links: Link, size: int = 10) -> NewManifest:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from lumper.model.image import Link, Name, NewManifest, Restored, Tag
-from parts.known_metadata import KINDS, Known
+from parts.known_metadata import Known
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 OCI = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 LONG_AGO = datetime(2024, 2, 29, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
-async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
-    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
-    async with make(tmp_path, request) as made:
-        yield made
 
 
 def restored(digest: str, *links: Link, subject: str = "", blobs: tuple[Link, ...] = ()) -> Restored:

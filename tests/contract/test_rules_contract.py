@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,24 +11,12 @@ from lumper.model.activity import RETENTION, Action, Actor
 from lumper.model.image import Link, NewManifest, TagState
 from lumper.model.rules import Keep, Rule
 from lumper.registry.port import Metadata
-from parts.known_metadata import KINDS, Known
+from parts.known_metadata import Known
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 OCI = "application/vnd.oci.image.manifest.v1+json"
 ANN = Actor("ann", "admin", "192.0.2.7")
 FROZEN = Rule("one", immutable=("v*",), mutable=("v0*",))
-
-
-@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
-async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
-    make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
-    async with make(tmp_path, request) as made:
-        yield made
-
-
-@pytest.fixture
-def metadata(known: Known) -> Metadata:
-    return known.metadata
 
 
 async def push(metadata: Metadata, digest: str, *tags: str, links: tuple[Link, ...] = ()) -> None:

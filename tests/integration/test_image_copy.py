@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import os
-import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lumper.registry.transfer.copy import Copied, Copier
 from lumper.registry.transfer.mirror import Mirror
 from lumper.registry.transfer.source import RemoteSource, Source
 from parts.docker_engine import engine
+from parts.image_files import layer_of
 from parts.live_registry import OCI_INDEX, RegistryClient, digest_of, image_manifest
 from parts.upstream import Door, upstream
 
@@ -219,7 +219,7 @@ async def test_skopeos_layouts_are_read_as_folders_and_as_tars(
 
 async def test_what_an_engine_has_saved_is_the_same_image(there: RemoteRegistry, tmp_path: Path) -> None:
     name = f"lumper-save-{os.urandom(4).hex()}"
-    layers = [tar_of((f"file{n}", os.urandom(1000))) for n in range(2)]
+    layers = [layer_of((f"file{n}", os.urandom(1000))) for n in range(2)]
     async with engine() as docker:
         try:
             await docker.images.import_image(io.BytesIO(docker_archive(f"{name}:1", *layers, layers[0])))
@@ -239,22 +239,12 @@ async def test_what_an_engine_has_saved_is_the_same_image(there: RemoteRegistry,
     assert [link.digest for link in document.manifest.links[1:]] == [digest_of(x) for x in (*layers, layers[0])]
 
 
-def tar_of(*files: tuple[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
 def docker_archive(name: str, *layers: bytes) -> bytes:
     diff_ids = [digest_of(layer) for layer in layers]
     config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
     paths = [f"{number}/layer.tar" for number in range(len(layers))]
     manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": paths}]
-    return tar_of(
+    return layer_of(
         ("config.json", json.dumps(config).encode()),
         *zip(paths, layers, strict=True),
         ("manifest.json", json.dumps(manifest).encode()),

@@ -6,12 +6,9 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
-from lumper.model.people import Role
 from parts.context import context_tar
 from parts.live_registry import OCI_INDEX, OCI_MANIFEST, PASSWORD, LiveRegistry, RegistryClient, live_registry
 from parts.newer_engine import BUILDX, WANTED, newer_engine
@@ -28,26 +25,12 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
         yield running
 
 
-@pytest.fixture
-async def admin(live: LiveRegistry) -> AsyncIterator[RegistryClient]:
-    async with aiohttp.ClientSession() as session:
-        yield RegistryClient(session, live.url, live.tokens[Role.ADMIN])
-
-
 def signed_in(run_home: Path, host: str, socket: str) -> Run:
     run = programs(run_home, DOCKER_HOST=f"unix://{socket}")
     login = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
     (run_home / ".docker").mkdir()
     (run_home / ".docker/config.json").write_text(json.dumps({"auths": {host: {"auth": login}}}))
     return run
-
-
-async def manifest(admin: RegistryClient, repository: str, reference: str) -> tuple[str, dict[str, Any]]:
-    """Media type and content of a manifest."""
-    async with admin.request("GET", f"/v2/{repository}/manifests/{reference}") as response:
-        body = await response.read()
-        assert response.status == 200, body
-        return response.headers["Content-Type"], json.loads(body)
 
 
 async def test_several_platforms_with_provenance_are_pushed_and_lists_of_them_are_made(
@@ -69,8 +52,8 @@ async def test_several_platforms_with_provenance_are_pushed_and_lists_of_them_ar
         await run(BUILDX, "imagetools", "create", "--annotation", "index:told=yes", "-t", f"{app}:noted", f"{app}:1")
         told = await run(BUILDX, "imagetools", "inspect", "--format", "{{json .Provenance}}", f"{app}:1")
 
-    kind, index = await manifest(admin, "team/app", "1")
-    assert (kind, index) == await manifest(admin, "team/app", "latest")
+    digest, kind, index = await admin.manifest("team/app", "1")
+    assert (digest, kind, index) == await admin.manifest("team/app", "latest")
     assert kind == OCI_INDEX
     platforms = [entry["platform"]["architecture"] for entry in index["manifests"]]
     assert platforms == ["amd64", "arm64", "unknown", "unknown"]
@@ -78,10 +61,10 @@ async def test_several_platforms_with_provenance_are_pushed_and_lists_of_them_ar
     assert said == [None, None, PROVENANCE, PROVENANCE]
     assert set(json.loads(told)) == {"linux/amd64", "linux/arm64"}
 
-    kind, image = await manifest(admin, "team/app", "zstd")
+    _, kind, image = await admin.manifest("team/app", "zstd")
     assert (kind, [layer["mediaType"] for layer in image["layers"]]) == (OCI_MANIFEST, [ZSTD])
-    _, copied = await manifest(admin, "team/copy", "all")
+    *_, copied = await admin.manifest("team/copy", "all")
     for entry in copied["manifests"]:
-        await manifest(admin, "team/copy", entry["digest"])
+        await admin.manifest("team/copy", entry["digest"])
     assert len(copied["manifests"]) == 5
-    assert (await manifest(admin, "team/app", "noted"))[1]["annotations"] == {"told": "yes"}
+    assert (await admin.manifest("team/app", "noted"))[2]["annotations"] == {"told": "yes"}

@@ -11,7 +11,6 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from oras.client import OrasClient
@@ -57,14 +56,6 @@ def podman() -> Iterator[tuple[str, ...]]:
         yield ("podman", "--storage-driver=vfs", f"--root={folder}/root", f"--runroot={folder}/run")
 
 
-async def manifest(admin: RegistryClient, repository: str, reference: str) -> tuple[str, str, dict[str, Any]]:
-    """Digest, media type and content of a manifest."""
-    async with admin.request("GET", f"/v2/{repository}/manifests/{reference}") as response:
-        body = await response.read()
-        assert response.status == 200, body
-        return response.headers["Docker-Content-Digest"], response.headers["Content-Type"], json.loads(body)
-
-
 async def test_podman_pulls_an_image_and_pushes_it_and_an_index_of_it(
     live: LiveRegistry, admin: RegistryClient, run: Run, podman: tuple[str, ...]
 ) -> None:
@@ -82,8 +73,8 @@ async def test_podman_pulls_an_image_and_pushes_it_and_an_index_of_it(
     await run(*podman, "manifest", "push", "--quiet", "--all", *LOGIN, "both", f"docker://{live.host}/c:1")
 
     assert made == digest_of(config).removeprefix("sha256:")
-    assert (await manifest(admin, "b", "1"))[1] == OCI_MANIFEST
-    _, kind, index = await manifest(admin, "c", "1")
+    assert (await admin.manifest("b", "1"))[1] == OCI_MANIFEST
+    _, kind, index = await admin.manifest("c", "1")
     assert (kind, [entry["digest"] for entry in index["manifests"]]) == (OCI_INDEX, [pushed])
     await run(*podman, "rmi", "--all", "--force")
     assert (await run(*podman, "pull", "--quiet", *LOGIN, f"{live.host}/c:1")).strip() == made
@@ -106,7 +97,7 @@ async def test_containerd_pushes_and_pulls_an_image(
         listed = await run(*ctr, "images", "ls", f"name=={name}")
 
     assert digest in listed
-    assert (await manifest(admin, "team/app", "1"))[0] == digest
+    assert (await admin.manifest("team/app", "1"))[0] == digest
 
 
 async def test_oras_pushes_artifacts_in_chunks_and_attaches_one_to_another(
@@ -132,11 +123,11 @@ async def test_oras_pushes_artifacts_in_chunks_and_attaches_one_to_another(
 
     assert tags == ["1", "sbom"]
     assert (tmp_path / "out" / "file.bin").read_bytes() == content
-    found, _, pushed = await manifest(admin, "art/fact", "1")
+    found, _, pushed = await admin.manifest("art/fact", "1")
     assert (found, pushed["config"]["size"]) == (digest, 2)
     async with admin.request("GET", f"/v2/art/fact/referrers/{digest}") as response:
         index = json.loads(await response.read())
-    assert [entry["digest"] for entry in index["manifests"]] == [(await manifest(admin, "art/fact", "sbom"))[0]]
+    assert [entry["digest"] for entry in index["manifests"]] == [(await admin.manifest("art/fact", "sbom"))[0]]
 
 
 async def test_oras_pushes_with_the_token_that_it_got_for_its_first_look(
@@ -149,7 +140,7 @@ async def test_oras_pushes_with_the_token_that_it_got_for_its_first_look(
 
     await asyncio.to_thread(client.push, f"{live.host}/models/one:1", files=["model.bin"], quiet=True)
 
-    assert (await manifest(admin, "models/one", "1"))[1] == OCI_MANIFEST
+    assert (await admin.manifest("models/one", "1"))[1] == OCI_MANIFEST
 
 
 async def test_docker_makes_a_manifest_list_of_schema_2_images(
@@ -169,8 +160,8 @@ async def test_docker_makes_a_manifest_list_of_schema_2_images(
     await run("docker", "manifest", "annotate", "--arch=arm64", f"{name}:all", f"{name}:arm64")
     digest = (await run("docker", "manifest", "push", "--insecure", f"{name}:all")).strip()
 
-    assert (await manifest(admin, "list", "amd64"))[1] == DOCKER_MANIFEST
-    assert (await manifest(admin, "list", "all"))[:2] == (digest, DOCKER_LIST)
+    assert (await admin.manifest("list", "amd64"))[1] == DOCKER_MANIFEST
+    assert (await admin.manifest("list", "all"))[:2] == (digest, DOCKER_LIST)
     raw = await run("skopeo", "inspect", "--raw", *LOGIN, f"docker://{name}:all")
     assert [entry["platform"]["architecture"] for entry in json.loads(raw)["manifests"]] == ["amd64", "arm64"]
 
@@ -187,10 +178,10 @@ async def test_buildah_pushes_an_index_and_deletes_nothing_of_it_with_one_tag(
     await run(*buildah, "manifest", "push", "--all", *LOGIN, "all", f"docker://{live.host}/multi:all")
     assert await admin.status("DELETE", "/v2/multi/manifests/arch0") == 202
 
-    _, kind, index = await manifest(admin, "multi", "all")
+    _, kind, index = await admin.manifest("multi", "all")
     assert (kind, [entry["digest"] for entry in index["manifests"]]) == (OCI_INDEX, children)
     for child in children:
-        await manifest(admin, "multi", child)
+        await admin.manifest("multi", child)
 
 
 async def test_layers_compressed_with_zstd_are_pushed_and_pulled(
@@ -200,7 +191,7 @@ async def test_layers_compressed_with_zstd_are_pushed_and_pulled(
     options = ("--quiet", "--format=oci", "--dest-compress-format=zstd", *DEST)
     await run("skopeo", "copy", *options, f"oci:{tmp_path / 'image'}:x", f"docker://{live.host}/zstd:1")
 
-    assert [layer["mediaType"] for layer in (await manifest(admin, "zstd", "1"))[2]["layers"]] == [ZSTD]
+    assert [layer["mediaType"] for layer in (await admin.manifest("zstd", "1"))[2]["layers"]] == [ZSTD]
     assert await run(*podman, "pull", "--quiet", *LOGIN, f"{live.host}/zstd:1")
 
 
@@ -216,7 +207,7 @@ async def test_an_image_whose_layers_are_encrypted_comes_back_with_its_key_only(
     await run("skopeo", "copy", f"--encryption-key=jwe:{public}", *DEST, f"oci:{tmp_path / 'image'}:x", image)
     await run("skopeo", "copy", f"--decryption-key={private}", *source, image, f"oci:{tmp_path / 'back'}:x")
 
-    (sealed,) = (await manifest(admin, "sealed", "1"))[2]["layers"]
+    (sealed,) = (await admin.manifest("sealed", "1"))[2]["layers"]
     assert sealed["mediaType"].endswith("+encrypted")
     assert layer in [gunzipped(path.read_bytes()) for path in (tmp_path / "back/blobs/sha256").iterdir()]
 
@@ -238,7 +229,7 @@ async def test_layers_that_may_not_be_distributed_stay_where_they_are(admin: Reg
 
     digest = await admin.push_manifest("win", "1", body, DOCKER_MANIFEST)
 
-    assert (await manifest(admin, "win", "1"))[0] == digest
+    assert (await admin.manifest("win", "1"))[0] == digest
     assert await admin.status("GET", f"/v2/win/blobs/{digest_of(b'windows')}") == 404
 
 
@@ -276,7 +267,7 @@ async def test_skopeo_lists_thousands_of_tags_page_by_page_and_deletes_an_image(
     live: LiveRegistry, admin: RegistryClient, run: Run
 ) -> None:
     digest = await admin.push_image("many", "first")
-    body = json.dumps((await manifest(admin, "many", "first"))[2]).encode()
+    body = json.dumps((await admin.manifest("many", "first"))[2]).encode()
     assert digest_of(body) == digest
     tags = [f"t{n:04}" for n in range(2300)]
     for start in range(0, len(tags), 100):
@@ -303,5 +294,5 @@ async def test_skopeo_syncs_a_repository_with_all_its_tags_there_and_back(
     )
 
     for tag, digest in digests.items():
-        assert (await manifest(admin, "new/app", tag))[0] == digest
+        assert (await admin.manifest("new/app", tag))[0] == digest
         assert digest_of((tmp_path / f"{live.host}/old/app:{tag}" / "manifest.json").read_bytes()) == digest

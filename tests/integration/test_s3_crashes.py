@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,13 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 async def reached(bucket: Bucket) -> AsyncIterator[tuple[Proxy, Bucket]]:
     async with proxied(bucket) as found:
         yield found
+
+
+@pytest.fixture
+async def storage(bucket: Bucket) -> AsyncIterator[S3Storage]:
+    opened = bucket.open()
+    yield opened
+    await opened.close()
 
 
 def acknowledged(folder: Path) -> dict[str, str]:
@@ -85,56 +92,54 @@ async def check(bucket: Bucket, folder: Path, storage: S3Storage) -> None:
     await database.close()
 
 
-async def test_a_collection_that_is_killed_at_any_change_to_the_bucket_leaks_nothing(
-    bucket: Bucket, reached: tuple[Proxy, Bucket], tmp_path: Path
-) -> None:
+async def kills(
+    reached: tuple[Proxy, Bucket],
+    folder: Path,
+    moment: Moment,
+    prepare: Callable[[int], None],
+    *work: Callable[..., None],
+) -> AsyncIterator[None]:
+    """Kill the work, a push unless given, at one change to the bucket after the other; each time the block follows."""
     proxy, through = reached
-    storage = bucket.open()
-    change = 0
-    got_there = True
+    change, got_there = 0, True
     while got_there and change < _MOST:
         change += 1
-        await asyncio.to_thread(push, bucket, tmp_path, f"v{change}")
+        await asyncio.to_thread(prepare, change)
+        got_there = await crashed(proxy, through, folder, change, moment, *work)
+        yield
+    assert 5 < change < _MOST
+
+
+async def test_a_collection_that_is_killed_at_any_change_to_the_bucket_leaks_nothing(
+    bucket: Bucket, reached: tuple[Proxy, Bucket], storage: S3Storage, tmp_path: Path
+) -> None:
+    def prepare(change: int) -> None:
+        push(bucket, tmp_path, f"v{change}")
         acknowledged(tmp_path)
-        got_there = await crashed(proxy, through, tmp_path, change, Moment.AFTER, collect)
+
+    async for _ in kills(reached, tmp_path, Moment.AFTER, prepare, collect):
         await check(bucket, tmp_path, storage)
-    await storage.close()
-    assert 8 < change < _MOST
 
 
 async def test_what_a_killed_verification_has_found_damaged_is_mended_by_a_push(
-    bucket: Bucket, reached: tuple[Proxy, Bucket], tmp_path: Path
+    bucket: Bucket, reached: tuple[Proxy, Bucket], storage: S3Storage, tmp_path: Path
 ) -> None:
-    proxy, through = reached
-    storage = bucket.open()
-    change = 0
-    got_there = True
-    while got_there and change < _MOST:
-        change += 1
-        await asyncio.to_thread(push, bucket, tmp_path, "v")
-        for key in await asyncio.to_thread(bucket.objects):
+    def prepare(_change: int) -> None:
+        push(bucket, tmp_path, "v")
+        for key in bucket.objects():
             if f"/{keys.DATA}/" in key or key.endswith(keys.WHOLE):
-                await asyncio.to_thread(bucket.request, "PUT", f"/{key}", body=b"x" * 100)
-        got_there = await crashed(proxy, through, tmp_path, change, Moment.AFTER, verify)
+                bucket.request("PUT", f"/{key}", body=b"x" * 100)
+
+    async for _ in kills(reached, tmp_path, Moment.AFTER, prepare, verify):
         await asyncio.to_thread(verify, bucket, tmp_path, "")
         await asyncio.to_thread(push, bucket, tmp_path, "v")
         assert await storage.review() == []
         await check(bucket, tmp_path, storage)
-    await storage.close()
-    assert 5 < change < _MOST
 
 
 @pytest.mark.parametrize("moment", Moment)
 async def test_a_push_that_is_killed_at_any_change_to_the_bucket_leaves_nothing_wrong(
-    bucket: Bucket, reached: tuple[Proxy, Bucket], tmp_path: Path, moment: Moment
+    bucket: Bucket, reached: tuple[Proxy, Bucket], storage: S3Storage, tmp_path: Path, moment: Moment
 ) -> None:
-    proxy, through = reached
-    storage = bucket.open()
-    change = 0
-    got_there = True
-    while got_there and change < _MOST:
-        change += 1
-        got_there = await crashed(proxy, through, tmp_path, change, moment)
+    async for _ in kills(reached, tmp_path, moment, lambda _: None):
         await check(bucket, tmp_path, storage)
-    await storage.close()
-    assert 8 < change < _MOST

@@ -42,7 +42,6 @@ from parts.push_sink import PushSink, push_sink
 from parts.records import printed
 
 NEWER = newer_engine.WANTED
-IN_CI = bool(os.environ.get("CI"))
 BUILDX = newer_engine.PROGRAM.parents[2] / "usr/libexec/docker/cli-plugins/docker-buildx"
 PLACE = re.compile(r"\[(?:[^\]]+ )?\d+/\d+\] ")
 """What stands before an instruction in the name of its step: the stage, if there are several, and the place in it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -32,7 +31,7 @@ def oci_layout(folder: Path, *layers: bytes) -> str:
         (blobs / digest.partition(":")[2]).write_bytes(data)
         return {"mediaType": media_type, "digest": digest, "size": len(data), **more}
 
-    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    diff_ids = [digest_of(layer) for layer in layers]
     config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
     manifest = {
         "schemaVersion": 2,

@@ -155,6 +155,13 @@ class RegistryClient:
             assert response.status == 201, await response.text()
             return str(response.headers["Docker-Content-Digest"])
 
+    async def manifest(self, repository: str, reference: str) -> tuple[str, str, dict[str, Any]]:
+        """Digest, media type and content of a manifest."""
+        async with self.request("GET", f"/v2/{repository}/manifests/{reference}") as response:
+            body = await response.read()
+            assert response.status == 200, body
+            return response.headers["Docker-Content-Digest"], response.headers["Content-Type"], json.loads(body)
+
     async def push_image(self, repository: str, tag: str, layer: bytes = b"layer") -> str:
         """Push a small image; its digest."""
         config = b'{"architecture":"amd64","os":"linux"}'

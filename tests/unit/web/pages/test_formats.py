@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import doctest
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lumper.model.build import Build, BuildState
 from lumper.model.deployment import Port, Rollout, RolloutState
-from lumper.web.pages import formats
 from lumper.web.pages.formats import ago, marked, shown_port, size, stage_bars, stations, took
 
 NOW = datetime(2025, 3, 4, 12, 0, tzinfo=UTC)
@@ -32,10 +30,6 @@ def a_build(state: BuildState, *, started: bool = True, stages: dict[str, int] |
 
 def way(build: Build, rollout: Rollout | None = None) -> dict[str, str]:
     return {station.name: station.state for station in stations(build, rollout)}
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(formats).failed == 0
 
 
 @pytest.mark.parametrize(
