@@ -103,6 +103,25 @@ def names_manifest(entry: Any) -> bool:
     return not media_type or not isinstance(media_type, str) or media_type in _IMAGES | _INDEXES
 
 
+def platform_name(value: object) -> str:
+    """A platform as people write it; "" for what is none. Source: image-spec, image-index.md.
+
+    >>> platform_name({"os": "linux", "architecture": "arm", "variant": "v7"})
+    'linux/arm/v7'
+    """
+    parts = [value.get(key) for key in ("os", "architecture", "variant")] if isinstance(value, dict) else []
+    return "/".join(part for part in parts if isinstance(part, str) and part)
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """A JSON object that anyone may have sent; {} for anything else."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _link(value: Any, where: str, *, manifest: bool = False) -> Link:
     """A descriptor: image-spec, descriptor.md."""
     descriptor = _object(value, where)

@@ -7,13 +7,12 @@ are cut and have only characters that can be shown. Nothing is fetched from an u
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lumper.model.image import Manifest, is_digest
-from lumper.registry.documents import names_manifest
+from lumper.registry.documents import names_manifest, parsed, platform_name
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import Metadata, Storage
 
@@ -99,15 +98,6 @@ class Insides:
         return await asyncio.to_thread(parsed, b"".join([chunk async for chunk in self._storage.read(digest)]))
 
 
-def parsed(body: bytes) -> dict[str, Any]:
-    """A JSON object; {} for anything else."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def contents(document: Mapping[str, Any], config: Mapping[str, Any]) -> Contents:
     """What a manifest and the configuration of its image, {} for none, say."""
     layers = [layer for layer in _list(document.get("layers")) if isinstance(layer, dict)]
@@ -132,20 +122,10 @@ def _platform(descriptor: Mapping[str, Any]) -> Platform:
     about = annotations.get("vnd.docker.reference.type") == _ATTESTATION
     return Platform(
         _text(descriptor.get("digest")),
-        "attestation" if about else platform_name(_object(descriptor.get("platform"))),
+        "attestation" if about else shown(platform_name(descriptor.get("platform"))),
         _number(descriptor.get("size")),
         _text(annotations.get("vnd.docker.reference.digest")) if about else "",
     )
-
-
-def platform_name(platform: Mapping[str, Any]) -> str:
-    """A platform as people write it.
-
-    >>> platform_name({"os": "linux", "architecture": "arm", "variant": "v7"})
-    'linux/arm/v7'
-    """
-    parts = [_text(platform.get(key)) for key in ("os", "architecture", "variant")]
-    return "/".join(part for part in parts if part)
 
 
 def _steps(layers: list[dict[str, Any]], config: Mapping[str, Any]) -> list[Step]:
@@ -170,7 +150,7 @@ def _command(text: str) -> str:
 def _settings(config: Mapping[str, Any]) -> Settings:
     running = _object(config.get("config"))
     return Settings(
-        platform=platform_name(config),
+        platform=shown(platform_name(config)),
         created=_text(config.get("created")),
         entrypoint=_texts(running.get("Entrypoint")),
         command=_texts(running.get("Cmd")),

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from lumper.registry.insides import Contents, Step, contents, parsed, shown
+from lumper.registry.documents import parsed
+from lumper.registry.insides import Contents, Step, contents, shown
 
 LAYER = {"digest": "sha256:" + "a" * 64, "size": 7}
 ODD: list[Any] = [None, 3, "x", True, [], {}, [1, "x", None, {}], {"a": 1}, {"config": 3}, [[[]]], 1e300, -1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from json import loads
 from typing import Any
 
 from lumper.errors import RegistryError
 from lumper.model.image import Manifest
+from lumper.registry.documents import parsed, platform_name
 from lumper.registry.registry import Registry
 
 _MOST_CONFIG = 4 << 20
@@ -64,10 +64,9 @@ async def _platform(
     config = await _config(registry, repository, document.get("config"))
     if not isinstance(config.get("os"), str) or config["os"] == _NO_SYSTEM:
         return None
-    parts = [config.get(name) for name in ("os", "architecture", "variant")]
     diff_ids = config["rootfs"].get("diff_ids") if isinstance(config.get("rootfs"), dict) else None
     return Platform(
-        "/".join(str(part) for part in parts if part),
+        platform_name(config),
         manifest.digest,
         manifest.total,
         tuple(_layers(document.get("layers") or ())),
@@ -80,8 +79,7 @@ def _layers(layers: Sequence[dict[str, Any]]) -> list[Layer]:
 
 
 async def _document(registry: Registry, manifest: Manifest) -> dict[str, Any]:
-    found = loads(await registry.manifests.content(manifest))
-    return found if isinstance(found, dict) else {}
+    return parsed(await registry.manifests.content(manifest))
 
 
 async def _config(registry: Registry, repository: str, descriptor: dict[str, Any] | None) -> dict[str, Any]:
@@ -93,8 +91,4 @@ async def _config(registry: Registry, repository: str, descriptor: dict[str, Any
         return {}
     if blob.size > _MOST_CONFIG:
         return {}
-    try:
-        found = loads(b"".join([chunk async for chunk in registry.blobs.read(blob, 0, blob.size)]))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return parsed(b"".join([chunk async for chunk in registry.blobs.read(blob, 0, blob.size)]))

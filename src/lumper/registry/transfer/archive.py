@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 
 from lumper.errors import ArchiveError, RegistryError, RemoteError
 from lumper.model.image import digest_of, is_digest, statement_tags
-from lumper.registry.documents import OCI_MANIFEST, read_manifest
+from lumper.registry.documents import OCI_INDEX, OCI_MANIFEST, parsed, read_manifest
 from lumper.registry.remote.registry import Document, checked
 from lumper.registry.transfer.source import Source
 from lumper.registry.transfer.tarfile import Tar
@@ -316,10 +316,7 @@ def _list(files: Files, document: Any, key: str) -> list[dict[str, Any]]:
 
 def _told_type(body: bytes) -> str:
     """OCI documents may leave their type to the descriptor; what they hold tells it as well."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+    document = parsed(body)
+    if not document or document.get("mediaType"):
         return ""
-    if not isinstance(document, dict) or document.get("mediaType"):
-        return ""
-    return "application/vnd.oci.image.index.v1+json" if "manifests" in document else OCI_MANIFEST
+    return OCI_INDEX if "manifests" in document else OCI_MANIFEST

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from lumper.errors import NotFound, RemoteNotFound
 from lumper.model.image import statement_tags
+from lumper.registry.documents import platform_name
 from lumper.registry.remote.registry import Document, RemoteRegistry, checked
 
 _DAMAGED = "The image is damaged there: push it there again, or leave it out."
@@ -91,17 +92,9 @@ def child_for(index: Document, platform: str) -> str:
     """The digest of an index's image for OS/ARCHITECTURE[/VARIANT]. Raises NotFound."""
     there = []
     for child in json.loads(index.body)["manifests"]:
-        name = _platform(child.get("platform"))
+        name = platform_name(child.get("platform"))
         if name == platform or (platform.count("/") == 1 and name.startswith(f"{platform}/")):
             return str(child["digest"])
-        there.append(name)
+        there.append(ascii(name)[1:-1][:100])
     known = ", ".join(sorted({name for name in there if name})) or "none that it names"
     raise NotFound(f"The image is not there for the platform {platform}.", hint=f"It is there for: {known}.")
-
-
-def _platform(value: Any) -> str:
-    """How people write a platform: image-spec, image-index.md."""
-    if not isinstance(value, dict):
-        return ""
-    parts = [str(value.get(key) or "") for key in ("os", "architecture", "variant")]
-    return "/".join(part for part in parts if part and part.isprintable())[:100]
