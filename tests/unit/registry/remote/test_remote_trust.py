@@ -46,6 +46,18 @@ async def test_names_are_looked_at_by_what_they_resolve_to(host: str) -> None:
     assert await Guard(URL(f"http://{host}")).resolve(host, 80) if host == "localhost" else True
 
 
+async def test_a_name_that_means_a_special_address_is_refused_and_a_near_one_makes_others_near() -> None:
+    with pytest.raises(RemoteInvalid, match="not connected to"):
+        await Guard(URL("http://169.254.1.1")).resolve("169.254.1.1", 80)
+
+    guard = Guard(URL("http://localhost:5000"))
+    guard.check_literal(URL("http://some.example/"))
+    with pytest.raises(RemoteInvalid):
+        guard.check_literal(URL("http://127.0.0.2/"))
+    await guard.resolve("localhost", 5000)
+    guard.check_literal(URL("http://127.0.0.2/"))
+
+
 @pytest.mark.parametrize(
     ("registry", "realm", "auth_host", "told"),
     [
@@ -113,6 +125,7 @@ def test_challenges_are_read() -> None:
         (1, RemoteUnavailable(), 0.1, 1),
         (4, RemoteUnavailable(), 1, 10),
         (1, RemoteLimited(retry_after=7), 7, 7),
+        (1, RemoteLimited(retry_after=60), 60, 60),
     ],
 )
 def test_what_may_get_better_is_tried_again(attempt: int, error: RemoteError, least: float, most: float) -> None:
@@ -132,4 +145,4 @@ def test_what_does_not_is_not(attempt: int, error: RemoteError) -> None:
 def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after("7") == 7
     assert 50 < retry_after(formatdate(time.time() + 60, usegmt=True)) < 61
-    assert retry_after("soon") == retry_after("") == retry_after("-1") == 0
+    assert retry_after("soon") == retry_after("") == retry_after("-1") == retry_after("٣") == 0

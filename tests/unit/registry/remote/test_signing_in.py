@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import pytest
 from yarl import URL
 
 from lumper.errors import RemoteInvalid
+from lumper.registry.remote import auth
 from lumper.registry.remote.auth import Authority, Credentials
 
 HOME = URL("https://r.example")
@@ -99,6 +101,17 @@ async def test_a_refresh_token_goes_into_a_form() -> None:
     assert authority.header(SCOPE) == {"Authorization": "Bearer t2"}
 
 
+async def test_a_form_has_no_empty_fields() -> None:
+    realm = Realm()
+
+    assert await realm.authority(Credentials(identity_token="r")).challenged(
+        ['Bearer realm="https://r.example/"'], "", {}
+    )
+
+    form = {"grant_type": "refresh_token", "client_id": "lumper", "refresh_token": "r"}
+    assert realm.asked == [("POST", "https://r.example/", {}, form)]
+
+
 async def test_who_was_refused_together_asks_for_one_token() -> None:
     realm = Realm()
     authority = realm.authority()
@@ -169,10 +182,17 @@ async def test_what_is_no_token_is_an_error(answer: Mapping[str, object]) -> Non
         await Realm(answer).authority().challenged([OURS], SCOPE, {})
 
 
-@pytest.mark.parametrize("expires", [None, 0, -5, 1, "600", 1e12])
-async def test_a_token_is_good_for_a_while_whatever_its_time(expires: object) -> None:
-    authority = Realm({"token": "t", "expires_in": expires}).authority()
-
+@pytest.mark.parametrize(
+    ("told", "good"), [(None, 48), (0, 48), (-5, 48), (1, 48), ("600", 48), (1e12, 48), (60, 48), (600, 480)]
+)
+async def test_a_token_is_good_for_most_of_its_time(told: object, good: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least for a minute, says distribution's specification."""
+    now = [1000.0]
+    monkeypatch.setattr(auth, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    authority = Realm({"token": "t", "expires_in": told}).authority()
     assert await authority.challenged([OURS], SCOPE, {})
 
+    now[0] += good - 0.1
     assert authority.header(SCOPE) == {"Authorization": "Bearer t"}
+    now[0] += 0.2
+    assert authority.header(SCOPE) == {}
