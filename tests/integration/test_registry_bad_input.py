@@ -237,12 +237,14 @@ async def test_an_unknown_address_or_method_is_told_in_json(admin: RegistryClien
 
 
 HOSTS = [
-    (b"/v2/", b"Host: a.b-c_d:5000\r\n", "a.b-c_d:5000"),
-    (b"/v2/", b"Host: [::1]:5000\r\n", "[::1]:5000"),
-    (b"/v2/", b"Host:\r\n", "localhost"),
-    (b"http://reg.example:81/v2/", b"Host: x\r\n", "reg.example:81"),
-    (b"HTTP://[::1]:81/v2/", b"Host: x\r\n", "[::1]:81"),
-    (b"https://reg.example/v2/", b"Host: x\r\n", "reg.example"),
+    (b"/v2/", b"Host: a.b-c_d:5000\r\n", "http://a.b-c_d:5000"),
+    (b"/v2/", b"Host: [::1]:5000\r\n", "http://[::1]:5000"),
+    (b"/v2/", b"Host:\r\n", "http://localhost"),
+    (b"http://reg.example:81/v2/", b"Host: x\r\n", "http://reg.example:81"),
+    (b"HTTP://[::1]:81/v2/", b"Host: x\r\n", "http://[::1]:81"),
+    (b"https://reg.example/v2/", b"Host: x\r\n", "http://reg.example"),
+    (b"/v2/", b"Host: a\r\nX-Forwarded-Proto: https\r\n", "https://a"),
+    (b"/v2/", b"Host: a\r\nX-Forwarded-Proto: ftp\r\n", "http://a"),
     (b"/v2/", b"", None),
     (b"/v2/", b"Host: a\r\nHost: a\r\n", None),
     (b"/v2/", b"Host: a b/c\r\n", None),
@@ -262,7 +264,7 @@ async def test_the_host_of_a_request_is_one_and_clients_are_sent_there_for_token
         request = b"GET " + target + b" HTTP/1.1\r\n" + host + b"Connection: close\r\n"
         got, came = await sent(live, request + b"\r\n")
         assert got == [401 if meant else 400], (request, came)
-        assert meant is None or f'realm="http://{meant}/v2/token"'.encode() in came, (request, came)
+        assert meant is None or f'realm="{meant}/v2/token"'.encode() in came, (request, came)
         assert b"evil" not in came
         got, came = await sent(live, request + credentials + b"\r\n")
         assert got == [200 if meant else 400], (request, came)

@@ -154,3 +154,38 @@ async def test_every_quota_that_fits_holds(metadata: MemoryMetadata) -> None:
         await push(quotas, metadata, "team/a", "two", 20)
     await metadata.set_rule(Rule("**", quota=90), ANN)
     await push(quotas, metadata, "team/a", "two", 20)
+
+
+async def taken(quotas: Quotas) -> int:
+    return (await quotas.standing("team/a"))[0][1]
+
+
+async def test_two_pushes_of_one_digest_count_once_also_when_one_has_ended(metadata: MemoryMetadata) -> None:
+    clock = Clock()
+    quotas = Quotas(metadata, clock)
+
+    async with quotas.admit("team/a", "two", 35):
+        async with quotas.admit("team/b", "two", 35):
+            await metadata.link_blob("team/b", "two", 35)
+            assert await taken(quotas) == 75
+        assert await taken(quotas) == 75
+        clock.now += 61
+        assert await taken(quotas) == 75
+
+    assert await taken(quotas) == 75
+
+
+async def test_what_comes_in_while_it_is_counted_is_not_forgotten(metadata: MemoryMetadata) -> None:
+    clock = Clock()
+    quotas = Quotas(cast("Metadata", Slow(metadata)), clock)
+    await quotas.check_room("team/a")
+    clock.now += 30
+
+    refused = asyncio.create_task(push(quotas, metadata, "team/a", "big", 90))  # which counts again
+    for _ in range(25):
+        await asyncio.sleep(0)
+    await push(quotas, metadata, "team/b", "two", 30)
+
+    with pytest.raises(RuleForbids):
+        await refused
+    assert await taken(quotas) == 70

@@ -150,7 +150,12 @@ def bearer_challenge(request: web.Request, authenticator: Authenticator, public_
 
 
 def origin(request: web.Request, public_url: str) -> str:
-    """Scheme and host under which the client reaches us: as configured, else as it has asked for."""
+    """Scheme and host under which the client reaches us: as configured, else as it has asked for.
+
+    A proxy in front that ends TLS is believed whoever it is, or clients would send passwords past it in the clear: who
+    makes that up sends only himself elsewhere.
+    """
     if public_url:
         return public_url.rstrip("/")
-    return f"{request.scheme}://{request.host or 'localhost'}"
+    scheme = "https" if request.headers.get("X-Forwarded-Proto", "").lower() == "https" else request.scheme
+    return f"{scheme}://{request.host or 'localhost'}"
