@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 from pathlib import Path
 
 import pytest
@@ -83,3 +86,38 @@ def test_a_key_file_that_holds_no_key_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="cannot be used"):
         Keys(tmp_path / "k")
+
+
+GOOD = {"iss": "lumper", "aud": "registry", "iat": 1_000_000, "exp": 1_000_060}
+
+
+@pytest.mark.parametrize(
+    ("header", "changed", "good"),
+    [
+        ({"alg": "HS256", "typ": "JWT"}, {}, True),
+        ({"typ": "JWT", "alg": "HS256"}, {}, False),
+        ({"alg": "HS256", "typ": "JWT", "kid": "x"}, {}, False),
+        ({"alg": "HS256"}, {}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"iss": "other"}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"aud": ["registry"]}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"aud": "session"}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"exp": "1000060"}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"exp": 1_000_060.5}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"exp": None}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"iat": None}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"iat": True}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"iat": 1_000_015}, True),
+        ({"alg": "HS256", "typ": "JWT"}, {"iat": 1_000_016}, False),
+        ({"alg": "HS256", "typ": "JWT"}, {"exp": 1_000_010}, False),
+    ],
+)
+def test_a_token_of_our_key_is_looked_at_all_the_same(
+    tmp_path: Path, header: dict[str, str], changed: dict[str, object], good: bool
+) -> None:
+    keys = Keys(tmp_path / "k", clock=lambda: 1_000_010.0)
+    parts = [json.dumps(part, separators=(",", ":")).encode() for part in (header, {**GOOD, **changed})]
+    message = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    signature = hmac.digest(bytes(read_key(tmp_path / "k")), message, "sha256")
+    token = b".".join((message, base64.urlsafe_b64encode(signature).rstrip(b"="))).decode()
+
+    assert (keys.verify("registry", token) is not None) is good

@@ -52,8 +52,8 @@ def parse_range(header: str | None, size: int) -> list[Span] | None:
     more bytes than the blob. Parts behind the blob's end are left out; if none is left, or one cannot be understood,
     that raises RegistryError RANGE_INVALID. Source: RFC 9110, sections 14.1.2 and 14.2.
     """
-    unit, equals, rest = (header or "").partition("=")
-    if unit.strip().lower() != "bytes" or not equals:
+    unit, _, rest = (header or "").partition("=")
+    if unit.strip().lower() != "bytes":
         return None
     asked = [part.strip() for part in rest.split(",") if part.strip()]
     if not 0 < len(asked) <= MOST_PARTS:

@@ -34,6 +34,21 @@ def test_no_content_range_says_nothing() -> None:
 def test_a_request_without_bytes_may_name_the_byte_where_it_stands() -> None:
     assert parse_content_range("7-7", 0) == Span(7, 7)
     assert parse_content_range("7-6", 0) == Span(7, 7)
+    with pytest.raises(RegistryError):
+        parse_content_range("7-9", 0)
+
+
+def test_so_many_parts_and_no_more_are_sent_and_none_at_all_means_everything() -> None:
+    assert parse_range(f"bytes={','.join(['0-0'] * 128)}", 128) == [Span(0, 1)] * 128
+    assert parse_range(f"bytes={','.join(['0-0'] * 129)}", 1000) is None
+    for header in (None, "", "bytes", "bytes=", "bytes=,", "lines=0-0"):
+        assert parse_range(header, 10) is None
+
+
+@pytest.mark.parametrize("part", ["5-2", "x", "-", "1-2-3"])
+def test_one_part_that_is_none_spoils_the_others(part: str) -> None:
+    with pytest.raises(RegistryError):
+        parse_range(f"bytes=0-1,{part}", 10)
 
 
 @given(st.text(alphabet="bytes=0123456789-, ", max_size=30), st.integers(0, 100))
