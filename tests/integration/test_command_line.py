@@ -418,6 +418,8 @@ def test_the_doctor_names_what_is_missing(tmp_path: Path) -> None:
     checks = json.loads(lumper("doctor", "--data", tmp_path, "--json", settings=settings).out)
     assert {check["name"]: check["well"] for check in checks}["engine"] is False
     assert all(set(check) == {"name", "well", "found", "hint"} for check in checks)
+    alone = lumper("doctor", "--registry", "--data", tmp_path, settings=settings)
+    assert (alone.status, "engine" in alone.out, "Start it with `lumper registry`" in alone.out) == (0, False, True)
 
 
 def test_the_doctor_finds_the_running_server(up: Running) -> None:

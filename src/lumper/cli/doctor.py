@@ -32,13 +32,15 @@ class Check:
     hint: str = ""
 
 
-def doctor(*, data: Path | None = None, config: Path | None = None, json: bool = False) -> None:
+def doctor(*, registry: bool = False, data: Path | None = None, config: Path | None = None, json: bool = False) -> None:
     """Check everything that Lumper needs; the status is 1 if something is missing.
 
     Example: lumper doctor --json
 
     Parameters
     ----------
+    registry
+        Look only at what a registry alone needs.
     data
         The data folder.
     config
@@ -46,7 +48,7 @@ def doctor(*, data: Path | None = None, config: Path | None = None, json: bool =
     json
         Print JSON.
     """
-    checks = list(_checks(load(config, overrides={"data": data})))
+    checks = list(_checks(load(config, overrides={"data": data}), alone=registry))
     if json:
         show_json([vars(check) for check in checks])
     else:
@@ -56,13 +58,16 @@ def doctor(*, data: Path | None = None, config: Path | None = None, json: bool =
         sys.exit(1)
 
 
-def _checks(config: Config) -> Iterator[Check]:
-    yield _git()
+def _checks(config: Config, *, alone: bool) -> Iterator[Check]:
+    if not alone:
+        yield _git()
     yield _data(config)
-    yield _server(config)
+    yield _server(config, "registry" if alone else "up")
     yield _database(config)
-    yield _queue(config)
     yield _storage(config)
+    if alone:
+        return
+    yield _queue(config)
     yield from _engine(config)
     yield _mirrors(config)
     yield _mail(config)
@@ -87,14 +92,16 @@ def _data(config: Config) -> Check:
     return Check("data folder", free >= _LITTLE, found, "" if free >= _LITTLE else "Free some space.")
 
 
-def _server(config: Config) -> Check:
+def _server(config: Config, role: str) -> Check:
     url = DataFolder(config.data).server_url()
     if url:
         return Check("server", True, f"runs at {url}")
     host, port = config.listen
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            return Check("server", True, f"does not run; {config.server.listen} is free", "Start it with `lumper up`.")
+            return Check(
+                "server", True, f"does not run; {config.server.listen} is free", f"Start it with `lumper {role}`."
+            )
     except OSError as exc:
         hint = "Choose another address with --listen HOST:PORT."
         return Check("server", False, f"does not run, and {config.server.listen}: {exc.strerror}", hint)

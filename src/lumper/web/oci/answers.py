@@ -19,6 +19,7 @@ Routes = dict[tuple[Kind, str], Handler]
 
 DIGEST = "Docker-Content-Digest"
 VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}  # on every answer; older clients look for it
+_LONGEST_REASON = 300  # characters
 
 
 def error_answer(refused: RegistryError, headers: Mapping[str, str] | None = None, **more: str) -> web.Response:
@@ -29,7 +30,14 @@ def error_answer(refused: RegistryError, headers: Mapping[str, str] | None = Non
     headers = dict(headers or {})
     if refused.retry_after:
         headers[hdrs.RETRY_AFTER] = str(math.ceil(refused.retry_after))
-    return web.json_response({"errors": [entry], **more}, status=status_of(refused.code), headers=headers)
+    status = status_of(refused.code)
+    reason = _reason(refused.message) if status >= 500 else None
+    return web.json_response({"errors": [entry], **more}, status=status, reason=reason, headers=headers)
+
+
+def _reason(message: str) -> str:
+    """The message as a reason phrase: of a status from 500 on the Docker Engine shows the status line, and no body."""
+    return "".join(one if one.isascii() and one.isprintable() else "?" for one in message[:_LONGEST_REASON])
 
 
 def digest_headers(digest: str) -> dict[str, str]:
