@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from obstore.exceptions import BaseError
 from lumper.errors import Invalid, StorageError
 from lumper.model.image import Name
 from lumper.registry.port import StoredBlob
+from lumper.registry.recently import Recently
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
@@ -26,7 +25,6 @@ from lumper.registry.storage.s3.uploads import Uploads
 
 _NAMES_AT_ONCE = 100
 _LONGEST_NAME = 512  # bytes of a media type or a digest; what is longer is neither
-_REMEMBERED_BLOBS = 16_384
 _STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
 
 
@@ -66,7 +64,7 @@ class S3Storage:
         self._places = Places(self._objects, self._uploads)
         self._redirect = redirect
         self._identity = ""
-        self._seen: OrderedDict[str, tuple[keys.Place, float]] = OrderedDict()
+        self._seen = Recently[keys.Place]()
 
     @property
     def shared(self) -> bool:
@@ -80,7 +78,7 @@ class S3Storage:
 
     def remembered(self, digest: str) -> StoredBlob | None:
         """What `stat` has found lately."""
-        place = self._seen_lately(digest)
+        place = self._seen.get(digest)
         return None if place is None else StoredBlob(digest, place.size)
 
     async def address(self, digest: str) -> str | None:
@@ -89,7 +87,7 @@ class S3Storage:
         return None if place is None else await self._objects.address(place.key)
 
     async def _place(self, digest: str) -> keys.Place | None:
-        if (seen := self._seen_lately(digest)) is not None:
+        if (seen := self._seen.get(digest)) is not None:
             return seen
         place = next(iter((await self._places.of(digest)).sound), None)
         if place is None:
@@ -98,14 +96,8 @@ class S3Storage:
             self._remember(digest, place)
         return place
 
-    def _seen_lately(self, digest: str) -> keys.Place | None:
-        seen = self._seen.get(digest)
-        return seen[0] if seen is not None and time.monotonic() < seen[1] else None
-
     def _remember(self, digest: str, place: keys.Place) -> None:
-        self._seen[digest] = (place, time.monotonic() + _STAT_SECONDS)
-        if len(self._seen) > _REMEMBERED_BLOBS:
-            self._seen.popitem(last=False)
+        self._seen.keep(digest, place, _STAT_SECONDS)
 
     async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, without, `end`."""
@@ -199,15 +191,15 @@ class S3Storage:
 
     async def delete(self, digest: str) -> None:
         """Remove the blob: first what leads to its bytes, then they."""
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
         await self._places.delete(digest)
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
 
     async def set_aside(self, digest: str) -> str:
         """Treat the blob as not there if its bytes are wrong; what is wrong with them."""
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
         why = await self._places.set_aside(digest)
-        self._seen.pop(digest, None)
+        self._seen.forget(digest)
         return why
 
     async def review(self) -> list[str]:
