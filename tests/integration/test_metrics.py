@@ -65,6 +65,11 @@ async def asked(server: LumperServer, tokens: dict[str, str]) -> AsyncIterator[A
         yield Asked(server.url, session, tokens)
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_everybody_hears_whether_the_server_is_well(asked: Asked, path: str) -> None:
+    assert await asked.get("", path) == (200, "ok")
+
+
 async def test_metrics_are_for_monitors_and_admins_only(asked: Asked) -> None:
     statuses = {name: (await asked.get(token))[0] for name, token in asked.tokens.items()}
     assert statuses == {"monitor": 200, "admin": 200, "worker": 403, "mailer": 403, "deployer": 403}

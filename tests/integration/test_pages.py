@@ -105,11 +105,6 @@ async def test_tokens_of_programs_do_not_open_the_pages(live: LivePages) -> None
             assert answer.status == 403
 
 
-async def test_health_needs_no_session(live: LivePages) -> None:
-    async with live.browser(signed_in=False) as session:
-        assert await text_at(session, "/healthz") == "ok"
-
-
 async def test_a_wrong_password_says_so_and_keeps_the_name(live: LivePages) -> None:
     async with live.browser(signed_in=False) as session:
         form = {"name": f"admin{EVIL}", "password": "wrong", "next": "//evil.example/"}

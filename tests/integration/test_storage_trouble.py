@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -15,10 +18,12 @@ from aiohttp import web
 from lumper.errors import StorageError
 from lumper.model.image import Name
 from lumper.model.people import Role
+from lumper.registry.port import StoredBlob
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.registry.storage.s3 import S3Storage
+from lumper.registry.storage.s3.refusal import SILENCE
 from parts.live_registry import RegistryClient, digest_of, live_registry
-from parts.s3_service import s3_service
+from parts.s3_service import Bucket, S3Service, s3_service
 
 MIB = 1 << 20
 
@@ -73,17 +78,47 @@ async def test_a_blob_that_breaks_off_in_the_middle_is_no_traceback(
     assert "Traceback" not in caplog.text
 
 
+Fault = Callable[[web.Request], Awaitable[web.Response | None]]
+
+
+async def page(_request: web.Request) -> web.Response:
+    """A page of somebody who lets nobody through."""
+    return web.Response(text="<html>Please sign in.</html>", content_type="text/html")
+
+
+async def silence(_request: web.Request) -> None:
+    """Nothing is read and nothing said."""
+    await asyncio.Event().wait()
+
+
+async def silence_for_parts(request: web.Request) -> None:
+    """The same, but only for parts of large uploads."""
+    if "partNumber" in request.query:
+        await silence(request)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[S3Service]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LUMPER_TEST_S3", raising=False)  # what stands in front of it signs nothing anew
+        with s3_service() as running:
+            yield running
+
+
 @asynccontextmanager
-async def portal(endpoint: str, on: asyncio.Event) -> AsyncIterator[str]:
-    """In front of an S3 service stands something that answers everything with a page of its own, while it is on."""
+async def portal(endpoint: str, faults: list[Fault]) -> AsyncIterator[str]:
+    """What stands in front of an S3 service, and passes on what none of the faults answers."""
 
     async def handle(request: web.Request) -> web.Response:
-        if on.is_set():
-            return web.Response(text="<html>Please sign in.</html>", content_type="text/html")
+        for fault in faults:
+            if (answered := await fault(request)) is not None:
+                return answered
         url = f"{endpoint}{request.raw_path}"
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
-            session.request(request.method, url, data=await request.read(), headers=request.headers) as answer,
+            session.request(
+                request.method, url, data=io.BytesIO(await request.read()), headers=request.headers
+            ) as answer,
         ):
             headers = {name: value for name, value in answer.headers.items() if name.lower() != "transfer-encoding"}
             if request.method != "HEAD":
@@ -92,7 +127,7 @@ async def portal(endpoint: str, on: asyncio.Event) -> AsyncIterator[str]:
 
     app = web.Application(client_max_size=64 * MIB)
     app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -102,25 +137,92 @@ async def portal(endpoint: str, on: asyncio.Event) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def test_what_answers_for_the_bucket_is_not_taken_for_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LUMPER_TEST_S3", raising=False)
-    on = asyncio.Event()
-    with s3_service() as service:
-        bucket = service.bucket()
-        async with portal(bucket.endpoint, on) as endpoint:
-            storage = S3Storage(
-                f"s3://{bucket.name}/images", endpoint=endpoint, region="us-east-1", access_key_id="a",
-                secret_access_key="b",
-            )  # fmt: skip
-            await storage.identify("one")
-            await storage.put(digest_of(b"x"), b"x")
-            await storage.note(Name("a", "tag", digest_of(b"x")))
-            on.set()
-
-            for ask in (lambda: storage.stat(digest_of(b"x")), lambda: storage.blobs(), lambda: storage.identity()):
-                with pytest.raises(StorageError):
-                    await ask()
-
-            on.clear()
-            assert await storage.stat(digest_of(b"x")) is not None
+@asynccontextmanager
+async def opened(bucket: Bucket, faults: list[Fault], silence: float = SILENCE) -> AsyncIterator[S3Storage]:
+    """A storage over the bucket with these faults on the way to it."""
+    async with portal(bucket.endpoint, faults) as endpoint:
+        storage = S3Storage(
+            f"s3://{bucket.name}/images",
+            endpoint=endpoint,
+            region="us-east-1",
+            access_key_id="a",
+            secret_access_key="b",
+            silence=silence,
+        )
+        try:
+            yield storage
+        finally:
             await storage.close()
+
+
+async def test_what_answers_for_the_bucket_is_not_taken_for_an_empty_one(service: S3Service) -> None:
+    faults: list[Fault] = []
+    async with opened(service.bucket(), faults) as storage:
+        await storage.identify("one")
+        await storage.put(digest_of(b"x"), b"x")
+        await storage.note(Name("a", "tag", digest_of(b"x")))
+        faults.append(page)
+
+        for ask in (lambda: storage.stat(digest_of(b"x")), lambda: storage.blobs(), lambda: storage.identity()):
+            with pytest.raises(StorageError):
+                await ask()
+
+        faults.clear()
+        assert await storage.stat(digest_of(b"x")) is not None
+
+
+async def pushed(storage: S3Storage, layer: bytes) -> StoredBlob | None:
+    """Push a layer in one go."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(layer), MIB):
+            yield layer[start : start + MIB]
+
+    upload = secrets.token_hex(8)
+    await storage.begin(upload)
+    await storage.append(upload, 0, pieces())
+    return await storage.commit(upload, digest_of(layer))
+
+
+async def test_a_service_that_falls_silent_is_waited_for_no_longer_than_is_told(
+    service: S3Service,
+) -> None:
+    faults: list[Fault] = []
+    small, layer = digest_of(b"x"), bytes(range(256)) * (50 << 10)  # 12.5 MiB: a part and more
+    bucket = service.bucket()
+    async with (
+        opened(bucket, faults) as storage,
+        opened(bucket, faults, 0.2) as impatient,
+        asyncio.timeout(2 * SILENCE),
+    ):
+        await storage.put(small, b"x")
+        for fault, asks in (
+            (silence, (impatient.identity, partial(impatient.put, small, b"x"), partial(impatient.stat, small))),
+            (silence_for_parts, (partial(pushed, impatient, layer),)),
+        ):
+            faults.append(fault)
+            for ask in asks:
+                with pytest.raises(StorageError, match="does not answer"):
+                    await ask()
+            faults.clear()
+
+        assert await pushed(storage, layer) == StoredBlob(digest_of(layer), len(layer))
+
+
+async def test_a_storage_that_is_closed_while_the_service_takes_nothing_is_closed_at_once(
+    service: S3Service,
+) -> None:
+    asked = asyncio.Event()
+
+    async def told(request: web.Request) -> None:
+        if "partNumber" in request.query:
+            asked.set()
+            await silence(request)
+
+    async with opened(service.bucket(), [told]) as storage:
+        pushing = asyncio.create_task(pushed(storage, bytes(12 * MIB)))
+        await asked.wait()
+        async with asyncio.timeout(SILENCE / 2):  # it waits for the service for longer
+            await storage.close()
+            with pytest.raises(StorageError):
+                await pushing

@@ -42,6 +42,7 @@ class Registry:
     ) -> None:
         """`shared` is given where other processes have the same storage and metadata: how one has a name for itself."""
         self.metadata = metadata
+        self._storage = storage
         policy, alone = policy or Policy(), shared or AloneHere()
         holds = Holds(Told(metadata, policy.grace.total_seconds()) if shared else None)
         self.upstreams = upstreams
@@ -69,6 +70,10 @@ class Registry:
 
     def _is_cache(self, repository: str) -> bool:
         return self.upstreams is not None and self.upstreams.of(repository) is not None
+
+    async def answers(self) -> None:
+        """Ask the storage for no more than its id. Raises StorageError if it is away, or another one."""
+        await self._storage.identity()
 
     async def close(self) -> None:
         """End what is under way with other registries, and write what was pulled. Raises StorageError.

@@ -9,5 +9,5 @@ The API         projects.py, deliveries.py, build_logs.py, verifying.py, queues.
                 seen.py
 Logs of builds  log_lines.py, log_search.py, sse.py
 Pages           assets.py
-Metrics         watch.py
+For machines    health.py, watch.py (metrics)
 """

@@ -40,6 +40,7 @@ from lumper.model.people import PEOPLE as PEOPLE
 from lumper.model.rights import Action
 from lumper.model.scheduling import Wait
 from lumper.web.auth import Authenticator, actor_of, same_origin
+from lumper.web.health import AGAIN_SECONDS
 from lumper.web.incoming import MOST_BYTES, whole_body
 from lumper.web.openapi import check_query, describe
 from lumper.web.seen import check_seen, images_seen_by
@@ -88,6 +89,8 @@ def error_response(exc: LumperError) -> web.Response:
     response = answer({"error": exc.message, "hint": exc.hint}, status)
     if isinstance(exc, TooManyAttempts):
         response.headers["Retry-After"] = str(exc.retry_after)
+    elif status == _STATUS[StorageError]:
+        response.headers["Retry-After"] = AGAIN_SECONDS
     return response
 
 

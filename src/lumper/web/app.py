@@ -23,6 +23,7 @@ from lumper.web import (
     build_logs,
     care,
     deliveries,
+    health,
     hooks,
     oci,
     origin,
@@ -121,6 +122,7 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     )
     watched = watch.Watch(metrics, history.figures, history.webhooks, behind.broker, registry, doors.data)
     watch.add_routes(app, endpoints, watched)
+    health.add_routes(app, {"database": history.figures.answers, "storage": registry.answers})
     acting = pages.Acting(behind.replayer, behind.starter, behind.desk)
     pages.add_routes(app, history, registry, auth, behind.mail, links, acting, behind.attestations, alone=doors.alone)
     return app

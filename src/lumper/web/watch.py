@@ -28,6 +28,7 @@ from lumper.web.api import PEOPLE, Api
 
 _OFTEN_SECONDS = 5.0  # how old a figure may be that is quick to have
 _SELDOM_SECONDS = 60.0  # and one for which tables are counted
+_LONGEST_SECONDS = 5.0  # for which one is waited: Prometheus waits for ten
 _DEAD = 1000
 
 
@@ -49,14 +50,13 @@ class Watch:
     async def show(self, request: web.Request) -> web.Response:
         """All metrics."""
         async with self._alone:
-            for look, seconds in (
-                (self._look_at_queue, _OFTEN_SECONDS),
-                (self._look_at_builds, _OFTEN_SECONDS),
-                (self._look_at_disk, _OFTEN_SECONDS),
-                (self._look_at_webhooks, _OFTEN_SECONDS),
-                (self._look_at_registry, _SELDOM_SECONDS),
-            ):
-                await self._looked(look, seconds)
+            await asyncio.gather(
+                self._looked(self._look_at_queue, _OFTEN_SECONDS),
+                self._looked(self._look_at_builds, _OFTEN_SECONDS),
+                self._looked(self._look_at_disk, _OFTEN_SECONDS),
+                self._looked(self._look_at_webhooks, _OFTEN_SECONDS),
+                self._looked(self._look_at_registry, _SELDOM_SECONDS),
+            )
         encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
         body = await asyncio.to_thread(encode, self._metrics.registry)
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type, hdrs.CACHE_CONTROL: "no-store"})
@@ -65,8 +65,9 @@ class Watch:
         if time.monotonic() < self._due.get(look, 0.0):
             return
         try:
-            await look()
-        except LumperError:  # the other figures are all the more wanted then
+            async with asyncio.timeout(_LONGEST_SECONDS):
+                await look()
+        except (LumperError, TimeoutError):  # the other figures are all the more wanted then
             return
         self._due[look] = time.monotonic() + seconds
 

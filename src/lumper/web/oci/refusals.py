@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from lumper.errors import RegistryError, RuleForbids, StorageError, StorageFull, TooManyAttempts, TooManyRequests
 from lumper.logs import get_logger
 from lumper.registry.errors import refuse
+from lumper.web.health import AGAIN_SECONDS
 from lumper.web.oci.answers import error_answer
 
 # The words by which the Docker Engine knows that trying again is of no use; otherwise it does so for 50 seconds.
@@ -38,7 +39,7 @@ def refusal(exc: Exception, path: str) -> web.Response:
             return answer
         case StorageError():
             log.error("The registry's storage failed.", action="registry_storage", path=path, error=str(exc))
-            return error_answer(refuse("UNAVAILABLE"))
+            return error_answer(refuse("UNAVAILABLE"), {hdrs.RETRY_AFTER: AGAIN_SECONDS})
         case ConnectionError() | web.HTTPException():
             raise exc
     # a fault of ours: clients understand the specification's errors only, the log has the rest

@@ -81,7 +81,6 @@ def add_routes(
     streams = Streams(app, history.database)
     app.middlewares.append(site.lost)
     app.on_response_prepare.append(add_headers)
-    app.router.add_get("/healthz", _healthz)
     app.router.add_get("/static/{version}/{name:.+}", assets.serve)
     app.router.add_get("/events", site.page(streams.changes, VIEWERS), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
@@ -98,7 +97,3 @@ def add_routes(
     AccessPages(site, history.accounts).add_routes(app.router)
     AuditPages(site, history.activity).add_routes(app.router)
     MailPages(site, mail).add_routes(app.router)
-
-
-async def _healthz(_request: web.Request) -> web.Response:
-    return web.Response(text="ok")

@@ -8,7 +8,9 @@ copies of them in memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,18 +21,20 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import AddrInfoType, ClientError, ClientSession, ClientTimeout, TCPConnector
 from yarl import URL
 
 from lumper.errors import StorageError
-from lumper.registry.storage.s3.refusal import code_in, refusal, unreachable
+from lumper.registry.storage.s3.refusal import SILENCE, code_in, refusal, unreachable
 from lumper.registry.storage.s3.signature import Credentials, query_string, signed
 
 _PIECE = 256 << 10  # bytes read and given to the socket at a time; it copies what it cannot send at once
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try
 _PASSING = {429, 500, 502, 503, 504}
 _PASSING_CODES = {"InternalError", "SlowDown"}
-_TIMEOUT = ClientTimeout(total=None, sock_connect=10, sock_read=120)  # joining many parts may take a minute
+_TIMEOUT = ClientTimeout(total=None, sock_connect=10)  # the rest is timed here
+_CLOSING = 1.0  # second
+_JOINING = 4  # times the silence of other requests; joining many parts may take a minute
 
 
 class Body(Protocol):
@@ -49,17 +53,25 @@ class Multipart:
     """Multipart uploads of one bucket, under one prefix, with path-style addresses."""
 
     def __init__(
-        self, endpoint: str, bucket: str, prefix: str, credentials: Credentials, ca_file: Path | None = None
+        self,
+        endpoint: str,
+        bucket: str,
+        prefix: str,
+        credentials: Credentials,
+        ca_file: Path | None = None,
+        silence: float = SILENCE,
     ) -> None:
         self._endpoint = URL(endpoint)
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._credentials = credentials
+        self._silence = silence
         self._tls: ssl.SSLContext | bool = True
         if ca_file is not None:
             self._tls = ssl.create_default_context()
             self._tls.load_verify_locations(ca_file)
         self._session: ClientSession | None = None
+        self._closed = False
 
     async def create(self, key: str) -> str:
         """Begin one; its id."""
@@ -85,7 +97,7 @@ class Multipart:
             for number, etag in enumerate(etags, 1)
         )
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
-        _, answer = await self._send("POST", key, {"uploadId": upload}, body)
+        _, answer = await self._send("POST", key, {"uploadId": upload}, body, patience=_JOINING)
         code = code_in(answer)
         if code:  # the status was sent before it was known how it ends
             raise refusal(code)
@@ -109,22 +121,35 @@ class Multipart:
             query["upload-id-marker"] = page.findtext("{*}NextUploadIdMarker", "")
 
     async def close(self) -> None:
-        """End the connections. Idempotent."""
-        session, self._session = self._session, None
+        """End the connections; nothing is asked any more. Idempotent."""
+        session, self._session, self._closed = self._session, None, True
         if session is not None:
-            await session.close()
+            with contextlib.suppress(TimeoutError):  # of one with unsent bytes, when the service takes none
+                async with asyncio.timeout(_CLOSING):
+                    await session.close()
 
     async def _send(
-        self, method: str, key: str | None, query: Mapping[str, str], body: Body | bytes = b""
+        self,
+        method: str,
+        key: str | None,
+        query: Mapping[str, str],
+        body: Body | bytes = b"",
+        patience: int = 1,
     ) -> tuple[Mapping[str, str], bytes]:
-        """Make a request, again after what passes: every one of these may be repeated."""
+        """Make a request, again after what passes: every one of these may be repeated.
+
+        Who is silent for `patience` times as long as usual is not asked again.
+        """
+        silence = patience * self._silence
         path = f"/{self._bucket}" + ("" if key is None else "/" + quote(self._prefix + key))
         digest = hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else await asyncio.to_thread(body.sha256)
         for pause in (*_PAUSES, None):
+            if self._closed:
+                raise unreachable()
             try:
-                status, headers, answer = await self._try(method, path, query_string(query), body, digest)
-            except (ClientError, TimeoutError, OSError) as exc:
-                if pause is None:
+                status, headers, answer = await self._try(method, path, query_string(query), body, digest, silence)
+            except (ClientError, OSError) as exc:
+                if pause is None or isinstance(exc, TimeoutError):
                     raise unreachable() from exc
             else:
                 code = code_in(answer)
@@ -136,23 +161,37 @@ class Multipart:
         raise AssertionError("the last try returns or raises")
 
     async def _try(
-        self, method: str, path: str, query: str, body: Body | bytes, digest: str
+        self, method: str, path: str, query: str, body: Body | bytes, digest: str, silence: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         host = self._endpoint.raw_authority
         headers = signed(self._credentials, method, host, path, query, digest, datetime.now(UTC))
         headers["content-length"] = str(len(body))
         url = URL(f"{self._endpoint.scheme}://{host}{path}{'?' if query else ''}{query}", encoded=True)
-        data = body if isinstance(body, bytes) else _pieces(body)
         if self._session is None:
-            self._session = ClientSession(timeout=_TIMEOUT, auto_decompress=False)
-        async with self._session.request(
-            method, url, headers=headers, data=data or None, ssl=self._tls, allow_redirects=False
-        ) as response:
-            return response.status, response.headers, await response.read()
+            connector = TCPConnector(socket_factory=_socket)
+            self._session = ClientSession(connector=connector, timeout=_TIMEOUT, auto_decompress=False)
+        async with asyncio.timeout(silence) as limit:
+            data = body if isinstance(body, bytes) else _pieces(body, limit, silence)
+            async with self._session.request(
+                method, url, headers=headers, data=data or None, ssl=self._tls, allow_redirects=False
+            ) as response:
+                return response.status, response.headers, await response.read()
 
 
-async def _pieces(body: Body) -> AsyncIterator[bytes]:
+def _socket(address: AddrInfoType) -> socket.socket:
+    """A socket that the kernel gives up if nobody takes what it sends: to be closed it would wait for that for ever."""
+    made = socket.socket(*address[:3])
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux only
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE * 1000))
+    return made
+
+
+async def _pieces(body: Body, limit: asyncio.Timeout, silence: float) -> AsyncIterator[bytes]:
+    """The pieces of a body; whenever one was taken, there are `silence` seconds more."""
+    loop = asyncio.get_running_loop()
     for start in range(0, len(body), _PIECE):
+        with contextlib.suppress(RuntimeError):  # the answer was there before all was taken
+            limit.reschedule(loop.time() + silence)
         yield await asyncio.to_thread(body.read, start, _PIECE)
 
 

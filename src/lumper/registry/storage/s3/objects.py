@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import obstore
 from obstore.store import S3Store
 
-from lumper.registry.storage.s3.refusal import Missing, translating
+from lumper.registry.storage.s3.refusal import SILENCE, Missing, translating
 from lumper.registry.storage.s3.signature import Credentials
 
 if TYPE_CHECKING:
@@ -35,7 +35,13 @@ class Objects:
     """Put, get, list and delete."""
 
     def __init__(
-        self, endpoint: str, bucket: str, prefix: str, credentials: Credentials, ca_file: Path | None = None
+        self,
+        endpoint: str,
+        bucket: str,
+        prefix: str,
+        credentials: Credentials,
+        ca_file: Path | None = None,
+        silence: float = SILENCE,
     ) -> None:
         def provide() -> S3Credential:  # else obstore would take a session token from the environment besides our key
             return {
@@ -45,7 +51,12 @@ class Objects:
                 "expires_at": None,
             }
 
-        options: ClientConfig = {"allow_http": True, "timeout": "1day", "connect_timeout": "10s", "read_timeout": "60s"}
+        options: ClientConfig = {
+            "allow_http": True,
+            "timeout": "1day",
+            "connect_timeout": "10s",
+            "read_timeout": timedelta(seconds=silence),
+        }
         if ca_file is not None:
             options["root_certificate"] = ca_file.read_bytes()
         self._store = S3Store(
@@ -53,7 +64,7 @@ class Objects:
             prefix=prefix or None,
             config={"endpoint": endpoint, "region": credentials.region, "virtual_hosted_style_request": False},
             client_options=options,
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=silence)},
             credential_provider=provide,
         )
 

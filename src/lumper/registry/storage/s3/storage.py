@@ -19,7 +19,7 @@ from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
 from lumper.registry.storage.s3.places import Folder, Places
 from lumper.registry.storage.s3.progress import PART, Progress
-from lumper.registry.storage.s3.refusal import Missing
+from lumper.registry.storage.s3.refusal import SILENCE, Missing
 from lumper.registry.storage.s3.signature import Credentials
 from lumper.registry.storage.s3.uploads import Uploads
 
@@ -46,17 +46,19 @@ class S3Storage:
         ca_file: Path | None = None,
         redirect: bool = True,
         folder: Path | None = None,
+        silence: float = SILENCE,
     ) -> None:
         """`url` is s3://BUCKET/PREFIX, `endpoint` is "" for AWS; `folder` is on a disk, for bytes on their way.
 
-        Raises Invalid for what cannot be used.
+        A service is away if it neither takes nor says anything for `silence` seconds. Raises Invalid for what cannot be
+        used.
         """
         bucket, prefix = keys.parse_url(url)
         endpoint = endpoint.rstrip("/") or f"https://s3.{region}.amazonaws.com"
         credentials = Credentials(access_key_id, secret_access_key, region)
         try:
-            self._multipart = Multipart(endpoint, bucket, prefix, credentials, ca_file)
-            self._objects = Objects(endpoint, bucket, prefix, credentials, ca_file)
+            self._multipart = Multipart(endpoint, bucket, prefix, credentials, ca_file, silence)
+            self._objects = Objects(endpoint, bucket, prefix, credentials, ca_file, silence)
         except (OSError, ValueError, BaseError) as exc:  # ssl.SSLError is an OSError
             hint = "Check [registry] endpoint, and that ca_file holds certificates as PEM."
             raise Invalid(f"The S3 service at {endpoint} cannot be used with these settings.", hint=hint) from exc
