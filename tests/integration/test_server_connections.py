@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import socket
+import ssl
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from lumper.roles import server
+from lumper.web.oci.outlet import Outlet, send_file
+from lumper.web.oci.ranges import Span
+from lumper.web.stalled import Stalled
+from lumper.web.tls import Certificate
+from parts.certificates import Authority
 from parts.lumper_process import LumperServer
 from parts.running import running
+
+MIB = 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -34,6 +44,54 @@ async def test_a_head_that_does_not_end_ends_with_its_connection(
             came = await reader.read()
         writer.close()
     assert came.count(b"HTTP/1.1") == said.count(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("way", ["pieces", "file", "files at once", "pieces through TLS", "file through TLS"])
+async def test_whoever_asks_for_much_and_reads_nothing_is_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(server, "Stalled", partial(Stalled, seconds=0.3))
+    much = tmp_path / "much"
+    much.touch()
+    os.truncate(much, 64 * MIB)
+    clients = 3 if way == "files at once" else 1
+    outlet, ended = Outlet(), asyncio.Semaphore(0)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        try:
+            if way.startswith("file"):
+                await send_file(outlet, request, response, much, [Span(0, 64 * MIB)])
+            else:
+                await response.prepare(request)
+                while True:
+                    await response.write(bytes(MIB))
+        finally:
+            ended.release()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    tls, trusted = None, None
+    if way.endswith("TLS"):
+        authority = Authority(tmp_path)
+        pair = authority.certificate("localhost")
+        tls, trusted = Certificate(pair.certificate, pair.key), ssl.create_default_context(cafile=authority.file)
+    listener = socket.create_server(("127.0.0.1", 0))
+    role = server.Server(app, server.Listeners(listener, tls), {})
+    async with running(role.run()), asyncio.timeout(30):
+        await role.ready.wait()
+        with contextlib.ExitStack() as stack:
+            for _ in range(clients):
+                client = stack.enter_context(await asyncio.to_thread(connected, listener.getsockname(), trusted))
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            for _ in range(clients):
+                await ended.acquire()
+
+
+def connected(address: tuple[str, int], trusted: ssl.SSLContext | None) -> socket.socket:
+    plain = socket.create_connection(address, 30)
+    return trusted.wrap_socket(plain, server_hostname="localhost") if trusted else plain
 
 
 def test_idle_connections_may_be_more_than_the_files_that_a_process_has_at_first(tmp_path: Path) -> None:

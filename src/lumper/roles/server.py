@@ -11,7 +11,9 @@ from aiohttp import web
 
 from lumper.roles.base import Part, supervise
 from lumper.web.shortcut import LONGEST_LINE, Shortcuts, protocols
+from lumper.web.stalled import Stalled
 from lumper.web.tls import Certificate
+from lumper.web.tls_connection import secured
 
 _SHUTDOWN_SECONDS = 3.0
 _IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)
@@ -55,7 +57,7 @@ class Server:
             await self._listen(made)
             self.ready.set()
             async with asyncio.TaskGroup() as group:
-                for name, part in self._parts.items():
+                for name, part in {**self._parts, "stalled": Stalled(made.transports).watch}.items():
                     group.create_task(supervise(name, part))
                 await asyncio.Event().wait()
         finally:
@@ -66,7 +68,7 @@ class Server:
 
     async def _listen(self, made: Shortcuts) -> None:
         loop, doors = asyncio.get_running_loop(), self._listeners
-        context = doors.tls.context if doors.tls else None
-        self._listening.append(await loop.create_server(made, sock=doors.public, ssl=context))
+        public = secured(made, doors.tls.context) if doors.tls else made
+        self._listening.append(await loop.create_server(public, sock=doors.public))
         if doors.local is not None:
             self._listening.append(await loop.create_server(made, sock=doors.local))

@@ -65,19 +65,20 @@ class Shortcut(asyncio.Protocol):
 
     def __init__(self, handler: RequestHandler, shared: Shortcuts, read_size: int) -> None:
         self._handler = handler
-        self._read_size = read_size
+        self.read_size = read_size
         self._shared = shared
         self._left: int | None = 0  # of the body that comes; None: unknown from here on
         self._held = b""  # a request whose body is still to come, or, while an answer is made, what came early
         self._answering = False
         self._ended = False
+        self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = self._transport = cast("asyncio.Transport", transport)
         if hasattr(transport, "max_size"):  # of asyncio's own event loop, without TLS
-            transport.max_size = self._read_size
+            transport.max_size = self.read_size
         self._handler.connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -222,6 +223,10 @@ class Shortcuts:
         connection = Shortcut(self._server(), self, size)
         self.connections.add(connection)
         return connection
+
+    def transports(self) -> list[asyncio.Transport]:
+        """Those of all connections that were made."""
+        return [found for one in self.connections if (found := one.transport) is not None]
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Let an answer be made."""

@@ -27,6 +27,8 @@ _TURN = 16 << 20  # bytes, then another download may have the thread
 _STEP = 4 << 20  # bytes of one call of the event loop's, which does nothing else meanwhile: half a millisecond
 _THREADS = 4
 _LARGE = 1 << 20  # bytes of a part
+_COPIED = 2 << 20  # bytes of all that go out through TLS, about
+_COPIED_LEAST, _COPIED_MOST = 16 << 10, 256 << 10  # bytes of one
 _SHORT = "The blob's file is shorter than it was."
 _PATIENCE_MS = 20  # how long a thread waits for a client to read before it leaves the waiting to the event loop
 
@@ -35,11 +37,31 @@ Piece = Span | bytes  # a part of a blob, or bytes of the answer itself
 
 
 class Outlet:
-    """Sends parts of files through connections without TLS."""
+    """Sends parts of files: through connections without TLS by sendfile(2), through others in pieces."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, "outlet", initializer=give_way)
         self._under_way = 0
+        self._copied = 0
+
+    async def copy_part(self, request: web.Request, file: BinaryIO, span: Span) -> None:
+        """What sendfile(2) does, through TLS: asyncio's own way takes sixty times as many steps.
+
+        The more there are, the smaller the pieces are that each has in memory. Raises StorageError.
+        """
+        self._copied += 1
+        try:
+            position = span.start
+            while position < span.end:
+                size = min(max(_COPIED_LEAST, min(_COPIED_MOST, _COPIED // self._copied)), span.end - position)
+                chunk = await asyncio.to_thread(os.pread, file.fileno(), size, position)
+                if not chunk:
+                    raise StorageError(_SHORT)
+                position += len(chunk)
+                await request.writer.write(chunk)
+                await request.writer.drain()
+        finally:
+            self._copied -= 1
 
     async def send_part(self, transport: asyncio.WriteTransport, file: BinaryIO, start: int, size: int) -> int:
         """Send a large part of a file; how much of it was there.
@@ -176,7 +198,7 @@ async def send_file(
                 if not isinstance(piece, Span):
                     await response.write(piece)
                 elif transport.get_extra_info("sslcontext") is not None:
-                    await _copy_span(response, file, piece)
+                    await outlet.copy_part(request, file, piece)
                 else:
                     await _send_span(outlet, transport, file, piece)
             await response.write_eof()
@@ -197,18 +219,6 @@ async def _send_span(outlet: Outlet, transport: asyncio.Transport, file: BinaryI
             transport.resume_reading()
     if sent != span.size:
         raise StorageError(_SHORT)
-
-
-async def _copy_span(response: web.StreamResponse, file: BinaryIO, span: Span) -> None:
-    """What sendfile(2) does, through TLS: asyncio's own way takes sixty times as many steps."""
-    await asyncio.to_thread(file.seek, span.start)
-    left = span.size
-    while left:
-        chunk = await asyncio.to_thread(file.read, min(_LARGE, left))
-        if not chunk:
-            raise StorageError(_SHORT)
-        left -= len(chunk)
-        await response.write(chunk)
 
 
 def _opened(path: Path) -> BinaryIO:
