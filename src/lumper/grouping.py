@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
 _MOST = 256  # items of one write
+_PATIENCE = 0.001  # seconds
 
 
 class Grouped(Generic[_T]):
@@ -16,8 +17,12 @@ class Grouped(Generic[_T]):
     Who is alone does not wait for others.
     """
 
-    def __init__(self, write: Callable[[Sequence[_T]], Awaitable[None]]) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[_T]], Awaitable[None]], more: Callable[[int], bool] = lambda _: False
+    ) -> None:
+        """`more` tells, when so many items wait, whether others are about to come: they get a millisecond to do so."""
         self._write = write
+        self._more = more
         self._waiting: list[tuple[_T, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -35,6 +40,8 @@ class Grouped(Generic[_T]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                if self._more(len(self._waiting)):
+                    await asyncio.sleep(_PATIENCE)
                 group, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
                 failure: BaseException | None = None
                 try:
@@ -48,6 +55,7 @@ class Grouped(Generic[_T]):
                         done.set_result(None)
                     else:
                         done.set_exception(failure)
+                await asyncio.sleep(0)  # they go on, and are not about to come any more
         finally:
             self._running = None
             for _, done in self._waiting:  # only if this task was cancelled

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 from lumper.history.database import Database
@@ -45,17 +45,22 @@ async def _pieces(*parts: bytes) -> AsyncIterator[bytes]:
 
 
 async def push(folder: Path, version: str) -> None:
-    """Push an image under its version and `latest` to files in the folder."""
-    await push_to(FilesystemStorage(folder / "registry"), folder, version, version.encode() * 100_000)
+    """Push an image under its version and `latest` to files in the folder, two of its blobs whole at the same time."""
+    small = [b"{}", version.encode()]
+    await push_to(FilesystemStorage(folder / "registry"), folder, version, version.encode() * 100_000, small)
 
 
-async def push_to(storage: Storage, folder: Path, version: str, layer: bytes) -> None:
-    """Push an image with this layer under its version and `latest`, each blob in two chunks; then close the storage."""
+async def push_to(storage: Storage, folder: Path, version: str, layer: bytes, whole: Collection[bytes] = ()) -> None:
+    """Push an image with this layer under its version and `latest`, then close the storage.
+
+    Blobs come in two chunks each, other than those that come `whole`, first and at the same time.
+    """
     database = Database(f"sqlite:///{folder}/lumper.db")
     await database.migrate()
     registry = Registry(storage, ImageHistory(database))
-    links = []
-    for content in (b"{}", layer):
+    await asyncio.gather(*(_push_whole(registry, content) for content in whole))
+    links = [(digest_of(content), len(content)) for content in whole]
+    for content in (layer,) if whole else (b"{}", layer):
         digest = digest_of(content)
         session = await registry.blobs.begin("one", "me")
         await registry.blobs.append(session, 0, _pieces(content[:1]))
@@ -68,6 +73,11 @@ async def push_to(storage: Storage, folder: Path, version: str, layer: bytes) ->
         told.write(f"{version} {done.digest}\nlatest {done.digest}\n")
     await database.close()
     await storage.close()
+
+
+async def _push_whole(registry: Registry, content: bytes) -> None:
+    session = await registry.blobs.begin("one", "me")
+    await registry.blobs.finish(session, digest_of(content), None, content)
 
 
 def main(folder: Path, change: int) -> None:

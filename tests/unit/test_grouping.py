@@ -27,6 +27,26 @@ async def test_what_comes_while_a_write_goes_on_is_written_together() -> None:
     assert groups == [[1], [2, 3, 4]]
 
 
+@pytest.mark.parametrize(("most", "groups"), [(2, [[1, 2]]), (1, [[1], [2]])])
+async def test_those_who_are_about_to_come_are_waited_for(most: int, groups: list[list[int]]) -> None:
+    written: list[list[int]] = []
+    asked = asyncio.Event()
+
+    async def write(items: Sequence[int]) -> None:
+        written.append(list(items))
+
+    def more(waiting: int) -> bool:
+        asked.set()
+        return waiting < most
+
+    grouped = Grouped(write, more)
+    first = asyncio.create_task(grouped.add(1))
+    await asked.wait()
+    await grouped.add(2)
+    await first
+    assert written == groups
+
+
 async def test_nobody_is_told_that_it_is_written_before_it_is() -> None:
     written = False
 

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -36,6 +36,7 @@ _ON_THEIR_WAY = 8 << 20  # bytes of all uploads together
 _THREADS = 16  # several large files are synced side by side
 _PAGE = 1000  # names
 _REMEMBERED_UPLOADS = 1024
+_SOON = timedelta(seconds=0.1)  # after the beginning of a small upload its end has come, or is not waited for
 _MOST_BEGUN = 4096  # uploads without a byte that have no file
 _STAT_SECONDS = 5.0  # how long a blob that was seen is believed to be there still
 
@@ -58,7 +59,7 @@ class FilesystemStorage:
         self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._begun: dict[str, datetime] = {}  # uploads that have no file
         self._room = Room(_ON_THEIR_WAY)
-        self._small = Grouped(self._store)
+        self._small = Grouped(self._store, self._more)
         self._seen = Recently[StoredBlob]()
         self._made: set[Path] = set()
         self._threads = ThreadPoolExecutor(_THREADS, "storage")
@@ -142,14 +143,19 @@ class FilesystemStorage:
             with _translating():
                 raise file.error
 
+    def _more(self, waiting: int) -> bool:
+        """Whether more have just begun an upload than wait for its end, which comes soon if it is a small one."""
+        since = datetime.now(UTC) - _SOON
+        return sum(1 for _ in takewhile(lambda begun: begun > since, reversed(self._begun.values()))) > waiting
+
     async def _store(self, files: Sequence[SmallFile]) -> None:
         await self._where_it_is(store, files, paths.uploads(self._root), self._make, self._reserve)
 
     async def begin(self, upload: str) -> None:
         """Make an empty upload of this name."""
-        path = paths.upload(self._root, upload)
         if upload in self._begun or upload in self._progress:
             raise StorageError(f"There is an upload {upload} already.")
+        path = paths.upload(self._root, upload)
         if len(self._begun) < _MOST_BEGUN:
             self._begun[upload] = datetime.now(UTC)
         else:
