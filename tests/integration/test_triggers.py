@@ -239,23 +239,31 @@ async def test_a_newer_commit_of_a_ref_ends_the_build_of_the_older_one_and_no_ot
     assert "newer commit" in row.hint
 
 
-async def test_a_base_image_that_has_changed_brings_a_build_with_the_reason(
+async def test_a_base_image_that_has_changed_brings_a_build_of_the_newest_tag_with_the_reason(
     api: Api, origin: Repository, tmp_path: Path
 ) -> None:
     await add(api, origin, base_images=True)
-    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
+    origin.tag("v1.1.0", origin.commit({"Dockerfile": "FROM scratch\n", "a": "1"}))
+    for tag in ("v1.0.0", "v1.1.0"):
+        await api.ask("POST", "/projects/app/builds", {"ref": tag})
     (tmp_path / "bases").mkdir()
     async with live_registry(tmp_path / "bases", anonymous="push") as registry:
         bases = Bases(api.history, lookup(api, registry))
         name = f"{registry.host}/base:1"
         old = await push_image(registry, "base", "1", b"old")
-        await succeeded(api, (Base(name, old), Base("no.such.host.invalid/x:1", old)))
+        for build_id in (1, 2):
+            await succeeded(api, (Base(name, old), Base("no.such.host.invalid/x:1", old)), build_id)
         await bases.check()
-        assert await states(api) == ["succeeded"]
+        assert await states(api) == ["succeeded", "succeeded"]
         new = await push_image(registry, "base", "1", b"new")
+        for _ in range(2):
+            await bases.check()
+            assert await states(api) == ["succeeded", "queued"]
+        build, _ = (await api.ask("GET", "/builds")).body
+        await api.ask("POST", "/builds/2/cancel")
         await bases.check()
-    [build] = (await api.ask("GET", "/builds")).body
-    assert (build["trigger"], build["state"], build["attempt"]) == ("base", "queued", 2)
+        assert await states(api) == ["succeeded", "cancelled"], "neither in vain again, nor an older tag instead"
+    assert (build["trigger"], build["attempt"]) == ("base", 2)
     assert all(words in build["cause"] for words in (name, old, new))
 
 
@@ -358,7 +366,8 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
 
 async def succeeded(api: Api, bases: tuple[Base, ...], build_id: int = 1) -> None:
     """As if this build had ended well with these bases."""
-    values = {"state": "succeeded", "bases": [vars(base) for base in bases]}
+    told = [vars(base) for base in bases]
+    values = {"state": "succeeded", "bases": told, "digest": f"sha256:{build_id:064}"}
     async with api.history.database.write() as connection:
         await connection.execute(update(builds_table).where(builds_table.c.id == build_id).values(**values))
 

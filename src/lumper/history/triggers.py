@@ -13,7 +13,7 @@ from lumper.history.database import Database
 from lumper.history.projects import project_from_row
 from lumper.history.schedule import next_time
 from lumper.history.tables import builds, known_tags, projects
-from lumper.model.build import Build, BuildState
+from lumper.model.build import Build
 from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Project
 
@@ -73,12 +73,12 @@ class TriggerHistory:
         await connection.execute(update(projects).where(projects.c.id == project.id).values(next_schedule=due))
 
     async def newest_tag(self, project_id: str) -> Build | None:
-        """The newest succeeded build of a tag."""
+        """The newest build of a tag that has given an image, also while that is built again, or could not be."""
         query = (
             select(builds)
             .where(
                 builds.c.project_id == project_id,
-                builds.c.state == BuildState.SUCCEEDED.value,
+                builds.c.digest != "",
                 builds.c.verifies == 0,
                 builds.c.ref.startswith(TAG_PREFIX, autoescape=True),
             )

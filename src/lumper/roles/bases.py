@@ -8,7 +8,7 @@ from typing import Protocol
 from lumper.errors import LumperError
 from lumper.history.store import History
 from lumper.logs import get_logger
-from lumper.model.build import Base, Build
+from lumper.model.build import Base, Build, BuildState
 from lumper.model.source import Project
 from lumper.model.trigger import Trigger
 
@@ -43,7 +43,8 @@ class Bases:
         again = {build.image: self._own(build) for _, build in newest if build.trigger is Trigger.BASE}
         known: dict[tuple[str, str], str] = {}
         for project, build in newest:
-            await self._check(project, build, again, known)
+            if build.state is BuildState.SUCCEEDED:
+                await self._check(project, build, again, known)
 
     def _own(self, build: Build) -> set[str]:
         """The repositories of our own registry that a build was made from, with "" for all others."""
