@@ -93,7 +93,7 @@ def test_a_killed_worker_builds_again_as_soon_as_it_is_back(line: Line, roles: R
     assert build["attempt"] == 2
     seconds = datetime.fromisoformat(build["started_at"]).timestamp() - roles.worker.back_at
     print(f"the build began again {seconds:.2f} s after the worker was started")
-    assert seconds < 10
+    assert seconds < 20  # on a slow machine too; a lease would be 30
 
 
 def test_a_worker_and_a_server_that_are_killed_together_build_again_as_soon_as_they_are_back(
@@ -112,7 +112,7 @@ def test_a_worker_and_a_server_that_are_killed_together_build_again_as_soon_as_t
     build = line.build(build_id)
     assert build["attempt"] == 2
     seconds = datetime.fromisoformat(build["started_at"]).timestamp() - roles.server.back_at
-    assert seconds < 10
+    assert seconds < 20  # on a slow machine too; a lease would be 30
 
 
 def test_a_killed_server_misses_nothing_that_the_worker_has_done_meanwhile(line: Line, roles: Roles) -> None:
@@ -147,7 +147,7 @@ def test_a_webhook_is_taken_while_the_broker_is_away_and_built_when_it_is_back(
     try:
         begun = time.monotonic()
         build_id = line.project.release("v1.2.3")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
         assert line.build(build_id)["state"] == "queued"
     finally:
         rabbitmq.start()

@@ -95,7 +95,7 @@ def test_a_pattern_with_brackets_is_one(pattern: str) -> None:
 def test_no_pattern_is_slow() -> None:
     begun = time.perf_counter()
     matches(["*a" * 30 + "b", "**/" * 30 + "x", "[" * 50], "a" * 2000)
-    assert time.perf_counter() - begun < 2
+    assert time.perf_counter() - begun < 10
 
 
 @settings(max_examples=300, deadline=None)

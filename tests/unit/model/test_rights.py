@@ -105,7 +105,7 @@ def test_no_pattern_takes_long() -> None:
 
     assert not granted.allows("a" * 255, "pull")
     assert not granted.allows("a" * 150 + "/" + "a" * 100, "pull")
-    assert time.perf_counter() - begun < 1.0
+    assert time.perf_counter() - begun < 10  # without end, if it went back for each star
 
 
 def test_what_anyone_may_do_no_limit_takes_away() -> None:
