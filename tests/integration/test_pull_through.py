@@ -39,8 +39,10 @@ from parts.live_registry import (
     image_manifest,
     live_registry,
 )
+from parts.raw_http import head, sent
 from parts.upstream import Door, basic, upstream
 
+CLOSE = b"Connection: close\r\n"
 QUICK = Patience(attempts=2, longest=0.1, connect=2, idle=5)
 Pulling = AbstractAsyncContextManager[tuple[LiveRegistry, RegistryClient]]
 Mirror = Callable[..., Pulling]
@@ -552,6 +554,23 @@ async def test_a_blob_of_a_namespace_tells_so(door: Door, pusher: RegistryClient
 async def test_a_rightless_client_makes_nobody_ask_upstream(door: Door, mirror: Mirror) -> None:
     async with mirror() as (live, _), aiohttp.ClientSession() as session:
         assert await RegistryClient(session, live.url).status("GET", "/v2/hub/app/manifests/1") == 401
+    assert not door.asked
+
+
+async def test_what_is_no_tag_leads_to_nothing_else_of_upstream(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    await pusher.push_image("team/app", "1")
+    await pusher.push_image("private/app", "1")
+    door.asked.clear()
+
+    async with mirror(only=("team/*",)) as (live, client):
+        for item in ("..%2F..%2F..%2Fprivate%2Fapp%2Fmanifests%2F1", "1%3Fx", "1%23x", "1%2Fx", "%2e%2e", "-x"):
+            for method in ("GET", "HEAD"):
+                got, came = await sent(live, head(live, method, f"/v2/hub/team/app/manifests/{item}", CLOSE))
+                assert got == [404], came
+        for item in ("manifests/sha256:x", "blobs/sha256:x", "referrers/sha256:x"):
+            assert await client.refusal("GET", f"/v2/hub/team/app/{item}") == (400, "DIGEST_INVALID")
     assert not door.asked
 
 

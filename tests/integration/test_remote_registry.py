@@ -202,46 +202,6 @@ async def test_a_registry_that_may_have_the_credentials_at_once_is_still_followe
     assert told == (asked * 2 if takes_them else signing_in)
 
 
-async def test_only_the_registry_itself_sends_us_to_sign_in_and_only_once() -> None:
-    asked: list[str] = []
-
-    async def elsewhere(request: web.Request) -> web.Response:
-        asked.append(f"elsewhere {request.path}")
-        return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="{request.url.origin()}/token"'})
-
-    async with serving(elsewhere) as other:
-
-        async def registry(request: web.Request) -> web.Response:
-            asked.append(request.path.rpartition("/")[2])
-            if request.path == "/token":
-                return web.json_response({"token": "t"})
-            if request.path.endswith("/led"):
-                return web.Response(status=307, headers={"Location": f"{other}/b"})
-            return web.Response(
-                status=401, headers={"WWW-Authenticate": f'Bearer realm="{request.url.origin()}/token"'}
-            )
-
-        async with serving(registry) as url:
-            remote = RemoteRegistry(url, Credentials("me", "secret"), patience=QUICK)
-            for reference in ("led", "never"):
-                with pytest.raises(RemoteUnauthorized):
-                    await remote.manifest("app", reference)
-            await remote.close()
-    assert asked == ["led", "elsewhere /b", "never", "token", "never"]
-
-
-async def test_a_registry_that_is_not_there_is_an_error_of_ours() -> None:
-    async def nobody(_request: web.Request) -> web.Response:
-        return web.Response()
-
-    async with serving(nobody) as url:
-        pass
-    remote = RemoteRegistry(url, patience=QUICK)
-    with pytest.raises(RemoteUnavailable, match=r"127\.0\.0\.1 cannot be reached"):
-        await remote.manifest("app", "1")
-    await remote.close()
-
-
 @pytest.mark.parametrize(
     "place", ["http://169.254.169.254/x", "ftp://127.0.0.1/x", "http://u:p@127.0.0.1/", "http://[::]/"]
 )

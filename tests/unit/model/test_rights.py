@@ -99,6 +99,17 @@ def test_who_may_pull_everywhere_may_pull_here(
     assert rights.actions(name) == {action for action in Action if rights.allow(name, action)}
 
 
+@pytest.mark.parametrize(
+    ("limits", "everywhere"),
+    [(None, True), ((), False), ((grant("team/**", ["pull"]),), False), ((grant("**", ["pull"]),), True)],
+)
+def test_who_may_pull_everywhere_may_so_without_limits_or_with_such_that_let_him(
+    limits: tuple[Grant, ...] | None, everywhere: bool
+) -> None:
+    assert Rights((grant("**", ["pull"]),), limits).everywhere is everywhere
+    assert not Rights((grant("team/**", ["admin"]),), limits).everywhere
+
+
 def test_no_pattern_takes_long() -> None:
     granted = Grant("*a" * 100 + "b/" + "*a" * 20, ALL)
     begun = time.perf_counter()

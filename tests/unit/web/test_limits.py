@@ -85,6 +85,18 @@ def test_pulls_are_counted_in_their_window_and_looking_is_free(clock: Clock) -> 
     assert limits.pull("", "192.0.2.1", counts=True)["RateLimit-Remaining"] == "0;w=60"
 
 
+def test_an_account_pulls_from_all_its_addresses_together_and_the_machine_itself_without_one_freely(
+    clock: Clock,
+) -> None:
+    limits = Limits(pulls=1, window=60, clock=clock)
+    assert limits.pull("user:ann", "127.0.0.1", counts=True)["RateLimit-Remaining"] == "0;w=60"
+    for address in ("127.0.0.1", "192.0.2.1"):
+        with pytest.raises(TooManyRequests):
+            limits.pull("user:ann", address, counts=True)
+        assert limits.pull("user:bob", address, counts=False)["RateLimit-Remaining"] == "1;w=60"
+    assert limits.pull("", "127.0.0.1", counts=True) == limits.pull("", "127.0.0.1", counts=True) == {}
+
+
 @pytest.mark.parametrize(
     ("address", "known_by"),
     [

@@ -106,7 +106,7 @@ class RemoteRegistry:
             raise RemoteInvalid(f"{repository}:{reference} at {self.url} is not an image: {exc.message}") from exc
 
     def _manifest(self, method: str, repository: str, reference: str, scope: str) -> Any:
-        target = f"/v2/{repository}/manifests/{reference}"
+        target = _manifest_path(repository, reference)
         return self._http.request(method, target, scope, headers=_ACCEPT)
 
     @asynccontextmanager
@@ -297,12 +297,19 @@ class RemoteRegistry:
         """Send a manifest; its digest, SHA-256 unless given. Raises RemoteInvalid if it was kept with another one."""
         digest = digest or digest_of(body)
         headers: dict[str, str] = {hdrs.CONTENT_TYPE: media_type}
-        target = f"/v2/{repository}/manifests/{reference}"
+        target = _manifest_path(repository, reference)
         async with self._http.request("PUT", target, pushing(repository), headers=headers, body=body) as response:
             kept = response.headers.get(_DIGEST, digest)
         if kept != digest:
             raise RemoteInvalid(f"{self.url} has kept the manifest with another digest.")
         return digest
+
+
+def _manifest_path(repository: str, reference: str) -> str:
+    """Where a manifest is. Raises RemoteNotFound for what is neither tag nor digest: `../` would lead elsewhere."""
+    if not is_tag(reference) and not is_digest(reference):
+        raise RemoteNotFound(f"{ascii(reference)[:200]} is neither a tag nor a digest.")
+    return f"/v2/{repository}/manifests/{reference}"
 
 
 def referrers_tag(digest: str) -> str:

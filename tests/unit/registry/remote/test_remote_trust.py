@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
+from types import SimpleNamespace
+from typing import cast
 
+import aiohttp
 import pytest
 from yarl import URL
 
 from lumper.errors import RemoteError, RemoteInvalid, RemoteLimited, RemoteUnauthorized, RemoteUnavailable
 from lumper.registry.remote.address import Guard
-from lumper.registry.remote.auth import checked_realm, gets_credentials, parse_challenges
-from lumper.registry.remote.connection import Patience, pause_before, retry_after
+from lumper.registry.remote.auth import Credentials, checked_realm, gets_credentials, parse_challenges
+from lumper.registry.remote.connection import Connection, Patience, pause_before, retry_after
 
 
 @pytest.mark.parametrize(
@@ -146,3 +149,33 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after("7") == 7
     assert 50 < retry_after(formatdate(time.time() + 60, usegmt=True)) < 61
     assert retry_after("soon") == retry_after("") == retry_after("-1") == retry_after("٣") == 0
+
+
+@pytest.mark.parametrize(
+    ("home", "place", "leads"),
+    [
+        ("https://r.example", "https://cdn.example/b?x=%2F", "https://cdn.example/b?x=%2F"),
+        ("https://r.example", "/v2/other", "https://r.example/v2/other"),
+        ("http://r.example", "http://cdn.example/b", "http://cdn.example/b"),
+        ("http://r.example", "https://cdn.example/b", "https://cdn.example/b"),
+        ("https://r.example", "http://r.example/b", ""),
+        ("https://r.example", "//u@r.example/b", ""),
+        ("http://r.example", "ftp://r.example/b", ""),
+        ("http://r.example", "http://u:p@r.example/b", ""),
+    ],
+)
+async def test_a_redirect_never_leads_out_of_tls_or_to_what_is_no_web_address(
+    home: str, place: str, leads: str
+) -> None:
+    connection = Connection(home, Credentials())
+    answer = cast("aiohttp.ClientResponse", SimpleNamespace(headers={"Location": place}))
+    asked = URL(f"{home}/v2/a")
+
+    try:
+        if leads:
+            assert str(connection.location(answer, asked)) == leads
+        else:
+            with pytest.raises(RemoteInvalid, match="not followed"):
+                connection.location(answer, asked)
+    finally:
+        await connection.close()
