@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from lumper.cli.client import Client
 from lumper.errors import LumperError, QueueUnavailable, ServerUnreachable
+from parts.http_server import served
 
 
 @contextmanager
@@ -27,14 +27,8 @@ def server(status: int, body: bytes) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{serving.server_address[1]}"
-        finally:
-            serving.shutdown()
-            thread.join()
+    with served(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize("hint", ["", "Look at the database."])
