@@ -321,6 +321,11 @@ async def test_the_rule_of_a_repository_is_set_tried_and_removed(
     page = await seen(person, path)
     for words in ("v*, w*", "the newest image", "512 KiB", "<meter"):
         assert words in page
+    await live.registry.metadata.set_rule(Rule("acme/*", quota=1 << 30), BY)
+    page = await seen(person, "/rules")
+    for words in ("<b>acme/shop</b>", "v*, w*", "of 512 KiB", "of 1.0 GiB", "<b>acme/*</b>"):
+        assert words in page
+    await live.registry.metadata.remove_rule("acme/*", BY)
     page = await seen(person, f"{path}?preview=1")
     assert "Of 3 tags, 2 would go" in page
     assert "it is the newest image" in page

@@ -33,6 +33,7 @@ EVERY_PAGE = (
     *("/images/acme/shop/-/history?tag=latest", "/images/acme/shop/-/compare?a=1.0&b=latest", "/images?q=none"),
     *("/images/acme/shop/-/compare?a=none&b=1.0", "/images/acme/shop:1.0/-/tag?tag=latest"),
     *("/images/acme/shop:1.0/-/delete", "/images/acme/shop:latest/-/delete", "/images/acme/shop/-/rules?preview=1"),
+    *("/rules", "/images?by=size", "/images/acme/shop?by=pulled"),
 )
 LOOK = """() => {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });

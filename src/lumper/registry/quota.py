@@ -105,7 +105,11 @@ class Quotas:
     async def standing(self, repository: str) -> list[tuple[Rule, int]]:
         """The rules that limit the repository's space, each with the bytes that are taken of it, a minute late."""
         rules = await self._metadata.rules()
-        return [(rule, (await self._counted(rule)).taken) for rule in rules.limiting(repository)]
+        return [(rule, await self.taken(rule)) for rule in rules.limiting(repository)]
+
+    async def taken(self, rule: Rule) -> int:
+        """The bytes that are taken of the rule's quota, a minute late."""
+        return (await self._counted(rule)).taken
 
     async def _check(self, rule: Rule, repository: str, size: int, digest: str = "") -> _Count:
         """The count, which has room; nothing else runs before whoever has asked goes on. Raises RuleForbids."""

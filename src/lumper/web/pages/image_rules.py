@@ -33,6 +33,13 @@ class RulePages:
         router.add_get(one, page(self.show, VIEWERS))
         router.add_post(one, page(self.set))
         router.add_post(f"{one}/remove", page(self.remove))
+        router.add_get("/rules", page(self.all))
+
+    async def all(self, request: web.Request) -> web.Response:
+        """All rules, the most specific first, with what is taken of their quotas."""
+        rules = (await self._registry.metadata.rules()).all
+        taken = {rule.repositories: await self._registry.quotas.taken(rule) for rule in rules if rule.quota}
+        return self._site.render(request, "rules.html", rules=rules, taken=taken, keep_words=keep_words)
 
     async def show(self, request: web.Request) -> web.Response:
         """The rules, and with `preview` what retention would do now."""
