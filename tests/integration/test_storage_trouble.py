@@ -7,7 +7,7 @@ import io
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from lumper.registry.port import StoredBlob
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.registry.storage.s3 import S3Storage
 from lumper.registry.storage.s3.refusal import SILENCE
+from lumper.registry.verify import Flaw
 from parts.live_registry import RegistryClient, digest_of, live_registry
 from parts.s3_service import Bucket, S3Service, s3_service
 
@@ -29,11 +30,22 @@ MIB = 1 << 20
 
 
 class Failing(MemoryStorage):
-    """Reads so many chunks, and then no more."""
+    """Reads so many chunks, and then no more. `away`: nor does it do anything else but remember what was there."""
 
     def __init__(self) -> None:
         super().__init__()
         self.chunks = 1000
+        self.away = False
+
+    async def identity(self) -> str:
+        if self.away:
+            raise StorageError
+        return await super().identity()
+
+    async def set_aside(self, digest: str) -> str:
+        if self.away:
+            raise StorageError
+        return await super().set_aside(digest)
 
     async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         left = self.chunks
@@ -76,6 +88,20 @@ async def test_a_blob_that_breaks_off_in_the_middle_is_no_traceback(
     assert "a blob was not sent to its end" in caplog.text
     assert "The disk is broken" in str([vars(record) for record in caplog.records])
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_verifying_does_not_take_a_storage_that_goes_away_for_damaged_blobs(tmp_path: Path, away: bool) -> None:
+    storage, found = Failing(), list[object]()
+    async with live_registry(tmp_path, storage=storage) as live, aiohttp.ClientSession() as session:
+        client = RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+        await client.push_blob("a", b"x" * 100)
+        storage.chunks, storage.away = 0, away
+        with pytest.raises(StorageError) if away else nullcontext():
+            async for one in live.registry.verifier.run():
+                found.append(one)
+
+    assert [one.name for one in found if isinstance(one, Flaw)] == []
 
 
 Fault = Callable[[web.Request], Awaitable[web.Response | None]]

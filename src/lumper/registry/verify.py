@@ -191,7 +191,10 @@ class Verifier:
         return Flaw(kind, names[0] if names else "", digest, why + others)
 
     async def _wrong(self, digest: str) -> str:
-        """What is wrong with the bytes of a blob; "" if nothing is, or if it has gone."""
+        """What is wrong with the bytes of a blob; "" if nothing is, or if it has gone.
+
+        Raises StorageError if it is not this blob that cannot be read, but the whole storage.
+        """
         hashing = hashlib.new(digest.partition(":")[0])
         length = 0
         try:
@@ -199,6 +202,7 @@ class Verifier:
                 await asyncio.to_thread(hashing.update, chunk)
                 length += len(chunk)
         except StorageError as exc:
+            await self._storage.identity()  # what `stat` remembers may have been there until a moment ago
             return exc.message if await self._storage.stat(digest) is not None else ""
         found = f"{hashing.name}:{hashing.hexdigest()}"
         return "" if found == digest else f"its {length} bytes have the digest {found}"
