@@ -21,6 +21,7 @@ from parts.waiting import wait_for
 
 MIB = 1 << 20
 MOST = 100_000  # kB, whatever is pushed
+HASH = 9_000  # kB that one takes while it is made
 START = 4000  # kB at least of what only the start has used
 PIECE = os.urandom(MIB)
 
@@ -72,6 +73,13 @@ class Pushing:
             connection.send(body)
             assert connection.getresponse().status == 201
 
+    def sign_in(self, password: str) -> None:
+        """Ask for a token by a password, in vain; it is hashed, though there is no such user."""
+        basic = base64.b64encode(f"ada:{password}".encode()).decode()
+        with self.connected() as connection:
+            connection.request("GET", "/v2/token?service=lumper", headers={"Authorization": f"Basic {basic}"})
+            assert connection.getresponse().status == 401
+
     def memory(self, what: str) -> int:
         """VmRSS, or VmHWM since the last `forget`, in kB."""
         found = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{self._pid}/status").read_text())
@@ -105,6 +113,15 @@ def together(clients: int, work: Callable[[], None]) -> None:
     with ThreadPoolExecutor(clients) as threads:
         for done in [threads.submit(work) for _ in range(clients)]:
             done.result()
+
+
+def test_what_the_hash_of_a_password_takes_is_given_back_after_each(pushing: Pushing) -> None:
+    pushing.sign_in("a wrong password")  # the first one loads code
+    before = pushing.memory("VmRSS")
+    for _ in range(3):
+        pushing.sign_in("a wrong password")
+    assert pushing.memory("VmHWM") < MOST
+    assert pushing.memory("VmRSS") < before + HASH // 2
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 from lumper.web.heads import Asker, Reader, Request
 from lumper.web.hosts import host_in, is_host
 
-_READ = 4 << 20  # bytes of all connections
+_READ = 2 << 20  # bytes of all connections
 _READ_LEAST, _READ_MOST = 16 << 10, 256 << 10  # bytes of one; the most is asyncio's and aiohttp's own
 _PATIENCE = 600.0  # seconds that an answer may take before aiohttp thinks that nobody uses the connection
 _LOOK_SECONDS = 0.01  # until it is looked again whether aiohttp has begun with the last request that came

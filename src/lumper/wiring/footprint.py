@@ -9,8 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 _DONTNEED = 4  # mman.h
-_AGAIN_SECONDS = 60.0
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # malloc.h
+_LARGE = 1 << 20  # bytes
+_AGAIN_SECONDS = 10.0
 _HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)")
+
+
+def allocate_sparingly() -> None:
+    """Let what is large go back to the system at once, and threads share what is free. Call it before there are any.
+
+    glibc takes large pieces from the system, and gives them back, until the first one is freed: from then on it keeps
+    pieces of that size. One hash of a password are 9 MiB. Source: mallopt(3), M_MMAP_THRESHOLD and M_ARENA_MAX.
+    """
+    if (mallopt := _function("mallopt")) is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_ARENA_MAX, 1)
 
 
 async def keep_small() -> None:
