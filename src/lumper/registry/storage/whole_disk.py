@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 _TRUE_SINCE = (5, 8)  # the Linux whose syncfs tells of a failure to write. Source: syncfs(2), "ERRORS"
@@ -26,16 +27,14 @@ class _Calls:
         self.fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
 
 
-def _found() -> _Calls | None:
+@cache
+def _known() -> _Calls | None:
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if os.uname().sysname != "Linux" or release is None or (int(release[1]), int(release[2])) < _TRUE_SINCE:
         return None
     with suppress(OSError, AttributeError):
         return _Calls()
     return None
-
-
-_calls = _found()
 
 
 class WholeDisk:
@@ -61,7 +60,8 @@ class WholeDisk:
 @contextmanager
 def whole_disk(folder: Path, most_waiting: int = MOST_WAITING) -> Iterator[WholeDisk | None]:
     """The file system with this folder, before anything is written to it; None: sync each file instead."""
-    if _calls is None or _waiting() > most_waiting:
+    calls = _known()
+    if calls is None or _waiting() > most_waiting:
         yield None
         return
     try:
@@ -70,7 +70,7 @@ def whole_disk(folder: Path, most_waiting: int = MOST_WAITING) -> Iterator[Whole
         yield None
         return
     try:
-        yield WholeDisk(_calls, opened) if _kind(_calls, opened) in _KINDS else None
+        yield WholeDisk(calls, opened) if _kind(calls, opened) in _KINDS else None
     finally:
         os.close(opened)
 
