@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -277,7 +278,8 @@ async def test_a_commit_that_was_cut_off_after_any_of_its_requests_can_be_repeat
             break
 
     if await other.uploaded("u") is not None:
-        assert await other.commit("u", sha256(LARGE)) is not None
+        with suppress(StorageError):  # the last request of the one that was cut off has come to its end meanwhile
+            assert await other.commit("u", sha256(LARGE)) is not None
 
     assert await content(other, sha256(LARGE)) == LARGE
     await other.abort("u")  # the sweep comes after all

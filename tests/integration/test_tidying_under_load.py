@@ -59,8 +59,10 @@ class Load:
         chance = random.Random(7)
         while self.going_on:
             since = datetime.now(UTC) - SURE
-            told = await self.live.registry.metadata.activities(repository="app", limit=60)
-            left = [one for one in told if one.before and one.at > since]
+            metadata = self.live.registry.metadata
+            pushed = await metadata.activities(repository="app", limit=20)
+            retained = await metadata.activities(repository="app", action=Action.UNTAG, limit=20)
+            left = [one for one in (*pushed, *retained) if one.before and one.at > since]
             if left:
                 one = chance.choice(left)
                 self.done["undos of retention"] += one.action is Action.UNTAG

@@ -39,4 +39,13 @@ def daemon(
         finally:
             process.terminate()
             process.wait(30)
+    remove_with_mounts(folder)
+
+
+def remove_with_mounts(folder: Path) -> None:
+    """Remove a daemon's folder: an Engine leaves the network namespaces of its containers mounted there."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        place = line.split()[1]
+        if place.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", place], check=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from parts.daemon import remove_with_mounts
 from parts.eventually import eventually
 
 
@@ -89,4 +90,4 @@ async def _engine(*options: str) -> AsyncIterator[SecondEngine]:
         process.terminate()
         await asyncio.wait_for(process.wait(), 30)
         log.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_with_mounts(folder)
