@@ -89,7 +89,9 @@ async def test_an_index_leads_to_its_platforms_and_back(shop: Put, person: aioht
     assert f'href="/images/acme/shop@{child}"' in page
     page = await seen(person, f"/images/acme/shop@{child}")
     assert f'href="/images/acme/shop@{index}"' in page
-    assert "is a part of" in await seen(person, f"/images/acme/shop@{child}/-/delete")
+    assert f"is a part of the index acme/shop@{index}, which has the tags 2.0" in unescape(
+        await seen(person, f"/images/acme/shop@{child}/-/delete")
+    )
     assert (await sent(person, f"/images/acme/shop@{child}/-/delete"))[0] == 403
 
 
@@ -183,7 +185,7 @@ async def test_an_image_whose_bytes_are_lost_can_still_be_seen_and_deleted(
         "/images/acme/none/-/rules",
         "/images/acme/shop:1.0/-/rules",
         "/images/acme/shop:none/-/delete",
-        "/images/acme/shop/-/delete",
+        "/images/acme/none/-/delete",
         "/images/-/history",
         "/images/acme/shop/-/nothing",
     ],
@@ -244,6 +246,35 @@ async def test_deleting_an_image_tells_the_tags_that_go_with_it(
     assert await live.history.images.manifest("acme/shop", digest) is None
 
 
+async def test_a_whole_repository_goes_when_its_name_is_typed(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest, path = await shop.image("1.0", "latest"), "/images/acme/shop/-/delete"
+    await shop.referrer(digest, "application/spdx+json", {})
+
+    async def newest() -> str:
+        return str((await live.history.activity.activities(repository="acme/shop", limit=1))[0].id)
+
+    assert f'href="{path}"' in await seen(person, "/images/acme/shop")
+    page, last = await seen(person, path), await newest()
+    assert "2 tags, and all 2 manifests" in page
+    assert f'name="seen" value="{last}"' in page
+    assert (await sent(person, path, seen=last, name="acme/other"))[0] == 400
+    await shop.image("1.1", layer=b"since")
+    assert (await sent(person, path, seen=last, name="acme/shop"))[0] == 409
+    await live.history.images.set_rule(Rule("acme/*", immutable=("1.0",)), SERVER)
+    assert "1.0 is immutable by the rule for acme/*" in await seen(person, path)
+    assert (await sent(person, path, seen=await newest(), name="acme/shop"))[0] == 403
+    await live.history.images.remove_rule("acme/*", SERVER)
+    assert await pointed(live) == digest
+
+    assert (await sent(person, path, seen=await newest(), name="acme/shop"))[0] == 303
+    assert await live.history.images.digests("acme/shop", "sha", 1) == []
+    assert "acme/shop" not in await seen(person, "/images")
+    assert path not in await seen(person, "/images/acme/shop")
+    await seen(person, path, 404)
+
+
 async def test_immutable_tags_stay_and_the_page_says_why(
     live: LivePages, shop: Put, person: aiohttp.ClientSession
 ) -> None:
@@ -287,7 +318,8 @@ async def test_people_see_and_do_what_they_are_granted_and_no_more(live: LivePag
             assert "Set the rule" not in page, path
         assert "grant" not in await seen(user, "/images/acme/shop/-/history")
         await seen(user, delete, 403)
-        for path in (move, delete, f"/images/acme/shop@{two}/-/delete", "/images/acme/shop/-/rules"):
+        whole = "/images/acme/shop/-/delete"
+        for path in (move, delete, f"/images/acme/shop@{two}/-/delete", whole, "/images/acme/shop/-/rules"):
             assert (await sent(user, path, undo="1", seen=two, quota="1"))[0] == 403, path
         assert await pointed(live) == two
 
@@ -299,7 +331,13 @@ async def test_people_see_and_do_what_they_are_granted_and_no_more(live: LivePag
 
 async def test_forms_of_other_sites_delete_nothing(live: LivePages, shop: Put, person: aiohttp.ClientSession) -> None:
     digest = await shop.image("latest")
-    for path in ("shop:latest/-/delete", f"shop@{digest}/-/delete", "shop:latest/-/move", "shop/-/rules"):
+    for path in (
+        "shop:latest/-/delete",
+        f"shop@{digest}/-/delete",
+        "shop:latest/-/move",
+        "shop/-/delete",
+        "shop/-/rules",
+    ):
         async with person.post(f"/images/acme/{path}", data={"seen": digest}, headers={"Origin": "null"}) as answer:
             assert answer.status == 403
     assert await pointed(live) == digest

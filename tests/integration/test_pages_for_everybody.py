@@ -33,6 +33,7 @@ EVERY_PAGE = (
     *("/images/acme/shop/-/history?tag=latest", "/images/acme/shop/-/compare?a=1.0&b=latest", "/images?q=none"),
     *("/images/acme/shop/-/compare?a=none&b=1.0", "/images/acme/shop:1.0/-/tag?tag=latest"),
     *("/images/acme/shop:1.0/-/delete", "/images/acme/shop:latest/-/delete", "/images/acme/shop/-/rules?preview=1"),
+    "/images/acme/other/-/delete",
     *("/rules", "/images?by=size", "/images/acme/shop?by=pulled"),
 )
 LOOK = """() => {
@@ -108,6 +109,7 @@ async def fill(sight: Sight) -> None:
 
 async def push(sight: Sight) -> None:
     """An image that moved and is signed, and one that may not move."""
+    await sight.live.put("acme/other").image("1.0")
     put = sight.live.put("acme/shop")
     await put.image("1.0", "latest")
     digest = await put.image("latest", layer=b"newer", config=program(Env=["MODE=loud", "MORE=" + "w" * 300]))

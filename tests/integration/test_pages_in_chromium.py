@@ -210,7 +210,7 @@ async def test_a_robots_token_is_shown_once_and_copied_and_removing_is_confirmed
     await row.get_by_role("button", name="Yes, remove ci").click()
     await expect(page.locator("#robots + .none")).to_be_visible()
     await sight.go("/audit?action=robot")
-    await expect(page.locator(".audit tbody tr").first).to_contain_text("ci: removed")
+    await expect(page.locator("main tbody tr").first).to_contain_text("ci: removed")
     assert not sight.complaints
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import aiohttp
 import pytest
 
 from parts.command_line import Ran, lumper
-from parts.live_registry import RegistryClient
+from parts.live_registry import OCI_INDEX, RegistryClient, image_index
 from parts.lumper_process import LumperServer
 
 NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +28,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LumperServer]:
 def push(server: LumperServer, repository: str, *tags: str) -> list[str]:
     """Push an image under each tag; their digests."""
 
-    async def pushed() -> list[str]:
-        token = (server.data / "tokens" / "operator").read_text().strip()
-        async with aiohttp.ClientSession() as session:
-            client = RegistryClient(session, server.url, token)
-            return [await client.push_image(repository, tag, f"{number}".encode()) for number, tag in enumerate(tags)]
+    async def pushed(client: RegistryClient) -> list[str]:
+        return [await client.push_image(repository, tag, f"{number}".encode()) for number, tag in enumerate(tags)]
 
-    return asyncio.run(pushed())
+    return asyncio.run(at(server, pushed))
+
+
+def push_index(server: LumperServer, repository: str, tag: str, of: str) -> tuple[str, str]:
+    """Push an index of the image that a tag points at; the digests of the image and of the index."""
+
+    async def pushed(client: RegistryClient) -> tuple[str, str]:
+        digest, _, body = await client.manifest(repository, of)
+        index = image_index((digest, len(json.dumps(body))))
+        return digest, await client.push_manifest(repository, tag, index, OCI_INDEX)
+
+    return asyncio.run(at(server, pushed))
+
+
+async def at(server: LumperServer, act: Callable[[RegistryClient], Awaitable[T]]) -> T:
+    """What comes of it with a client that may do everything."""
+    token = (server.data / "tokens" / "operator").read_text().strip()
+    async with aiohttp.ClientSession() as session:
+        return await act(RegistryClient(session, server.url, token))
 
 
 def test_a_tag_goes_back_and_its_past_is_shown(server: LumperServer) -> None:
@@ -53,6 +72,19 @@ def test_a_tag_goes_back_and_its_past_is_shown(server: LumperServer) -> None:
     assert "operator (operator) from 127.0.0.1" in shown
     assert "Say where to." in run("image", "retag", "app:x").trouble
     assert "names no image" in run("image", "history", "A").trouble
+
+
+def test_a_part_of_an_index_goes_only_if_that_is_asked_for(server: LumperServer) -> None:
+    def delete(digest: str, *more: str) -> Ran:
+        return lumper("image", "delete", f"several@{digest}", "--yes", *more, "--data", server.data)
+
+    push(server, "several", "amd64")
+    part, index = push_index(server, "several", "1.0", "amd64")
+    refused = delete(part).trouble
+    assert f"It is a part of the index several@{index}, which has the tags 1.0." in refused
+    assert "--break-index" in refused
+    assert delete(part, "--break-index").out == f"several@{part} is gone.\n"
+    assert delete(index).out == f"several@{index} is gone.\n"
 
 
 def test_rules_are_set_listed_applied_and_removed(server: LumperServer) -> None:

@@ -83,6 +83,7 @@ def delete(
     /,
     *,
     everything: bool = False,
+    break_index: bool = False,
     yes: bool = False,
     json: bool = False,
     target: Target = _HERE,
@@ -97,6 +98,8 @@ def delete(
         REPOSITORY:TAG or REPOSITORY@DIGEST; with --everything, REPOSITORY.
     everything
         The whole repository, with all its images and tags.
+    break_index
+        Also what is a part of an index, such as the image for one platform. The index stays, and lacks it.
     yes
         Do not ask first.
     json
@@ -105,7 +108,7 @@ def delete(
     if not yes and not _confirmed(f"all that {reference} holds" if everything else reference):
         raise Invalid(f"{reference} was not deleted.", hint="Answer y, or add --yes.")
     with connect(target) as client:
-        gone = client.delete(f"images/{reference}", everything=int(everything))
+        gone = client.delete(f"images/{reference}", everything=int(everything), break_index=int(break_index))
     if json:
         show_json(gone)
         return

@@ -115,6 +115,16 @@ class Shown:
         async with self._database.read() as connection:
             return list((await connection.execute(query)).scalars())
 
+    async def part_of(self, repository: str, digest: str) -> str:
+        """Of which index the manifest is a part, and which tags that has, in words; "" if of none."""
+        found = await self.parents(repository, digest)
+        parents = {parent: await self.tags_at(repository, parent, limit=3) for parent in found}
+        if not parents:
+            return ""
+        index = max(parents, key=lambda parent: len(parents[parent]))
+        tags = f", which has the tags {', '.join(parents[index])}" if parents[index] else ", which has no tags"
+        return f"It is a part of the index {repository}@{index}{tags}."
+
     async def children(self, repository: str, digest: str) -> dict[str, int]:
         """The manifests of an index, those that are there, with all the bytes behind each."""
         links, known = manifest_links.c, manifests.c

@@ -114,7 +114,8 @@ class Tagging:
 
         Raises NotFound; RuleForbids before anything goes, if one of the tags is immutable.
         """
-        await self._check_none_frozen(repository)
+        if why := await self.frozen(repository):
+            raise RuleForbids(why, hint="Change the rule first: `lumper registry rules set`.")
         gone = 0
         while found := await self._metadata.digests(repository, "sha", _STEP):
             there = [await self._metadata.delete_manifest(repository, digest, actor) for digest in found]
@@ -125,14 +126,14 @@ class Tagging:
             raise NotFound(f"There is no image in {repository}.", hint="`lumper images` shows all repositories.")
         return gone
 
-    async def _check_none_frozen(self, repository: str) -> None:
+    async def frozen(self, repository: str) -> str:
+        """Why not all of a repository may go: one of its tags is immutable; "" if none is."""
         rule, last = (await self._metadata.rules()).freezing(repository), ""
         while rule and (tags := await self._metadata.tags(repository, last=last, limit=_STEP)):
             if frozen := next((tag.name for tag in tags if rule.freezes(tag.name)), ""):
-                hint = "Change the rule first: `lumper registry rules set`."
-                words = f"The tag {repository}:{frozen} is immutable by the rule for {rule.repositories}."
-                raise RuleForbids(words, hint=hint)
+                return f"The tag {repository}:{frozen} is immutable by the rule for {rule.repositories}."
             last = tags[-1].name
+        return ""
 
     async def _whole(self, repository: str, beginning: str) -> str:
         found = await self._metadata.digests(repository, beginning, 2)

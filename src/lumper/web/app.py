@@ -101,7 +101,7 @@ def make_app(behind: Behind, doors: Doors) -> web.Application:
     queues.add_routes(app, endpoints, behind.broker, history.builds.dispatch)
     verifying.add_routes(app, endpoints, history)
     care.add_routes(app, endpoints, registry)
-    tagging.add_routes(app, endpoints, registry.tagging)
+    tagging.add_routes(app, endpoints, registry.tagging, history.shown)
     origin.add_routes(app, endpoints, origin.Origins(history, registry, behind.attestations))
     statements.add_routes(app, endpoints, statements.Statements(history, behind.attestations))
     rules.add_routes(app, endpoints, registry.metadata, registry.retention)

@@ -8,7 +8,8 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from lumper.errors import Forbidden, Invalid, NotFound
+from lumper.errors import Conflict, Forbidden, Invalid, NotFound
+from lumper.history.shown import Shown
 from lumper.model.activity import Activity
 from lumper.model.people import GRANTED, PEOPLE
 from lumper.model.rights import Action
@@ -30,8 +31,9 @@ class Move(BaseModel):
 class Tags:
     """The handlers."""
 
-    def __init__(self, tagging: Tagging) -> None:
+    def __init__(self, tagging: Tagging, shown: Shown) -> None:
         self._tagging = tagging
+        self._shown = shown
 
     @describe(list[Activity], query={"after": Number, "limit": Limit})
     async def history(self, request: web.Request) -> web.Response:
@@ -54,17 +56,27 @@ class Tags:
             return answer(await self._tagging.undo(reference, asking(request)))
         return answer(await self._tagging.retag(reference, wanted.to, asking(request)))
 
-    @describe(Reference, query={"everything": Literal["0", "1"]})
+    @describe(Reference, query={"everything": Literal["0", "1"], "break_index": Literal["0", "1"]})
     async def delete(self, request: web.Request) -> web.Response:
-        """Remove `REPOSITORY:TAG`, `REPOSITORY@DIGEST` with all its tags, or all of `REPOSITORY` (`everything=1`)."""
+        """Remove `REPOSITORY:TAG`, `REPOSITORY@DIGEST` with all its tags, or all of `REPOSITORY` (`everything=1`).
+
+        What is a part of an index goes with `break_index=1` only: the index stays, and cannot be pulled whole.
+        """
         reference = _allowed(request, request.match_info["name"], Action.DELETE)
         if not flag(request, "everything"):
+            if reference.digest and not flag(request, "break_index"):
+                await self._check_no_part(reference)
             await self._tagging.delete(reference, asking(request))
         elif reference.tag or reference.digest:
             raise Invalid(f"{reference} is not a whole repository.", hint="Leave the tag out, or `everything`.")
         else:
             await self._tagging.delete_all(reference.repository, asking(request))
         return answer(reference)
+
+    async def _check_no_part(self, reference: Reference) -> None:
+        if part := await self._shown.part_of(reference.repository, reference.digest):
+            hint = "Delete the index first; or break it: `lumper image delete --break-index`."
+            raise Conflict(part, hint=hint)
 
 
 def _allowed(request: web.Request, text: str, action: Action) -> Reference:
@@ -78,9 +90,9 @@ def _allowed(request: web.Request, text: str, action: Action) -> Reference:
     return reference
 
 
-def add_routes(app: web.Application, api: Api, tagging: Tagging) -> None:
+def add_routes(app: web.Application, api: Api, tagging: Tagging, shown: Shown) -> None:
     """Serve the part of the API about tags."""
-    tags = Tags(tagging)
+    tags = Tags(tagging, shown)
     app.router.add_get("/api/v1/history/{reference:.+}", api.allowed(tags.history, *PEOPLE, *GRANTED))
     app.router.add_put("/api/v1/images/{name:.+}", api.allowed(tags.move, *PEOPLE, *GRANTED))
     app.router.add_delete("/api/v1/images/{name:.+}", api.allowed(tags.delete, *PEOPLE, *GRANTED))

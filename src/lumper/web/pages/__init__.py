@@ -12,8 +12,8 @@
 
 All pages   site.py; templates.py, formats.py
 Builds      builds.py, projects.py, secrets.py, deliveries.py, services.py, mail.py
-Registry    images.py, repository.py, image.py, by image_names.py; image_tags.py (history, delete), image_compare.py,
-            image_rules.py, image_told.py
+Registry    images.py, repository.py, image.py, by image_names.py; image_tags.py (history, delete),
+            repository_delete.py, image_compare.py, image_rules.py, image_told.py
 People      sign_in.py, access.py, audit.py
 """
 
@@ -42,6 +42,7 @@ from lumper.web.pages.image_told import ToldPages
 from lumper.web.pages.images import ImagePages
 from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
+from lumper.web.pages.repository_delete import RepositoryDelete
 from lumper.web.pages.secrets import SecretPages
 from lumper.web.pages.services import ServicePages
 from lumper.web.pages.sign_in import SignIn
@@ -85,6 +86,7 @@ def add_routes(
     app.router.add_get("/events", site.page(streams.changes, VIEWERS), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
     BuildPages(site, history, streams, acting.starter).add_routes(app.router)
+    RepositoryDelete(site, history, registry).add_routes(app.router)
     TagPages(site, history, registry).add_routes(app.router)
     RulePages(site, registry).add_routes(app.router)
     ComparePages(site, history, registry).add_routes(app.router)

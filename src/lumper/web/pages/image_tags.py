@@ -179,6 +179,5 @@ class TagPages:
         """Why the image itself stays."""
         if used:
             return f"The image is in use: {used}."
-        if parents := await self._history.shown.parents(repository, digest, limit=1):
-            return f"It is a part of {repository}@{parents[0]}. Delete that first."
-        return ""
+        part = await self._history.shown.part_of(repository, digest)
+        return f"{part} Delete that first." if part else ""

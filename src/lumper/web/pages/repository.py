@@ -13,12 +13,13 @@ from lumper.history.shown import Known, Order
 from lumper.history.store import History
 from lumper.model.activity import Activity
 from lumper.model.image import Manifest, Tag, version_key
+from lumper.model.rights import Action
 from lumper.model.rules import Rule, words
 from lumper.registry.documents import INDEXES
 from lumper.registry.kinds import in_words, of_tag, short
 from lumper.registry.registry import Registry
 from lumper.web.pages.formats import size
-from lumper.web.pages.image_names import nothing
+from lumper.web.pages.image_names import allowed, nothing
 from lumper.web.pages.site import Site
 
 _TAGS = 100  # of a page
@@ -106,6 +107,7 @@ class RepositoryPage:
             wanted=wanted,
             upstream=self._registry.upstreams.of(name) if self._registry.upstreams else None,
             rules=await self._rules(name),
+            may_delete=await self._may_delete(request, name),
         )
 
     async def _rows(self, name: str, tags: Sequence[Tag]) -> list[Row]:
@@ -126,6 +128,10 @@ class RepositoryPage:
             )
             for one in found
         ]
+
+    async def _may_delete(self, request: web.Request, name: str) -> bool:
+        """Whether they may delete all of it, and there is something."""
+        return allowed(request, name, Action.DELETE) and bool(await self._registry.metadata.digests(name, "sha", 1))
 
     async def _platforms(self, name: str, manifests: Iterable[Manifest]) -> dict[str, list[str]]:
         """Of indexes, what they are for; of single images only their configuration tells, which is not read here."""
