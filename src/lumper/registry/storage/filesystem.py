@@ -346,8 +346,13 @@ class FilesystemStorage:
     def _publish(self, source: Path, target: Path) -> Path:
         """Give a whole file its name: afterwards it survives a power cut under it."""
         self._make(target.parent)
-        with source.open("rb", 0) as file:
-            os.fdatasync(file.fileno())
+        try:
+            with source.open("rb", 0) as file:
+                os.fdatasync(file.fileno())
+        except OSError:  # the kernel tells once that it has lost bytes: a second sync would find nothing wrong
+            with suppress(OSError):  # the first error is the one to tell
+                source.unlink()
+            raise
         source.replace(target)
         sync_folder(target.parent)
         return target
