@@ -39,7 +39,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from lumper.errors import Conflict, StorageError
@@ -50,6 +50,7 @@ from lumper.registry.holds import Holds
 from lumper.registry.orphans import Orphans
 from lumper.registry.port import Alone, Metadata, Storage
 from lumper.registry.retention import Retention
+from lumper.registry.steady import SteadyClock
 
 log = get_logger(__name__)
 
@@ -135,6 +136,7 @@ class Collector:
         self._metadata = metadata
         self._holds = holds
         self._policy = policy
+        self._clock = SteadyClock(policy.grace)
         self._alone = asyncio.Lock()
         self._step: asyncio.Future[list[Garbage]] | None = None  # so that it is not forgotten in the middle
         self._judged: datetime | None = None  # what was not needed since then was looked at by a run that ended well
@@ -168,20 +170,20 @@ class Collector:
         if not dry_run and (window == _ALL or time.monotonic() > self._retained):
             await self._retain()
         report = Report(dry_run)
-        before = datetime.now(UTC) - self._policy.grace
+        before = self._clock.now() - self._policy.grace
         last = ""
         while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
             restless = await self._restless(names, window, before, last)
             for repository in names:
                 if (unused := self._policy.unused_after(repository)) is not None:
-                    report = await self._cache(repository, datetime.now(UTC) - unused, report)
+                    report = await self._cache(repository, self._clock.now() - unused, report)
                 if repository in restless:
                     report = await self._repository(repository, before, report, self._which(), window)
             last = names[-1]
         if not dry_run:
             await self._orphans.adopt(before)
             if self._policy.activity:
-                await self._metadata.forget_activities(datetime.now(UTC) - self._policy.activity)
+                await self._metadata.forget_activities(self._clock.now() - self._policy.activity)
         report = await self._bytes(before, report, window)
         self._judged = self._judged if dry_run else before
         return report
@@ -248,7 +250,7 @@ class Collector:
 
     def _which(self) -> _Which:
         kept = max(self._policy.undo, self._policy.grace)
-        return _Which(untagged=self._policy.untagged, left=datetime.now(UTC) - kept)
+        return _Which(untagged=self._policy.untagged, left=self._clock.now() - kept)
 
     async def _bytes(self, before: datetime, report: Report, window: _Window) -> Report:
         last = ""

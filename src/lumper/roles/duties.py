@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from lumper.errors import Conflict
@@ -20,6 +20,7 @@ from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
 from lumper.registry.pulls import FLUSH_SECONDS
 from lumper.registry.registry import Registry
+from lumper.registry.steady import SteadyClock
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.attester import Attester
 from lumper.roles.base import Part, consume, forever
@@ -81,7 +82,7 @@ class Duties:
             "leases": lambda: self._expire_leases(acceptance),
             "names": self._tell_names,
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self.registry.pulls.flush),
-            "uploads": lambda: forever("uploads.expire", _UPLOADS_SECONDS, self._expire_uploads),
+            "uploads": self._expire_uploads,
             "webhooks": self.teller.run,
         }
         database = self.history.database
@@ -131,9 +132,14 @@ class Duties:
         await forever("builds.expire", _EXPIRE_SECONDS, acceptance.expire)
 
     async def _expire_uploads(self) -> None:
-        expired = await self.registry.blobs.expire_uploads(datetime.now(UTC) - _UPLOAD_AGE)
-        if expired:
-            log.info("abandoned uploads were removed", action="uploads.expire", count=expired)
+        clock = SteadyClock(_UPLOAD_AGE)
+
+        async def expire() -> None:
+            expired = await self.registry.blobs.expire_uploads(clock.now() - _UPLOAD_AGE)
+            if expired:
+                log.info("abandoned uploads were removed", action="uploads.expire", count=expired)
+
+        await forever("uploads.expire", _UPLOADS_SECONDS, expire)
 
     async def _tell_names(self) -> None:
         await self.registry.names.begin()
