@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import pytest
 from lumper.errors import StorageError, StorageFull
 from lumper.model.image import Name
 from lumper.registry.storage.filesystem import FilesystemStorage
+from lumper.registry.storage.reserve import Reserve
+from lumper.registry.storage.small_files import SmallFile, store
 from lumper.registry.storage.upload_file import hash_of
 
 
@@ -143,6 +148,20 @@ async def test_of_small_blobs_at_the_same_time_those_fail_that_cannot_be_stored_
     stored = {path.name for path in folder.parent.glob("*/*")}
     assert stored == {sha256(one)[7:] for one in contents if one not in fails}
     assert not list((tmp_path / "uploads").iterdir())
+
+
+def test_small_files_for_which_no_descriptor_is_left_have_an_error_each(tmp_path: Path) -> None:
+    files = [SmallFile(tmp_path / name, b"x") for name in ("a", "b")]
+    next_one = os.open(tmp_path, os.O_RDONLY)
+    os.close(next_one)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+    try:
+        store(files, tmp_path, lambda _: None, Reserve(tmp_path, 0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert [file.error and file.error.errno for file in files] == [errno.EMFILE] * 2
 
 
 async def test_a_folder_whose_disk_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:

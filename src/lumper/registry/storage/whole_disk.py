@@ -61,18 +61,24 @@ class WholeDisk:
 def whole_disk(folder: Path, most_waiting: int = MOST_WAITING) -> Iterator[WholeDisk | None]:
     """The file system with this folder, before anything is written to it; None: sync each file instead."""
     calls = _known()
-    if calls is None or _waiting() > most_waiting:
-        yield None
-        return
-    try:
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    opened = None if calls is None else _opened(folder, most_waiting)
+    if calls is None or opened is None:
         yield None
         return
     try:
         yield WholeDisk(calls, opened) if _kind(calls, opened) in _KINDS else None
     finally:
         os.close(opened)
+
+
+def _opened(folder: Path, most_waiting: int) -> int | None:
+    """The folder; None with more bytes waiting, or if that cannot be told: some services see no more of /proc than
+    processes. Source: systemd.exec(5), "ProcSubset=".
+    """
+    with suppress(OSError):
+        if _waiting() <= most_waiting:
+            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    return None
 
 
 def _kind(calls: _Calls, opened: int) -> int:
