@@ -15,12 +15,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from lumper.errors import StorageError
+from lumper.errors import StorageError, StorageFull
 from lumper.model.image import Name
 from lumper.model.people import Role
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.memory import MemoryStorage
-from lumper.registry.storage.s3 import S3Storage
+from lumper.registry.storage.s3 import S3Storage, multipart
 from lumper.registry.storage.s3.refusal import SILENCE
 from lumper.registry.verify import Flaw
 from parts.live_registry import RegistryClient, digest_of, live_registry
@@ -252,3 +252,74 @@ async def test_a_storage_that_is_closed_while_the_service_takes_nothing_is_close
             await storage.close()
             with pytest.raises(StorageError):
                 await pushing
+
+
+def refusing(method: str, field: str, status: int, code: str, times: int = 1 << 30) -> Fault:
+    """So many requests with this method, and with `field` in the query, are refused."""
+    left = [times]
+
+    async def fault(request: web.Request) -> web.Response | None:
+        if request.method != method or field not in request.query_string or not left[0]:
+            return None
+        left[0] -= 1
+        await request.read()
+        return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>", content_type="application/xml")
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "advice"),
+    [
+        (403, "AccessDenied", StorageError, "Allow this key"),
+        (403, "QuotaExceeded", StorageFull, "more space"),
+        (507, "XMinioStorageFull", StorageFull, "more space"),
+        (301, "PermanentRedirect", StorageError, "region"),
+        (400, "EntityTooLarge", StorageError, ""),
+    ],
+)
+async def test_what_s3_refuses_is_told_with_what_to_do(
+    service: S3Service, status: int, code: str, kind: type[StorageError], advice: str
+) -> None:
+    async with opened(service.bucket(), [refusing("PUT", "", status, code)]) as storage:
+        for asked in (storage.put(digest_of(b"x"), b"x"), storage.begin("u")):
+            with pytest.raises(StorageError) as refused:
+                await asked
+            assert type(refused.value) is kind
+            assert kind is StorageFull or code in refused.value.message
+            assert advice in refused.value.hint
+
+
+async def test_what_passes_is_tried_again_and_what_does_not_is_not(
+    service: S3Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multipart, "_PAUSES", (0.0, 0.0))
+    layer, bucket = bytes(12 * MIB), service.bucket()
+    passing = [
+        refusing("POST", "uploads", 500, "InternalError", 1),
+        refusing("PUT", "partNumber=1", 503, "SlowDown", 1),
+        refusing("POST", "uploadId", 200, "InternalError", 1),
+    ]
+    async with opened(bucket, passing) as storage:
+        assert await pushed(storage, layer) == StoredBlob(digest_of(layer), len(layer))
+        assert b"".join([chunk async for chunk in storage.read(digest_of(layer))]) == layer
+
+    other = bytes(13 * MIB)
+    async with opened(bucket, [refusing("POST", "uploadId", 200, "InvalidPart", 1)]) as storage:
+        with pytest.raises(StorageError, match="InvalidPart"):
+            await pushed(storage, other)
+        assert await storage.stat(digest_of(other)) is None
+
+
+async def test_what_does_not_pass_is_given_up(service: S3Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "_PAUSES", (0.0, 0.0))
+    bucket = service.bucket()
+    for times, comes in ((2, True), (3, False)):
+        async with opened(bucket, [refusing("POST", "uploads", 503, "SlowDown", times)]) as storage:
+            if comes:
+                await storage._multipart.create("data/u")
+                continue
+            with pytest.raises(StorageError, match="SlowDown"):
+                await storage._multipart.create("data/u")
+            await storage._multipart.create("data/u")
+    assert bucket.unfinished() == 2

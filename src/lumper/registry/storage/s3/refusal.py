@@ -14,6 +14,7 @@ SILENCE = 30.0
 """Seconds in which an S3 service has to take or say something: a client, and proxies before us, wait for a minute."""
 
 _CODE = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
+_REDIRECT = "redirect without LOCATION"  # how obstore tells of the answer to a request for another region's bucket
 _FULL = {"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull"}
 _HINTS = {
     "AccessDenied": "Allow this key to list, read, write and delete in the bucket, and to list and abort multipart "
@@ -57,7 +58,7 @@ def translating() -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as exc:
         raise refusal(code_in(str(exc)) or "AccessDenied") from exc
     except BaseError as exc:
-        code = code_in(str(exc))
+        code = code_in(str(exc)) or ("PermanentRedirect" if _REDIRECT in str(exc) else "")
         if code:
             raise refusal(code) from exc
         raise unreachable() from exc
