@@ -9,15 +9,19 @@ from json import dumps
 
 import pytest
 
+from lumper.alone import AloneHere
 from lumper.errors import RegistryError, StorageError
 from lumper.model.activity import SERVER
 from lumper.model.garbage import GarbageKind
+from lumper.model.image import Name
+from lumper.registry import gc
 from lumper.registry.gc import Policy
 from lumper.registry.holds import Holds
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import StoredBlob
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
+from parts.eventually import eventually
 from parts.live_registry import digest_of, image_index, image_manifest
 
 NOW = Policy(timedelta(0), untagged=True)
@@ -213,6 +217,32 @@ async def test_what_was_asked_for_in_vain_keeps_nothing() -> None:
     assert (await registry.collector.run()).counts[GarbageKind.LINK] == 1
 
 
+async def test_a_blob_that_cannot_be_deleted_before_its_claim_ends_is_left_to_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, metadata = GatedStorage(), MemoryMetadata()
+    registry = Registry(storage, metadata, NOW, shared=AloneHere())
+    await storage.put(digest_of(b"x"), b"x")
+    await metadata.adopt_blobs([(digest_of(b"x"), 1, datetime.now(UTC))])
+    storage.deleting = Gate()
+
+    monkeypatch.setattr(gc, "_CLAIM_SECONDS", -1.0)  # it has ended before the blob's turn comes
+    assert (await registry.collector.run()).freed == 0
+    assert not storage.deleting.reached.is_set()
+
+    monkeypatch.setattr(gc, "_CLAIM_SECONDS", 0.02)  # it ends while the storage is at it
+    while not storage.deleting.reached.is_set():
+        assert (await registry.collector.run()).freed == 0
+
+    monkeypatch.undo()
+    storage.deleting = None
+
+    async def deleted() -> bool:
+        return (await registry.collector.run()).freed == 1
+
+    await eventually(deleted)
+
+
 async def test_a_blob_that_cannot_be_deleted_keeps_its_row_and_stops_no_other() -> None:
     storage = BrokenStorage()
     registry, digest = await idle(storage, b"broken")
@@ -301,6 +331,21 @@ async def test_bytes_that_nobody_knows_of_and_are_young_may_be_on_their_way() ->
     assert await storage.stat(digest_of(b"x")) is not None
 
 
+async def test_what_is_known_or_young_costs_no_walk_over_all_that_the_storage_names() -> None:
+    class Walked(MemoryStorage):
+        """Nobody may ask for all names."""
+
+        def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
+            raise AssertionError("all names are asked for")
+
+    storage = Walked()
+    for policy, known in ((NOW, True), (Policy(), False)):
+        registry = Registry(storage, MemoryMetadata(), policy)
+        if known:
+            await push_image(registry, b"layer", "x")
+        await registry.collector.run()
+
+
 async def test_bytes_that_were_linked_since_they_were_found_idle_are_not_deleted() -> None:
     metadata = BusyMetadata()
     registry = Registry(MemoryStorage(), metadata, NOW)
@@ -345,19 +390,23 @@ class Watched(MemoryMetadata):
         return await super().idle_blobs(before, after=after, limit=limit, since=since)
 
 
-async def test_a_quick_run_looks_at_what_is_new_once_everything_was_looked_at() -> None:
+async def test_a_quick_run_looks_at_what_is_new_once_everything_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     metadata = Watched()
     registry = Registry(MemoryStorage(), metadata, NOW)
     begun = datetime.now(UTC)
 
     for quick in (True, True, False, True):
         await registry.collector.run(quick=quick)
+    between = datetime.now(UTC)
     await registry.collector.run(dry_run=True)
+    await registry.collector.run(quick=True)
+    monkeypatch.setattr(gc, "_WHOLE_SECONDS", -1.0)
+    await registry.collector.run(quick=True)
 
-    first, second, third, fourth, dry = metadata.looked
-    assert first is third is dry is None
-    assert second is not None and fourth is not None
-    assert begun <= second < fourth
+    first, second, third, fourth, dry, fifth, when_a_day_is_over = metadata.looked
+    assert first is third is dry is when_a_day_is_over is None
+    assert second is not None and fourth is not None and fifth is not None
+    assert begun <= second < fourth < fifth < between  # what the dry run saw was not given up
 
 
 async def test_quick_runs_give_up_step_by_step_what_whole_runs_would() -> None:

@@ -15,6 +15,7 @@ from lumper.model.activity import Action as Done
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.model.image import Tag
 from lumper.model.rules import Keep, Rule
+from lumper.registry import gc
 from lumper.registry.gc import Policy, Report, told
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
@@ -50,6 +51,21 @@ async def test_tags_that_no_rule_keeps_go_with_a_round_and_not_with_a_dry_one() 
     assert await tags(metadata) == ["a", "b"]
     await registry.collector.run()
     assert await tags(metadata) == ["b"]
+
+
+async def test_a_quick_round_judges_tags_once_it_has_rested_and_a_whole_one_always(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metadata = MemoryMetadata()
+    registry = Registry(MemoryStorage(), metadata, NOW)
+    await metadata.set_rule(Rule("**", keep=Keep(last=1)), ANN)
+    monkeypatch.setattr(gc, "_REST", 1e15)
+    for tag, quick, left in (("a", True, ["a"]), ("b", True, ["a", "b"]), ("c", False, ["c"]), ("d", True, ["d"])):
+        if tag == "c":
+            monkeypatch.setattr(gc, "_REST", 0)
+        await push(registry, tag)
+        await registry.collector.run(quick=quick)
+        assert await tags(metadata) == left
 
 
 async def test_activities_that_are_too_old_are_forgotten_if_there_is_a_limit() -> None:
@@ -119,6 +135,7 @@ async def test_a_database_that_knows_nothing_at_all_costs_no_image() -> None:
         assert not any((await emptied.collector.run()).counts.values())
 
     assert len(storage._blobs) == 2
+    assert await emptied.metadata.repositories() == []  # that is for a person to say: it is another folder, perhaps
 
 
 async def test_what_only_the_storage_knows_is_brought_back_before_anything_goes() -> None:
@@ -133,7 +150,7 @@ async def test_what_only_the_storage_knows_is_brought_back_before_anything_goes(
     assert len(storage._blobs) == 2
 
 
-async def test_a_cached_tag_goes_when_nobody_has_asked_for_it_unless_it_moved_meanwhile() -> None:
+async def test_a_cached_tag_goes_when_nobody_has_asked_for_it_unless_it_is_used_or_moved_meanwhile() -> None:
     class Moving(MemoryMetadata):
         """A tag is asked for right after it was seen to be old."""
 
@@ -147,14 +164,18 @@ async def test_a_cached_tag_goes_when_nobody_has_asked_for_it_unless_it_moved_me
 
     metadata = Moving()
     registry = Registry(MemoryStorage(), metadata, Policy(timedelta(0), unused_after=lambda _: timedelta(0)))
-    for tag in ("a", "b"):
-        await push(registry, tag)
+    for tag in ("a", "b", "c"):
+        used = await push(registry, tag)
+    metadata.used[used] = "it runs"
+    told_of = (await registry.collector.run(dry_run=True)).garbage
+    assert [one.name for one in told_of if one.kind is GarbageKind.CACHED] == ["a", "b"]
+    assert await tags(metadata) == ["a", "b", "c"]
     metadata.asked_for = "b"
 
     report = await registry.collector.run()
 
     assert [one.name for one in report.garbage if one.kind is GarbageKind.CACHED] == ["a"]
-    assert await tags(metadata) == ["b"]
+    assert await tags(metadata) == ["b", "c"]
 
 
 def test_a_report_shows_the_first_thousand_things_and_counts_all() -> None:

@@ -242,6 +242,24 @@ async def test_a_preview_counts_all_and_shows_what_goes_first_and_changes_nothin
     assert len(await metadata.tags("one") or []) == 5
 
 
+async def test_a_tag_that_moves_while_a_run_judges_it_stays_and_has_no_verdict() -> None:
+    class Moving(MemoryMetadata):
+        """A tag is pushed anew right before those that go are removed."""
+
+        async def retire(self, repository: str, states: Sequence[TagState], why: str) -> list[str]:
+            await _push(self, repository, "b")
+            return await super().retire(repository, states, why)
+
+    metadata = Moving()
+    await _push(metadata, "one", "a", "b", "c")
+    await metadata.set_rule(Rule("one", keep=Keep(last=1)), ANN)
+
+    found = {verdict.tag: verdict.kept async for verdict in Retention(metadata, Pulls(metadata)).run()}
+
+    assert found == {"a": False, "c": True}
+    assert [each.name for each in await metadata.tags("one") or []] == ["b", "c"]
+
+
 async def test_a_pull_is_known_to_retention_before_it_is_written() -> None:
     metadata = MemoryMetadata()
     await _push(metadata, "one", "used", "unused")
@@ -324,3 +342,10 @@ def test_a_survey_of_many_patches_holds_few_of_each_line_and_none_if_they_do_not
 
         assert survey.marks().lines == {(1, 2): lowest}
         assert len(survey.__dict__["_lines"][1, 2]) <= held
+
+
+def test_a_survey_of_many_lines_holds_all_of_them_where_only_patches_count() -> None:
+    survey = Survey(Keep(patches=1))
+    survey.add(tag(f"1.{line}.{patch}", patch) for line in range(1100) for patch in (0, 1))
+
+    assert survey.marks().lines == {(1, line): 1 for line in range(1100)}
