@@ -89,7 +89,7 @@ async def test_an_index_leads_to_its_platforms_and_back(shop: Put, person: aioht
     assert f'href="/images/acme/shop@{child}"' in page
     page = await seen(person, f"/images/acme/shop@{child}")
     assert f'href="/images/acme/shop@{index}"' in page
-    assert f"is a part of the index acme/shop@{index}, which has the tags 2.0" in unescape(
+    assert f"is a part of the index acme/shop@{index}, tagged 2.0" in unescape(
         await seen(person, f"/images/acme/shop@{child}/-/delete")
     )
     assert (await sent(person, f"/images/acme/shop@{child}/-/delete"))[0] == 403

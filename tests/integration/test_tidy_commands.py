@@ -81,7 +81,7 @@ def test_a_part_of_an_index_goes_only_if_that_is_asked_for(server: LumperServer)
     push(server, "several", "amd64")
     part, index = push_index(server, "several", "1.0", "amd64")
     refused = delete(part).trouble
-    assert f"It is a part of the index several@{index}, which has the tags 1.0." in refused
+    assert f"It is a part of the index several@{index}, tagged 1.0." in refused
     assert "--break-index" in refused
     assert delete(part, "--break-index").out == f"several@{part} is gone.\n"
     assert delete(index).out == f"several@{index} is gone.\n"

@@ -30,14 +30,18 @@ def tell(value: object, words: str, *, json: bool) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """Print rows under headings; `empty` is what to say when there are none. States are coloured on a terminal."""
+    """Print rows under headings, if these are not all ""; `empty` is what to say when there are none.
+
+    States are coloured on a terminal.
+    """
     if not rows:
         sys.stdout.write(empty + "\n")
         return
     texts = [[plain(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         widths = [max(len(column), *(len(row[i]) for row in texts)) for i, column in enumerate(columns)]
-        for row in ([column.upper() for column in columns], *texts):
+        heads = [[column.upper() for column in columns]] if any(columns) else []
+        for row in (*heads, *texts):
             sys.stdout.write(
                 "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
             )
@@ -46,7 +50,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         grid.add_column(column.upper(), overflow="fold")
     for row in texts:

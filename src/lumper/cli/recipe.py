@@ -36,7 +36,8 @@ def check(folder: Path = Path(), /, *, json: bool = False) -> None:
     if problems:
         sys.exit(1)
     if not json:
-        print(f"{RECIPE_FILE} is right.")
+        without = f"There is no {RECIPE_FILE}: the Dockerfile at the root is built."
+        print(f"{RECIPE_FILE} is right." if (folder / RECIPE_FILE).exists() else without)
 
 
 @app.command

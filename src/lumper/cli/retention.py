@@ -83,4 +83,4 @@ def _as_tables(told: Told, *, everything: bool) -> None:
         table(columns, rows, empty="")
         some = True
     if not some:
-        print("No tag goes." if told.done["kept"] else "No rule says what is kept.")
+        print("No tag goes." if told.done["kept"] else "No rule says what is kept of any tag there is.")

@@ -122,7 +122,7 @@ class Shown:
         if not parents:
             return ""
         index = max(parents, key=lambda parent: len(parents[parent]))
-        tags = f", which has the tags {', '.join(parents[index])}" if parents[index] else ", which has no tags"
+        tags = f", tagged {', '.join(parents[index])}" if parents[index] else ", which has no tags"
         return f"It is a part of the index {repository}@{index}{tags}."
 
     async def children(self, repository: str, digest: str) -> dict[str, int]:

@@ -31,8 +31,11 @@ def test_a_right_recipe_is_said_to_be_right(folder: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "lumper.toml is right.\n"
 
 
-def test_without_a_file_the_dockerfile_at_the_root_is_what_counts(folder: Path) -> None:
+def test_without_a_file_the_dockerfile_at_the_root_is_what_counts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(folder) == 0
+    assert capsys.readouterr().out == "There is no lumper.toml: the Dockerfile at the root is built.\n"
     (folder / "Dockerfile").unlink()
     assert check(folder) == 1
 
