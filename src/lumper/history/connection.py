@@ -19,6 +19,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 
 _PATIENCE_SECONDS = 30.0  # for a connection to become free
 _AGAIN_SECONDS = 0.2  # a statement that had not begun was not interrupted
+_DROPS = "lumper_drops"
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -124,11 +125,16 @@ class Connections:
         self._threads = ThreadPoolExecutor(most, "database")
         self._free = asyncio.Semaphore(most)
         self.closed = False
+        self._drops = 0
+        event.listen(engine, "connect", self._made)
         event.listen(engine, "checkin", self._given_back)
 
-    def _given_back(self, _connection: Any, record: ConnectionPoolEntry) -> None:
-        if self.closed:  # nobody asks the pool for it any more
-            record.invalidate()
+    def _made(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_DROPS] = self._drops
+
+    def _given_back(self, connection: Any, record: ConnectionPoolEntry) -> None:
+        if connection is not None and (self.closed or record.info.get(_DROPS) != self._drops):
+            record.invalidate()  # nobody asks its pool for it any more
 
     @asynccontextmanager
     async def connect(self, engine: Engine | None = None, *, commit: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -188,8 +194,9 @@ class Connections:
             raise
 
     async def drop(self) -> None:
-        """Close the connections that nobody has at the moment."""
-        await self.settled(self._engine.dispose)
+        """Close the connections that nobody has at the moment, and the others when they are given back."""
+        self._drops += 1
+        await asyncio.to_thread(self._engine.dispose)  # all of our threads may be waiting for the database
 
     async def close(self) -> None:
         """End connections and threads, once what was begun is done. Idempotent."""

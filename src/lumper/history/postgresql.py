@@ -17,7 +17,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -39,6 +41,8 @@ _T = TypeVar("_T")
 _CHANNEL: LiteralString = "lumper"
 _MOST_BYTES = 7_000  # of a notification; PostgreSQL takes less than 8,000
 _ALIVE_SECONDS = 5.0  # between two looks whether the connection still is one
+_ANSWER_SECONDS = 10.0  # for what takes no time at all
+_CONNECT_SECONDS = 10
 _PAUSE_SECONDS = 0.5
 _TRIES = 5
 _CONNECTIONS = 16
@@ -60,7 +64,7 @@ class PostgreSQL:
         self._url = url.difference_update_query(["options"]).set(drivername="postgresql+psycopg")
         self._arguments: dict[str, Any] = {
             "options": options,
-            "connect_timeout": 10,
+            "connect_timeout": _CONNECT_SECONDS,
             "application_name": "lumper",
             **_KEEP_ALIVE,
         }
@@ -72,6 +76,9 @@ class PostgreSQL:
             isolation_level="AUTOCOMMIT",  # BEGIN goes along with the lock, and not before it
             connect_args=self._arguments,
         )
+        self._made: set[psycopg.Connection[Any]] = set()
+        event.listen(engine, "connect", lambda made, _: self._made.add(made))
+        event.listen(engine, "close", lambda made, _: self._made.discard(made))
         event.listen(engine, "checkin", _used)
         event.listen(engine, "checkout", _look)
         self._connections = Connections(engine, _CONNECTIONS, _interrupt)
@@ -153,17 +160,21 @@ class PostgreSQL:
         while True:
             try:
                 async with await self._connect() as connection:
-                    await connection.execute(f"LISTEN {_CHANNEL}")
+                    with _at_most(_ANSWER_SECONDS, connection):
+                        await connection.execute(f"LISTEN {_CHANNEL}")
                     lost()
                     self.hears = True
                     ready.set()
                     while True:
                         async for notification in connection.notifies(timeout=_ALIVE_SECONDS):
                             self._heard(notification.payload, heard)
-                        async with asyncio.timeout(_ALIVE_SECONDS):
+                        with _at_most(_ALIVE_SECONDS, connection):
                             await connection.execute("SELECT 1")
-            except (psycopg.Error, OSError) as exc:  # TimeoutError is an OSError
+            except (psycopg.Error, OSError) as exc:
                 log.warning("the database is away", action="database.away", error=str(exc).strip() or repr(exc))
+                if isinstance(exc, psycopg.errors.ConnectionTimeout):  # it takes connections and says nothing
+                    for made in list(self._made):
+                        _cut(made)
             finally:
                 self.hears = False
                 lost()
@@ -264,21 +275,47 @@ class _Locks:
             if self._connection is None or self._connection.closed:
                 self._connection = await self._connect()
             try:
-                found = await self._connection.execute(f"SELECT {function}(%s)", (_key(name),))
+                row = await self._answer(self._connection, function, name)
             except psycopg.OperationalError:
                 await self._connection.close()
                 if function == "pg_advisory_unlock":
                     return True
                 self._connection = await self._connect()
-                found = await self._connection.execute(f"SELECT {function}(%s)", (_key(name),))
-            row = await found.fetchone()
+                row = await self._answer(self._connection, function, name)
         return bool(row and row[0])
+
+    async def _answer(self, connection: psycopg.AsyncConnection[Any], function: LiteralString, name: str) -> Any:
+        with _at_most(_ANSWER_SECONDS, connection):
+            found = await connection.execute(f"SELECT {function}(%s)", (_key(name),))
+            return await found.fetchone()
 
     async def close(self) -> None:
         """Give back all."""
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+@contextmanager
+def _at_most(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """Cut the connection if the block takes longer: whoever waits for its answer gets an OperationalError.
+
+    To cancel the waiting is no way: psycopg then asks the server to end the statement, and waits for that.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    """Let no byte come any more, in whatever thread it is waited for."""
+    with (
+        contextlib.suppress(psycopg.Error, OSError),  # it is closed already
+        socket.socket(fileno=os.dup(connection.fileno())) as one,
+    ):
+        one.shutdown(socket.SHUT_RDWR)
 
 
 def _interrupt(connection: psycopg.Connection[Any]) -> None:

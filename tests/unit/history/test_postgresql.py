@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
 from lumper.errors import Invalid, StorageError
+from lumper.history import postgresql
 from lumper.history.database import Database, changed, epoch
 from lumper.history.images import ImageHistory
 from lumper.history.tables import repositories
 from lumper.model.image import NewManifest
 from parts.eventually import eventually
+from parts.narrow_line import narrow_line
 from parts.postgresql import PostgresServer
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
@@ -230,3 +232,41 @@ async def test_time_is_that_of_the_database(database_url: str) -> None:
         seconds = (await connection.execute(select(epoch()))).scalar_one()
     await database.close()
     assert abs(seconds - datetime.now(UTC).timestamp()) < 5
+
+
+async def test_whoever_waits_for_a_database_that_says_nothing_any_more_hears_of_it(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("_ALIVE_SECONDS", 0.1), ("_ANSWER_SECONDS", 0.1), ("_CONNECT_SECONDS", 2)):
+        monkeypatch.setattr(postgresql, name, seconds)
+    url = await asyncio.to_thread(postgres.ready)
+
+    async def reading(database: Database) -> None:
+        async with database.read() as connection:
+            await connection.execute(select(func.pg_backend_pid()))
+
+    async def locking(database: Database) -> None:
+        async with database.alone("x"):
+            pass
+
+    with narrow_line("127.0.0.1", postgres.port) as line:
+        database = Database(url.replace(f"127.0.0.1:{postgres.port}", line.address))
+        try:
+            await database.listen()
+            await asyncio.gather(reading(database), locking(database))  # each has a connection afterwards
+            line.hold_after(0)
+            async with asyncio.timeout(30):
+                ends = await asyncio.gather(reading(database), locking(database), return_exceptions=True)
+            assert [type(end) for end in ends] == [StorageError] * 2
+            line.let_go()
+
+            async def again() -> bool:
+                with suppress(StorageError):
+                    await asyncio.gather(reading(database), locking(database))
+                    return database.hears
+                return False
+
+            await eventually(again)
+        finally:
+            line.let_go()
+            await database.close()

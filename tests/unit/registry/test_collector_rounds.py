@@ -15,7 +15,7 @@ from lumper.model.activity import Action as Done
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.model.image import Tag
 from lumper.model.rules import Keep, Rule
-from lumper.registry import gc
+from lumper.registry import gc, orphans
 from lumper.registry.gc import Policy, Report, told
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
@@ -102,21 +102,28 @@ async def test_a_round_does_not_begin_while_another_process_collects() -> None:
         await registry.collector.run()
 
 
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "_STEP", 50)
+
+
+@pytest.mark.usefixtures("small_pages")
 async def test_what_many_crashes_left_is_found_a_page_of_the_storage_after_the_other() -> None:
     storage = MemoryStorage()
     registry = Registry(storage, MemoryMetadata(), NOW)
-    for number in range(5001):
+    for number in range(51):
         await storage.put(f"sha256:{number:064x}", b"")
 
     found = [(await registry.collector.run()).counts[GarbageKind.BYTES] for _ in range(3)]
 
-    assert found == [5000, 1, 0]
+    assert found == [50, 1, 0]
 
 
+@pytest.mark.usefixtures("small_pages")
 async def test_the_first_page_comes_again_after_the_last_one() -> None:
     storage = MemoryStorage()
     registry = Registry(storage, MemoryMetadata(), NOW)
-    for number in range(1, 5002):
+    for number in range(1, 52):
         await storage.put(f"sha256:{number:064x}", b"")
     await registry.collector.run()
     await storage.put(f"sha256:{0:064x}", b"")
