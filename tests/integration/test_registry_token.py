@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -136,8 +137,23 @@ async def test_what_is_not_understood_is_told_in_the_words_of_oauth(
     assert answer["errors"][0]["code"] == "UNSUPPORTED"
 
 
-@pytest.mark.parametrize("body", [b"x" * 70_000, b"a=%ff", b"&".join([b"a=1"] * 200)])
-async def test_a_form_that_is_none_is_refused(anyone: RegistryClient, body: bytes) -> None:
-    for media_type in ("application/x-www-form-urlencoded", "application/json"):
+async def test_a_form_that_is_none_is_refused(anyone: RegistryClient) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield large
+
+    form, large = "application/x-www-form-urlencoded", urlencode(password_form(more="x" * 70_000)).encode()
+    for media_type, body in (
+        ("application/json", urlencode(password_form()).encode()),
+        (form, large),
+        (form, pieces()),
+        (form, b"a=%ff"),
+        (form, b"&".join([b"a=1"] * 200)),
+    ):
         refused = await anyone.refusal("POST", "/v2/token", data=body, headers={"Content-Type": media_type})
         assert refused == (400, "UNSUPPORTED")
+
+
+async def test_who_shows_no_credentials_is_asked_for_some(anyone: RegistryClient) -> None:
+    async with anyone.request("GET", "/v2/token", params={"scope": SCOPE}) as response:
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"].startswith("Basic ")

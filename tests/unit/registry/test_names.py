@@ -60,10 +60,13 @@ async def test_a_moved_tag_is_said_once() -> None:
     assert await kept.said() == {before: OCI_INDEX, after: OCI_INDEX, "v1": after}
 
 
-async def test_a_storage_that_cannot_take_a_name_refuses_the_push() -> None:
+@pytest.mark.parametrize("refused", ["sha256:", "v"])
+async def test_a_storage_that_cannot_take_a_name_refuses_the_push(refused: str) -> None:
     class Full(MemoryStorage):
         async def note(self, name: Name) -> None:
-            raise StorageFull()
+            if name.reference.startswith(refused):
+                raise StorageFull()
+            await super().note(name)
 
     kept = Kept(Full())
 
@@ -114,7 +117,18 @@ async def test_a_rename_is_looked_at_again_when_pushes_beside_it_are_over(monkey
 
 
 async def test_pushes_of_one_tag_at_once_end_alike_in_storage_and_metadata() -> None:
-    kept = Kept()
+    class Slow(MemoryStorage):
+        """The later a name comes, the sooner its push goes on."""
+
+        waits = 60
+
+        async def note(self, name: Name) -> None:
+            await super().note(name)
+            self.waits -= 1
+            for _ in range(self.waits):
+                await asyncio.sleep(0)
+
+    kept = Kept(Slow())
 
     await asyncio.gather(*(kept.push("latest", "v1", note=str(n)) for n in range(20)))
 

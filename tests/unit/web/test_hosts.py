@@ -35,6 +35,7 @@ def test_anything_else_is_no_host(text: str) -> None:
         ("http://u@a/x", None),
         ("http://:p@a/x", None),
         ("http://a,b/x", None),
+        ("http:///x", None),
     ],
 )
 def test_the_host_of_a_whole_url_has_its_port_and_no_credentials(target: str, host: str | None) -> None:

@@ -93,11 +93,14 @@ async def test_a_client_that_reads_slowly_is_not(client: socket.socket, transpor
     assert not transport.is_closing()
 
 
-async def test_a_connection_on_which_nothing_is_sent_is_not(transport: asyncio.Transport) -> None:
+async def test_a_connection_on_which_nothing_is_sent_is_not(
+    client: socket.socket, transport: asyncio.Transport
+) -> None:
     stalled = Stalled(lambda: [transport], SECONDS)
     for look in range(4):
         stalled.look(look * SECONDS)
-    assert not transport.is_closing()
+    transport.write(b"x")
+    assert await asyncio.to_thread(client.recv, 9) == b"x"
 
 
 async def test_a_connection_whose_end_nobody_notices_is_cut(transport: asyncio.Transport) -> None:
