@@ -25,6 +25,7 @@ from parts.sight import Sight, sighted
 LONG = (
     "https://git.example.org/a-group-with-a-long-name/and-a-subgroup/and-a-project-with-a-name-that-is-no-shorter.git"
 )
+LONG_NAME = "acme/" + "other" * 20
 EVERY_PAGE = (
     *("/", "/builds/1", "/builds/2", "/builds/3", "/builds/4", "/builds/5", "/builds/6"),
     *("/deliveries", "/deliveries/1", "/projects", "/projects/acme/shop", "/images", "/services", "/access", "/mail"),
@@ -33,7 +34,7 @@ EVERY_PAGE = (
     *("/images/acme/shop/-/history?tag=latest", "/images/acme/shop/-/compare?a=1.0&b=latest", "/images?q=none"),
     *("/images/acme/shop/-/compare?a=none&b=1.0", "/images/acme/shop:1.0/-/tag?tag=latest"),
     *("/images/acme/shop:1.0/-/delete", "/images/acme/shop:latest/-/delete", "/images/acme/shop/-/rules?preview=1"),
-    "/images/acme/other/-/delete",
+    f"/images/{LONG_NAME}/-/delete",
     *("/rules", "/images?by=size", "/images/acme/shop?by=pulled"),
 )
 LOOK = """() => {
@@ -109,7 +110,7 @@ async def fill(sight: Sight) -> None:
 
 async def push(sight: Sight) -> None:
     """An image that moved and is signed, and one that may not move."""
-    await sight.live.put("acme/other").image("1.0")
+    await sight.live.put(LONG_NAME).image("1.0")
     put = sight.live.put("acme/shop")
     await put.image("1.0", "latest")
     digest = await put.image("latest", layer=b"newer", config=program(Env=["MODE=loud", "MORE=" + "w" * 300]))
