@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, cast, overload
 
 from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable, Row, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.selectable import TypedReturnsRows
@@ -127,14 +128,19 @@ class Connections:
         self.closed = False
         self._drops = 0
         event.listen(engine, "connect", self._made)
+        event.listen(engine, "checkout", self._taken)
         event.listen(engine, "checkin", self._given_back)
 
     def _made(self, _connection: Any, record: ConnectionPoolEntry) -> None:
         record.info[_DROPS] = self._drops
 
-    def _given_back(self, connection: Any, record: ConnectionPoolEntry) -> None:
-        if connection is not None and (self.closed or record.info.get(_DROPS) != self._drops):
-            record.invalidate()  # nobody asks its pool for it any more
+    def _taken(self, _connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if record.info[_DROPS] != self._drops:
+            raise DisconnectionError  # the pool closes it and makes another one
+
+    def _given_back(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        if self.closed:  # nobody asks the pool for it any more
+            record.invalidate()
 
     @asynccontextmanager
     async def connect(self, engine: Engine | None = None, *, commit: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -193,10 +199,9 @@ class Connections:
             doing.exception()
             raise
 
-    async def drop(self) -> None:
-        """Close the connections that nobody has at the moment, and the others when they are given back."""
+    def drop(self) -> None:
+        """Use no connection that there is again: each is closed when it would be its turn."""
         self._drops += 1
-        await asyncio.to_thread(self._engine.dispose)  # all of our threads may be waiting for the database
 
     async def close(self) -> None:
         """End connections and threads, once what was begun is done. Idempotent."""

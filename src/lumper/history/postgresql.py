@@ -79,9 +79,9 @@ class PostgreSQL:
         self._made: set[psycopg.Connection[Any]] = set()
         event.listen(engine, "connect", lambda made, _: self._made.add(made))
         event.listen(engine, "close", lambda made, _: self._made.discard(made))
-        event.listen(engine, "checkin", _used)
-        event.listen(engine, "checkout", _look)
         self._connections = Connections(engine, _CONNECTIONS, _interrupt)
+        event.listen(engine, "checkin", _used)
+        event.listen(engine, "checkout", _look)  # what was dropped is not asked
         beginnings = Beginnings(engine)
         begin, lock = "BEGIN ISOLATION LEVEL READ COMMITTED", f"({_key('write')})"
         self._writer = beginnings.with_words(begin, f"SELECT pg_advisory_xact_lock{lock}")
@@ -179,7 +179,7 @@ class PostgreSQL:
                 self.hears = False
                 lost()
                 ready.set()
-            await self._connections.drop()  # the other connections are likely gone too
+            self._connections.drop()  # the other connections are likely gone too
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]], bool], None]) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 from lumper.history.connection import Connections
 from lumper.history.database import Database
@@ -97,19 +97,20 @@ async def test_the_end_leaves_no_connection_open_whoever_is_at_work(tmp_path: Pa
         assert [name for name in _open_files() if name.startswith(str(path))] == []
 
 
-async def test_a_connection_that_somebody_has_when_all_are_dropped_is_closed_when_it_is_given_back(
-    tmp_path: Path,
-) -> None:
+async def test_of_connections_that_are_dropped_none_is_used_again_or_left_open(tmp_path: Path) -> None:
     path = str(tmp_path / "lumper.db")
     engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
     connections = Connections(engine, 2, lambda _: None)
+    made: list[object] = []
+    event.listen(engine, "connect", lambda connection, _: made.append(connection))
     async with connections.connect() as connection:
         await connection.execute(text("SELECT 1"))
-        await connections.drop()
-        assert path in _open_files()
-    assert path not in _open_files()
-    assert await connections.rows(text("SELECT 7")) == [(7,)]
-    assert _open_files().count(path) == 1  # that one is kept
+        connections.drop()
+        await connection.execute(text("SELECT 1"))  # who has it goes on
+    for _ in range(2):
+        assert await connections.rows(text("SELECT 7")) == [(7,)]
+        assert len(made) == 2
+        assert _open_files().count(path) == 1
     await connections.close()
 
 
