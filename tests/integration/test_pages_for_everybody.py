@@ -110,7 +110,7 @@ async def fill(sight: Sight) -> None:
 
 async def push(sight: Sight) -> None:
     """An image that moved and is signed, and one that may not move."""
-    await sight.live.put(LONG_NAME).image("1.0")
+    await sight.live.put(LONG_NAME).image("latest")
     put = sight.live.put("acme/shop")
     await put.image("1.0", "latest")
     digest = await put.image("latest", layer=b"newer", config=program(Env=["MODE=loud", "MORE=" + "w" * 300]))
