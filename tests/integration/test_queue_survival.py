@@ -73,9 +73,11 @@ async def test_two_processes_never_get_the_same_message(queue: str, broker: Brok
     async with QueueProcess("drain", queue, topic) as one, QueueProcess("drain", queue, topic) as other:
         await broker.publish([Message(id_, topic, b"") for id_ in ids])
         await broker.publish([Message("end 1", topic, b""), Message("end 2", topic, b"")])
+        begun = [await one.line(), await other.line()]  # both are at work
+        await one.answer()
+        await other.answer()
         first, second = await asyncio.gather(one.lines(), other.lines())
-    assert sorted([*first, *second]) == sorted(f"got {id_}" for id_ in ids)
-    assert first and second
+    assert sorted([*begun, *first, *second]) == sorted(f"got {id_}" for id_ in ids)
 
 
 async def test_a_waiting_process_hears_of_what_another_publishes(queue: str, broker: Broker, topic: str) -> None:

@@ -3,7 +3,8 @@
 QUEUE is the URL of a RabbitMQ or the path of a SQLite file. It tells on its standard output what it did, line by line:
 
     hold      "holding ID" when it has a message; for each line on its input an ack, and "acked"
-    drain     "got ID" for each message that it acks; ends with the message whose id begins with "end"
+    drain     "got ID" for each message that it acks, the first one when it gets a line on its input; ends with the
+              message whose id begins with "end"
     publish   "published ID" for NUMBER messages, one by one
 """
 
@@ -79,11 +80,16 @@ async def _hold(broker: Broker, topic: str) -> None:
 
 async def _drain(broker: Broker, topic: str) -> None:
     async with broker.consume(topic) as deliveries:
+        first = True
         async for delivery in deliveries:
-            await delivery.ack()
             if delivery.message.id.startswith("end"):
+                await delivery.ack()
                 return
             print("got", delivery.message.id, flush=True)
+            if first:
+                await asyncio.to_thread(sys.stdin.readline)
+                first = False
+            await delivery.ack()
 
 
 async def _publish(broker: Broker, topic: str, count: int) -> None:
