@@ -44,7 +44,9 @@ START_TIME = 0.2
 class Building:
     """Builds over one link. `frontend_time` is how long, in seconds, a syntax image may be looked for.
 
-    Streams of `incremental_from` bytes and more are sent file by file.
+    Streams of `incremental_from` bytes and more are sent file by file, and whatever is built for several platforms: of
+    a stream BuildKit makes one state for all of them, and writes to its map from several threads, which has ended a
+    Docker Engine 28 ("concurrent map writes"). Source: buildkit, frontend/dockerui, MainContext; client/llb, addCap.
     """
 
     def __init__(self, link: Link, frontend_time: float, incremental_from: int = INCREMENTAL_FROM) -> None:
@@ -84,7 +86,7 @@ class Building:
                     context,
                     request.files,
                     folder,
-                    self._incremental_from,
+                    0 if len(request.platforms) > 1 else self._incremental_from,
                     self._keys,
                     place,
                     own_times=request.no_cache or request.rewrite_timestamp,
