@@ -16,7 +16,7 @@ from lumper.history.tables import outbox
 from lumper.model.events import Payload
 
 _TOPIC = "outbox"
-_DEAF_SECONDS = 1.0  # between two looks, while nobody tells what other processes commit
+DEAF_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,13 @@ class Pending:
 
 
 class Outbox:
-    """The table of pending messages. `encode` turns a payload into a message body."""
+    """The table of pending messages. `encode` turns a payload into a message body.
 
-    def __init__(self, database: Database, encode: Callable[[Payload], bytes]) -> None:
+    `deaf` are the seconds between two looks while nobody tells what other processes commit.
+    """
+
+    def __init__(self, database: Database, encode: Callable[[Payload], bytes], *, deaf: float = DEAF_SECONDS) -> None:
+        self._deaf = deaf
         self._database = database
         self._encode = encode
         self._wake = asyncio.Event()
@@ -71,7 +75,7 @@ class Outbox:
         query = select(outbox.c.not_before).order_by(outbox.c.not_before).limit(1)
         async with self._database.read() as connection:
             first = (await connection.execute(query)).scalar()
-        longest = longest if self._database.hears else min(longest, _DEAF_SECONDS)
+        longest = longest if self._database.hears else min(longest, self._deaf)
         seconds = longest if first is None else (first - datetime.now(UTC)).total_seconds()
         try:
             async with asyncio.timeout(max(0.0, min(longest, seconds))):

@@ -42,13 +42,8 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def outbox(database: Database) -> ForgetfulOutbox:
-    return ForgetfulOutbox(database, encode)
-
-
-@pytest.fixture
-def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is published is not found by chance: the outbox is not looked at again for longer than an ear waits."""
-    monkeypatch.setattr("lumper.history.outbox._DEAF_SECONDS", 60.0)
+    """What is published is not found by chance: it is not looked at again for longer than an ear waits."""
+    return ForgetfulOutbox(database, encode, deaf=60.0)
 
 
 async def add(database: Database, outbox: Outbox, *numbers: int, delay: float = 0.0) -> None:
@@ -70,7 +65,6 @@ async def test_messages_come_in_the_order_in_which_they_were_committed(database:
     assert [each.build_id for each in heard] == list(range(250))
 
 
-@pytest.mark.usefixtures("no_looks")
 async def test_a_commit_is_published_at_once(database: Database, outbox: Outbox) -> None:
     broker = MemoryBroker()
     async with listening(broker, "t") as ear, running(relay(outbox, broker)):
@@ -80,12 +74,11 @@ async def test_a_commit_is_published_at_once(database: Database, outbox: Outbox)
         await ear.until(CancelBuild, 2)
 
 
-@pytest.mark.usefixtures("no_looks")
 async def test_what_an_earlier_life_left_is_published_and_does_not_slow_what_comes(
     database: Database, outbox: Outbox
 ) -> None:
     await add(database, outbox, 1, 2, 3)
-    broker, later = MemoryBroker(), Outbox(database, encode)
+    broker, later = MemoryBroker(), Outbox(database, encode, deaf=60.0)
     async with listening(broker, "t") as ear, running(relay(later, broker)):
         await ear.until(CancelBuild, 3)
         await add(database, later, 4)
