@@ -24,6 +24,7 @@ from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_re
 SECONDS, MOST_SECONDS = 8.0, 60.0  # of load, until enough has happened; then what was given up has to be gone
 ENOUGH = 10
 GRACE, UNDO = timedelta(seconds=1), timedelta(seconds=4)
+COMES_BACK = 7  # seconds; what two seconds of pushes have left is due for collection then
 SURE = timedelta(seconds=2)  # what a tag has left for less than this must be there
 ANN = Actor("ann", "admin")
 FROZEN = [f"v{number}" for number in range(3)]
@@ -50,9 +51,14 @@ class Load:
     async def pushes(self, seed: int) -> None:
         chance = random.Random(seed)
         while self.going_on:
-            tag, layer = f"t{chance.randrange(12)}", f"layer {chance.randrange(40)}".encode() * 50
-            await self.client.push_image("app", tag, layer)
+            tag, layer = f"t{chance.randrange(12)}", f"layer {self._generation(chance)}.{chance.randrange(6)}"
+            await self.client.push_image("app", tag, layer.encode() * 50)
             self.done["pushes"] += 1
+
+    def _generation(self, chance: random.Random) -> int:
+        """Layers are pushed for two seconds, and once more when they are about to go; however quick the machine,
+        all are given up for good some time."""
+        return int(time.monotonic() - self.begun) - chance.choice((0, 1, COMES_BACK))
 
     async def undos(self) -> None:
         """What a tag has left a moment ago is there, and the tag can go back to it."""
