@@ -15,6 +15,7 @@ from aiohttp import web
 from lumper.errors import StorageError
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.arrival import Arrival
+from lumper.registry.upstream.passing import Source
 from parts.live_registry import digest_of
 from parts.upstream import serving
 
@@ -44,7 +45,7 @@ async def test_who_reads_a_blob_whose_last_bytes_had_no_room_is_told_so(tmp_path
         with no_file_larger_than(len(data) - 5):
             try:
                 with pytest.raises(StorageError) as trouble:
-                    _ = [chunk async for chunk in arrival.fetch(registry, "app", digest_of(data))]
+                    _ = [chunk async for chunk in arrival.fetch(Source(registry, "app", digest_of(data)))]
             finally:
                 arrival.end(trouble.value)
         with pytest.raises(StorageError):

@@ -10,14 +10,15 @@ import asyncio
 import errno
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from lumper.errors import LumperError, RemoteError, RemoteInvalid, RemoteUnavailable, StorageError, StorageFull
 from lumper.registry.port import StoredBlob
-from lumper.registry.remote.registry import RemoteRegistry
+from lumper.registry.upstream.passing import Source
 
 _CHUNK = 1 << 20
 _BREAKS = 5  # times that a transfer may break off without a byte in between
@@ -28,8 +29,11 @@ class Arrival:
     """The bytes of a blob as they come. `size` is known before the first one, None if the registry does not tell."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO | None = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 see _release
+        """Raises StorageError, StorageFull if there can be no file in `folder`."""
+        with _translated(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO | None = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 see _release
+        self._folder = folder
         self._readers = 1  # the writer is one of those who need the file
         self._came = 0
         self._trouble: LumperError | None = None
@@ -38,16 +42,16 @@ class Arrival:
         self.ended = False
         self.size: int | None = None
 
-    async def fetch(self, registry: RemoteRegistry, repository: str, digest: str) -> AsyncIterator[bytes]:
+    async def fetch(self, source: Source) -> AsyncIterator[bytes]:
         """All bytes, one by one after they were shown to the readers; a transfer that breaks off goes on where it was.
 
         Raises RemoteError.
         """
-        breaks = 0
+        breaks, digest = 0, source.digest
         while True:
             came = self._came
             try:
-                async with registry.blob(repository, digest, self._came) as incoming:
+                async with source.registry.blob(source.repository, digest, self._came) as incoming:
                     self._begin(incoming.size, digest)
                     skip = self._came - incoming.start
                     async for chunk in incoming.chunks:
@@ -74,10 +78,8 @@ class Arrival:
         if self.size is not None and self._came + len(chunk) > self.size:
             raise RemoteInvalid(f"More bytes came for {digest} than were announced.")
         assert self._file is not None  # noqa: S101 it is closed after the end only
-        try:
+        with _translated(self._folder):
             await asyncio.to_thread(_write_all, self._file, chunk)
-        except OSError as exc:
-            raise (StorageFull() if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError()) from exc
         self._came += len(chunk)
         self._tell()
 
@@ -126,9 +128,19 @@ class Arrival:
             await news.wait()
 
     @property
-    def open(self) -> bool:
-        """Whether it can be read from; later the storage has the blob."""
-        return self._file is not None
+    def stored(self) -> bool:
+        """Whether nothing can be read from it any more, because the storage has the blob."""
+        return self._file is None and self._trouble is None
+
+
+@contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull() from exc
+        raise StorageError(f"{folder} cannot be written: {exc.strerror}.") from exc
 
 
 def _write_all(file: BinaryIO, chunk: bytes) -> None:
@@ -143,3 +155,4 @@ class ArrivingBlob(StoredBlob):
     """A blob that is not there whole."""
 
     arrival: Arrival | None = None
+    source: Source | None = None

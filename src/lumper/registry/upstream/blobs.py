@@ -1,4 +1,7 @@
-"""Blobs of cached repositories: fetched once, handed on while they arrive."""
+"""Blobs of cached repositories: fetched once, handed on while they arrive.
+
+Where there is no room for one, whoever asks has it from upstream without its being kept.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 
-from lumper.errors import LumperError, RegistryError, RemoteError, RemoteInvalid, RemoteNotFound
+from lumper.errors import LumperError, RegistryError, RemoteError, RemoteInvalid, RemoteNotFound, StorageError
 from lumper.logs import get_logger
 from lumper.registry.blobs import Blobs, Session
 from lumper.registry.errors import refuse
@@ -16,8 +19,9 @@ from lumper.registry.quota import Quotas
 from lumper.registry.recently import Recently
 from lumper.registry.upstream.arrival import Arrival, ArrivingBlob
 from lumper.registry.upstream.once import Once
+from lumper.registry.upstream.passing import PassingBlob, Source
 from lumper.registry.upstream.troubles import as_answer
-from lumper.registry.upstream.upstreams import Upstream, Upstreams
+from lumper.registry.upstream.upstreams import Upstreams
 
 _ABSENT_SECONDS = 10.0
 
@@ -37,7 +41,7 @@ class CachedBlobs(Blobs):
         self._absent = Recently[bool]()
 
     async def stat(self, repository: str, digest: str) -> StoredBlob:
-        """The blob; of a cached repository perhaps one that is still arriving. Raises RegistryError."""
+        """The blob; of a cached repository perhaps one that is still arriving. Raises RegistryError, StorageError."""
         upstream = self._upstreams.of(repository)
         if upstream is None:
             return await super().stat(repository, digest)
@@ -46,8 +50,11 @@ class CachedBlobs(Blobs):
         except RegistryError as exc:
             if exc.code != "BLOB_UNKNOWN" or not upstream.serves(repository) or (repository, digest) in self._absent:
                 raise
+        source = Source(upstream.registry, upstream.remote_name(repository), digest)
         try:
-            return await self._fetched(upstream, repository, digest)
+            return await self._fetched(source, repository, digest)
+        except StorageError as exc:
+            return await self._passed_on(source, repository, exc)
         except LumperError as exc:
             answer = as_answer(exc, "BLOB_UNKNOWN", digest)
             if answer.code == "BLOB_UNKNOWN":
@@ -57,15 +64,15 @@ class CachedBlobs(Blobs):
                             digest=digest, error=exc.message)  # fmt: skip
             raise answer from exc
 
-    async def _fetched(self, upstream: Upstream, repository: str, digest: str) -> StoredBlob:
+    async def _fetched(self, source: Source, repository: str, digest: str) -> StoredBlob:
         key = (repository, digest)
         if key not in self._arrivals:
-            stored = await self._linking(key, lambda: self._linked(upstream, repository, digest))
+            stored = await self._linking(key, lambda: self._linked(source, repository, digest))
             if stored is not None:
                 return stored
         if key not in self._arrivals:
             arrival = Arrival(self._upstreams.folder)
-            task = asyncio.create_task(self._arrive(upstream, repository, digest, arrival))
+            task = asyncio.create_task(self._arrive(source, repository, digest, arrival))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the readers are told
             self._arrivals[key] = (arrival, task)
         arrival, task = self._arrivals[key]
@@ -73,16 +80,27 @@ class CachedBlobs(Blobs):
         if arrival.size is None or arrival.size == 0 or arrival.ended:
             await asyncio.shield(task)
             return await super().stat(repository, digest)
-        return ArrivingBlob(digest, arrival.size, arrival=arrival)
+        return ArrivingBlob(digest, arrival.size, arrival=arrival, source=source)
 
-    async def _linked(self, upstream: Upstream, repository: str, digest: str) -> StoredBlob | None:
+    async def _passed_on(self, source: Source, repository: str, trouble: StorageError) -> StoredBlob:
+        """The blob as it is upstream. Raises RegistryError, and `trouble` if upstream does not tell its size."""
+        _log_passing(source, trouble)
+        try:
+            size = await source.registry.blob_size(source.repository, source.digest)
+        except LumperError as exc:
+            raise as_answer(exc, "BLOB_UNKNOWN", source.digest) from exc
+        if not size:
+            raise trouble
+        return PassingBlob(source.digest, size, source=source)
+
+    async def _linked(self, source: Source, repository: str, digest: str) -> StoredBlob | None:
         """The blob, if another repository has brought it here already, and upstream this one has it too.
 
         Raises RemoteNotFound if upstream it has not.
         """
         if await self._storage.stat(digest) is None:
             return None
-        if not await upstream.registry.has_blob(upstream.remote_name(repository), digest):
+        if not await source.registry.has_blob(source.repository, digest):
             raise RemoteNotFound()
         async with self._holds.using(repository, [digest]):
             stored = await self._storage.stat(digest)
@@ -90,10 +108,10 @@ class CachedBlobs(Blobs):
                 await self._metadata.link_blob(repository, digest, stored.size)
         return stored
 
-    async def _arrive(self, upstream: Upstream, repository: str, digest: str, arrival: Arrival) -> None:
+    async def _arrive(self, source: Source, repository: str, digest: str, arrival: Arrival) -> None:
         trouble: LumperError | None = RemoteError("The server has ended.")
         try:
-            await self._store(upstream, repository, digest, arrival)
+            await self._store(source, repository, digest, arrival)
             trouble = None
         except LumperError as exc:
             trouble = exc
@@ -102,12 +120,11 @@ class CachedBlobs(Blobs):
             arrival.end(trouble)
             del self._arrivals[repository, digest]
 
-    async def _store(self, upstream: Upstream, repository: str, digest: str, arrival: Arrival) -> None:
+    async def _store(self, source: Source, repository: str, digest: str, arrival: Arrival) -> None:
         upload = f"arrival-{secrets.token_hex(16)}"
         await self._storage.begin(upload)
         try:
-            data = arrival.fetch(upstream.registry, upstream.remote_name(repository), digest)
-            await self._storage.append(upload, 0, data)
+            await self._storage.append(upload, 0, arrival.fetch(source))
             async with self._holds.using(repository, [digest]):
                 stored = await self._storage.commit(upload, digest)
                 if stored is None:
@@ -119,12 +136,30 @@ class CachedBlobs(Blobs):
 
     def read(self, blob: StoredBlob, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes of a blob from `stat`, as they come. Raises RemoteError in the middle."""
-        arrival = blob.arrival if isinstance(blob, ArrivingBlob) else None
-        return arrival.read(start, end) if arrival and arrival.open else super().read(blob, start, end)
+        if isinstance(blob, PassingBlob) and blob.source:
+            return blob.source.read(start, end, blob.size)
+        if isinstance(blob, ArrivingBlob) and blob.arrival and blob.source and not blob.arrival.stored:
+            return self._followed(blob, blob.arrival, blob.source, start, end)
+        return super().read(blob, start, end)
+
+    async def _followed(
+        self, blob: StoredBlob, arrival: Arrival, source: Source, start: int, end: int
+    ) -> AsyncIterator[bytes]:
+        """The bytes as they arrive, and those after them from upstream itself when there is no room for more here."""
+        position = start
+        try:
+            async for chunk in arrival.read(start, end):
+                yield chunk
+                position += len(chunk)
+        except StorageError as exc:
+            _log_passing(source, exc)
+        if position < end:
+            async for chunk in source.read(start, end, blob.size, position):
+                yield chunk
 
     async def address(self, blob: StoredBlob) -> str | None:
         """A URL at which the client can fetch this blob, if it has arrived."""
-        return None if isinstance(blob, ArrivingBlob) else await super().address(blob)
+        return None if isinstance(blob, ArrivingBlob | PassingBlob) else await super().address(blob)
 
     async def mount(self, repository: str, digest: str, source: str) -> bool:
         """Let `repository`, which is no cache, serve a blob of `source`."""
@@ -149,3 +184,8 @@ def check_pushable(upstreams: Upstreams, repository: str) -> None:
     """Raise RegistryError DENIED for a cached repository: what it holds is what is upstream, and nothing else."""
     if upstream := upstreams.of(repository):
         raise refuse("DENIED", f"{repository} mirrors {upstream.registry.url}: nothing is pushed to it.")
+
+
+def _log_passing(source: Source, trouble: StorageError) -> None:
+    log.error("a blob is handed on without being kept", action="upstream.not_kept", repository=source.repository,
+              digest=source.digest, error=trouble.sentence)  # fmt: skip

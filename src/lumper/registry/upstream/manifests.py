@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from lumper.errors import LumperError, RegistryError, RemoteNotFound, RemoteUnavailable
+from lumper.errors import LumperError, RegistryError, RemoteNotFound, RemoteUnavailable, StorageError
 from lumper.logs import get_logger
 from lumper.model.activity import Actor
 from lumper.model.image import Manifest, NewManifest, is_digest
@@ -55,7 +55,7 @@ class CachedManifests(Manifests):
         self._asking: Once[Manifest] = Once()
 
     async def find(self, repository: str, reference: str) -> Manifest:
-        """The manifest that a tag or digest means, here or upstream. Raises RegistryError."""
+        """The manifest that a tag or digest means, here or upstream. Raises RegistryError, StorageError."""
         upstream = self._upstreams.of(repository)
         if upstream is None:
             return await super().find(repository, reference)
@@ -73,6 +73,8 @@ class CachedManifests(Manifests):
         try:
             asked = self._asking(key, lambda: self._asked(upstream, repository, reference, known))
             return await (asked if known is None else self._in_time(asked, upstream, repository, reference, known))
+        except StorageError:
+            raise
         except LumperError as exc:
             answer = as_answer(exc, "MANIFEST_UNKNOWN", reference)
             if answer.code == "MANIFEST_UNKNOWN":
@@ -137,7 +139,15 @@ class CachedManifests(Manifests):
                 await self._used(repository, reference, known)
             return known
         document = await upstream.registry.manifest(name, reference)
-        await self._take(repository, reference, document.manifest, document.body)
+        try:
+            await self._take(repository, reference, document.manifest, document.body)
+        except StorageError as exc:
+            if known is not None:
+                raise
+            log.error("a manifest is handed on without being kept", action="upstream.not_kept", repository=repository,
+                      reference=reference, error=exc.sentence)  # fmt: skip
+            self._keep(document.manifest.digest, document.body)
+            return _passing(document.manifest)
         return await super().find(repository, document.manifest.digest)
 
     async def _immutable(self, repository: str, tag: str) -> bool:
@@ -174,3 +184,9 @@ class CachedManifests(Manifests):
     async def close(self) -> None:
         """Give up what is asked for."""
         await self._asking.close()
+
+
+def _passing(manifest: NewManifest) -> Manifest:
+    """What is told of a manifest that is not kept."""
+    total = manifest.size + sum(link.size for link in manifest.links)
+    return Manifest(manifest.digest, manifest.media_type, manifest.size, total, datetime.now(UTC))
