@@ -29,6 +29,7 @@
     │       └── RegistryFull · PushRefused · ImageGone
     ├── StorageError                where blobs and logs are kept
     │   ├── StorageFull
+    │   ├── DatabaseFailed          what is known of them is not to be had
     │   └── LogGap                  (temporary)
     ├── RegistryError               an answer of the OCI API (codes in registry/errors.py)
     ├── RemoteError                 another registry: one that is mirrored, copied from or to
@@ -384,6 +385,10 @@ class StorageFull(StorageError):
     """There is no space left where Lumper keeps its data."""
 
     default_hint = "Free some space under the data folder; nothing that was stored is lost."
+
+
+class DatabaseFailed(StorageError):
+    """The database did not do what was asked."""
 
 
 class LogGap(StorageError):

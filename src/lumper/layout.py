@@ -30,6 +30,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from lumper.errors import Conflict, StorageError
 from lumper.file_locks import flocked
@@ -92,9 +93,14 @@ class DataFolder:
         return StorageError(f"The data folder {self.root} cannot be made: {exc.strerror}.", hint=hint)
 
     @property
+    def database(self) -> Path:
+        """The SQLite database of the history."""
+        return self.root.absolute() / "lumper.db"
+
+    @property
     def database_url(self) -> str:
-        """The SQLite database of the history, as a SQLAlchemy URL."""
-        return f"sqlite:///{self.root.absolute() / 'lumper.db'}"
+        """The same as a SQLAlchemy URL."""
+        return f"sqlite:///{quote(str(self.database))}"
 
     @property
     def queue(self) -> Path:

@@ -108,18 +108,21 @@ def _server(config: Config, role: str) -> Check:
 
 
 def _database(config: Config) -> Check:
-    if not config.database.url.get_secret_value():
-        return Check("database", True, "SQLite in the data folder")
+    from lumper.history.sqlite import look
+
+    url = config.database.url.get_secret_value()
     try:
-        return Check("database", True, asyncio.run(_about_database(config)))
+        if url:
+            return Check("database", True, asyncio.run(_about_database(url)))
+        return Check("database", True, f"{look(DataFolder(config.data).database)}, in the data folder")
     except LumperError as exc:
         return Check("database", False, exc.message, exc.hint)
 
 
-async def _about_database(config: Config) -> str:
+async def _about_database(url: str) -> str:
     from lumper.history.database import Database
 
-    database = Database(config.database.url.get_secret_value())
+    database = Database(url)
     try:
         return await database.about()
     finally:

@@ -16,34 +16,26 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import (
     URL,
-    Column,
     Connection,
     Executable,
     Float,
-    MetaData,
-    PrimaryKeyConstraint,
     Row,
-    String,
     Table,
-    inspect,
     make_url,
-    text,
 )
 from sqlalchemy.exc import DatabaseError, DataError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
-from lumper.errors import Invalid, StorageError, StorageFull
+from lumper.errors import DatabaseFailed, Invalid, StorageError, StorageFull
+from lumper.history import schema
 from lumper.history.connection import AsyncConnection
 
-HEAD = "0001"  # the newest revision in migrations/: a test holds the two together
-_VERSION = "alembic_version"  # the table with the revision, as Alembic calls it
 _CHANGES = "lumper_changes"
 _LAST = "lumper_last"
 _OTHER_TABLES = ("42P01", "42703")  # undefined_table, undefined_column
@@ -205,25 +197,25 @@ class Database:
             return await self._kind.rows(query)
 
     async def migrate(self) -> None:
-        """Bring the schema to HEAD; quick when it is there already. Several processes may do so at the same time."""
+        """Bring the schema to HEAD; quick when it is there already. Several processes may do so at the same time.
+
+        Raises Invalid if another version of Lumper made it, StorageError.
+        """
         async with self.read() as connection:
-            current = await connection.run_sync(_version)
-        if current != HEAD:
+            current = await connection.run_sync(schema.revision)
+        if current != schema.HEAD:
             with _translating():
                 await asyncio.to_thread(self._upgrade)
 
     def _upgrade(self) -> None:
         with self._kind.migrating() as connection:
-            made = inspect(connection).has_table(_VERSION)
-            connection.rollback()  # what looking began: within a transaction Alembic would leave the commit to us
-            if made:
-                _migrate(connection)
-            else:
-                _make(connection)
+            schema.upgrade(connection)
 
     async def about(self) -> str:
         """Which database it is, for people. Raises StorageError, Invalid if it is not fit for use."""
         with _translating():
+            async with self._kind.read() as connection:
+                schema.check(await connection.run_sync(schema.revision))
             return await self._kind.about()
 
     async def close(self) -> None:
@@ -353,7 +345,7 @@ def _translating() -> Iterator[None]:
     except (DatabaseError, InterfaceError) as exc:
         raise _translated(exc.orig, away=exc.connection_invalidated) from exc
     except PoolTimeout as exc:
-        raise StorageError("The database is too slow: no connection to it was free for half a minute.") from exc
+        raise DatabaseFailed("The database is too slow: no connection to it was free for half a minute.") from exc
 
 
 def _translated(exc: BaseException | None, *, away: bool) -> StorageError:
@@ -361,36 +353,6 @@ def _translated(exc: BaseException | None, *, away: bool) -> StorageError:
     if "disk is full" in words or "No space left" in words or state == "53100":
         return StorageFull()
     if away or words.startswith(("connection failed", "connection is bad", "failed to resolve", "connection timeout")):
-        return StorageError(f"The database does not answer: {words}.", hint=_AWAY)
+        return DatabaseFailed(f"The database does not answer: {words}.", hint=_AWAY)
     other = state in _OTHER_TABLES or words.startswith(("no such column", "no such table")) or "has no column" in words
-    return StorageError(f"The database refused: {words}.", hint=_OTHER_VERSION if other else "")
-
-
-def _version(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(_VERSION):
-        return None
-    return connection.execute(text(f"SELECT version_num FROM {_VERSION}")).scalar()  # noqa: S608 - our own name
-
-
-def _make(connection: Connection) -> None:
-    """All tables of HEAD, in a database that has none: a test compares them with those that the migrations make."""
-    from lumper.history.tables import made_for
-
-    made_for(connection.dialect.name).create_all(connection)
-    # As Alembic makes and reads it: https://alembic.sqlalchemy.org/en/latest/api/runtime.html
-    made = MetaData()
-    version = Table(_VERSION, made, Column("version_num", String(32), nullable=False))
-    version.append_constraint(PrimaryKeyConstraint("version_num", name=f"{_VERSION}_pkc"))
-    made.create_all(connection)
-    connection.execute(version.insert().values(version_num=HEAD))
-    connection.commit()
-
-
-def _migrate(connection: Connection) -> None:
-    from alembic import command  # slow to import and needed once a release
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    return DatabaseFailed(f"The database refused: {words}.", hint=_OTHER_VERSION if other else "")

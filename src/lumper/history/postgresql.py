@@ -30,7 +30,7 @@ from sqlalchemy import URL, Connection, Executable, Row, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from lumper.errors import Invalid, StorageError
+from lumper.errors import DatabaseFailed, Invalid
 from lumper.history.connection import AsyncConnection, Connections
 from lumper.history.pipelining import Beginnings, commit_with
 from lumper.logs import get_logger
@@ -250,7 +250,7 @@ class _Locks:
         self._turn = asyncio.Lock()
 
     async def take(self, name: str) -> bool:
-        """Whether it could be had at once. Raises StorageError."""
+        """Whether it could be had at once. Raises DatabaseFailed."""
         if name in self._held:
             return False
         self._held.add(name)
@@ -258,7 +258,7 @@ class _Locks:
         try:
             taken = await self._ask("pg_try_advisory_lock", name)
         except (psycopg.Error, OSError) as exc:
-            raise StorageError(f"The database does not answer: {str(exc).strip()}.") from exc
+            raise DatabaseFailed(f"The database does not answer: {str(exc).strip()}.") from exc
         finally:
             if not taken:
                 self._held.discard(name)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event
 
 from lumper.alone import AloneHere
+from lumper.errors import DatabaseFailed
+from lumper.history import schema
 from lumper.history.connection import AsyncConnection, Connections
 from lumper.secret_files import private
 
@@ -87,6 +90,27 @@ class Sqlite:
         """Close all connections. Idempotent; without it the process does not end."""
         await self._writer.close()
         await self._readers.close()
+
+
+def look(path: Path) -> str:
+    """What `Database.about` tells of the database in this file, made or not; nothing is written beside it.
+
+    Whoever asks may be somebody else than the server, which could not use files that this one makes. Raises Invalid,
+    DatabaseFailed.
+    """
+    if not path.exists():
+        return "SQLite, not made yet"
+    # without its index the log of a file that nobody uses would have to be read by writing one
+    used = path.with_name(f"{path.name}-shm").exists()
+    uri = f"file:{quote(str(path.absolute()))}?{'mode=ro' if used else 'immutable=1'}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (schema.TABLE,)).fetchone()
+            found = connection.execute(schema.FOUND).fetchone() if made else None
+    except sqlite3.Error as exc:
+        raise DatabaseFailed(f"{path} cannot be read: {exc}.") from exc
+    schema.check(found[0] if found else None)
+    return "SQLite"
 
 
 def _engine(url: URL, most: int, begin: str, foreign_keys: str = "ON") -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,37 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 import lumper.history
-from lumper.history.database import HEAD, Database
-from lumper.history.tables import metadata
+from lumper.history.database import Database
+from lumper.history.schema import HEAD
+from lumper.history.tables import made_for, metadata
 
 
 def test_head_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(lumper.history.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_the_first_revision_names_the_tables_that_it_makes() -> None:
+    """Two checkouts with other tables must not take each other's databases for their own."""
+    said = "\n".join(_statements("sqlite") + _statements("postgresql"))
+    first = f"0001_{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    assert first == HEAD, f'the tables are others than before: write HEAD = "{first}" in history/schema.py'
+
+
+def _statements(dialect_name: str) -> list[str]:
+    """All that is said to make the tables in one kind of database, whatever spaces are between its words."""
+    dialect = URL.create(dialect_name).get_dialect()()
+    made: list[str] = []
+    for table in made_for(dialect_name).sorted_tables:
+        made.append(str(CreateTable(table).compile(dialect=dialect)))
+        made += sorted(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
+    return [" ".join(statement.split()) for statement in made]
 
 
 async def test_a_new_database_has_the_tables_and_is_known_to_alembic(database_url: str) -> None:

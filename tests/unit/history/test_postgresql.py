@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
-from lumper.errors import Invalid, StorageError
+from lumper.errors import DatabaseFailed, Invalid, StorageError
 from lumper.history import postgresql
 from lumper.history.database import Database, changed, epoch
 from lumper.history.images import ImageHistory
@@ -185,7 +185,7 @@ async def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(
 async def test_where_no_database_answers_that_is_said() -> None:
     database = Database("postgresql://lumper:s3cret@127.0.0.1:9/lumper")
     try:
-        with pytest.raises(StorageError, match="does not answer") as caught:
+        with pytest.raises(DatabaseFailed, match="does not answer") as caught:
             await database.migrate()
         assert "[database] url" in caught.value.hint
         assert "s3cret" not in caught.value.sentence

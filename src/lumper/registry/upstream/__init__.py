@@ -5,6 +5,7 @@ manifests   manifests and tags: asked for once, kept, asked for again when a tag
 blobs       blobs: fetched once, handed on while they arrive
 listings    tags and referrers: upstream's own
 arrival     one blob on its way
+passing     one that is handed on without being kept
 once        one call for all that ask for the same thing at the same time
 troubles    what another registry's errors are to our clients
 """

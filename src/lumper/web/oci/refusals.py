@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from lumper.errors import RegistryError, RuleForbids, StorageError, StorageFull, TooManyAttempts, TooManyRequests
+from lumper.errors import (
+    DatabaseFailed,
+    RegistryError,
+    RuleForbids,
+    StorageError,
+    StorageFull,
+    TooManyAttempts,
+    TooManyRequests,
+)
 from lumper.logs import get_logger
 from lumper.registry.errors import refuse
 from lumper.web.health import AGAIN_SECONDS
@@ -37,6 +45,10 @@ def refusal(exc: Exception, path: str) -> web.Response:
             answer = error_answer(refuse("STORAGE_FULL", exc.sentence))
             answer.set_status(answer.status, _FULL)
             return answer
+        case DatabaseFailed():
+            log.error("The registry's database failed.", action="registry_database", path=path, error=str(exc))
+            told = refuse("UNAVAILABLE", "The registry cannot use its database.")
+            return error_answer(told, {hdrs.RETRY_AFTER: AGAIN_SECONDS})
         case StorageError():
             log.error("The registry's storage failed.", action="registry_storage", path=path, error=str(exc))
             return error_answer(refuse("UNAVAILABLE"), {hdrs.RETRY_AFTER: AGAIN_SECONDS})

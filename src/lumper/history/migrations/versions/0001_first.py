@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from alembic import op
 
+from lumper.history.schema import HEAD
 from lumper.history.tables import made_for, metadata
 
-revision = "0001"
+revision = HEAD
 down_revision = None
 branch_labels = None
 depends_on = None
