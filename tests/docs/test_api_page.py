@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lumper.web.api.openapi import described_routes
 from lumper.web.oci.description import OPERATIONS, PATHS
-from lumper.web.openapi import described_routes
 from parts.live_api import live_api
 
 DOCS = Path(__file__).parents[2] / "docs/reference"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src/lumper"
+ARCHITECTURE = (Path(__file__).parents[2] / "docs/architecture.md").read_text("utf-8")
 MANY = 20
 PACKAGES = [
     folder.parent for folder in sorted(SOURCE.rglob("__init__.py")) if len(list(folder.parent.glob("*.py"))) > MANY
@@ -20,3 +21,8 @@ def test_the_docstring_of_a_large_package_names_each_module_and_no_other(package
     words = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
     named = set(re.findall(r"\b(\w+)\.py\b", words))
     assert named == {path.stem for path in package.glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"`((?:\w+/)*\w+\.py)`", ARCHITECTURE))))
+def test_each_module_that_the_architecture_speaks_of_is_there(module: str) -> None:
+    assert any(path.as_posix().endswith(f"/{module}") for path in SOURCE.rglob("*.py"))

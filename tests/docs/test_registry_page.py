@@ -12,7 +12,7 @@ import pytest
 from lumper.model.people import Role
 from lumper.registry.listings import MOST
 from lumper.registry.manifests import MAX_BYTES
-from lumper.web.auth import REFRESH_SECONDS, REGISTRY_SECONDS
+from lumper.web.auth.authenticator import REFRESH_SECONDS, REGISTRY_SECONDS
 from lumper.web.oci import address
 from lumper.web.oci.body import IDLE_SECONDS
 from lumper.web.oci.ranges import MOST_PARTS

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from lumper.model.people import Role
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from parts.live_registry import RegistryClient, live_registry
 from parts.registry_load import Load, given_back, under_load
 

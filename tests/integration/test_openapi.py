@@ -10,7 +10,7 @@ from typing import get_origin
 import pytest
 
 from lumper.model.people import Role
-from lumper.web.openapi import described_routes
+from lumper.web.api.openapi import described_routes
 from parts.fuzzing import fuzz, populate
 from parts.live_api import Api, live_api
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.web import incoming
+from lumper.web import small_bodies
 from parts.live_api import Api, live_api
 
 FORM = "application/x-www-form-urlencoded"
@@ -56,7 +56,7 @@ async def test_a_form_with_odd_fields_is_an_ordinary_refusal(api: Api, kind: str
 
 @pytest.mark.parametrize("path", ["/login", "/api/v1/tokens"])
 async def test_a_body_whose_end_does_not_come_is_given_up(api: Api, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming, "SECONDS", 0.2)
+    monkeypatch.setattr(small_bodies, "SECONDS", 0.2)
     ended = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:

@@ -20,7 +20,7 @@ from lumper.model.activity import Actor
 from lumper.model.garbage import GarbageKind
 from lumper.model.people import Role
 from lumper.model.rules import Rule
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from lumper.registry.rebuild import Rebuilt
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience

@@ -15,7 +15,7 @@ import pytest
 from aiodocker.exceptions import DockerError
 
 from lumper.model.people import Role
-from lumper.registry.documents import DOCKER_MANIFEST
+from lumper.registry.manifest_format import DOCKER_MANIFEST
 from parts.docker_engine import engine
 from parts.image_files import layer_of, oci_layout
 from parts.live_registry import (

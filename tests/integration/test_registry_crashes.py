@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.verify import Flaw

@@ -248,7 +248,7 @@ async def test_a_manifest_without_an_announced_end_is_refused_at_4_mib(live: Liv
 async def test_a_body_of_which_nothing_comes_is_given_up(
     live: LiveRegistry, admin: RegistryClient, monkeypatch: pytest.MonkeyPatch, length: bytes
 ) -> None:
-    for module in ("lumper.web.oci.body", "lumper.web.oci.intake"):
+    for module in ("lumper.web.oci.body", "lumper.web.oci.large_bodies"):
         monkeypatch.setattr(f"{module}.IDLE_SECONDS", 0.2)
     location = await admin.begin("a")
 

@@ -16,7 +16,7 @@ import pytest
 from oras.client import OrasClient
 from oras.oci import Subject
 
-from lumper.registry.documents import DOCKER_LIST, DOCKER_MANIFEST
+from lumper.registry.manifest_format import DOCKER_LIST, DOCKER_MANIFEST
 from parts.containerd import containerd
 from parts.image_files import layer_of, oci_layout
 from parts.live_registry import (

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumper.registry.access import Anonymous
-from lumper.web.limits import Limits
-from lumper.web.shortcut import Shortcut
+from lumper.web.auth.rate_limits import RateLimits
+from lumper.web.connection.shortcut import Shortcut
 from parts.live_registry import OCI_MANIFEST
 from parts.two_ways import DIGEST, LAYER, MANIFEST, Send, Ways, before_the_nonsense, connected, spoken, two_ways
 
@@ -73,7 +73,7 @@ async def test_what_was_asked_for_before_is_answered_by_shortcut(ways: Ways, cre
 
 
 async def test_limits_hold_on_both_ways_together(tmp_path: Path) -> None:
-    async with two_ways(tmp_path, limits=Limits(pulls=4)) as ways:
+    async with two_ways(tmp_path, limits=RateLimits(pulls=4)) as ways:
         request = ways.request("GET", "/v2/a/b/manifests/latest", "admin")
         left = []
         for way in (ways.aiohttp, ways.shortcut, ways.aiohttp, ways.shortcut):

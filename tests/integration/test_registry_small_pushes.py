@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lumper.model.activity import SERVER
 from lumper.model.rules import Rule
 from lumper.registry.access import Anonymous
-from lumper.web.limits import Limits
-from lumper.web.shortcut import Shortcuts
+from lumper.web.auth.rate_limits import RateLimits
+from lumper.web.connection.shortcut import Shortcuts
 from parts.live_registry import digest_of
 from parts.two_ways import Protocols, Ways, before_the_nonsense, connected, spoken, two_ways
 
@@ -160,7 +160,7 @@ async def test_quotas_hold(ways: Ways) -> None:
 
 
 async def test_limits_hold_on_both_ways_together(tmp_path: Path) -> None:
-    async with two_ways(tmp_path, limits=Limits(account=0.5, clock=lambda: 0.0)) as ways:
+    async with two_ways(tmp_path, limits=RateLimits(account=0.5, clock=lambda: 0.0)) as ways:
         request = ways.request("POST", "/v2/a/b/blobs/uploads/", "operator")
         answers = [await spoken(way, request) for way in (ways.aiohttp, ways.shortcut) * 4]
     assert [answer[9:12] for answer in answers] == [b"202"] * 5 + [b"429"] * 3

@@ -15,7 +15,7 @@ from lumper.model.image import NewManifest
 from lumper.model.people import Role
 from lumper.model.rules import Rule
 from lumper.registry.remote.registry import RemoteRegistry
-from lumper.registry.tagging import parse_reference
+from lumper.registry.tags import parse_reference
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from parts.live_pages import PASSWORD, LivePages, live_pages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
@@ -248,9 +248,9 @@ async def test_a_repository_in_which_nothing_is_left_is_listed_no_more(
     live: LivePages, shop: Put, person: aiohttp.ClientSession
 ) -> None:
     digest = await shop.image("1.0")
-    await live.registry.tagging.delete(parse_reference("acme/shop:1.0"), BY)
+    await live.registry.tags.delete(parse_reference("acme/shop:1.0"), BY)
     assert "acme/shop" in await seen(person, "/images")
-    await live.registry.tagging.delete(parse_reference(f"acme/shop@{digest}"), BY)
+    await live.registry.tags.delete(parse_reference(f"acme/shop@{digest}"), BY)
     for descriptor in (await shop.blob(b"layer", "x"), await shop.blob(json.dumps(program()).encode(), "x")):
         await live.history.images.unlink_blob("acme/shop", descriptor["digest"])
     assert "acme/shop" not in await seen(person, "/images")

@@ -13,7 +13,7 @@ import pytest
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.activity import SERVER
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from lumper.registry.registry import Registry
 from lumper.registry.storage.s3 import S3Storage, keys
 from lumper.registry.verify import Flaw

@@ -16,10 +16,10 @@ import pytest
 from aiohttp import web
 
 from lumper.roles import server
-from lumper.web.oci.outlet import Outlet, send_file
+from lumper.web.connection.certificate import Certificate
+from lumper.web.connection.stalled import Stalled
 from lumper.web.oci.ranges import Span
-from lumper.web.stalled import Stalled
-from lumper.web.tls import Certificate
+from lumper.web.oci.sendfile import FileSender, send_file
 from parts.certificates import Authority
 from parts.lumper_process import LumperServer
 from parts.running import running
@@ -55,13 +55,13 @@ async def test_whoever_asks_for_much_and_reads_nothing_is_sent_away(
     much.touch()
     os.truncate(much, 64 * MIB)
     clients = 3 if way == "files at once" else 1
-    outlet, ended = Outlet(), asyncio.Semaphore(0)
+    sender, ended = FileSender(), asyncio.Semaphore(0)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         try:
             if way.startswith("file"):
-                await send_file(outlet, request, response, much, [Span(0, 64 * MIB)])
+                await send_file(sender, request, response, much, [Span(0, 64 * MIB)])
             else:
                 await response.prepare(request)
                 while True:

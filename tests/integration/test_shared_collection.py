@@ -15,12 +15,12 @@ from lumper.errors import Conflict, StorageError
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.activity import SERVER
-from lumper.registry.gc import Policy, Report
+from lumper.registry.gc.collector import Policy, Report
 from lumper.registry.metadata.memory import MemoryMetadata
+from lumper.registry.needs import Needs
 from lumper.registry.port import StoredBlob
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from lumper.registry.told import Told
 from parts.eventually import eventually
 from parts.live_registry import digest_of, image_manifest
 from parts.postgresql import PostgresServer
@@ -226,7 +226,7 @@ class DeafMetadata(CountingMetadata):
 
 
 async def test_a_push_that_cannot_say_any_more_what_it_needs_is_given_up() -> None:
-    told = Told(DeafMetadata(), 0.2)
+    told = Needs(DeafMetadata(), 0.2)
     with pytest.raises(StorageError, match="did not answer"):
         async with told.using("one", [DIGEST]):
             await asyncio.Event().wait()
@@ -238,7 +238,7 @@ async def test_a_push_that_takes_long_goes_on_saying_what_it_needs() -> None:
     async def said_again() -> bool:
         return metadata.asked > 4
 
-    async with Told(metadata, 0.2).using("one", [DIGEST]):
+    async with Needs(metadata, 0.2).using("one", [DIGEST]):
         await eventually(said_again, 10)
 
 

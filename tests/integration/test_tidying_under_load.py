@@ -17,8 +17,8 @@ from lumper.errors import Conflict
 from lumper.model.activity import Action, Actor
 from lumper.model.people import Role
 from lumper.model.rules import Keep, Rule
-from lumper.registry.gc import Policy
-from lumper.registry.tagging import Reference
+from lumper.registry.gc.collector import Policy
+from lumper.registry.tags import Reference
 from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
 
 SECONDS, MOST_SECONDS = 8.0, 60.0  # of load, until enough has happened; then what was given up has to be gone
@@ -73,7 +73,7 @@ class Load:
                 one = chance.choice(left)
                 self.done["undos of retention"] += one.action is Action.UNTAG
                 try:
-                    await self.live.registry.tagging.retag(Reference("app", one.tag), one.before, ANN)
+                    await self.live.registry.tags.retag(Reference("app", one.tag), one.before, ANN)
                     self.done["undos"] += 1
                 except Conflict:
                     self.done["moved meanwhile"] += 1

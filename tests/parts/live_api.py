@@ -30,9 +30,10 @@ from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.forge import ForgeDesk
 from lumper.roles.receiver import HistoryReceiver
 from lumper.roles.triggers import Triggers
-from lumper.web.app import Behind, Doors, make_app
-from lumper.web.deliveries import Replayer
-from lumper.web.tokens import Keys
+from lumper.web.app import make_app
+from lumper.web.auth.signed_tokens import Keys
+from lumper.web.parts import Parts, Settings
+from lumper.web.replayer import Replayer
 from lumper.wiring.adapters import open_forge_api, open_forges
 from lumper.wiring.assembly import assemble_attestations
 
@@ -115,7 +116,7 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
     (tmp_path / "allowed").mkdir()
     receiver, forges = HistoryReceiver(history), open_forges()
     registry = Registry(FilesystemStorage(tmp_path / "registry"), history.images)
-    behind = Behind(
+    parts = Parts(
         history=history,
         broker=MemoryBroker(),
         registry=registry,
@@ -130,7 +131,7 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
         metrics=Metrics(),
         attestations=assemble_attestations(DataFolder(tmp_path), registry, links),
     )
-    app = make_app(behind, Doors(data=tmp_path, allow_local=(tmp_path / "allowed",)))
+    app = make_app(parts, Settings(data=tmp_path, allow_local=(tmp_path / "allowed",)))
     runner = web.AppRunner(app, shutdown_timeout=1)
     try:
         await history.database.migrate()

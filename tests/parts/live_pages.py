@@ -39,9 +39,9 @@ from lumper.roles.forge import ForgeDesk
 from lumper.roles.receiver import HistoryReceiver
 from lumper.roles.triggers import Triggers
 from lumper.web import pages
-from lumper.web.auth import Authenticator
-from lumper.web.deliveries import Replayer
-from lumper.web.tokens import Keys
+from lumper.web.auth.authenticator import Authenticator
+from lumper.web.auth.signed_tokens import Keys
+from lumper.web.replayer import Replayer
 from lumper.wiring.adapters import open_forge_api, open_forges
 from parts.page_images import Put
 

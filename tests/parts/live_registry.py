@@ -21,16 +21,16 @@ from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.people import Role
 from lumper.registry.access import Anonymous, anonymous_rights
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web import oci
-from lumper.web.auth import Authenticator
-from lumper.web.limits import Limits
-from lumper.web.shortcut import LONGEST_LINE, protocols
-from lumper.web.tokens import Keys
+from lumper.web.auth.authenticator import Authenticator
+from lumper.web.auth.rate_limits import RateLimits
+from lumper.web.auth.signed_tokens import Keys
+from lumper.web.connection.shortcut import LONGEST_LINE, protocols
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -75,7 +75,7 @@ async def live_registry(
     with_user: bool = False,
     storage: Storage | None = None,
     policy: Policy | None = None,
-    limits: Limits | None = None,
+    limits: RateLimits | None = None,
     database_url: str = "",
     upstreams: Sequence[Upstream] = (),
 ) -> AsyncIterator[LiveRegistry]:

@@ -23,7 +23,7 @@ from yarl import URL
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.activity import SERVER
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from lumper.registry.registry import Registry
 from parts.crashing_push import push_to
 from parts.fork_server import forking

@@ -19,8 +19,8 @@ import aiohttp
 
 from lumper.model.people import Role
 from lumper.registry.access import Anonymous
-from lumper.web.limits import Limits
-from lumper.web.shortcut import protocols
+from lumper.web.auth.rate_limits import RateLimits
+from lumper.web.connection.shortcut import protocols
 from parts.live_registry import (
     OCI_MANIFEST,
     PASSWORD,
@@ -75,7 +75,9 @@ class Ways:
 
 
 @asynccontextmanager
-async def two_ways(folder: Path, anonymous: Anonymous = "none", limits: Limits | None = None) -> AsyncIterator[Ways]:
+async def two_ways(
+    folder: Path, anonymous: Anonymous = "none", limits: RateLimits | None = None
+) -> AsyncIterator[Ways]:
     async with (
         live_registry(folder, anonymous=anonymous, with_user=True, limits=limits) as live,
         aiohttp.ClientSession() as session,

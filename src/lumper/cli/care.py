@@ -87,7 +87,7 @@ def adopt(*, data: Path | None = None, config: Path | None = None) -> None:
     import asyncio
 
     from lumper.config import load
-    from lumper.wiring.belonging import adopt
+    from lumper.wiring.storage_identity import adopt
 
     where = asyncio.run(adopt(load(config, overrides={"data": data})))
     print(f"The images lie in {where}. Start the server, then compare: `lumper registry verify`.")

@@ -2,8 +2,8 @@
 
 All of it   store.py; tables.py, columns.py, statements.py
 Database    database.py on sqlite.py or postgresql.py (with pipelining.py), by connection.py; schema.py; outbox.py
-            to the queue; recent.py remembers answers; shared_files.py are alike on all servers; belonging.py knows
-            the storage
+            to the queue; recent.py remembers answers; shared_files.py are alike on all servers; storage_identity.py
+            knows the storage
 Sources     projects.py, refs.py, deliveries.py, triggers.py, schedule.py
 Builds      builds.py, dispatch.py, splitting.py; verifications.py, verifying.py; origins.py; logs.py or log_rows.py, as
             long as kept_logs.py says

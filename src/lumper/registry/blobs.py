@@ -58,10 +58,10 @@ class Blobs:
             return await self._metadata.has_blob(repository, digest)
         return there
 
-    def at_hand(self, repository: str, digest: str) -> StoredBlob | None:
+    def remembered(self, repository: str, digest: str) -> StoredBlob | None:
         """What `stat` would say, if all of it is in memory; None: ask it."""
         blob = self._storage.remembered(digest) if self._metadata.remembers_blob(repository, digest) else None
-        return blob if blob is not None and self._holds.at_hand(repository, digest) else None
+        return blob if blob is not None and self._holds.rely_at_once(repository, digest) else None
 
     async def address(self, blob: StoredBlob) -> str | None:
         """A URL at which the client can fetch this blob from `stat` without us; None: it has to be sent from here."""

@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from lumper.registry.told import Told
+from lumper.registry.needs import Needs
 
 _REMEMBERED = 65_536  # digests
 
@@ -22,9 +22,9 @@ class Holds:
     it is done, and so is told the truth, or stores the bytes anew.
     """
 
-    def __init__(self, told: Told | None = None) -> None:
-        """`told` is how other processes hear of it, where there may be any."""
-        self.told = told
+    def __init__(self, needs: Needs | None = None) -> None:
+        """`needs` is how other processes hear of it, where there may be any."""
+        self.needs = needs
         self._used: Counter[str] = Counter()
         self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._forgotten = float("-inf")  # when the youngest of those was asked for that are no longer remembered
@@ -38,10 +38,10 @@ class Holds:
             await claimed.wait()
         self._used.update(held)
         try:
-            if self.told is None:
+            if self.needs is None:
                 yield
             else:
-                async with self.told.using(repository, held):
+                async with self.needs.using(repository, held):
                     yield
         finally:
             for one in held:
@@ -64,9 +64,9 @@ class Holds:
             _, self._forgotten = self._asked.popitem(last=False)
         return True
 
-    def at_hand(self, repository: str, digest: str) -> bool:
+    def rely_at_once(self, repository: str, digest: str) -> bool:
         """Whether somebody can be told at once that this is there, and then it is noted like `asked`."""
-        known = self.told is None or self.told.known(repository, digest)
+        known = self.needs is None or self.needs.known(repository, digest)
         return known and self.asked_at_once(repository, digest)
 
     async def rely(self, repository: str, digest: str) -> bool:
@@ -74,9 +74,9 @@ class Holds:
 
         Returns whether they did not know: then it has to be asked once more whether it is there.
         """
-        if self.told is None or self.told.known(repository, digest):
+        if self.needs is None or self.needs.known(repository, digest):
             return False
-        await self.told.rely(repository, digest)
+        await self.needs.rely(repository, digest)
         return True
 
     def not_there(self, repository: str, digest: str) -> None:

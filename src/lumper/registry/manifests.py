@@ -11,13 +11,13 @@ from lumper.logs import get_logger
 from lumper.model.activity import Actor
 from lumper.model.image import Link, Manifest, NewManifest, digest_of, is_digest, is_tag
 from lumper.registry.blobs import check_digest
-from lumper.registry.documents import read_manifest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
+from lumper.registry.manifest_format import read_manifest
 from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
-from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
+from lumper.registry.retention.pulls import Pulls
 
 MAX_BYTES = 4 << 20  # distribution-spec 1.1, "Pushing Manifests": clients may rely on 4 MiB
 QUICKLY_READ = 64 << 10  # bytes; what is larger is parsed in a thread
@@ -60,14 +60,14 @@ class Manifests:
         self._pulls.note(repository, digest)
         return manifest
 
-    def at_hand(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
+    def remembered(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
         """What `find` and `content` would say, if all of it is in memory; None: ask them."""
         digest = reference
         if ":" not in reference:
             tag = self._metadata.remembered_tag(repository, reference)
             digest = tag.digest if tag else ""
         manifest, body = self._metadata.remembered_manifest(repository, digest), self._kept.get(digest)
-        if manifest is None or body is None or not self._holds.at_hand(repository, digest):
+        if manifest is None or body is None or not self._holds.rely_at_once(repository, digest):
             return None
         self._pulls.note(repository, digest)
         return manifest, body

@@ -17,8 +17,8 @@ from itertools import groupby
 
 from lumper.errors import RegistryError, StorageError
 from lumper.model.image import Link, Name, NewManifest, Restored, Tag, digest_of
-from lumper.registry.documents import read_manifest
 from lumper.registry.holds import Holds
+from lumper.registry.manifest_format import read_manifest
 from lumper.registry.manifests import MAX_BYTES, QUICKLY_READ
 from lumper.registry.port import Metadata, Storage
 

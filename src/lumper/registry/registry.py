@@ -6,20 +6,20 @@ from dataclasses import replace
 
 from lumper.alone import AloneHere
 from lumper.registry.blobs import Blobs
-from lumper.registry.gc import Collector, Observe, Policy, unobserved
+from lumper.registry.gc.collector import Collector, Observe, Policy, unobserved
+from lumper.registry.gc.orphans import Orphans
 from lumper.registry.holds import Holds
-from lumper.registry.insides import Insides
+from lumper.registry.inspect.image import Inspector
 from lumper.registry.listings import Listings
 from lumper.registry.manifests import Manifests
 from lumper.registry.names import Names
-from lumper.registry.orphans import Orphans
+from lumper.registry.needs import Needs
 from lumper.registry.port import Alone, Metadata, Storage
-from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
 from lumper.registry.rebuild import Rebuilder
-from lumper.registry.retention import Retention
-from lumper.registry.tagging import Tagging
-from lumper.registry.told import Told
+from lumper.registry.retention.pulls import Pulls
+from lumper.registry.retention.run import Retention
+from lumper.registry.tags import Tags
 from lumper.registry.upstream.blobs import CachedBlobs
 from lumper.registry.upstream.listings import CachedListings
 from lumper.registry.upstream.manifests import CachedManifests
@@ -44,14 +44,14 @@ class Registry:
         self.metadata = metadata
         self._storage = storage
         policy, alone = policy or Policy(), shared or AloneHere()
-        holds = Holds(Told(metadata, policy.grace.total_seconds()) if shared else None)
+        holds = Holds(Needs(metadata, policy.grace.total_seconds()) if shared else None)
         self.upstreams = upstreams
         quotas = self.quotas = Quotas(metadata)
         self.pulls = Pulls(metadata)
         self.retention = Retention(metadata, self.pulls)
         self.names = Names(storage, metadata)
         self.rebuilder = Rebuilder(storage, metadata, holds)
-        self.tagging = Tagging(metadata, holds)
+        self.tags = Tags(metadata, holds)
         if upstreams is None:
             self.listings = Listings(metadata)
             self.blobs = Blobs(storage, metadata, holds, quotas, alone)
@@ -64,7 +64,7 @@ class Registry:
         self.verifier = Verifier(
             storage, metadata, self.names, policy.grace, holds, self.manifests.doubt, self._is_cache
         )
-        self.insides = Insides(storage, metadata, self.manifests)
+        self.inspector = Inspector(storage, metadata, self.manifests)
         orphans = Orphans(storage, metadata, self.rebuilder)
         self.collector = Collector(storage, metadata, holds, policy, self.retention, orphans, collected, alone=alone)
 

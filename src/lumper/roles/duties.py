@@ -18,9 +18,9 @@ from lumper.model.lease import LEASE_SECONDS
 from lumper.queue.codec import decode
 from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
-from lumper.registry.pulls import FLUSH_SECONDS
+from lumper.registry.gc.steady_clock import SteadyClock
 from lumper.registry.registry import Registry
-from lumper.registry.steady import SteadyClock
+from lumper.registry.retention.pulls import FLUSH_SECONDS
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.attester import Attester
 from lumper.roles.base import Part, consume, forever

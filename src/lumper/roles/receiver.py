@@ -10,7 +10,7 @@ from lumper.hooks.port import Parsed, Request
 from lumper.hooks.rules import Decision
 from lumper.logs import get_logger
 from lumper.model.source import Project, Verdict
-from lumper.web.hooks import Accepted
+from lumper.web.ports import Accepted
 
 log = get_logger(__name__)
 

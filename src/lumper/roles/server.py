@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from lumper.roles.base import Part, supervise
-from lumper.web.shortcut import LONGEST_LINE, Shortcuts, protocols
-from lumper.web.stalled import Stalled
-from lumper.web.tls import Certificate
-from lumper.web.tls_connection import secured
+from lumper.web.connection.certificate import Certificate
+from lumper.web.connection.shortcut import LONGEST_LINE, Shortcuts, protocols
+from lumper.web.connection.stalled import Stalled
+from lumper.web.connection.tls import secured
 
 _SHUTDOWN_SECONDS = 3.0
 _IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 from aiohttp import web
 
 from lumper.errors import HookError, HookMalformed, HookTooLarge, HookUnauthorized, LumperError
-from lumper.hooks.port import Forge, Parsed, Request
-from lumper.hooks.rules import Decision, candidates, decide
+from lumper.hooks.port import Forge, Request
+from lumper.hooks.rules import candidates, decide
 from lumper.hooks.signature import without_secret
 from lumper.logs import get_logger
-from lumper.model.source import Project, Verdict
+from lumper.model.source import Verdict
+from lumper.web.ports import Accepted, Receiver
 
 log = get_logger(__name__)
 
@@ -35,30 +34,6 @@ _MAX_UNNAMED = 16 * 1024  # bytes of a delivery that names no repository, and so
 READ_TIMEOUT = 60.0  # seconds for the whole body; forges give up after 10
 PLACE_TIMEOUT = 5.0  # seconds to wait for a place
 _DUMMY_SECRET = "verified against when no project fits, so that both answers take the same work"  # noqa: S105
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What was stored of a delivery. `builds` are the ids of the builds that it started."""
-
-    verdict: Verdict
-    reason: str
-    builds: tuple[int, ...] = ()
-
-
-class Receiver(Protocol):
-    """What stands behind the door."""
-
-    async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
-        """The projects whose `repository` is this name or ends in "/" and this name, in any case; more do no harm.
-
-        With each comes the secret that signs its deliveries. "" asks for all of them.
-        """
-
-    async def accept(
-        self, project: Project, forge: str, request: Request, parsed: Parsed, decision: Decision
-    ) -> Accepted:
-        """Keep the verified delivery and start its builds, durably, in one transaction. A second time: DUPLICATE."""
 
 
 def add_routes(app: web.Application, receiver: Receiver, forges: Iterable[Forge]) -> None:

@@ -26,7 +26,7 @@ from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.reference import checked_url
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
-from lumper.web.tls import Certificate
+from lumper.web.connection.certificate import Certificate
 
 _PUSHING = Patience(attempts=2, longest=2.0)  # the whole push is tried again, by its own rules
 _IMPATIENT = Patience(attempts=2, longest=2.0, connect=5.0, idle=30.0)

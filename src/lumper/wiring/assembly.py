@@ -29,7 +29,7 @@ from lumper.queue.port import Broker
 from lumper.registry.access import anonymous_rights
 from lumper.registry.attest.port import Signer
 from lumper.registry.attest.store import Attestations
-from lumper.registry.gc import Policy, Report
+from lumper.registry.gc.collector import Policy, Report
 from lumper.registry.port import Storage
 from lumper.registry.registry import Registry
 from lumper.registry.remote.lookup import Lookup
@@ -49,7 +49,7 @@ from lumper.wiring.adapters import (
     open_storage,
     open_upstreams,
 )
-from lumper.wiring.belonging import recognised
+from lumper.wiring.storage_identity import recognised
 
 SIGNING_KEY = "signing.pem"
 TOKENS_KEY = "tokens.key"
@@ -147,14 +147,15 @@ def assemble_app(instance: Instance, *, alone: bool = False) -> web.Application:
     """Everything on the one port; `alone`: the registry is all there is."""
     from lumper.notify.channels.maildir import MaildirReader
     from lumper.roles.receiver import HistoryReceiver
-    from lumper.web.app import Behind, Doors, make_app
-    from lumper.web.deliveries import Replayer
-    from lumper.web.limits import Limits
-    from lumper.web.tokens import Keys
+    from lumper.web.app import make_app
+    from lumper.web.auth.rate_limits import RateLimits
+    from lumper.web.auth.signed_tokens import Keys
+    from lumper.web.parts import Parts, Settings
+    from lumper.web.replayer import Replayer
 
     config, folder, history = instance.config, instance.folder, instance.history
     receiver, forges = HistoryReceiver(history), open_forges()
-    behind = Behind(
+    parts = Parts(
         history,
         instance.broker,
         instance.registry,
@@ -169,13 +170,13 @@ def assemble_app(instance: Instance, *, alone: bool = False) -> web.Application:
         instance.metrics,
         instance.attestations,
     )
-    doors = Doors(
+    settings = Settings(
         data=folder.root,
         allow_local=config.git.allow_local,
         public_url=config.server.public_url,
         trusted_proxies=config.server.trusted_proxies,
         anonymous=anonymous_rights(config.registry.anonymous, config.registry.anonymous_repositories),
-        limits=Limits(
+        limits=RateLimits(
             account=config.registry.rate_limit,
             anonymous=config.registry.anonymous_rate_limit,
             pulls=config.registry.pull_limit,
@@ -183,7 +184,7 @@ def assemble_app(instance: Instance, *, alone: bool = False) -> web.Application:
         ),
         alone=alone,
     )
-    return make_app(behind, doors)
+    return make_app(parts, settings)
 
 
 def assemble_duties(instance: Instance) -> Duties:

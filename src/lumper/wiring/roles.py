@@ -29,7 +29,7 @@ from lumper.wiring.assembly import key_file
 
 def sign_in_builds(folder: DataFolder) -> RegistryLogin:
     """How builds sign in to the registry that is served by this process."""
-    from lumper.web.tokens import Keys, build_token
+    from lumper.web.auth.signed_tokens import Keys, build_token
 
     keys = Keys(key_file(folder))
 

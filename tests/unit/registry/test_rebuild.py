@@ -11,7 +11,7 @@ import pytest
 
 from lumper.model.activity import SERVER
 from lumper.model.image import Name
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from lumper.registry.manifests import MAX_BYTES
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.rebuild import Rebuilt, Trouble

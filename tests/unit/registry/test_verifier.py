@@ -10,7 +10,7 @@ import pytest
 
 from lumper.errors import RegistryError
 from lumper.model.activity import SERVER
-from lumper.registry.gc import Policy
+from lumper.registry.gc.collector import Policy
 from lumper.registry.holds import Holds
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry

@@ -14,7 +14,7 @@ from typing import Any
 
 from lumper.model.image import IN_TOTO, Manifest, digest_of
 from lumper.registry.attest.port import Signer
-from lumper.registry.documents import OCI_MANIFEST
+from lumper.registry.manifest_format import OCI_MANIFEST
 
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 STATEMENT = "https://in-toto.io/Statement/v1"

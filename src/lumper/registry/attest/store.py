@@ -25,7 +25,7 @@ from lumper.registry.attest.forms import (
     tag_beside,
 )
 from lumper.registry.attest.port import Signer
-from lumper.registry.documents import OCI_MANIFEST
+from lumper.registry.manifest_format import OCI_MANIFEST
 from lumper.registry.registry import Registry
 
 MOST_BYTES = 64 << 20  # of one attestation

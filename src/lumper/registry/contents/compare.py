@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from lumper.errors import ArchiveError
 from lumper.model.image import Manifest
 from lumper.model.verification import Difference
-from lumper.registry.attest.look import Layer, Platform, config_of, platforms_of
 from lumper.registry.contents.image import Bridge
+from lumper.registry.contents.platforms import Layer, Platform, config_of, platforms_of
 from lumper.registry.contents.trees import TreeComparison, TreeDifference
-from lumper.registry.insides import shown
+from lumper.registry.inspect.image import shown
 from lumper.registry.registry import Registry
 
 _T = TypeVar("_T")

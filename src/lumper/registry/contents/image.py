@@ -9,9 +9,9 @@ from typing import Any
 
 from lumper.errors import ArchiveError
 from lumper.model.image import Manifest
-from lumper.registry.attest.look import Platform, platforms_of
 from lumper.registry.contents.layers import Contents, Reader
 from lumper.registry.contents.packages import Package
+from lumper.registry.contents.platforms import Platform, platforms_of
 from lumper.registry.contents.spdx import spdx
 from lumper.registry.registry import Registry
 

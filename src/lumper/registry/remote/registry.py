@@ -20,7 +20,7 @@ from yarl import URL
 
 from lumper.errors import RegistryError, RemoteError, RemoteInvalid, RemoteNotFound, RemoteUnavailable
 from lumper.model.image import NewManifest, digest_of, is_digest, is_repository, is_tag
-from lumper.registry.documents import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, read_manifest
+from lumper.registry.manifest_format import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, read_manifest
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Connection, Patience, read_at_most, read_json
 

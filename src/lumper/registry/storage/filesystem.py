@@ -21,7 +21,6 @@ from lumper.grouping import Grouped
 from lumper.model.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
-from lumper.registry.recently import Recently
 from lumper.registry.storage import damage
 from lumper.registry.storage.belt import Belt, Room
 from lumper.registry.storage.listing import listed
@@ -30,6 +29,7 @@ from lumper.registry.storage.presence import Presence
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store, sync_folder
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hash_of, hashed
+from lumper.registry.ttl_cache import TtlCache
 
 _CHUNK = 1 << 20  # bytes that are read at a time
 _ON_THEIR_WAY = 8 << 20  # bytes of all uploads together
@@ -60,7 +60,7 @@ class FilesystemStorage:
         self._begun: dict[str, datetime] = {}  # uploads that have no file
         self._room = Room(_ON_THEIR_WAY)
         self._small = Grouped(self._store, self._more)
-        self._seen = Recently[StoredBlob]()
+        self._seen = TtlCache[StoredBlob]()
         self._made: set[Path] = set()
         self._threads = ThreadPoolExecutor(_THREADS, "storage")
 

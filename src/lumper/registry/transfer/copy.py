@@ -15,7 +15,7 @@ from typing import Protocol
 
 from lumper.errors import ArchiveError, LumperError, RemoteError, RemoteNotFound
 from lumper.model.image import Link, beside, is_digest
-from lumper.registry.documents import DOCKER_LIST, OCI_INDEX
+from lumper.registry.manifest_format import DOCKER_LIST, OCI_INDEX
 from lumper.registry.remote.registry import Document, RemoteRegistry
 from lumper.registry.transfer.source import Source, child_for
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lumper.errors import NotFound, RemoteNotFound
 from lumper.model.image import statement_tags
-from lumper.registry.documents import platform_name
+from lumper.registry.manifest_format import platform_name
 from lumper.registry.remote.registry import Document, RemoteRegistry, checked
 
 _DAMAGED = "The image is damaged there: push it there again, or leave it out."

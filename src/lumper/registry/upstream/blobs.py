@@ -16,11 +16,11 @@ from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, Metadata, Storage, StoredBlob
 from lumper.registry.quota import Quotas
-from lumper.registry.recently import Recently
+from lumper.registry.ttl_cache import TtlCache
 from lumper.registry.upstream.arrival import Arrival, ArrivingBlob
-from lumper.registry.upstream.once import Once
+from lumper.registry.upstream.errors import as_answer
 from lumper.registry.upstream.passing import PassingBlob, Source
-from lumper.registry.upstream.troubles import as_answer
+from lumper.registry.upstream.single_flight import SingleFlight
 from lumper.registry.upstream.upstreams import Upstreams
 
 _ABSENT_SECONDS = 10.0
@@ -37,8 +37,8 @@ class CachedBlobs(Blobs):
         super().__init__(storage, metadata, holds, quotas, alone)
         self._upstreams = upstreams
         self._arrivals: dict[tuple[str, str], tuple[Arrival, asyncio.Task[None]]] = {}
-        self._linking: Once[StoredBlob | None] = Once()
-        self._absent = Recently[bool]()
+        self._linking: SingleFlight[StoredBlob | None] = SingleFlight()
+        self._absent = TtlCache[bool]()
 
     async def stat(self, repository: str, digest: str) -> StoredBlob:
         """The blob; of a cached repository perhaps one that is still arriving. Raises RegistryError, StorageError."""

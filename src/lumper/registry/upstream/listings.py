@@ -11,7 +11,7 @@ from lumper.model.image import Referrer, is_digest
 from lumper.registry.blobs import check_digest
 from lumper.registry.listings import Listings, Page
 from lumper.registry.port import Metadata
-from lumper.registry.recently import Recently
+from lumper.registry.ttl_cache import TtlCache
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
 _REMEMBERED = 256  # lists of referrers
@@ -26,7 +26,7 @@ class CachedListings(Listings):
     def __init__(self, metadata: Metadata, upstreams: Upstreams) -> None:
         super().__init__(metadata)
         self._upstreams = upstreams
-        self._referrers = Recently[list[Referrer]](_REMEMBERED)
+        self._referrers = TtlCache[list[Referrer]](_REMEMBERED)
 
     async def tags(self, repository: str, last: str, size: int) -> Page:
         """The tags after `last`, as upstream has them. Raises RegistryError NAME_UNKNOWN."""

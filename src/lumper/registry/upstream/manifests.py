@@ -19,12 +19,12 @@ from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
-from lumper.registry.pulls import Pulls
 from lumper.registry.quota import Quotas
-from lumper.registry.recently import Recently
+from lumper.registry.retention.pulls import Pulls
+from lumper.registry.ttl_cache import TtlCache
 from lumper.registry.upstream.blobs import check_pushable
-from lumper.registry.upstream.once import Once
-from lumper.registry.upstream.troubles import as_answer
+from lumper.registry.upstream.errors import as_answer
+from lumper.registry.upstream.single_flight import SingleFlight
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
 _ABSENT_SECONDS = 10.0
@@ -49,10 +49,10 @@ class CachedManifests(Manifests):
     ) -> None:
         super().__init__(storage, metadata, holds, names, quotas, pulls)
         self._upstreams = upstreams
-        self._fresh = Recently[bool]()
-        self._absent = Recently[bool]()
-        self._away = Recently[bool]()
-        self._asking: Once[Manifest] = Once()
+        self._fresh = TtlCache[bool]()
+        self._absent = TtlCache[bool]()
+        self._away = TtlCache[bool]()
+        self._asking: SingleFlight[Manifest] = SingleFlight()
 
     async def find(self, repository: str, reference: str) -> Manifest:
         """The manifest that a tag or digest means, here or upstream. Raises RegistryError, StorageError."""
@@ -93,11 +93,11 @@ class CachedManifests(Manifests):
             self._away.keep(upstream.prefix, True, _STALE_SECONDS)
             return known
 
-    def at_hand(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
+    def remembered(self, repository: str, reference: str) -> tuple[Manifest, bytes] | None:
         """Also what is cached, as long as its upstream need not be asked for it."""
         if self._upstreams.of(repository) is not None and (repository, reference) not in self._fresh:
             return None
-        return super().at_hand(repository, reference)
+        return super().remembered(repository, reference)
 
     async def _asked(self, upstream: Upstream, repository: str, reference: str, known: Manifest | None) -> Manifest:
         if known is not None and is_digest(reference):

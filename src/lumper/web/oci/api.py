@@ -10,26 +10,26 @@ from lumper.errors import RegistryError
 from lumper.metrics import Requests
 from lumper.registry.errors import refuse
 from lumper.registry.registry import Registry
-from lumper.web.auth import Authenticator
-from lumper.web.limits import Limits
+from lumper.web.auth.authenticator import Authenticator
+from lumper.web.auth.rate_limits import RateLimits
+from lumper.web.connection.proxies import PROXIES, Proxies
+from lumper.web.connection.shortcut import ANSWERS
 from lumper.web.oci.address import LONGEST, Address, Kind, parse_address
 from lumper.web.oci.answers import VERSION, Routes, error_answer
-from lumper.web.oci.at_hand import AnswersAtHand
 from lumper.web.oci.blobs import BlobRoutes
 from lumper.web.oci.body import expect_later
-from lumper.web.oci.door import Door
-from lumper.web.oci.intake import must_close
+from lumper.web.oci.guard import Guard
+from lumper.web.oci.large_bodies import must_close
 from lumper.web.oci.listings import ListingRoutes
 from lumper.web.oci.manifests import ManifestRoutes
-from lumper.web.oci.places import Places, namespace_headers
+from lumper.web.oci.namespaces import Namespaces, namespace_headers
 from lumper.web.oci.refusals import refusal
 from lumper.web.oci.rights import Challenge
+from lumper.web.oci.shortcut_answers import RegistryAnswers
 from lumper.web.oci.small_pushes import SmallPushes
 from lumper.web.oci.token import TokenRoutes
 from lumper.web.oci.uploads import UploadRoutes
 from lumper.web.oci.wire import Wire
-from lumper.web.proxies import PROXIES, Proxies
-from lumper.web.shortcut import ANSWERS
 
 
 def add_routes(
@@ -39,16 +39,16 @@ def add_routes(
     *,
     public_url: str = "",
     requests: Requests | None = None,
-    limits: Limits | None = None,
+    limits: RateLimits | None = None,
 ) -> None:
     """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
-    places = Places(registry.upstreams, registry.listings, authenticator) if registry.upstreams else None
-    door = Door(authenticator, public_url, limits or Limits())
+    namespaces = Namespaces(registry.upstreams, registry.listings, authenticator) if registry.upstreams else None
+    guard = Guard(authenticator, public_url, limits or RateLimits())
     requests = requests or Requests()
-    uploads, wire = UploadRoutes(registry.blobs, door, requests), Wire()
-    api = _RegistryApi(registry, door, places, requests, uploads)
-    pushes = SmallPushes(uploads, door, requests, places, wire)
-    app[ANSWERS] = AnswersAtHand(registry, door, requests, app.get(PROXIES) or Proxies(()), pushes, wire)
+    uploads, wire = UploadRoutes(registry.blobs, guard, requests), Wire()
+    api = _RegistryApi(registry, guard, namespaces, requests, uploads)
+    pushes = SmallPushes(uploads, guard, requests, namespaces, wire)
+    app[ANSWERS] = RegistryAnswers(registry, guard, requests, app.get(PROXIES) or Proxies(()), pushes, wire)
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{path:(?s:.*)}", api.handle, expect_handler=expect_later)
 
@@ -61,17 +61,17 @@ def _encoded(request: web.Request) -> bool:
 
 class _RegistryApi:
     def __init__(
-        self, registry: Registry, door: Door, places: Places | None, requests: Requests, uploads: UploadRoutes
+        self, registry: Registry, guard: Guard, namespaces: Namespaces | None, requests: Requests, uploads: UploadRoutes
     ) -> None:
-        self._door = door
-        self._places = places
+        self._guard = guard
+        self._namespaces = namespaces
         self._requests = requests
         self._handlers: Routes = {
             (Kind.PING, "GET"): self._ping,
-            **TokenRoutes(door, places).routes(),
-            **ListingRoutes(registry.listings, door).routes(),
-            **ManifestRoutes(registry.manifests, door).routes(),
-            **BlobRoutes(registry.blobs, door, requests).routes(),
+            **TokenRoutes(guard, namespaces).routes(),
+            **ListingRoutes(registry.listings, guard).routes(),
+            **ManifestRoutes(registry.manifests, guard).routes(),
+            **BlobRoutes(registry.blobs, guard, requests).routes(),
             **uploads.routes(),
         }
 
@@ -100,13 +100,13 @@ class _RegistryApi:
             handler = self._handlers.get((address.kind, "GET" if request.method == "HEAD" else request.method))
             if handler is None:
                 return self._unhandled(address)
-            if self._places is not None:
-                address = await self._places.placed(request, address)
+            if self._namespaces is not None:
+                address = await self._namespaces.resolved(request, address)
             if request.can_read_body and _encoded(request):
                 raise refuse("ENCODING_UNSUPPORTED")
             return await handler(request, address)
         except Challenge as exc:
-            header = self._door.challenge(request, exc)
+            header = self._guard.challenge(request, exc)
             return error_answer(refuse("UNAUTHORIZED", exc.message), {hdrs.WWW_AUTHENTICATE: header})
         except Exception as exc:  # noqa: BLE001 - what is none of the registry's errors is logged, and answered as one
             return refusal(exc, request.path)
@@ -121,7 +121,7 @@ class _RegistryApi:
 
     async def _ping(self, request: web.Request, _address: Address) -> web.Response:
         """Without credentials the answer is the challenge, also where anyone may pull: clients learn of it here."""
-        caller = await self._door.caller(request)
+        caller = await self._guard.caller(request)
         if caller.reach.identity is None and caller.reach.access is None:
             raise Challenge("")
         return web.json_response({})

@@ -17,10 +17,10 @@ from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, digest_headers, error_answer
 from lumper.web.oci.conditions import check_change, check_match, depends, has_already
-from lumper.web.oci.door import Door
-from lumper.web.oci.outlet import Outlet, Piece, send_file
-from lumper.web.oci.places import namespace_headers
+from lumper.web.oci.guard import Guard
+from lumper.web.oci.namespaces import namespace_headers
 from lumper.web.oci.ranges import Span, parse_range
+from lumper.web.oci.sendfile import FileSender, Piece, send_file
 
 _TYPE = "application/octet-stream"
 
@@ -30,25 +30,25 @@ log = get_logger(__name__)
 class BlobRoutes:
     """Answers what is asked of blobs."""
 
-    def __init__(self, blobs: Blobs, door: Door, requests: Requests) -> None:
+    def __init__(self, blobs: Blobs, guard: Guard, requests: Requests) -> None:
         self._requests = requests
         self._blobs = blobs
-        self._door = door
-        self._outlet = Outlet()
+        self._guard = guard
+        self._sender = FileSender()
 
     def routes(self) -> Routes:
         """What is answered here."""
         return {(Kind.BLOB, "GET"): self._get, (Kind.BLOB, "DELETE"): self._delete}
 
     async def _delete(self, request: web.Request, address: Address) -> web.Response:
-        await self._door.allowed(request, address, DELETE)
+        await self._guard.allowed(request, address, DELETE)
         if depends(request):
             check_change(request, (await self._blobs.stat(address.repository, address.item)).digest)
         await self._blobs.delete(address.repository, address.item)
         return web.Response(status=202)
 
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
-        await self._door.allowed(request, address, PULL)
+        await self._guard.allowed(request, address, PULL)
         blob = await self._blobs.stat(address.repository, address.item)
         headers = {**digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes", **namespace_headers(request)}
         check_match(request, blob.digest)
@@ -73,7 +73,7 @@ class BlobRoutes:
     ) -> None:
         try:
             if blob.path is not None:
-                await send_file(self._outlet, request, response, blob.path, pieces)
+                await send_file(self._sender, request, response, blob.path, pieces)
             else:
                 await self._copy(request, response, blob, pieces)
             self._requests.sent(sum(piece.size for piece in pieces if isinstance(piece, Span)))

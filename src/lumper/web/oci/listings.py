@@ -8,11 +8,11 @@ from aiohttp import web
 
 from lumper.model.image import Referrer
 from lumper.registry.access import PULL
-from lumper.registry.documents import OCI_INDEX
 from lumper.registry.listings import Listings, Page, page_size
+from lumper.registry.manifest_format import OCI_INDEX
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, next_page
-from lumper.web.oci.door import Door
+from lumper.web.oci.guard import Guard
 
 _FILTER = "artifactType"
 _MOST_TYPES = 100
@@ -21,9 +21,9 @@ _MOST_TYPES = 100
 class ListingRoutes:
     """Answers with pages of names, and with the index of referrers."""
 
-    def __init__(self, listings: Listings, door: Door) -> None:
+    def __init__(self, listings: Listings, guard: Guard) -> None:
         self._listings = listings
-        self._door = door
+        self._guard = guard
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -34,21 +34,21 @@ class ListingRoutes:
         }
 
     async def _catalog(self, request: web.Request, _address: Address) -> web.Response:
-        caller = await self._door.caller(request, "registry:catalog:*")
+        caller = await self._guard.caller(request, "registry:catalog:*")
         caller.check_catalog()
         size = page_size(request.query.get("n"))
         page = await self._listings.repositories(request.query.get("last", ""), size, caller.rights)
         return _names(request, {"repositories": page.names}, page)
 
     async def _tags(self, request: web.Request, address: Address) -> web.Response:
-        await self._door.allowed(request, address, PULL)
+        await self._guard.allowed(request, address, PULL)
         size = page_size(request.query.get("n"))
         page = await self._listings.tags(address.repository, request.query.get("last", ""), size)
         return _names(request, {"name": address.repository, "tags": page.names}, page)
 
     async def _referrers(self, request: web.Request, address: Address) -> web.Response:
         """Never 404: an empty index tells that the API is there. Source: distribution-spec 1.1, "Listing Referrers"."""
-        await self._door.allowed(request, address, PULL)
+        await self._guard.allowed(request, address, PULL)
         size = page_size(request.query.get("n"))
         types = [one for one in request.query.getall(_FILTER, []) if one][:_MOST_TYPES]
         last = request.query.get("last", "")

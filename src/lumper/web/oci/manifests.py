@@ -8,13 +8,13 @@ from lumper.model.image import is_digest
 from lumper.registry.access import DELETE, PULL, PUSH
 from lumper.registry.errors import refuse
 from lumper.registry.manifests import MAX_BYTES, Manifests, check_reference, check_tag
-from lumper.web.auth import actor_of
+from lumper.web.auth.authenticator import actor_of
+from lumper.web.connection.proxies import address_of
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import DIGEST, Routes, digest_headers, manifest_headers
 from lumper.web.oci.body import incoming_whole
 from lumper.web.oci.conditions import check_change, check_match, depends, has_already
-from lumper.web.oci.door import Door
-from lumper.web.proxies import address_of
+from lumper.web.oci.guard import Guard
 
 _MOST_TAGS = 250  # of one push; each is a file that is waited for
 
@@ -22,9 +22,9 @@ _MOST_TAGS = 250  # of one push; each is a file that is waited for
 class ManifestRoutes:
     """Answers what is asked of manifests and tags."""
 
-    def __init__(self, manifests: Manifests, door: Door) -> None:
+    def __init__(self, manifests: Manifests, guard: Guard) -> None:
         self._manifests = manifests
-        self._door = door
+        self._guard = guard
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -35,18 +35,18 @@ class ManifestRoutes:
         }
 
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
-        caller = await self._door.allowed(request, address, PULL)
+        caller = await self._guard.allowed(request, address, PULL)
         manifest = await self._manifests.find(address.repository, address.item)
         check_match(request, manifest.digest)
         if has_already(request, manifest.digest):
             return web.Response(status=304, headers=digest_headers(manifest.digest))
-        told = self._door.pull(caller, address_of(request), counts=request.method == "GET")
+        told = self._guard.pull(caller, address_of(request), counts=request.method == "GET")
         body = None if request.method == "HEAD" else await self._manifests.content(manifest)
         return web.Response(body=body, headers={**manifest_headers(manifest), **told})
 
     async def _put(self, request: web.Request, address: Address) -> web.Response:
         """A push by digest may name tags: distribution-spec main, "Pushing Manifests" (end-7b)."""
-        caller = await self._door.allowed(request, address, PUSH)
+        caller = await self._guard.allowed(request, address, PUSH)
         by_digest = is_digest(address.item)
         asked = list(dict.fromkeys(request.query.getall("tag", []))) if by_digest else []
         if len(asked) > _MOST_TAGS:
@@ -70,7 +70,7 @@ class ManifestRoutes:
         return web.Response(status=201, headers=headers)
 
     async def _delete(self, request: web.Request, address: Address) -> web.Response:
-        caller = await self._door.allowed(request, address, DELETE)
+        caller = await self._guard.allowed(request, address, DELETE)
         if not is_digest(address.item):
             caller.check_tag(address.item)
         expected = await self._expected(request, address)

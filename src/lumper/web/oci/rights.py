@@ -12,7 +12,7 @@ from lumper.model.image import is_repository
 from lumper.model.rights import Rights
 from lumper.registry.access import DATA, PULL, PUSH, may_list, may_write_tag
 from lumper.registry.errors import refuse
-from lumper.web.auth import Authenticator, Reach
+from lumper.web.auth.authenticator import Authenticator, Reach
 from lumper.web.oci.address import Address, Kind
 
 CATALOG = "registry:catalog"

@@ -18,11 +18,11 @@ from lumper.errors import RegistryError, TooManyRequests
 from lumper.metrics import Requests
 from lumper.registry.access import PUSH
 from lumper.registry.blobs import Session
-from lumper.web.heads import Asker
+from lumper.web.connection.request_head import Asker
 from lumper.web.oci.address import Address, Kind, parse_address
 from lumper.web.oci.answers import VERSION
-from lumper.web.oci.door import Door
-from lumper.web.oci.places import Places
+from lumper.web.oci.guard import Guard
+from lumper.web.oci.namespaces import Namespaces
 from lumper.web.oci.refusals import refusal
 from lumper.web.oci.rights import Caller
 from lumper.web.oci.uploads import UploadRoutes
@@ -44,13 +44,13 @@ class SmallPushes:
     """Answers requests that push, each with its body."""
 
     def __init__(
-        self, uploads: UploadRoutes, door: Door, requests: Requests, places: Places | None, wire: Wire
+        self, uploads: UploadRoutes, guard: Guard, requests: Requests, namespaces: Namespaces | None, wire: Wire
     ) -> None:
         self._wire = wire
         self._uploads = uploads
-        self._door = door
+        self._guard = guard
         self._requests = requests
-        self._places = places
+        self._namespaces = namespaces
 
     def expects(self, method: str, target: str, asker: Asker) -> bool:
         """Whether the body of this request is waited for here."""
@@ -68,18 +68,18 @@ class SmallPushes:
         if begins and bool(push.digest) != bool(body):
             return None
         try:
-            self._door.admit(address, push.caller.reach)
+            self._guard.admit(address, push.caller.reach)
         except TooManyRequests:
             return None
-        if self._places is not None:
-            self._places.pushed(push.address.repository)
+        if self._namespaces is not None:
+            self._namespaces.pushed(push.address.repository)
         return self._answered(method, push, self._stored(push, body) if push.digest else self._begun(push))
 
     def _read(self, method: str, target: str, asker: Asker) -> _Push | None:
         named = _TARGET.fullmatch(target)
         if named is None or method not in ("POST", "PUT"):
             return None
-        caller = self._door.known(asker.ticket)
+        caller = self._guard.known(asker.ticket)
         try:
             address = parse_address(named[1])
         except RegistryError:

@@ -9,14 +9,14 @@ from aiohttp import hdrs, web
 
 from lumper.errors import Unauthorized
 from lumper.registry.errors import refuse
-from lumper.web.auth import REGISTRY_SECONDS, Reach
+from lumper.web.auth.authenticator import REGISTRY_SECONDS, Reach
+from lumper.web.connection.proxies import address_of
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, error_answer
 from lumper.web.oci.body import incoming
-from lumper.web.oci.door import Door
-from lumper.web.oci.places import Places
+from lumper.web.oci.guard import Guard
+from lumper.web.oci.namespaces import Namespaces
 from lumper.web.oci.rights import Caller, asked_scopes
-from lumper.web.proxies import address_of
 
 _MOST_BYTES = 64 << 10
 _BASIC: dict[str, str] = {hdrs.WWW_AUTHENTICATE: 'Basic realm="Lumper", charset="UTF-8"'}
@@ -28,10 +28,10 @@ _Form = dict[str, list[str]]
 class TokenRoutes:
     """Credentials in, a short token out that reaches as far as they do."""
 
-    def __init__(self, door: Door, places: Places | None) -> None:
-        self._door = door
-        self._places = places
-        self._authenticator = door.authenticator
+    def __init__(self, guard: Guard, namespaces: Namespaces | None) -> None:
+        self._guard = guard
+        self._namespaces = namespaces
+        self._authenticator = guard.authenticator
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -42,10 +42,10 @@ class TokenRoutes:
         try:
             reach = await self._authenticator.reach(request)
         except Unauthorized as exc:
-            self._door.admit(address_of(request), None)
+            self._guard.admit(address_of(request), None)
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC)
-        self._door.admit(address_of(request), reach)
-        if reach is None and not self._door.anonymous.grants:
+        self._guard.admit(address_of(request), reach)
+        if reach is None and not self._guard.anonymous.grants:
             return error_answer(refuse("UNAUTHORIZED"), _BASIC)
         service = request.query.get("service", self._authenticator.service)
         if (reach is not None and reach.access is not None) or service != self._authenticator.service:
@@ -74,16 +74,16 @@ class TokenRoutes:
             else:
                 return _oauth_error("unsupported_grant_type", "grant_type is neither password nor refresh_token.")
         except Unauthorized as exc:
-            self._door.admit(address_of(request), None)
+            self._guard.admit(address_of(request), None)
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC, error="invalid_grant")
-        self._door.admit(address_of(request), Reach(identity))
+        self._guard.admit(address_of(request), Reach(identity))
         return await self._answer(Reach(identity), form.get("scope", []), refresh)
 
     async def _answer(self, reach: Reach, scopes: list[str], refresh: str = "") -> web.Response:
         asked = asked_scopes(scopes)
-        if self._places is not None:
-            asked = await self._places.scopes(asked)
-        access = Caller(reach, self._door.anonymous).reachable(asked)
+        if self._namespaces is not None:
+            asked = await self._namespaces.scopes(asked)
+        access = Caller(reach, self._guard.anonymous).reachable(asked)
         token = self._authenticator.registry_token(Reach(reach.identity, access))
         answer = {
             "token": token,

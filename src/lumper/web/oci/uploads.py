@@ -17,8 +17,8 @@ from lumper.registry.errors import refuse
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import DIGEST, Routes, error_answer
 from lumper.web.oci.body import incoming_small
-from lumper.web.oci.door import Door
-from lumper.web.oci.intake import Intake
+from lumper.web.oci.guard import Guard
+from lumper.web.oci.large_bodies import LargeBodies
 from lumper.web.oci.ranges import Span, parse_content_range
 from lumper.web.oci.rights import Caller, scope_of
 
@@ -32,11 +32,11 @@ Body = Callable[[], Awaitable[AsyncIterator[bytes] | bytes]]
 class UploadRoutes:
     """Answers what is asked of uploads."""
 
-    def __init__(self, blobs: Blobs, door: Door, requests: Requests) -> None:
+    def __init__(self, blobs: Blobs, guard: Guard, requests: Requests) -> None:
         self._requests = requests
         self._blobs = blobs
-        self._door = door
-        self._intake = Intake()
+        self._guard = guard
+        self._large_bodies = LargeBodies()
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -51,7 +51,7 @@ class UploadRoutes:
     async def _begin(self, request: web.Request, address: Address) -> web.Response:
         source = request.query.get("from", "")
         scopes = [scope_of(source, PULL)] if is_repository(source) else []
-        caller = await self._door.allowed(request, address, PUSH, *scopes)
+        caller = await self._guard.allowed(request, address, PUSH, *scopes)
         if request.query.get("digest-algorithm", "sha256") not in _ALGORITHMS:
             raise refuse("DIGEST_INVALID", f"digest-algorithm is none of {', '.join(_ALGORITHMS)}.")
         digest = request.query.get("digest")
@@ -99,7 +99,7 @@ class UploadRoutes:
         return _made(repository, digest)
 
     async def _session(self, request: web.Request, address: Address) -> Session:
-        caller = await self._door.allowed(request, address, PUSH)
+        caller = await self._guard.allowed(request, address, PUSH)
         return Session(address.repository, caller.owner, address.item)
 
     async def _status(self, request: web.Request, address: Address) -> web.Response:
@@ -111,7 +111,7 @@ class UploadRoutes:
         size = before = await self._blobs.size(session)
         try:
             span = _span(request)
-            size = await self._blobs.append(session, span.start if span else None, self._intake.body(request))
+            size = await self._blobs.append(session, span.start if span else None, self._large_bodies.body(request))
         except RegistryError as exc:
             return _refused(exc, session, size)
         self._requests.received(size - before)
@@ -142,7 +142,7 @@ class UploadRoutes:
         length = request.content_length
         if not request.can_read_body or (length is not None and length <= _SMALL):
             return await incoming_small(request)
-        return self._intake.body(request)
+        return self._large_bodies.body(request)
 
     async def _cancel(self, request: web.Request, address: Address) -> web.Response:
         await self._blobs.cancel(await self._session(request, address))

@@ -10,10 +10,10 @@
 /audit                   who did what
 /login  /logout  /setup  who asks
 
-All pages   site.py; templates.py, formats.py
+All pages   site.py; templates.py, formats.py; security.py: what browsers are told to refuse
 Builds      builds.py, projects.py, secrets.py, deliveries.py, services.py, mail.py
 Registry    images.py, repository.py, image.py, by image_names.py; image_tags.py (history, delete),
-            repository_delete.py, image_compare.py, image_rules.py, image_told.py
+            repository_delete.py, image_compare.py, image_rules.py, image_attestations.py
 People      sign_in.py, access.py, audit.py
 """
 
@@ -28,29 +28,29 @@ from lumper.model.links import Links
 from lumper.notify.port import MailReader
 from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
+from lumper.web.api.attestations import Statements
 from lumper.web.assets import Assets
-from lumper.web.auth import Authenticator
-from lumper.web.deliveries import Replayer
+from lumper.web.auth.authenticator import Authenticator
 from lumper.web.pages.access import AccessPages
 from lumper.web.pages.audit import AuditPages
 from lumper.web.pages.builds import BuildPages
 from lumper.web.pages.deliveries import DeliveryPages
+from lumper.web.pages.image_attestations import AttestationPages
 from lumper.web.pages.image_compare import ComparePages
 from lumper.web.pages.image_rules import RulePages
 from lumper.web.pages.image_tags import TagPages
-from lumper.web.pages.image_told import ToldPages
 from lumper.web.pages.images import ImagePages
 from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
 from lumper.web.pages.repository_delete import RepositoryDelete
 from lumper.web.pages.secrets import SecretPages
+from lumper.web.pages.security import add_headers
 from lumper.web.pages.services import ServicePages
 from lumper.web.pages.sign_in import SignIn
 from lumper.web.pages.site import VIEWERS, Site
-from lumper.web.projects import Desk, Starter
-from lumper.web.security import add_headers
+from lumper.web.ports import Desk, Starter
+from lumper.web.replayer import Replayer
 from lumper.web.sse import Streams
-from lumper.web.statements import Statements
 
 __all__ = ["Acting", "MailReader", "add_routes"]
 
@@ -90,7 +90,7 @@ def add_routes(
     TagPages(site, history, registry).add_routes(app.router)
     RulePages(site, registry).add_routes(app.router)
     ComparePages(site, history, registry).add_routes(app.router)
-    ToldPages(site, Statements(history, attestations)).add_routes(app.router)
+    AttestationPages(site, Statements(history, attestations)).add_routes(app.router)
     ImagePages(site, history, registry).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
     ProjectPages(site, history, acting.desk).add_routes(app.router)

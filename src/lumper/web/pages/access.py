@@ -11,11 +11,11 @@ from lumper.history.accounts import Accounts
 from lumper.model.activity import Actor
 from lumper.model.people import Identity, Role
 from lumper.model.rights import Action
-from lumper.web.auth import actor_of
-from lumper.web.incoming import form_of
-from lumper.web.own import holder_of, limits_of
+from lumper.web.api.me import holder_of, limits_of
+from lumper.web.api.schemas import expiry
+from lumper.web.auth.authenticator import actor_of
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
-from lumper.web.shapes import expiry
+from lumper.web.small_bodies import form_of
 
 _LONGEST = 3660  # days
 _SECRETS = ("old", "password")

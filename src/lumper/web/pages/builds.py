@@ -11,14 +11,14 @@ from lumper.history.store import History
 from lumper.model.build import Build, BuildState
 from lumper.model.log_search import LogSearch
 from lumper.model.people import PEOPLE
-from lumper.web.incoming import form_of
 from lumper.web.log_lines import check_kept, is_gone, text_of
 from lumper.web.log_search import MOST_HITS, search_log
 from lumper.web.pages.formats import stations
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
-from lumper.web.projects import Starter
-from lumper.web.seen import check_seen, images_seen_by
+from lumper.web.ports import Starter
+from lumper.web.small_bodies import form_of
 from lumper.web.sse import Streams, log_events
+from lumper.web.visibility import check_seen, images_seen_by
 
 _A_PAGE = 50
 _SHOWN = 128 * 1024 * 1024  # bytes of a log that a page takes: more would be too much for browsers

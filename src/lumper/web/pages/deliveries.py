@@ -9,9 +9,9 @@ from aiohttp import web
 
 from lumper.history.store import History
 from lumper.hooks.payload import shown
-from lumper.web.deliveries import Replayer
 from lumper.web.pages.builds import number
 from lumper.web.pages.site import Site
+from lumper.web.replayer import Replayer
 
 _A_PAGE = 50
 _SHOWN_BYTES = 1 << 20  # of a body; what is longer is downloaded

@@ -15,13 +15,13 @@ from lumper.model.rights import Action
 from lumper.registry.attest.forms import PREDICATE
 from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.contents.spdx import SPDX
-from lumper.registry.insides import Contents, shown, shown_texts
-from lumper.registry.kinds import HELM, in_words, of_tag, short
+from lumper.registry.inspect.artifact_types import HELM, in_words, of_tag, short
+from lumper.registry.inspect.image import Inspection, shown, shown_texts
 from lumper.registry.registry import Registry
-from lumper.registry.tagging import Reference
+from lumper.registry.tags import Reference
 from lumper.web.pages.image_names import allowed, nothing
 from lumper.web.pages.site import IDENTITY, Site
-from lumper.web.seen import check_seen
+from lumper.web.visibility import check_seen
 
 _REFERRERS = 50
 _KINDS = {PROVENANCE: "provenance", SPDX: "packages"}
@@ -102,11 +102,11 @@ class ImagePage:
             digest = tag.digest if tag else ""
         return await self._history.images.manifest(reference.repository, digest) if digest else None
 
-    async def _contents(self, repository: str, manifest: Manifest) -> tuple[Contents, str]:
+    async def _contents(self, repository: str, manifest: Manifest) -> tuple[Inspection, str]:
         try:
-            return await self._registry.insides.of(repository, manifest), ""
+            return await self._registry.inspector.inspect(repository, manifest), ""
         except StorageError as exc:
-            return Contents(), exc.message
+            return Inspection(), exc.message
 
     async def _notes(self, repository: str, digest: str, referrers: list[Referrer]) -> list[str]:
         """Tags such as sha256-….sig, by which older programs refer to an image."""
@@ -141,7 +141,7 @@ class ImagePage:
         return await self._history.activity.activities(repository=reference.repository, tag=reference.tag, limit=_MOVES)
 
 
-def _programs(contents: Contents) -> tuple[str, ...]:
+def _programs(contents: Inspection) -> tuple[str, ...]:
     """What people pull such a thing with."""
     if contents.artifact_type == HELM:
         return ("helm",)

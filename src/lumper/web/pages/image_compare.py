@@ -9,8 +9,8 @@ from aiohttp import web
 from lumper.errors import NotFound, StorageError
 from lumper.history.store import History
 from lumper.model.image import Manifest, is_digest
-from lumper.registry.changes import Changes, changes
-from lumper.registry.insides import Contents
+from lumper.registry.inspect.changes import Changes, changes
+from lumper.registry.inspect.image import Inspection
 from lumper.registry.registry import Registry
 from lumper.web.pages.image_names import nothing, reference_of
 from lumper.web.pages.site import VIEWERS, Site
@@ -25,7 +25,7 @@ class Side:
 
     name: str
     manifest: Manifest | None
-    contents: Contents
+    contents: Inspection
 
 
 class ComparePages:
@@ -63,9 +63,9 @@ class ComparePages:
         digest = tag.digest if tag else text
         manifest = await self._history.images.manifest(name, digest) if is_digest(digest) else None
         if manifest is None:
-            return Side(text, None, Contents())
+            return Side(text, None, Inspection())
         try:
-            return Side(text, manifest, await self._registry.insides.of(name, manifest))
+            return Side(text, manifest, await self._registry.inspector.inspect(name, manifest))
         except StorageError as exc:
             raise NotFound(
                 f"{name}:{text} cannot be read: {exc.message}", hint="`lumper registry verify` tells more."

@@ -9,10 +9,10 @@ from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
 from lumper.model.rules import Keep, Rule, keep_words, problems
 from lumper.registry.registry import Registry
-from lumper.web.auth import actor_of
-from lumper.web.incoming import form_of
+from lumper.web.auth.authenticator import actor_of
 from lumper.web.pages.image_names import nothing, page_of, reference_of
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
+from lumper.web.small_bodies import form_of
 
 _MOST = 500  # verdicts that are shown
 _COUNTS = ("last", "minors", "patches")

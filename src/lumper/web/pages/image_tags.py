@@ -14,12 +14,12 @@ from lumper.model.image import Manifest, is_digest
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
 from lumper.registry.registry import Registry
-from lumper.registry.tagging import Reference, parse_reference
-from lumper.web.auth import actor_of
-from lumper.web.incoming import form_of
+from lumper.registry.tags import Reference, parse_reference
+from lumper.web.auth.authenticator import actor_of
 from lumper.web.pages.builds import number
 from lumper.web.pages.image_names import allowed, nothing, page_of, reference_of
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
+from lumper.web.small_bodies import form_of
 
 _A_PAGE = 50
 _MOST = 100  # tags and referrers that are named
@@ -87,7 +87,7 @@ class TagPages:
     async def move(self, request: web.Request) -> web.StreamResponse:
         """Undo a tag's last move, or let it point `to` a digest, if it still points where the page said so."""
         reference, form = reference_of(request, Action.PUSH), await form_of(request)
-        tagging, actor, to = self._registry.tagging, actor_of(request[IDENTITY], request), form.get("to", "")
+        tagging, actor, to = self._registry.tags, actor_of(request[IDENTITY], request), form.get("to", "")
         if not reference.tag or not (is_digest(to) or "undo" in form):
             raise Invalid("Say which tag moves, and to which digest.")
         await self._check_unmoved(reference, form.get("seen", ""))
@@ -138,7 +138,7 @@ class TagPages:
             await self._check_unmoved(reference, form.get("seen", ""))
         if removal.refused:
             raise Forbidden(removal.refused)
-        await self._registry.tagging.delete(reference, actor_of(request[IDENTITY], request))
+        await self._registry.tags.delete(reference, actor_of(request[IDENTITY], request))
         raise web.HTTPSeeOther(
             f"{page_of(reference.repository)}/-/history?{urlencode({'tag': reference.tag})}"
             if reference.tag

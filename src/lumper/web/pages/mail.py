@@ -7,8 +7,8 @@ from aiohttp.helpers import content_disposition_header
 
 from lumper.errors import NotFound
 from lumper.notify.port import Mail, MailReader
+from lumper.web.pages.security import FOREIGN_POLICY
 from lumper.web.pages.site import Site
-from lumper.web.security import FOREIGN_POLICY
 
 
 class MailPages:

@@ -9,9 +9,9 @@ from lumper.errors import Conflict, Invalid, SourceRefused, StorageError
 from lumper.history.store import History
 from lumper.hooks.guide import GUIDES, likely_forge, post_receive
 from lumper.model.source import parse_git_url
-from lumper.web.incoming import form_of
 from lumper.web.pages.site import Site
-from lumper.web.projects import Desk
+from lumper.web.ports import Desk
+from lumper.web.small_bodies import form_of
 
 _RECENT = 20
 

@@ -15,8 +15,8 @@ from lumper.model.activity import Activity
 from lumper.model.image import Manifest, Tag, version_key
 from lumper.model.rights import Action
 from lumper.model.rules import Rule, words
-from lumper.registry.documents import INDEXES
-from lumper.registry.kinds import in_words, of_tag, short
+from lumper.registry.inspect.artifact_types import in_words, of_tag, short
+from lumper.registry.manifest_format import INDEXES
 from lumper.registry.registry import Registry
 from lumper.web.pages.formats import size
 from lumper.web.pages.image_names import allowed, nothing
@@ -136,7 +136,9 @@ class RepositoryPage:
     async def _platforms(self, name: str, manifests: Iterable[Manifest]) -> dict[str, list[str]]:
         """Of indexes, what they are for; of single images only their configuration tells, which is not read here."""
         indexes = [one for one in manifests if one.media_type in INDEXES]
-        found = await asyncio.gather(*[self._registry.insides.of(name, one) for one in indexes], return_exceptions=True)
+        found = await asyncio.gather(
+            *[self._registry.inspector.inspect(name, one) for one in indexes], return_exceptions=True
+        )
         return {
             one.digest: [platform.name for platform in inside.platforms if platform.name and not platform.about]
             for one, inside in zip(indexes, found, strict=True)

@@ -12,10 +12,10 @@ from lumper.history.store import History
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
 from lumper.registry.registry import Registry
-from lumper.web.auth import actor_of
-from lumper.web.incoming import form_of
+from lumper.web.auth.authenticator import actor_of
 from lumper.web.pages.image_names import nothing, reference_of
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
+from lumper.web.small_bodies import form_of
 
 _MOST = 1000  # manifests that are counted
 _A_LOOK = 100  # digests that are looked for at once
@@ -67,7 +67,7 @@ class RepositoryDelete:
             raise Conflict(f"Something has happened in {name} since you saw it.", hint="Look at it again.")
         if emptying.refused:
             raise Forbidden(emptying.refused)
-        await self._registry.tagging.delete_all(name, actor_of(request[IDENTITY], request))
+        await self._registry.tags.delete_all(name, actor_of(request[IDENTITY], request))
         raise web.HTTPSeeOther("/images")
 
     def _name(self, request: web.Request) -> str:
@@ -82,7 +82,7 @@ class RepositoryDelete:
         if held is None or not digests:
             raise nothing(name)
         last = await self._history.activity.activities(repository=name, limit=1)
-        refused = await self._registry.tagging.frozen(name) or await self._used(request, name)
+        refused = await self._registry.tags.frozen(name) or await self._used(request, name)
         seen = str(last[0].id) if last else ""
         return Emptying(held, min(len(digests), _MOST), len(digests) > _MOST, refused, seen)
 

@@ -8,9 +8,9 @@ from yarl import URL
 from lumper.errors import Invalid
 from lumper.history.secrets import Secrets
 from lumper.model.secrets import Kind, as_kept
-from lumper.web.auth import actor_of
-from lumper.web.incoming import form_of
+from lumper.web.auth.authenticator import actor_of
 from lumper.web.pages.site import IDENTITY, Site
+from lumper.web.small_bodies import form_of
 
 
 class SecretPages:

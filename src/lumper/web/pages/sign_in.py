@@ -8,11 +8,11 @@ from lumper.errors import Conflict, Invalid, TooManyAttempts, Unauthorized
 from lumper.history.accounts import TOKEN_PREFIX, Accounts, check_new_user
 from lumper.model.activity import Action as Done
 from lumper.model.people import Identity, Role
-from lumper.web.auth import actor_of
-from lumper.web.incoming import form_of
+from lumper.web.auth.authenticator import actor_of
+from lumper.web.connection.proxies import address_of
+from lumper.web.pages.security import require_same_origin
 from lumper.web.pages.site import VIEWERS, Site, local_path
-from lumper.web.proxies import address_of
-from lumper.web.security import require_same_origin
+from lumper.web.small_bodies import form_of
 
 MINIMUM = 10  # characters of an admin's password
 

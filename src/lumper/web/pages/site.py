@@ -26,9 +26,9 @@ from lumper.logs import get_logger
 from lumper.model.links import Links
 from lumper.model.people import PEOPLE, Identity, Role
 from lumper.web.assets import Assets
-from lumper.web.auth import Authenticator
+from lumper.web.auth.authenticator import Authenticator
 from lumper.web.pages import formats
-from lumper.web.security import for_machines, require_same_origin
+from lumper.web.pages.security import for_machines, require_same_origin
 
 log = get_logger(__name__)
 

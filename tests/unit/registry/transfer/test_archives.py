@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lumper.errors import ArchiveError
-from lumper.registry.documents import OCI_INDEX
+from lumper.registry.manifest_format import OCI_INDEX
 from lumper.registry.transfer.archive import open_archive
 from lumper.registry.transfer.tarfile import Tar
 from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest

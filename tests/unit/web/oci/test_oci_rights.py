@@ -8,7 +8,7 @@ from lumper.errors import RegistryError
 from lumper.model.image import PRIVATE_PREFIX
 from lumper.model.people import Identity, Role
 from lumper.model.rights import NOTHING, Grant, Rights, grant
-from lumper.web.auth import Reach
+from lumper.web.auth.authenticator import Reach
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.rights import Caller, Challenge, asked_scopes, scope_for, scope_of
 

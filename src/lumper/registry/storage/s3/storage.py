@@ -13,7 +13,6 @@ from obstore.exceptions import BaseError
 from lumper.errors import Invalid, StorageError
 from lumper.model.image import Name
 from lumper.registry.port import StoredBlob
-from lumper.registry.recently import Recently
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
@@ -22,6 +21,7 @@ from lumper.registry.storage.s3.progress import PART, Progress
 from lumper.registry.storage.s3.refusal import SILENCE, Missing
 from lumper.registry.storage.s3.signature import Credentials
 from lumper.registry.storage.s3.uploads import Uploads
+from lumper.registry.ttl_cache import TtlCache
 
 _NAMES_AT_ONCE = 100
 _LONGEST_NAME = 512  # bytes of a media type or a digest; what is longer is neither
@@ -66,7 +66,7 @@ class S3Storage:
         self._places = Places(self._objects, self._uploads)
         self._redirect = redirect
         self._identity = ""
-        self._seen = Recently[keys.Place]()
+        self._seen = TtlCache[keys.Place]()
 
     @property
     def shared(self) -> bool:

@@ -1,0 +1,122 @@
+"""The API's view of whoever asking: what they may do, their password, and API tokens.
+
+GET    /api/v1/me                  PUT /api/v1/me/password {old, new}
+GET    /api/v1/tokens?owner=       POST {name, role?, repositories?, allow?, days?}
+DELETE /api/v1/tokens/{token}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from lumper.errors import Forbidden, Invalid
+from lumper.history.accounts import Accounts
+from lumper.history.grants import checked
+from lumper.history.tokens import ApiToken
+from lumper.model.people import GRANTED, PEOPLE, Identity, Role
+from lumper.model.rights import ALL, EVERY, Grant
+from lumper.web.api.answers import answer
+from lumper.web.api.guard import Guard, asking, identity_of
+from lumper.web.api.openapi import describe
+from lumper.web.api.parameters import body_of
+from lumper.web.api.schemas import MadeToken, Me, Named, NewToken, OwnPassword, ShownGrant, ShownToken, expiry
+from lumper.web.auth.authenticator import Authenticator
+
+
+class MeRoutes:
+    """The handlers."""
+
+    def __init__(self, accounts: Accounts, auth: Authenticator) -> None:
+        self._accounts = accounts
+        self._auth = auth
+
+    @describe(Me)
+    async def me(self, request: web.Request) -> web.Response:
+        """Who asking, and what they may do in repositories."""
+        identity = identity_of(request)
+        rights = identity.rights
+        return answer(
+            Me(name=identity.name, role=identity.role, grants=_shown(rights.grants), limits=_limits(identity))
+        )
+
+    @describe(Named, body=OwnPassword)
+    async def set_password(self, request: web.Request) -> web.Response:
+        """Choose another password; all other sessions end."""
+        new, identity = await body_of(request, OwnPassword), identity_of(request)
+        await self._auth.check_password(request, identity, new.old.get_secret_value())
+        await self._accounts.set_password(identity.name, new.new.get_secret_value(), asking(request))
+        return answer({"name": identity.name})
+
+    @describe(list[ShownToken], query={"owner": str})
+    async def list_tokens(self, request: web.Request) -> web.Response:
+        """API tokens by name, without the tokens themselves: all, or one's own."""
+        identity = identity_of(request)
+        owner = request.query.get("owner") if identity.role in PEOPLE else identity.name
+        return answer([_token(token) for token in await self._accounts.tokens(owner)])
+
+    @describe(MadeToken, status=201, body=NewToken)
+    async def add_token(self, request: web.Request) -> web.Response:
+        """Make an API token; it is shown this once. Without a role it is one's own."""
+        new, identity = await body_of(request, NewToken), identity_of(request)
+        role, owner = holder_of(identity, new.role)
+        limits = limits_of(new.repositories, new.allow)
+        until = expiry(new.days)
+        token = await self._accounts.create_token(
+            new.name, role, until, owner=owner, limits=limits, actor=asking(request)
+        )
+        return answer({"name": new.name, "role": role, "owner": owner, "token": token}, 201)
+
+    @describe(Named)
+    async def remove_token(self, request: web.Request) -> web.Response:
+        """Revoke an API token."""
+        identity, name = identity_of(request), request.match_info["token"]
+        owner = None if identity.role in PEOPLE else identity.name
+        await self._accounts.delete_token(name, owner=owner, actor=asking(request))
+        return answer({"name": name})
+
+
+def holder_of(identity: Identity, role: Role | None) -> tuple[Role | None, str]:
+    """The role and the owner of a token that they ask for, of which there is one. Raises Forbidden, Invalid."""
+    if identity.role not in PEOPLE and (role is not None or not identity.credential.startswith("password:")):
+        raise Forbidden("Only with your password you make tokens, and only your own.", hint="Sign in to the pages.")
+    if role is Role.OPERATOR and identity.role is not Role.OPERATOR:
+        raise Forbidden(
+            "A token of the role operator is made by the command line on the server's own machine only.",
+            hint="Choose another role.",
+        )
+    if role in (*GRANTED, Role.BUILD):
+        raise Invalid(f"There are no tokens of the role {role}.", hint="Make a robot, or leave the role out.")
+    if role is None and not identity.account:
+        role = Role.ADMIN
+    return role, "" if role else identity.name
+
+
+def limits_of(repositories: Sequence[str], allow: Sequence[str]) -> tuple[Grant, ...] | None:
+    """How far a token reaches: None for as far as its owner. Raises Invalid."""
+    if not repositories and not allow:
+        return None
+    return tuple(checked(pattern, allow or ALL) for pattern in repositories or [EVERY])
+
+
+def _shown(grants: tuple[Grant, ...]) -> list[ShownGrant]:
+    return [ShownGrant(repository=each.repository, actions=sorted(each.actions)) for each in grants]
+
+
+def _limits(of: Identity | ApiToken) -> list[ShownGrant] | None:
+    return None if of.limits is None else _shown(of.limits)
+
+
+def _token(token: ApiToken) -> dict[str, object]:
+    return {**vars(token), "limits": _limits(token)}
+
+
+def add_routes(app: web.Application, guard: Guard, accounts: Accounts, auth: Authenticator) -> None:
+    """Serve the part of the API about whoever asking."""
+    own, people = MeRoutes(accounts, auth), (*PEOPLE, Role.USER)
+    app.router.add_get("/api/v1/me", guard.allowed(own.me, *Role))
+    app.router.add_put("/api/v1/me/password", guard.allowed(own.set_password, *people))
+    app.router.add_get("/api/v1/tokens", guard.allowed(own.list_tokens, *people))
+    app.router.add_post("/api/v1/tokens", guard.allowed(own.add_token, *people))
+    app.router.add_delete("/api/v1/tokens/{token}", guard.allowed(own.remove_token, *people))

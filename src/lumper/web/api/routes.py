@@ -1,0 +1,58 @@
+"""All routes under /api/v1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiohttp import web
+
+from lumper.web.api import (
+    accounts,
+    attestations,
+    audit,
+    build_logs,
+    builds,
+    deliveries,
+    images,
+    maintenance,
+    me,
+    origin,
+    projects,
+    queues,
+    rollouts,
+    root,
+    rules,
+    secrets,
+    tags,
+    verifications,
+    webhooks,
+)
+from lumper.web.api.guard import Guard
+from lumper.web.auth.authenticator import Authenticator
+from lumper.web.parts import Parts
+
+
+def add_routes(
+    app: web.Application, guard: Guard, parts: Parts, auth: Authenticator, allow_local: tuple[Path, ...]
+) -> None:
+    """Serve the API. Repositories below the folders `allow_local` may be named by their path."""
+    history, registry, links = parts.history, parts.registry, parts.links
+    builds.add_routes(app, guard, history, auth)
+    build_logs.add_routes(app, guard, history)
+    verifications.add_routes(app, guard, history)
+    projects.add_routes(app, guard, history, links, parts.starter, parts.desk, allow_local)
+    deliveries.add_routes(app, guard, history, parts.replayer)
+    secrets.add_routes(app, guard, history.secrets, links)
+    queues.add_routes(app, guard, parts.broker, history.builds.dispatch)
+    rollouts.add_routes(app, guard, history.rollouts)
+    images.add_routes(app, guard, history, links)
+    tags.add_routes(app, guard, registry.tags, history.shown)
+    origin.add_routes(app, guard, origin.Origins(history, registry, parts.attestations))
+    attestations.add_routes(app, guard, attestations.Statements(history, parts.attestations))
+    rules.add_routes(app, guard, registry.metadata, registry.retention)
+    maintenance.add_routes(app, guard, registry)
+    accounts.add_routes(app, guard, history.accounts)
+    me.add_routes(app, guard, history.accounts, auth)
+    audit.add_routes(app, guard, history.activity)
+    webhooks.add_routes(app, guard, history.webhooks)
+    root.add_routes(app, guard, links)

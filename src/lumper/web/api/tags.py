@@ -1,0 +1,100 @@
+"""The API's view of tags: their past, and moving and removing them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
+
+from lumper.errors import Conflict, Forbidden, Invalid, NotFound
+from lumper.history.shown import Shown
+from lumper.model.activity import Activity
+from lumper.model.people import GRANTED, PEOPLE
+from lumper.model.rights import Action
+from lumper.registry.tags import Moved, Reference, Tags, parse_reference
+from lumper.web.api.answers import answer
+from lumper.web.api.guard import Guard, asking, identity_of
+from lumper.web.api.openapi import describe
+from lumper.web.api.parameters import body_of, flag, limit_of, number
+from lumper.web.api.schemas import Limit, Number
+
+
+class Move(BaseModel):
+    """The body of PUT /api/v1/images/{name}."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str = ""
+    undo: bool = False
+
+
+class TagRoutes:
+    """The handlers."""
+
+    def __init__(self, tags: Tags, shown: Shown) -> None:
+        self._tags = tags
+        self._shown = shown
+
+    @describe(list[Activity], query={"after": Number, "limit": Limit})
+    async def history(self, request: web.Request) -> web.Response:
+        """Who did what to a tag, or in a whole repository, the newest first, on from the id `after`."""
+        reference = _allowed(request, request.match_info["reference"], Action.PULL)
+        after, limit = number(request, "after", 0), limit_of(request)
+        found = await self._tags.history(reference, after=after, limit=limit)
+        if identity_of(request).role not in PEOPLE:
+            found = [replace(one, actor=replace(one.actor, address="")) for one in found]
+        return answer(found)
+
+    @describe(Moved, body=Move)
+    async def move(self, request: web.Request) -> web.Response:
+        """Let a tag point at a digest or at the manifest of another tag (`to`), or `undo` its last move or removal."""
+        reference = _allowed(request, request.match_info["name"], Action.PUSH)
+        wanted = await body_of(request, Move)
+        if bool(wanted.to) is wanted.undo:
+            raise Invalid("Say where to: either `to` or `undo`.")
+        if wanted.undo:
+            return answer(await self._tags.undo(reference, asking(request)))
+        return answer(await self._tags.retag(reference, wanted.to, asking(request)))
+
+    @describe(Reference, query={"everything": Literal["0", "1"], "break_index": Literal["0", "1"]})
+    async def delete(self, request: web.Request) -> web.Response:
+        """Remove `REPOSITORY:TAG`, `REPOSITORY@DIGEST` with all its tags, or all of `REPOSITORY` (`everything=1`).
+
+        What is a part of an index goes with `break_index=1` only: the index stays, and cannot be pulled whole.
+        """
+        reference = _allowed(request, request.match_info["name"], Action.DELETE)
+        if not flag(request, "everything"):
+            if reference.digest and not flag(request, "break_index"):
+                await self._check_no_part(reference)
+            await self._tags.delete(reference, asking(request))
+        elif reference.tag or reference.digest:
+            raise Invalid(f"{reference} is not a whole repository.", hint="Leave the tag out, or `everything`.")
+        else:
+            await self._tags.delete_all(reference.repository, asking(request))
+        return answer(reference)
+
+    async def _check_no_part(self, reference: Reference) -> None:
+        if part := await self._shown.part_of(reference.repository, reference.digest):
+            hint = "Delete the index first; or break it: `lumper image delete --break-index`."
+            raise Conflict(part, hint=hint)
+
+
+def _allowed(request: web.Request, text: str, action: Action) -> Reference:
+    """What the text names, if the sender may do this there. Raises Invalid, NotFound, Forbidden."""
+    reference, rights = parse_reference(text), identity_of(request).rights
+    if not rights.allow(reference.repository, Action.PULL):
+        raise NotFound(f"There is no image {reference.repository!r}.", hint="`lumper images` shows all.")
+    if not rights.allow(reference.repository, action):
+        hint = f"An admin can grant it: `lumper grant add NAME {reference.repository} --allow {action}`."
+        raise Forbidden(f"You may not {action} in {reference.repository}.", hint=hint)
+    return reference
+
+
+def add_routes(app: web.Application, guard: Guard, tags: Tags, shown: Shown) -> None:
+    """Serve the part of the API about tags."""
+    routes = TagRoutes(tags, shown)
+    app.router.add_get("/api/v1/history/{reference:.+}", guard.allowed(routes.history, *PEOPLE, *GRANTED))
+    app.router.add_put("/api/v1/images/{name:.+}", guard.allowed(routes.move, *PEOPLE, *GRANTED))
+    app.router.add_delete("/api/v1/images/{name:.+}", guard.allowed(routes.delete, *PEOPLE, *GRANTED))

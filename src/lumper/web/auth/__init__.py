@@ -1,0 +1,7 @@
+"""Who asks, by which credentials, and how often they may.
+
+authenticator   passwords, API tokens, registry tokens and the session cookie become an identity
+signed_tokens   tokens that this server has signed itself
+backoff         the longer waits of those who guess passwords
+rate_limits     how much one client may ask of the registry
+"""

@@ -1,0 +1,111 @@
+"""Who takes nothing of what is sent to them is not waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+
+import pytest
+
+from lumper.web.connection.stalled import Stalled, _acked
+from parts.eventually import eventually
+
+SECONDS = 60.0
+MUCH = bytes(32 << 20)  # more than the connection and its buffers hold
+
+
+@pytest.fixture
+def client() -> Iterator[socket.socket]:
+    with closing(socket.socket()) as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        made.settimeout(30)
+        yield made
+
+
+@pytest.fixture
+async def transport(client: socket.socket) -> AsyncIterator[asyncio.Transport]:
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[asyncio.Transport] = loop.create_future()
+
+    class Sending(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            came.set_result(transport)
+
+    server = await loop.create_server(Sending, "127.0.0.1", 0)
+    client.connect(server.sockets[0].getsockname())
+    made = await came
+    yield made
+    made.abort()
+    server.close()
+
+
+async def read_on(client: socket.socket, transport: asyncio.Transport) -> None:
+    """Read until the server has seen that something was read."""
+    before = _acked(transport.get_extra_info("socket"))
+
+    async def seen() -> bool:
+        await asyncio.to_thread(client.recv, 64 << 10)
+        return _acked(transport.get_extra_info("socket")) != before
+
+    await eventually(seen)
+
+
+async def looked_at(stalled: Stalled, transport: asyncio.Transport) -> None:
+    """Let the time pass, a minute at each look, until the connection is closed."""
+
+    async def closed() -> bool:
+        now.append(now[-1] + SECONDS)
+        stalled.look(now[-1])
+        return transport.is_closing()
+
+    now = [0.0]
+    await eventually(closed)
+
+
+async def test_a_client_that_takes_nothing_is_sent_away_after_its_time(
+    client: socket.socket, transport: asyncio.Transport
+) -> None:
+    stalled = Stalled(lambda: [transport], SECONDS)
+    transport.write(MUCH)
+    for now in (0.0, SECONDS - 1, SECONDS - 1):
+        stalled.look(now)
+        await asyncio.sleep(0)
+        assert not transport.is_closing()
+
+    await looked_at(stalled, transport)
+
+    with contextlib.suppress(ConnectionResetError):  # the kernel may say so as the end
+        while await asyncio.to_thread(client.recv, 1 << 20):
+            pass
+
+
+async def test_a_client_that_reads_slowly_is_not(client: socket.socket, transport: asyncio.Transport) -> None:
+    stalled = Stalled(lambda: [transport], SECONDS)
+    transport.write(MUCH)
+    for look in range(4):
+        await read_on(client, transport)
+        stalled.look(look * SECONDS)
+    assert not transport.is_closing()
+
+
+async def test_a_connection_on_which_nothing_is_sent_is_not(
+    client: socket.socket, transport: asyncio.Transport
+) -> None:
+    stalled = Stalled(lambda: [transport], SECONDS)
+    for look in range(4):
+        stalled.look(look * SECONDS)
+    transport.write(b"x")
+    assert await asyncio.to_thread(client.recv, 9) == b"x"
+
+
+async def test_a_connection_whose_end_nobody_notices_is_cut(transport: asyncio.Transport) -> None:
+    stalled = Stalled(lambda: [transport], SECONDS)
+    os.write(transport.get_extra_info("socket").fileno(), MUCH)  # past the transport, and nobody waits to send more
+    transport.pause_reading()
+
+    await looked_at(stalled, transport)
