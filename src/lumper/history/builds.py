@@ -25,7 +25,7 @@ from lumper.history.refs import (
 )
 from lumper.history.splitting import add_beside, repositories, siblings
 from lumper.history.tables import builds, projects
-from lumper.history.verifying import gave_nothing
+from lumper.history.verification_rows import gave_nothing
 from lumper.model import events
 from lumper.model.build import Attested, Base, Build, BuildState, Part
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt

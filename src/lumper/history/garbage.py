@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from lumper.history.columns import Time
 from lumper.history.connection import AsyncConnection
-from lumper.history.needed import needed
+from lumper.history.in_use import in_use
 from lumper.history.needs import unneeded
 from lumper.history.statements import parts
 from lumper.history.tables import (
@@ -127,7 +127,7 @@ async def needless_manifests(
 async def _needed(connection: AsyncConnection, identity: int) -> list[str]:
     """What runs or was built last, if there is anything in the repository that may go although it once was needed."""
     retired = exists().where(manifests.c.repository_id == identity, manifests.c.retired)
-    return list(await needed(connection)) if (await connection.execute(select(retired))).scalar() else []
+    return list(await in_use(connection)) if (await connection.execute(select(retired))).scalar() else []
 
 
 def _lost(since: datetime, before: datetime, left: datetime | None) -> list[ColumnElement[bool]]:

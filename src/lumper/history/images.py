@@ -20,8 +20,8 @@ from lumper.history.dropping import drop_links, drop_manifests
 from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
 from lumper.history.overview import all_images, has_manifests, public
-from lumper.history.recent import Recent
-from lumper.history.retiring import RetentionHistory
+from lumper.history.query_cache import QueryCache
+from lumper.history.retention import RetentionHistory
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
 from lumper.history.statements import parts
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
@@ -53,9 +53,9 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
         super().__init__(database)
         RuleHistory.__init__(self, database)
         self._changes = 0
-        self._blobs: Recent[bool] = Recent()
-        self._manifests: Recent[Manifest] = Recent()
-        self._tags: Recent[Tag] = Recent()
+        self._blobs: QueryCache[bool] = QueryCache()
+        self._manifests: QueryCache[Manifest] = QueryCache()
+        self._tags: QueryCache[Tag] = QueryCache()
         self._links = Grouped(self._link)
         self._needs = Grouped(self._need)
         self._identities: dict[str, int] = {}  # of repositories, which are never removed

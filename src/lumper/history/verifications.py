@@ -19,7 +19,7 @@ from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, upsert
 from lumper.history.tables import builds, manifests, verifications
 from lumper.history.tagging import drop_private_tags
-from lumper.history.verifying import decide, verification_from_row
+from lumper.history.verification_rows import decide, verification_from_row
 from lumper.model.build import Build, BuildState
 from lumper.model.image import private_tag
 from lumper.model.trigger import Trigger

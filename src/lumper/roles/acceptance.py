@@ -12,7 +12,7 @@ from lumper.history.builds import build_from_row
 from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
 from lumper.history.tagging import drop_private_tags, move_tags, succeeded_tags
-from lumper.history.verifying import gave_image
+from lumper.history.verification_rows import gave_image
 from lumper.logs import get_logger
 from lumper.model import events
 from lumper.model.activity import Actor

@@ -1,4 +1,4 @@
-"""The webhook door: `POST /hooks/{forge}`.
+"""Webhooks of forges: `POST /hooks/{forge}`.
 
     200  {"verdict": "ignored" | "refused" | "duplicate", "reason": "…", "builds": []}
     202  {"verdict": "build", "reason": "…", "builds": [7]}
@@ -37,16 +37,16 @@ _DUMMY_SECRET = "verified against when no project fits, so that both answers tak
 
 
 def add_routes(app: web.Application, receiver: Receiver, forges: Iterable[Forge]) -> None:
-    """Open the door for these forges."""
-    door = _Door(receiver, {forge.name: forge for forge in forges})
+    """Take the webhooks of these forges."""
+    routes = _WebhookRoutes(receiver, {forge.name: forge for forge in forges})
     for path in (
         "/hooks/{forge}",
         "/hooks/{forge}/",
     ):  # people type the second one too, and no forge follows a redirect
-        app.router.add_post(path, door.handle, expect_handler=door.expect)
+        app.router.add_post(path, routes.handle, expect_handler=routes.expect)
 
 
-class _Door:
+class _WebhookRoutes:
     def __init__(self, receiver: Receiver, forges: dict[str, Forge]) -> None:
         self._receiver = receiver
         self._forges = forges

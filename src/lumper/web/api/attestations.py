@@ -12,15 +12,15 @@ from aiohttp import web
 from lumper.errors import NotFound
 from lumper.history.store import History
 from lumper.model.people import GRANTED, PEOPLE
-from lumper.model.rights import Action
 from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.attest.store import Attestations
 from lumper.registry.contents.packages import Package
 from lumper.registry.contents.spdx import SPDX, listed
-from lumper.registry.tags import Reference, parse_reference
+from lumper.registry.tags import Reference
 from lumper.web.api.answers import answer
-from lumper.web.api.guard import Guard, identity_of
+from lumper.web.api.guard import Guard
 from lumper.web.api.openapi import describe
+from lumper.web.api.references import manifest_of, reference_of
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,9 @@ class Statements:
         self._history = history
         self._attestations = attestations
 
-    async def digest(self, reference: Reference) -> str:
-        """The image that a tag or digest names. Raises NotFound."""
-        repository, digest, images = reference.repository, reference.digest, self._history.images
-        if not digest:
-            tag = await images.tag(repository, reference.tag or "latest")
-            digest = tag.digest if tag else ""
-        if not digest or await images.manifest(repository, digest) is None:
-            raise NotFound(f"There is no image {reference}.", hint=f"`lumper images {repository}` shows what is there.")
-        return digest
-
     async def packages(self, reference: Reference) -> Packages:
         """What is in the image. Raises NotFound."""
-        digest = await self.digest(reference)
+        digest = (await manifest_of(self._history.images, reference)).digest
         document = await self._told(reference.repository, digest, SPDX, "what is in")
         found = await asyncio.to_thread(listed, document)
         comment = str((document.get("creationInfo") or {}).get("comment", ""))
@@ -70,7 +60,7 @@ class Statements:
 
     async def provenance(self, reference: Reference) -> Provenance:
         """Where the image comes from. Raises NotFound."""
-        digest = await self.digest(reference)
+        digest = (await manifest_of(self._history.images, reference)).digest
         told = await self._told(reference.repository, digest, PROVENANCE, "where this comes from:")
         return Provenance(reference.repository, digest, told)
 
@@ -98,21 +88,13 @@ class AttestationRoutes:
     @describe(Packages, query={"find": str})
     async def packages(self, request: web.Request) -> web.Response:
         """What is in an image: its packages, or those that have `find` in them, and the SPDX document about all."""
-        found = await self._statements.packages(_reference(request))
+        found = await self._statements.packages(reference_of(request))
         return answer(replace(found, packages=having(found.packages, request.query.get("find", ""))))
 
     @describe(Provenance)
     async def provenance(self, request: web.Request) -> web.Response:
         """Where an image comes from, as it was signed: a SLSA v1 predicate."""
-        return answer(await self._statements.provenance(_reference(request)))
-
-
-def _reference(request: web.Request) -> Reference:
-    """What the path names. Raises NotFound for what they may not pull."""
-    reference = parse_reference(request.match_info["reference"])
-    if not identity_of(request).rights.allow(reference.repository, Action.PULL):
-        raise NotFound(f"There is no image {reference.repository!r}.", hint="`lumper images` shows all.")
-    return reference
+        return answer(await self._statements.provenance(reference_of(request)))
 
 
 def add_routes(app: web.Application, guard: Guard, statements: Statements) -> None:

@@ -1,4 +1,4 @@
-"""The API's view of whoever asking: what they may do, their password, and API tokens.
+"""The API's view of who asks: what they may do, their password, and API tokens.
 
 GET    /api/v1/me                  PUT /api/v1/me/password {old, new}
 GET    /api/v1/tokens?owner=       POST {name, role?, repositories?, allow?, days?}
@@ -34,7 +34,7 @@ class MeRoutes:
 
     @describe(Me)
     async def me(self, request: web.Request) -> web.Response:
-        """Who asking, and what they may do in repositories."""
+        """Who asks, and what they may do in repositories."""
         identity = identity_of(request)
         rights = identity.rights
         return answer(
@@ -113,7 +113,7 @@ def _token(token: ApiToken) -> dict[str, object]:
 
 
 def add_routes(app: web.Application, guard: Guard, accounts: Accounts, auth: Authenticator) -> None:
-    """Serve the part of the API about whoever asking."""
+    """Serve the part of the API about who asks."""
     own, people = MeRoutes(accounts, auth), (*PEOPLE, Role.USER)
     app.router.add_get("/api/v1/me", guard.allowed(own.me, *Role))
     app.router.add_put("/api/v1/me/password", guard.allowed(own.set_password, *people))

@@ -13,17 +13,17 @@ from lumper.history.store import History
 from lumper.model.activity import Actor
 from lumper.model.build import Build
 from lumper.model.people import GRANTED, PEOPLE, Role
-from lumper.model.rights import Action
 from lumper.model.source import parse_git_url
 from lumper.model.verification import Verification
 from lumper.registry.attest.store import Attestations, Beside
 from lumper.registry.contents.platforms import Platform, platforms_of
 from lumper.registry.registry import Registry
-from lumper.registry.tags import Reference, parse_reference
+from lumper.registry.tags import Reference
 from lumper.web.api.answers import answer
 from lumper.web.api.builds import shown_build
-from lumper.web.api.guard import Guard, identity_of
+from lumper.web.api.guard import Guard
 from lumper.web.api.openapi import describe, like
+from lumper.web.api.references import manifest_of, reference_of
 from lumper.web.api.schemas import ShownBuild
 
 
@@ -70,14 +70,8 @@ class Origins:
 
     async def of(self, reference: Reference) -> Origin:
         """Where the image comes from that a tag or digest names. Raises NotFound."""
-        repository, digest = reference.repository, reference.digest
-        if not digest:
-            tag = await self._history.images.tag(repository, reference.tag or "latest")
-            digest = tag.digest if tag else ""
-        manifest = await self._history.images.manifest(repository, digest) if digest else None
-        if manifest is None:
-            hint = f"`lumper images {repository}` shows what is there."
-            raise NotFound(f"There is no image {reference}.", hint=hint)
+        manifest = await manifest_of(self._history.images, reference)
+        repository, digest = reference.repository, manifest.digest
         build = await self._history.origins.build_of(repository, digest)
         return Origin(
             repository,
@@ -104,10 +98,7 @@ class Origins:
     @describe(_ORIGIN)
     async def inspect(self, request: web.Request) -> web.Response:
         """Where an image comes from: commit, build, pusher, platforms, layers, and what lies beside it."""
-        reference = parse_reference(request.match_info["reference"])
-        if not identity_of(request).rights.allow(reference.repository, Action.PULL):
-            raise NotFound(f"There is no image {reference.repository!r}.", hint="`lumper images` shows all.")
-        found = await self.of(reference)
+        found = await self.of(reference_of(request))
         return answer({**vars(found), "build": shown_build(found.build) if found.build else None})
 
     @describe(PublicKey)

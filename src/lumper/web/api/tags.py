@@ -8,16 +8,17 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from lumper.errors import Conflict, Forbidden, Invalid, NotFound
+from lumper.errors import Conflict, Invalid
 from lumper.history.shown import Shown
 from lumper.model.activity import Activity
 from lumper.model.people import GRANTED, PEOPLE
 from lumper.model.rights import Action
-from lumper.registry.tags import Moved, Reference, Tags, parse_reference
+from lumper.registry.tags import Moved, Reference, Tags
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, asking, identity_of
 from lumper.web.api.openapi import describe
 from lumper.web.api.parameters import body_of, flag, limit_of, number
+from lumper.web.api.references import reference_of
 from lumper.web.api.schemas import Limit, Number
 
 
@@ -40,7 +41,7 @@ class TagRoutes:
     @describe(list[Activity], query={"after": Number, "limit": Limit})
     async def history(self, request: web.Request) -> web.Response:
         """Who did what to a tag, or in a whole repository, the newest first, on from the id `after`."""
-        reference = _allowed(request, request.match_info["reference"], Action.PULL)
+        reference = reference_of(request)
         after, limit = number(request, "after", 0), limit_of(request)
         found = await self._tags.history(reference, after=after, limit=limit)
         if identity_of(request).role not in PEOPLE:
@@ -50,7 +51,7 @@ class TagRoutes:
     @describe(Moved, body=Move)
     async def move(self, request: web.Request) -> web.Response:
         """Let a tag point at a digest or at the manifest of another tag (`to`), or `undo` its last move or removal."""
-        reference = _allowed(request, request.match_info["name"], Action.PUSH)
+        reference = reference_of(request, "name", Action.PUSH)
         wanted = await body_of(request, Move)
         if bool(wanted.to) is wanted.undo:
             raise Invalid("Say where to: either `to` or `undo`.")
@@ -64,7 +65,7 @@ class TagRoutes:
 
         What is a part of an index goes with `break_index=1` only: the index stays, and cannot be pulled whole.
         """
-        reference = _allowed(request, request.match_info["name"], Action.DELETE)
+        reference = reference_of(request, "name", Action.DELETE)
         if not flag(request, "everything"):
             if reference.digest and not flag(request, "break_index"):
                 await self._check_no_part(reference)
@@ -79,17 +80,6 @@ class TagRoutes:
         if part := await self._shown.part_of(reference.repository, reference.digest):
             hint = "Delete the index first; or break it: `lumper image delete --break-index`."
             raise Conflict(part, hint=hint)
-
-
-def _allowed(request: web.Request, text: str, action: Action) -> Reference:
-    """What the text names, if the sender may do this there. Raises Invalid, NotFound, Forbidden."""
-    reference, rights = parse_reference(text), identity_of(request).rights
-    if not rights.allow(reference.repository, Action.PULL):
-        raise NotFound(f"There is no image {reference.repository!r}.", hint="`lumper images` shows all.")
-    if not rights.allow(reference.repository, action):
-        hint = f"An admin can grant it: `lumper grant add NAME {reference.repository} --allow {action}`."
-        raise Forbidden(f"You may not {action} in {reference.repository}.", hint=hint)
-    return reference
 
 
 def add_routes(app: web.Application, guard: Guard, tags: Tags, shown: Shown) -> None:

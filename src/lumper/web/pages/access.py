@@ -35,8 +35,8 @@ class AccessPages:
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Serve them."""
-        router.add_get("/access", self._site.page(self.all))
-        router.add_get("/me", self._site.page(self.me, VIEWERS))
+        router.add_get("/access", self._site.page(self._all))
+        router.add_get("/me", self._site.page(self._me, VIEWERS))
         for path, change in {
             "/access/users": self._add_user,
             "/access/users/password": self._set_password,
@@ -58,15 +58,8 @@ class AccessPages:
         }.items():
             router.add_post(path, self._site.page(self._changing(change, self._me), VIEWERS))
 
-    async def all(self, request: web.Request) -> web.Response:
-        """Everybody and everything that may sign in."""
-        return await self._all(request)
-
-    async def me(self, request: web.Request) -> web.Response:
-        """Who is signed in, what they may do, and their tokens."""
-        return await self._me(request)
-
     async def _all(self, request: web.Request, **more: object) -> web.Response:
+        """Everybody and everything that may sign in."""
         accounts = self._accounts
         return self._shown(
             request,
@@ -79,6 +72,7 @@ class AccessPages:
         )
 
     async def _me(self, request: web.Request, **more: object) -> web.Response:
+        """Who is signed in, what they may do, and their tokens."""
         identity = _who(request)
         tokens = await self._accounts.tokens(identity.name) if identity.account else []
         return self._shown(request, "me.html", tokens=tokens, **more)

@@ -41,11 +41,8 @@ class RulePages:
         taken = {rule.repositories: await self._registry.quotas.taken(rule) for rule in rules if rule.quota}
         return self._site.render(request, "rules.html", rules=rules, taken=taken, keep_words=keep_words)
 
-    async def show(self, request: web.Request) -> web.Response:
+    async def show(self, request: web.Request, error: str = "") -> web.Response:
         """The rules, and with `preview` what retention would do now."""
-        return await self._shown(request)
-
-    async def _shown(self, request: web.Request, error: str = "") -> web.Response:
         name = await self._name(request)
         rules = await self._registry.metadata.rules()
         preview = await self._registry.retention.preview(name, _MOST) if "preview" in request.query else None
@@ -71,7 +68,7 @@ class RulePages:
         try:
             rule = rule_from_form(name, form)
         except Invalid as exc:
-            return await self._shown(request, exc.message)
+            return await self.show(request, exc.message)
         await self._registry.metadata.set_rule(rule, actor_of(request[IDENTITY], request))
         raise web.HTTPSeeOther(f"{page_of(name)}/-/rules")
 

@@ -30,11 +30,8 @@ class ProjectPages:
         router.add_post("/projects", self._site.page(self.add))
         router.add_get("/projects/{name:.+}", self._site.page(self.one))
 
-    async def all(self, request: web.Request) -> web.Response:
-        """All projects with their newest build, and the form to add one."""
-        return await self._list(request)
-
-    async def _list(self, request: web.Request, *, url: str = "", error: str = "", hint: str = "") -> web.Response:
+    async def all(self, request: web.Request, *, url: str = "", error: str = "", hint: str = "") -> web.Response:
+        """All projects with their newest build, and the form to add one, with what is wrong with the last one."""
         projects = await self._history.projects.all()
         newest = {}
         for build in reversed(await self._history.builds.newest(limit=500)):
@@ -63,7 +60,7 @@ class ProjectPages:
                 )
             project = await self._history.projects.add(source)
         except (SourceRefused, Invalid, Conflict) as exc:
-            return await self._list(request, url=url, error=exc.message, hint=exc.hint)
+            return await self.all(request, url=url, error=exc.message, hint=exc.hint)
         raise web.HTTPSeeOther(URL.build(path=f"/projects/{project.name}"))
 
     async def one(self, request: web.Request) -> web.Response:

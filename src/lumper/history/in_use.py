@@ -12,7 +12,7 @@ from lumper.model.deployment import RolloutState
 _ENDED = [RolloutState.SUCCEEDED.value, RolloutState.FAILED.value]
 
 
-async def needed(connection: AsyncConnection) -> dict[str, str]:
+async def in_use(connection: AsyncConnection) -> dict[str, str]:
     """Their digests, and why."""
     found: dict[str, str] = {}
     newest = select(func.max(builds.c.id)).where(builds.c.state == BuildState.SUCCEEDED.value, builds.c.verifies == 0)

@@ -10,7 +10,7 @@ _REMEMBERED = 16_384  # answers
 _V = TypeVar("_V")
 
 
-class Recent(Generic[_V]):
+class QueryCache(Generic[_V]):
     """The answers given last, by repository and what was asked of it; the oldest are forgotten first."""
 
     def __init__(self) -> None:

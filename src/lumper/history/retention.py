@@ -11,7 +11,7 @@ from lumper.history.activity import record
 from lumper.history.collection import TOPIC, id_of
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
-from lumper.history.needed import needed
+from lumper.history.in_use import in_use
 from lumper.history.overview import public
 from lumper.history.renames import rename
 from lumper.history.rules import rules_in
@@ -70,7 +70,7 @@ class RetentionHistory:
     async def in_use(self) -> dict[str, str]:
         """The digests that are in use, and why."""
         async with self._database.read() as connection:
-            return await needed(connection)
+            return await in_use(connection)
 
     async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
         """When manifests were pulled last, by repository and digest; the indexes that they are part of were, too."""
@@ -96,7 +96,7 @@ class RetentionHistory:
             if identity is None:
                 return []
             freezing = (await rules_in(connection)).freezing(repository)
-            used = await needed(connection)
+            used = await in_use(connection)
             free = [
                 state
                 for state in states
