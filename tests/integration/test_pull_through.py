@@ -530,6 +530,28 @@ async def test_tags_and_referrers_are_listed_as_upstream_lists_them(
         assert json.loads(await body(client, "/v2/hub/app/tags/list"))["tags"] == ["1"]
 
 
+async def test_large_referrers_of_upstream_come_in_pages_and_are_not_remembered(door: Door, mirror: Mirror) -> None:
+    subject, large = digest_of(b"subject"), {"text": "x" * 20_000}
+    told = [{"mediaType": OCI_MANIFEST, "digest": digest_of(b"%d" % n), "annotations": large} for n in range(300)]
+
+    async def many(request: web.Request) -> web.Response | None:
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": told}
+        return web.json_response(index, content_type=OCI_INDEX) if "/referrers/" in request.path else None
+
+    async with mirror(ttl=600.0) as (_, client):
+        door.first = many
+        found, path = list[str](), f"/v2/hub/app/referrers/{subject}"
+        while path:
+            async with client.request("GET", path) as response:
+                page = await response.read()
+                assert len(page) < 5_000_000
+                found += [one["digest"] for one in json.loads(page)["manifests"]]
+                path = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
+
+    assert found == sorted(digest_of(b"%d" % n) for n in range(300))
+    assert door.count("GET", f"/referrers/{subject}") == 2
+
+
 async def test_a_page_leads_on_in_the_same_namespace(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
     await pusher.push_image("app", "1")
     await pusher.push_image("app", "2", b"other")

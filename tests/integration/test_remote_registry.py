@@ -312,11 +312,45 @@ async def test_a_list_from_anyone_is_names_or_an_error(body: bytes, link: str) -
                     await listing()
             else:
                 assert await listing() == []
-        if not link:
+        if not link or "elsewhere" in link:  # where the next page is, nobody follows from here
             assert await remote.tags_page("app", "", 10) == ([], False)
-        elif "elsewhere" not in link:
+        else:
             with pytest.raises(RemoteInvalid):
                 await remote.tags_page("app", "", 10)
+
+
+async def test_pages_of_a_registry_that_knows_none_are_cut_here() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        told, _, link = request.path.split("/")[2].partition("-")
+        headers = {"Link": '</next>; rel="next"'} if link else {}
+        return web.json_response({"tags": list(told)}, headers=headers)
+
+    async with AsyncExitStack() as stack:
+        remote = RemoteRegistry(await stack.enter_async_context(serving(handler)), patience=QUICK)
+        stack.push_async_callback(remote.close)
+        for told, last, size, page in (
+            ("ab", "", 2, (["a", "b"], False)),
+            ("ab-more", "", 2, (["a", "b"], True)),
+            ("cab", "", 2, (["a", "b"], True)),
+            ("cab", "a", 2, (["b", "c"], False)),
+            ("cab", "b", 3, (["c"], False)),
+            ("ab-more", "b", 2, ([], False)),  # it gives its first page always
+            ("cb-more", "a", 2, (["c", "b"], True)),  # in an order of its own
+        ):
+            assert await remote.tags_page(told, last, size) == page, (told, last)
+
+
+async def test_a_list_of_referrers_without_an_end_is_given_up() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        page = int(request.query.get("page", 0)) + 1
+        headers = {"Content-Type": OCI_INDEX, "Link": f'<{request.path}?page={page}>; rel="next"'}
+        return web.Response(body=b'{"manifests": []}'.ljust(9 << 20), headers=headers)
+
+    async with AsyncExitStack() as stack:
+        remote = RemoteRegistry(await stack.enter_async_context(serving(handler)), patience=QUICK)
+        stack.push_async_callback(remote.close)
+        with pytest.raises(RemoteInvalid, match="more than"):
+            await remote.referrers("app", digest_of(b""))
 
 
 async def all_of(names: AsyncIterator[str]) -> list[str]:

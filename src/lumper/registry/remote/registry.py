@@ -143,10 +143,10 @@ class RemoteRegistry:
             page = read_json(await read_at_most(response, _LIST_BYTES))
             more = self._link(response) is not None
         names = [name for name in _listed(page, "tags") if isinstance(name, str) and is_tag(name)]
-        if len(names) > size:  # it knows no pages
+        if len(names) > size or last in names:  # it knows no pages, or not where one begins
             names = sorted(name for name in names if name > last)
             more = len(names) > size
-        return names[:size], more
+        return names[:size], more and bool(names)
 
     async def repositories(self) -> AsyncIterator[str]:
         """All repositories that the registry lists."""
@@ -155,9 +155,13 @@ class RemoteRegistry:
                 yield name
 
     async def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
-        """Descriptors of what refers to a manifest: the API, or the tag that stands for it in older registries."""
+        """Descriptors of what refers to a manifest: the API, or the tag that stands for it in older registries.
+
+        All pages together are of at most 16 MiB, or else that raises RemoteInvalid.
+        """
         target: URL | None = self._http.url.join(URL(f"/v2/{repository}/referrers/{digest}"))
         found: list[dict[str, Any]] = []
+        left = _LIST_BYTES
         try:
             for _ in range(_PAGES):
                 if target is None:
@@ -165,9 +169,10 @@ class RemoteRegistry:
                 async with self._http.request("GET", target, pulling(repository)) as response:
                     if response.content_type != OCI_INDEX:  # a page for people, to which some lead whom they do not get
                         return await self._referrers_by_tag(repository, digest)
-                    page = read_json(await read_at_most(response, _LIST_BYTES))
+                    body = await read_at_most(response, left)
                     target = self._next(response, target)
-                found += _descriptors(page)
+                left -= len(body)
+                found += _descriptors(read_json(body))
         except RemoteError as exc:
             if type(exc) not in (RemoteError, RemoteNotFound):
                 raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from lumper.errors import RemoteError, RemoteNotFound
 from lumper.logs import get_logger
-from lumper.model.image import Referrer, is_digest
+from lumper.model.image import Referrer, fitting, is_digest
 from lumper.registry.blobs import check_digest
 from lumper.registry.listings import Listings, Page
 from lumper.registry.port import Metadata
@@ -15,7 +15,9 @@ from lumper.registry.ttl_cache import TtlCache
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 
 _REMEMBERED = 256  # lists of referrers
+_REMEMBERED_BYTES = 16 << 10  # of one; what anyone has put there may be a thousand times that
 _MOST_REFERRERS = 1000  # of one manifest
+_PAGE_BYTES = 4 << 20
 
 log = get_logger(__name__)
 
@@ -56,7 +58,8 @@ class CachedListings(Listings):
         found = [one for one in known if one.digest > last]
         if artifact_types:
             found = [one for one in found if one.artifact_type in artifact_types]
-        return found[:size], 0 < size < len(found)
+        count = fitting(map(_weight, found[:size]), _PAGE_BYTES)
+        return found[:count], 0 < count < len(found)
 
     def _serving(self, repository: str) -> Upstream | None:
         upstream = self._upstreams.of(repository)
@@ -69,7 +72,8 @@ class CachedListings(Listings):
         told = await upstream.registry.referrers(upstream.remote_name(repository), subject)
         found = [_referrer(one) for one in told[:_MOST_REFERRERS] if is_digest(str(one.get("digest")))]
         found.sort(key=lambda one: one.digest)
-        self._referrers.keep(key, found, upstream.ttl)
+        if sum(map(_weight, found)) <= _REMEMBERED_BYTES:
+            self._referrers.keep(key, found, upstream.ttl)
         return found
 
 
@@ -82,6 +86,11 @@ def _referrer(descriptor: dict[str, Any]) -> Referrer:
         str(descriptor.get("artifactType") or "")[:255],
         {str(k): str(v) for k, v in annotations.items()} if isinstance(annotations, dict) else {},
     )
+
+
+def _weight(referrer: Referrer) -> int:
+    """About how many bytes it takes."""
+    return 300 + sum(len(name) + len(value) for name, value in referrer.annotations.items())
 
 
 def _told(repository: str, exc: RemoteError) -> None:
