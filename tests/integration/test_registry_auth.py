@@ -216,17 +216,19 @@ async def test_a_token_for_one_repository_cannot_mount_from_another(
     assert await both.status("POST", f"/v2/public/blobs/uploads/?mount={digest}&from=private") == 201
 
 
-async def test_a_registry_token_buys_no_other_one(live: LiveRegistry, session: aiohttp.ClientSession) -> None:
-    client = await with_scopes(session, live, Role.ADMIN, "repository:a:pull")
-
-    assert await client.refusal("GET", "/v2/token?scope=repository:a:push") == (401, "UNAUTHORIZED")
-
-
-async def test_a_token_for_another_service_is_not_given(live: LiveRegistry, session: aiohttp.ClientSession) -> None:
-    headers = basic("x", live.tokens[Role.ADMIN])
-
-    async with session.get(f"{live.url}/v2/token?service=other", headers=headers) as response:
-        assert response.status == 401
+async def test_no_token_is_given_for_another_one_or_for_another_service(
+    live: LiveRegistry, session: aiohttp.ClientSession
+) -> None:
+    with_token = await with_scopes(session, live, Role.ADMIN, "repository:a:pull")
+    with_password = RegistryClient(session, live.url)
+    for client, query, headers in (
+        (with_token, "scope=repository:a:push", {}),
+        (with_password, "service=other", basic("x", live.tokens[Role.ADMIN])),
+    ):
+        async with client.request("GET", f"/v2/token?{query}", headers=headers) as response:
+            assert response.status == 401
+            assert response.headers["WWW-Authenticate"].startswith("Basic ")
+            assert (await response.json())["errors"][0]["code"] == "UNAUTHORIZED"
 
 
 def encoded(data: bytes) -> str:

@@ -113,8 +113,6 @@ class _RegistryApi:
 
     def _unhandled(self, address: Address) -> web.Response:
         methods = [method for kind, method in self._handlers if kind is address.kind]
-        if not methods:
-            raise refuse("NOT_FOUND")
         if "GET" in methods:
             methods.append("HEAD")
         return error_answer(refuse("UNSUPPORTED"), {hdrs.ALLOW: ", ".join(sorted(methods))})

@@ -49,7 +49,8 @@ class TokenRoutes:
             return error_answer(refuse("UNAUTHORIZED"), _BASIC)
         service = request.query.get("service", self._authenticator.service)
         if (reach is not None and reach.access is not None) or service != self._authenticator.service:
-            raise refuse("UNAUTHORIZED", "A token is given for a password or an API token, and for this service only.")
+            text = "A token is given for a password or an API token, and for this service only."
+            return error_answer(refuse("UNAUTHORIZED", text), _BASIC)
         return await self._answer(reach or Reach(None), request.query.getall("scope", []))
 
     async def _post(self, request: web.Request, _address: Address) -> web.Response:
