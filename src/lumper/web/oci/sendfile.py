@@ -182,8 +182,8 @@ async def send_file(
 ) -> None:
     """Send parts of a file by sendfile(2), so that Python never touches their bytes, and what stands between them.
 
-    Raises FileNotFoundError before anything is sent, StorageError in the middle; if the client goes away, that is the
-    end of it.
+    Raises FileNotFoundError before anything is sent, StorageError also in the middle; if the client goes away, that is
+    the end of it.
     """
     file = await asyncio.to_thread(_opened, path)
     try:
@@ -222,7 +222,12 @@ async def _send_span(sender: FileSender, transport: asyncio.Transport, file: Bin
 
 
 def _opened(path: Path) -> BinaryIO:
-    return path.open("rb")
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise
+    except OSError as exc:  # such as no descriptor left, which is so for a moment
+        raise StorageError(f"The blob's file cannot be opened: {exc.strerror}.") from exc
 
 
 @contextlib.contextmanager
