@@ -229,6 +229,14 @@ async def test_a_quota_is_refused_at_the_layer_that_does_not_fit_and_at_the_next
     assert await registry.refusal("POST", mount) == (403, "DENIED")
     assert await registry.status("GET", "/v2/owner/app/manifests/1") == 200
 
+    there = b"z" * 1000  # what is there needs no room, however it is pushed again
+    for body, query in ((there, f"?digest={digest_of(there)}"), (None, f"?mount={digest_of(there)}"),
+                        (None, f"?mount={digest_of(there)}&from=not/there")):  # fmt: skip
+        path = f"/v2/owner/app/blobs/uploads/{query}"
+        assert await registry.status("POST", path, data=None if body is None else io.BytesIO(body)) == 201
+    begun = await registry.begin("owner/copy", f"?mount={digest_of(there)}&from=not/there")  # of the same rule
+    assert await registry.status("PUT", f"{begun}?digest={digest_of(there)}", data=io.BytesIO(there)) == 201
+
 
 async def test_only_admins_and_the_operator_change_tags_and_rules(api: Api, registry: RegistryClient) -> None:
     await registry.push_image("owner/app", "x")

@@ -103,9 +103,9 @@ class Blobs:
         check_digest(digest)
         return await self._metadata.repositories_with(digest)
 
-    async def begin(self, repository: str, owner: str) -> Session:
-        """Begin an upload. Raises RuleForbids if a quota has no room."""
-        await self._quotas.check_room(repository)
+    async def begin(self, repository: str, owner: str, digest: str = "") -> Session:
+        """Begin an upload, of this `digest` if that is said. Raises RuleForbids if a quota has no room for it."""
+        await self._quotas.check_room(repository, digest=digest)
         nonce = self._nonce()
         session = Session(repository, owner, f"{nonce}-{_seal(nonce, repository, owner)}")
         await self._storage.begin(session.name)

@@ -82,11 +82,18 @@ class Quotas:
         self._clock = clock
         self._counts: dict[str, _Count] = {}
 
-    async def check_room(self, repository: str, size: int = 1) -> None:
-        """Raise RuleForbids if there is no room for so many bytes, before more is sent."""
+    async def check_room(self, repository: str, size: int = 1, digest: str = "") -> None:
+        """Raise RuleForbids if there is no room for so many bytes, before more is sent.
+
+        For a `digest` that the rule's repositories have none is needed.
+        """
         rules = await self._metadata.rules()
         for rule in rules.limiting(repository) if rules.quotas else ():
-            await self._check(rule, repository, size)
+            try:
+                await self._check(rule, repository, size)
+            except RuleForbids:
+                if not digest or not await self._metadata.holds(rule.repositories, digest):
+                    raise
 
     @contextlib.asynccontextmanager
     async def admit(self, repository: str, digest: str, size: int) -> AsyncIterator[None]:

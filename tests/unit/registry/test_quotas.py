@@ -74,6 +74,9 @@ async def test_a_blob_of_several_repositories_counts_once_and_is_let_in_again(me
         await push(quotas, metadata, "team/c", "three", 1)
     with pytest.raises(RuleForbids):
         await quotas.check_room("team/c")
+    with pytest.raises(RuleForbids):
+        await quotas.check_room("team/c", digest="three")
+    await quotas.check_room("team/c", digest="one")
     await quotas.check_room("other")
 
 

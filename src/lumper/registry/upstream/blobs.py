@@ -166,10 +166,10 @@ class CachedBlobs(Blobs):
         check_pushable(self._upstreams, repository)
         return await super().mount(repository, digest, source)
 
-    async def begin(self, repository: str, owner: str) -> Session:
+    async def begin(self, repository: str, owner: str, digest: str = "") -> Session:
         """Begin an upload. Raises RegistryError DENIED for a cached repository."""
         check_pushable(self._upstreams, repository)
-        return await super().begin(repository, owner)
+        return await super().begin(repository, owner, digest)
 
     async def close(self) -> None:
         """Give up what is arriving."""

@@ -62,14 +62,18 @@ class UploadRoutes:
             return _made(address.repository, mounted)
         if digest is not None and (request.can_read_body or digest == _EMPTY):
             return await self.at_once(address.repository, caller, digest, partial(self._rest, request))
-        return await self.begun(address.repository, caller)
+        return await self.begun(
+            address.repository, caller, digest or (mounted if mounted and is_digest(mounted) else "")
+        )
 
-    async def begun(self, repository: str, caller: Caller) -> web.Response:
-        """Begin an upload for a caller who may."""
-        return _state(await self._blobs.begin(repository, caller.owner), 0, status=202)
+    async def begun(self, repository: str, caller: Caller, digest: str = "") -> web.Response:
+        """Begin an upload, of this `digest` if that is said, for a caller who may."""
+        return _state(await self._blobs.begin(repository, caller.owner, digest), 0, status=202)
 
     async def _mount(self, caller: Caller, repository: str, digest: str, source: str) -> bool:
         """Let the repository serve a blob that the caller may read; without `source`, from wherever it is.
+
+        What it serves already need not be anywhere else.
 
         Credentials for certain repositories do not reach into others, not even by a mount (CVE-2024-39897).
         """
@@ -81,7 +85,7 @@ class UploadRoutes:
             sources = caller.limited_to() or []
             if caller.limited_to() is None:
                 sources = await self._blobs.repositories_with(digest)
-        for name in sources:
+        for name in dict.fromkeys((*sources, repository)):
             if caller.may(name, PULL) and await self._blobs.mount(repository, digest, name):
                 return True
         return False
@@ -89,7 +93,7 @@ class UploadRoutes:
     async def at_once(self, repository: str, caller: Caller, digest: str, body: Body) -> web.Response:
         """Store a whole blob for a caller who may."""
         check_digest(digest)
-        session = await self._blobs.begin(repository, caller.owner)
+        session = await self._blobs.begin(repository, caller.owner, digest)
         try:
             blob = await self._blobs.finish(session, digest, data=await body())
             self._requests.received(blob.size)
