@@ -131,13 +131,19 @@ async def test_a_push_does_not_wait_for_a_receiver_that_is_away(
     await here.until(4)
 
 
-def test_one_that_leads_to_loopback_is_not_called_unless_that_is_allowed(server: LumperServer) -> None:
-    made = webhooks(server, "add", f"{server.url}/healthz")
+def test_one_that_leads_to_loopback_is_refused_unless_that_is_meant(server: LumperServer) -> None:
+    add = ("registry", "webhooks", "add", "--data", server.data)
+    for url in (server.url, f"http://localhost:{server.port}/", "http://2130706433/", "https://[::1]/"):
+        assert "say `--private` if that is meant" in lumper(*add, url).trouble
+    assert "never called" in lumper(*add, "http://169.254.169.254/", "--private").trouble
+    assert webhooks(server, "list") == []
+    made = webhooks(server, "add", f"{server.url}/healthz", "--private")
     assert len(made["secret"]) > 40
     webhooks(server, "ping", made["id"])
-    server.wait_until_said("127.0.0.1 is not called")
+    server.wait_until_said("The receiver answered 405")
     (call,) = webhooks(server, "calls", made["id"], "--state", "waiting")
     assert (call["event"]["action"], call["tries"]) == ("ping", 1)
+    assert call["event"]["actor"] == {"name": "operator", "role": "operator"}
     assert webhooks(server, "revive", made["id"])["revived"] == 0
     assert webhooks(server, "remove", made["id"]) == {"id": made["id"]}
     assert webhooks(server, "list") == []

@@ -23,7 +23,7 @@ from lumper.history.database import Database, changed
 from lumper.history.images import ImageHistory
 from lumper.history.sealing import Sealer
 from lumper.history.tables import activity, webhook_calls, webhooks
-from lumper.model.activity import Action, Activity
+from lumper.model.activity import Action, Activity, Actor
 from lumper.model.webhook import Call, CallState, Format, Webhook, event_of, ping_of
 
 _TOPIC = "webhooks"
@@ -83,12 +83,12 @@ class Webhooks:
                 raise _missing(number)
             changed(connection, _TOPIC, str(number))
 
-    async def ping(self, number: int, name: str) -> None:
+    async def ping(self, number: int, actor: Actor) -> None:
         """Put a call that tells of nothing in the row of the others. Raises NotFound."""
         now = datetime.now(UTC)
         async with self._database.write() as connection:
             await _check(connection, number)
-            event = ping_of(f"ping-{uuid.uuid4().hex}", now, name)
+            event = ping_of(f"ping-{uuid.uuid4().hex}", now, actor)
             await connection.execute(insert(webhook_calls).values(_row(number, None, event, now)))
             changed(connection, _TOPIC, str(number))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from lumper.model.activity import Action, Activity
+from lumper.model.activity import Action, Activity, Actor
+from lumper.model.addresses import Place, place_of
 from lumper.model.globs import fits, is_repository_glob
 
 ACTIONS = (Action.PUSH, Action.TAG, Action.UNTAG, Action.DELETE)
@@ -87,8 +90,8 @@ def event_of(one: Activity, media_type: str = "", size: int = 0) -> dict[str, An
     }
 
 
-def ping_of(number: str, at: datetime, name: str) -> dict[str, Any]:
-    """An event that tells of nothing."""
+def ping_of(number: str, at: datetime, actor: Actor) -> dict[str, Any]:
+    """An event that tells of nothing but who has asked for it."""
     nothing = dict.fromkeys(("repository", "tag", "digest", "before", "media_type"), "")
     return {
         "id": number,
@@ -96,8 +99,28 @@ def ping_of(number: str, at: datetime, name: str) -> dict[str, Any]:
         "action": PING,
         **nothing,
         "size": 0,
-        "actor": {"name": name, "role": ""},
+        "actor": {"name": actor.name, "role": actor.role},
     }
+
+
+def may_call(address: str, *, private: bool) -> bool:
+    """Whether a webhook may lead to this IP address; `private`: also into networks of one's own, and to loopback."""
+    place = place_of(ipaddress.ip_address(address.partition("%")[0]))
+    return place is Place.PUBLIC or (private and place is not Place.NEVER)
+
+
+def never_called(host: str, addresses: Sequence[str], *, private: bool) -> str:
+    """Why a webhook at a host with these addresses would never be called, and what to do; or "".
+
+    >>> never_called("ci.example.org", ["10.1.2.3", "93.184.216.34"], private=False)
+    ''
+    """
+    if not addresses or any(may_call(address, private=private) for address in addresses):
+        return ""
+    there = f"{host} is {addresses[0]}" if addresses[0] != host else host
+    if any(may_call(address, private=True) for address in addresses):
+        return f"{there}, an address that only this machine or your own network has: say `--private` if that is meant"
+    return f"{there}, an address that is never called"
 
 
 def problems(url: str, actions: tuple[str, ...], repositories: str) -> list[str]:

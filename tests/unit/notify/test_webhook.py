@@ -12,8 +12,19 @@ import pytest
 
 from lumper.errors import ChannelUnavailable
 from lumper.model.activity import Action, Activity, Actor
-from lumper.model.webhook import ACTIONS, Call, CallState, Format, Webhook, event_of, ping_of, problems
-from lumper.notify.channels.webhook import WebhookCaller, may_call
+from lumper.model.webhook import (
+    ACTIONS,
+    Call,
+    CallState,
+    Format,
+    Webhook,
+    event_of,
+    may_call,
+    never_called,
+    ping_of,
+    problems,
+)
+from lumper.notify.channels.webhook import WebhookCaller
 from lumper.notify.webhook import SIGNATURE, body_of, headers_of
 from parts.receiver import receiver
 
@@ -64,8 +75,9 @@ def test_the_envelope_is_the_one_that_other_programs_read() -> None:
     gone = replace(MOVED, action=Action.UNTAG, digest="")
     (event,) = json.loads(body_of(call(event_of(gone)), Format.DISTRIBUTION, HERE))["events"]
     assert (event["action"], event["target"]["tag"], event["target"]["digest"]) == ("delete", "1.0", BEFORE)
-    (event,) = json.loads(body_of(call(ping_of("p", AT, "ann")), Format.DISTRIBUTION, HERE))["events"]
-    assert event["action"] == "ping"
+    (event,) = json.loads(body_of(call(ping_of("p", AT, Actor("ann", "admin"))), Format.DISTRIBUTION, HERE))["events"]
+    assert (event["action"], event["actor"]) == ("ping", {"name": "ann"})
+    assert ping_of("p", AT, Actor("ann", "admin"))["actor"] == {"name": "ann", "role": "admin"}
 
 
 def test_the_signature_is_over_the_bytes_that_are_sent() -> None:
@@ -116,6 +128,7 @@ def test_every_problem_is_told_at_once() -> None:
         ("93.184.216.34", True, True),
         ("2606:2800:220:1::1", True, True),
         ("10.1.2.3", False, True),
+        ("100.64.0.1", False, True),
         ("172.17.0.1", False, True),
         ("192.168.1.1", False, True),
         ("127.0.0.1", False, True),
@@ -135,12 +148,28 @@ def test_every_problem_is_told_at_once() -> None:
         ("224.0.0.1", False, False),
         ("ff02::1", False, False),
         ("100.100.100.200", False, False),
+        ("fd00:ec2::254", False, False),
         ("255.255.255.255", False, False),
     ],
 )
 def test_which_addresses_are_called(address: str, public: bool, private: bool) -> None:
     assert may_call(address, private=False) is public
     assert may_call(address, private=True) is private
+
+
+@pytest.mark.parametrize(
+    ("addresses", "private", "words"),
+    [
+        ([], False, ""),  # it has none yet
+        (["10.0.0.1", "93.184.216.34"], False, ""),
+        (["10.0.0.1", "::1"], False, "here.example.org is 10.0.0.1, an address that only this machine or your own "
+         "network has: say `--private` if that is meant"),
+        (["10.0.0.1"], True, ""),
+        (["169.254.169.254"], True, "here.example.org is 169.254.169.254, an address that is never called"),
+    ],
+)  # fmt: skip
+def test_what_would_never_be_called_is_known_before(addresses: list[str], private: bool, words: str) -> None:
+    assert never_called("here.example.org", addresses, private=private) == words
 
 
 async def refusal(url: str, *, private: bool = True) -> str:

@@ -189,7 +189,7 @@ async def test_a_webhook_that_is_removed_takes_its_calls_along(house: House) -> 
         await house.webhooks.spread()
         await house.webhooks.remove(webhook.id)
         assert await house.webhooks.due(webhook.id, 10) == []
-        for gone in (house.webhooks.remove(webhook.id), house.webhooks.ping(webhook.id, "ann"),
+        for gone in (house.webhooks.remove(webhook.id), house.webhooks.ping(webhook.id, Actor("ann", "admin")),
                      house.webhooks.revive(webhook.id), house.webhooks.calls(webhook.id)):  # fmt: skip
             with pytest.raises(NotFound):
                 await gone
@@ -198,8 +198,8 @@ async def test_a_webhook_that_is_removed_takes_its_calls_along(house: House) -> 
 async def test_a_ping_is_a_call_like_others(house: House) -> None:
     async with receiver() as here, telling(house):
         webhook = await house.tells(here)
-        await house.webhooks.ping(webhook.id, "ann")
-        await house.webhooks.ping(webhook.id, "ann")
+        await house.webhooks.ping(webhook.id, Actor("ann", "admin"))
+        await house.webhooks.ping(webhook.id, Actor("ann", "admin"))
         await here.until(2)
         assert {got.headers["Lumper-Event"] for got in here.got} == {"ping"}
 
@@ -215,7 +215,7 @@ async def test_many_events_are_told_once_each(house: House) -> None:
         ]
         async with house.database.write() as connection:
             await connection.run_sync(record, done)
-        await house.webhooks.ping(webhook.id, "wake")
+        await house.webhooks.ping(webhook.id, Actor("wake"))
         await here.until(251)
         tags = [got.event["tag"] for got in here.got if got.event["action"] == "tag"]
         assert sorted(tags, key=int) == [str(number) for number in range(250)]

@@ -10,7 +10,6 @@ Source: OWASP, "Server Side Request Forgery Prevention Cheat Sheet"; IANA, speci
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,9 +17,9 @@ from typing import Any
 import aiohttp
 
 from lumper.errors import ChannelUnavailable
+from lumper.model.webhook import may_call
 
 _SECONDS = 15.0
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # NAT64, RFC 6052
 
 Socket = Callable[[Any], socket.socket]
 
@@ -70,24 +69,6 @@ def _checked(private: bool) -> Socket:
         return socket.socket(family, kind, protocol)
 
     return made
-
-
-def may_call(address: str, *, private: bool) -> bool:
-    """Whether a webhook may lead to this IP address."""
-    found = _inner(ipaddress.ip_address(address.partition("%")[0]))
-    reserved = found.version == 4 and found.is_reserved  # of IPv6 loopback would be, too
-    if found.is_link_local or found.is_multicast or found.is_unspecified or reserved:
-        return False
-    return private if found.is_loopback or found.is_private else found.is_global
-
-
-def _inner(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address that an IPv6 one stands for, if it does."""
-    if isinstance(found, ipaddress.IPv4Address):
-        return found
-    if found in _TRANSLATED:
-        return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-    return found.ipv4_mapped or found.sixtofour or found
 
 
 def _words(exc: Exception) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import socket
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -12,7 +15,7 @@ from lumper.errors import Invalid
 from lumper.history.webhooks import Webhooks
 from lumper.model.activity import Action
 from lumper.model.people import PEOPLE
-from lumper.model.webhook import ACTIONS, Call, CallState, Format, Webhook, problems
+from lumper.model.webhook import ACTIONS, Call, CallState, Format, Webhook, never_called, problems
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, asking
 from lumper.web.api.openapi import describe, like
@@ -20,6 +23,7 @@ from lumper.web.api.parameters import body_of, limit_of
 from lumper.web.api.schemas import Limit
 
 _SECRET = 16  # characters at least
+_LOOKUP_SECONDS = 3.0
 ShownWebhook: Any = like(Webhook, "Webhook", without=())
 MadeWebhook: Any = like(Webhook, "WebhookWithSecret", without=(), secret=str)
 
@@ -70,6 +74,8 @@ class WebhookRoutes:
         secret = new.secret.get_secret_value() or secrets.token_urlsafe(32)
         if len(secret) < _SECRET:
             wrong.append(f"the secret must have at least {_SECRET} characters")
+        if not wrong and (why := await _never_called(new)):
+            wrong.append(why)
         if wrong:
             text = "; ".join(wrong)
             raise Invalid(
@@ -90,7 +96,7 @@ class WebhookRoutes:
     async def ping(self, request: web.Request) -> web.Response:
         """Call a webhook with an event that tells of nothing; its calls show what came of it."""
         number = _number(request)
-        await self._webhooks.ping(number, asking(request).name)
+        await self._webhooks.ping(number, asking(request))
         return answer({"id": number})
 
     @describe(list[Call], query={"state": CallState, "limit": Limit})
@@ -107,6 +113,18 @@ class WebhookRoutes:
         """Give the dead calls of a webhook another chance."""
         number = _number(request)
         return answer({"id": number, "revived": await self._webhooks.revive(number)})
+
+
+async def _never_called(new: NewWebhook) -> str:
+    """Why it would never be called, as far as its host has addresses now: those of the day of a call count."""
+    parts = urlsplit(new.url)
+    host = parts.hostname or ""
+    try:
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):
+        return ""
+    return never_called(host, [str(address[0]) for *_, address in found], private=new.private)
 
 
 def _number(request: web.Request) -> int:
