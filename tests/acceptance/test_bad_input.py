@@ -179,7 +179,7 @@ def test_a_mail_server_that_is_away_gets_the_mail_later_and_what_it_refuses_is_k
             assert mail["To"] == "ada@example.org"
             assert len(mailbox.received) == 1
         assert "no such user here" in lumper.said
-        with pages(lumper).open(f"{lumper.url}/mail", timeout=10) as response:
+        with pages(lumper).open(f"{lumper.url}/mail", timeout=60) as response:
             assert f"{line.project.name} v1.0.1 built" in response.read().decode()
 
 

@@ -59,7 +59,7 @@ def test_words_of_strangers_are_words_in_pages_mails_logs_and_labels(line: Line)
 
     browser = pages(line.lumper)
     for path in ("/", f"/builds/{build['id']}", f"/images/{build['image']}", f"/projects/{build['project']}", "/mail"):
-        with browser.open(line.lumper.url + path, timeout=10) as response:
+        with browser.open(line.lumper.url + path, timeout=60) as response:
             page = response.read().decode()
         assert Scripts(page).found == [], path
         assert "default-src 'self'" in response.headers["Content-Security-Policy"]

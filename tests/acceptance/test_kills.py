@@ -21,7 +21,8 @@ from parts.ports import free_ports
 from parts.waiting import wait_for
 
 TAGS = ("1.2.3", "1.2", "1", "latest")
-SOON = 20.0  # seconds from the restart to the next attempt, on a slow machine too; a lease would be 30
+SOON = 25.0  # seconds from the restart until a message is in other hands; the lease of the queue would be 30
+LOST = "was not heard of"  # of a build that begins again because the lease of its worker has ended
 HELD = "held by the test"
 
 # A service that is healthy only when somebody has made a file in its container.
@@ -62,19 +63,20 @@ def line(running: LumperServer, forge: Forge) -> Iterator[Line]:
 
 
 @pytest.fixture
-def told(record_property: Callable[[str, object], None]) -> Callable[[str, Line, str], None]:
-    """Measures how long it took from the restart to a moment, and holds it against `SOON`."""
+def told(record_property: Callable[[str, object], None]) -> Callable[[str, Line, str], float]:
+    """Measures the seconds from the restart to a moment. No build had to wait for the end of its worker's lease."""
 
-    def measure(what: str, line: Line, at: str) -> None:
+    def measure(what: str, line: Line, at: str) -> float:
         seconds = datetime.fromisoformat(at).timestamp() - line.lumper.back_at
         record_property(what, round(seconds, 2))
         print(f"{what}: {seconds:.2f} s after the restart")
-        assert seconds < SOON
+        assert LOST not in line.lumper.said
+        return seconds
 
     return measure
 
 
-Told = Callable[[str, Line, str], None]
+Told = Callable[[str, Line, str], float]
 
 
 def test_killed_during_the_checkout(line: Line, forge: Forge, told: Told) -> None:
@@ -150,7 +152,7 @@ def test_killed_just_before_the_result_is_stored(line: Line, told: Told) -> None
         line.lumper.kill()
     line.lumper.restart()
     line.succeeded(build_id)
-    told("result", line, datetime.now(UTC).isoformat())
+    assert told("result", line, datetime.now(UTC).isoformat()) < SOON
     line.check_that_it_ended_once(build_id, TAGS)
 
 
@@ -208,7 +210,7 @@ def test_killed_during_a_rollout(line: Line, told: Told) -> None:
     wait_for(lambda: [c for c in line.containers() if c["State"]["Running"]], "container")
     line.lumper.kill()
     line.lumper.restart()
-    told("rollout", line, rolled_out(line, build_id))
+    assert told("rollout", line, rolled_out(line, build_id)) < SOON
     line.check_that_it_ended_once(build_id, TAGS, deployed=True)
     assert line.page(port) == "one"
 
@@ -223,7 +225,7 @@ def test_killed_while_a_release_replaces_another_which_serves_on(line: Line, tol
     line.lumper.kill()
     assert line.page(port) == "one"
     line.lumper.restart()
-    told("replacement", line, rolled_out(line, build_id))
+    assert told("replacement", line, rolled_out(line, build_id)) < SOON
     (container,) = line.containers()
     assert line.build(build_id)["digest"] in container["Config"]["Image"]
     assert line.page(port) == "two"
@@ -254,7 +256,7 @@ def test_a_delivery_whose_answer_was_not_seen_is_built_once_when_it_comes_again(
     assert (again.status, again.verdict) == (200, "duplicate")
     (build_id,) = answer.builds
     line.check_that_it_ended_once(build_id, TAGS)
-    told("delivery", line, line.build(build_id)["started_at"])
+    assert told("delivery", line, line.build(build_id)["started_at"]) < SOON
 
 
 def test_the_database_is_sound_after_all_that(line: Line) -> None:

@@ -55,7 +55,7 @@ def test_a_version_tag_becomes_image_tags_a_mail_and_a_container_that_answers(li
     (container,) = line.containers()
     assert container["Config"]["Image"] == f"{line.lumper.address}/{line.project.image}@{build['digest']}"
     port = container["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
         assert page.read() == b"by buildah"
     assert left_by(place) == []
 

@@ -21,6 +21,7 @@ from parts.lumper_process import LumperProcess, LumperServer
 from parts.rabbitmq import RabbitNode
 from parts.smtp import PASSWORD, USERNAME, Mailbox, make_certificate, smtp_server
 
+LOST = "was not heard of"  # of a build that begins again because the lease of its worker has ended
 TAGS = ("1.2.3", "1.2", "1", "latest")
 DEPLOY = '[deploy]\nports = ["8080"]\n\n[deploy.health]\nhttp = "/"\ninterval = 0.1\n'
 
@@ -81,7 +82,7 @@ def test_a_version_tag_becomes_image_tags_a_mail_and_a_container(line: Line, rol
 
 
 def test_a_killed_worker_builds_again_as_soon_as_it_is_back(line: Line, roles: Roles) -> None:
-    gate = Gate()
+    gate, before = Gate(), len(roles.server.said)
     build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
     line.wait_until_logged(build_id, SAYS)
     roles.worker.kill()
@@ -93,7 +94,7 @@ def test_a_killed_worker_builds_again_as_soon_as_it_is_back(line: Line, roles: R
     assert build["attempt"] == 2
     seconds = datetime.fromisoformat(build["started_at"]).timestamp() - roles.worker.back_at
     print(f"the build began again {seconds:.2f} s after the worker was started")
-    assert seconds < 20  # on a slow machine too; a lease would be 30
+    assert LOST not in roles.server.said[before:]
 
 
 def test_a_worker_and_a_server_that_are_killed_together_build_again_as_soon_as_they_are_back(
@@ -109,10 +110,8 @@ def test_a_worker_and_a_server_that_are_killed_together_build_again_as_soon_as_t
     roles.server.restart()
     gate.let_through()
     line.check_that_it_ended_once(build_id, TAGS)
-    build = line.build(build_id)
-    assert build["attempt"] == 2
-    seconds = datetime.fromisoformat(build["started_at"]).timestamp() - roles.server.back_at
-    assert seconds < 20  # on a slow machine too; a lease would be 30
+    assert line.build(build_id)["attempt"] == 2
+    assert LOST not in roles.server.said_since_start
 
 
 def test_a_killed_server_misses_nothing_that_the_worker_has_done_meanwhile(line: Line, roles: Roles) -> None:

@@ -81,6 +81,7 @@ def test_a_server_that_is_killed_in_the_middle_goes_on_with_it(line: Line) -> No
     begun = line.lumper.client.post(f"builds/{first}/verify")
     wait_for(lambda: gate.somebody_waits, "the second build at the gate")
     line.lumper.kill()
+    gate.wait_until_nobody_waits()
     line.lumper.restart()
     gate.let_through()
     second = line.succeeded(begun["by"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +16,7 @@ from lumper.errors import HostUnavailable, ReleaseRefused, ReleaseUnhealthy
 from lumper.model.deployment import Container, ContainerState, Port, Release, Service
 from parts.docker_engine import ADDRESS, remove_service
 from parts.eventually import eventually
+from parts.ports import free_ports
 from parts.static_registry import StaticRegistry, static_registry
 
 SERVE = ["httpd", "-f", "-p", "8080", "-h", "/www"]
@@ -119,9 +119,8 @@ async def private(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    (port,) = free_ports(1)
+    return port
 
 
 async def test_a_started_container_shows_what_it_is_and_is_not_accepted(lab: Lab) -> None:
@@ -271,17 +270,17 @@ async def test_a_probe_of_a_port_where_nobody_listens_says_so(lab: Lab) -> None:
 
 async def test_a_command_runs_inside_and_its_exit_code_comes_back(lab: Lab) -> None:
     container = await lab.started()
-    assert await lab.host.execute(container.id, ("true",), 5) == 0
-    assert await lab.host.execute(container.id, ("false",), 5) == 1
+    assert await lab.host.execute(container.id, ("true",), 60) == 0
+    assert await lab.host.execute(container.id, ("false",), 60) == 1
 
 
 async def test_a_command_that_cannot_be_run_is_unhealthy(lab: Lab) -> None:
     container = await lab.started()
     with pytest.raises(ReleaseUnhealthy, match="cannot be run"):
-        await lab.host.execute(container.id, ("nonsense",), 5)
+        await lab.host.execute(container.id, ("nonsense",), 60)
     await lab.host.stop(container.id, 1)
     with pytest.raises(ReleaseUnhealthy, match="cannot be run"):
-        await lab.host.execute(container.id, ("true",), 5)
+        await lab.host.execute(container.id, ("true",), 60)
 
 
 async def test_the_images_own_health_check_is_shown(lab: Lab) -> None:
@@ -321,7 +320,7 @@ async def test_a_host_that_cannot_be_reached_says_so(lab: Lab) -> None:
         lab.unreachable.start(release),
         lab.unreachable.accept(gone),
         lab.unreachable.restart(gone),
-        lab.unreachable.execute(gone, ("true",), 5),
+        lab.unreachable.execute(gone, ("true",), 60),
         lab.unreachable.logs(gone, 10),
         lab.unreachable.stop(gone, 1),
         lab.unreachable.remove(gone),

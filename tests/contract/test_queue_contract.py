@@ -16,7 +16,7 @@ from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.port import Broker, DeadLetter, Delivery, Message
 from parts.rabbitmq import RabbitNode
 
-SOON = 10.0  # seconds within which what must happen happens, on a busy machine too
+SOON = 60.0  # seconds within which what must happen happens, on a busy machine too
 
 
 @pytest.fixture(params=["memory", "sqlite", "rabbitmq"])
@@ -230,15 +230,12 @@ async def test_a_second_answer_does_nothing(broker: Broker, topic: str) -> None:
     assert await broker.dead_letters(topic) == []
 
 
-async def test_a_retried_message_comes_again_after_its_delay_and_blocks_nobody(broker: Broker, topic: str) -> None:
-    await broker.publish(messages(topic, 2))
+async def test_a_retried_message_comes_again_after_its_delay(broker: Broker, topic: str) -> None:
+    await broker.publish(messages(topic, 1))
     loop = asyncio.get_running_loop()
     async with broker.consume(topic) as deliveries:
         began = loop.time()
         await (await following(deliveries)).retry(0.5, "not yet")
-        other = await following(deliveries)
-        assert other.message.id == f"{topic}-1"
-        await other.ack()
         again = await following(deliveries)
         assert loop.time() - began >= 0.49
         assert (again.message.id, again.message.body) == (f"{topic}-0", b"body 0")
@@ -250,12 +247,15 @@ async def test_a_retried_message_comes_again_after_its_delay_and_blocks_nobody(b
         assert await nothing_comes(deliveries)
 
 
-async def test_a_short_delay_is_not_held_up_by_a_long_one(broker: Broker, topic: str) -> None:
-    await broker.publish(messages(topic, 2))
+async def test_neither_a_short_delay_nor_anybody_else_is_held_up_by_a_long_one(broker: Broker, topic: str) -> None:
+    await broker.publish(messages(topic, 3))
     async with broker.consume(topic) as deliveries:
         await (await following(deliveries)).retry(3000, "much later")
+        other = await following(deliveries)
+        assert other.message.id == f"{topic}-1"
+        await other.ack()
         await (await following(deliveries)).retry(0.2, "soon")
-        assert (await following(deliveries)).message.id == f"{topic}-1"
+        assert (await following(deliveries)).message.id == f"{topic}-2"
 
 
 async def test_a_retry_without_delay_comes_at_once(broker: Broker, topic: str) -> None:
@@ -266,11 +266,13 @@ async def test_a_retry_without_delay_comes_at_once(broker: Broker, topic: str) -
 
 
 async def test_a_retried_message_may_go_to_another_consumer(broker: Broker, topic: str) -> None:
-    await broker.publish(messages(topic, 1))
+    await broker.publish(messages(topic, 2))
     async with broker.consume(topic) as one:
         await (await following(one)).retry(0.05, "somebody else, please")
-    async with broker.consume(topic) as other:
-        assert (await following(other)).deliveries == 2
+        await following(one)  # and has its hands full
+        async with broker.consume(topic) as other:
+            again = await following(other)
+            assert (again.message.id, again.deliveries) == (f"{topic}-0", 2)
 
 
 async def test_a_dead_letter_is_kept_with_its_reason(broker: Broker, topic: str) -> None:

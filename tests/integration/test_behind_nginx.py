@@ -70,7 +70,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
             ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.PIPE
         )
         try:
-            wait_for(lambda: (folder / "pid").exists() or process.poll() is not None, "start of nginx", 20)
+            wait_for(lambda: (folder / "pid").exists() or process.poll() is not None, "start of nginx")
             assert process.poll() is None, process.communicate()[1]
             yield Proxied(running, plain, secure, authority)
         finally:

@@ -19,6 +19,7 @@ from lumper.model.build import StepState
 from parts.context import BASE
 from parts.engine_bench import Bench, Daemons, engine_bench
 from parts.eventually import eventually
+from parts.gate import Gate
 
 EPOCH = "1700000000"
 
@@ -129,12 +130,14 @@ async def test_the_cache_is_cut_as_soon_as_the_build_under_way_has_ended_and_the
 ) -> None:
     await bench.build(f"{BASE}RUN echo {bench.mark} >/one\n", image=bench.image("1"))
     await bench.engine.remove(bench.image("1"))
-    slow = asyncio.create_task(bench.build(f"{BASE}RUN echo begun; sleep 3\n", image=bench.image("2")))
+    gate = Gate()
+    dockerfile = f"{BASE}COPY busybox /bin/busybox\n{gate.step}"
+    slow = asyncio.create_task(bench.build(dockerfile, image=bench.image("2")))
 
     async def begun() -> bool:
-        return "begun" in bench.output()
+        return gate.somebody_waits
 
-    await eventually(begun, 30)
+    await eventually(begun)
     pruning = asyncio.create_task(bench.engine.prune(0))
 
     async def waits() -> bool:
@@ -143,12 +146,17 @@ async def test_the_cache_is_cut_as_soon_as_the_build_under_way_has_ended_and_the
             return False
         return True
 
-    await eventually(waits, 30)
+    await eventually(waits)
     next_one = asyncio.create_task(bench.build(f"{BASE}RUN echo {bench.mark} >/three\n", image=bench.image("3")))
+
+    async def told() -> bool:
+        return any("this build waits until it was cut" in line for line in bench.output())
+
+    await eventually(told)
+    gate.let_through()
     freed = await pruning
     assert freed > 0
     await asyncio.gather(slow, next_one)
-    assert any("this build waits until it was cut" in line for line in bench.output())
     assert await bench.engine.images(bench.prefix) == [bench.image("2"), bench.image("3")]
 
 
@@ -158,7 +166,7 @@ async def test_a_cancelled_build_leaves_no_container_and_no_mount(bench: Bench, 
     async def begun() -> bool:
         return "begun" in bench.output()
 
-    await eventually(begun, 30)
+    await eventually(begun)
     building.cancel()
     await asyncio.wait((building,))
 

@@ -268,7 +268,7 @@ async def test_a_cancelled_push_takes_its_upload_back(pusher: Pusher) -> None:
         async def all_are_held() -> bool:
             return sink.held == 3  # two layers and the config
 
-        await eventually(all_are_held, 30)
+        await eventually(all_are_held)
         pushing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pushing

@@ -55,9 +55,9 @@ async def test_builds_pushes_and_cancels_over_tls_and_only_for_those_that_it_kno
         async def begun() -> bool:
             return any(isinstance(record, Output) and record.text == "begun" for record in told)
 
-        await eventually(begun, 30)
+        await eventually(begun)
         building.cancel()
-        await asyncio.wait_for(asyncio.wait((building,)), 20)
+        await asyncio.wait_for(asyncio.wait((building,)), 60)
         assert building.cancelled()
         await ours.close()
 

@@ -17,6 +17,7 @@ from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.model.build import Output, Progress, Step, StepState
 from parts.context import BASE, context_tar, stream
 from parts.eventually import eventually
+from parts.gate import Gate
 from parts.second_engine import SecondEngine, second_engine
 
 MIB = 1 << 20
@@ -80,17 +81,18 @@ async def test_pruning_leaves_alone_what_a_build_is_using(bench: Bench) -> None:
     await bench.build("app:0", FILL)
     await bench.engine.remove("r.test/app:0")
     told: list[Progress] = []
-    wait = "echo begun; until [ -e /filled ]; do sleep 1; done; sleep 2; ls -l /filled"
-    dockerfile = f"{BASE}RUN {FILL}\nRUN {wait}\n"
+    gate = Gate()
+    dockerfile = f"{BASE}RUN {FILL}\n{gate.step}RUN ls -l /filled\n"
     context = stream(context_tar({"Dockerfile": dockerfile}))
     building = asyncio.create_task(bench.engine.build(BuildRequest("app", "r.test/app:1"), context, told.append))
 
     async def begun() -> bool:
-        return any(isinstance(record, Output) and record.text == "begun" for record in told)
+        return gate.somebody_waits
 
-    await eventually(begun, 30)
+    await eventually(begun)
     await bench.engine.prune(0)
     assert not building.done()
+    gate.let_through()
     await building
     assert any(isinstance(record, Output) and "/filled" in record.text for record in told)
     assert await bench.engine.images("") == ["r.test/app:1"]

@@ -278,5 +278,5 @@ async def test_a_project_that_is_disconnected_tells_nothing(api: Api, forge: For
     assert (await api.ask("DELETE", "/projects/Demo/hello/forge")).body["forge_url"] == ""
     await queued(api)
     assert await due(api) == []
-    await asyncio.wait_for(desk_of(api).handle(StatusDue(1)), 5)
+    await asyncio.wait_for(desk_of(api).handle(StatusDue(1)), 60)
     assert forge.states == []

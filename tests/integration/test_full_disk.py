@@ -80,7 +80,7 @@ def test_a_disk_that_pushes_have_filled_is_made_free_again_by_deleting(disk: Pat
             assert lumper("registry", "gc", "--data", server.data).status == 0
             return client.push("again", os.urandom(8 * MIB)) == 201
 
-        wait_for(collected, "room for a push", 60)
+        wait_for(collected, "room for a push")
 
 
 def test_a_server_that_starts_on_a_full_disk_serves_what_is_there(disk: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_server_that_starts_on_a_full_disk_serves_what_is_there(disk: Path) ->
             except OSError:
                 return False
 
-        wait_for(served, "the layer", 30)
+        wait_for(served, "the layer")
         server.wait_until_said("could not be announced")
         assert client.push("2", os.urandom(100)) == 507
         assert client.ask("GET", "/v2/a/tags/list")[0] == 200

@@ -116,7 +116,7 @@ async def test_ssh_is_held_to_the_judged_address_and_knows_the_key_by_the_name(t
         held = reach({"git.nowhere.invalid": [["127.0.0.1"]]}, allow_hosts=("git.nowhere.invalid",))
         with pytest.raises(SourceError, match=r"cannot be fetched|does not let"):
             await check_out(tmp_path / "git", held, f"ssh://git@git.nowhere.invalid:{port}/owner/app.git")
-        assert await asyncio.wait_for(greeting, 20) == "127.0.0.1"
+        assert await asyncio.wait_for(greeting, 60) == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lumper.model.people import Role
 from parts.live_registry import LiveRegistry, RegistryClient, digest_of
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-SECONDS = 20.0  # far below the 75 after which an idle connection is closed
+SECONDS = 60.0  # below the 75 after which an idle connection is closed
 
 
 def request(live: LiveRegistry, method: str, path: str, headers: str = "", body: bytes = b"") -> bytes:

@@ -69,7 +69,7 @@ def loaded(tmp_path: Path) -> set[str]:
     arguments = ("registry", "--listen", address, "--data", str(tmp_path / "data"))
     with subprocess.Popen([sys.executable, "-c", PROBE, str(told), *arguments], env=environment()) as process:
         try:
-            wait_for(lambda: answered(f"http://{address}/v2/") == HTTPStatus.UNAUTHORIZED, "an answer", 30)
+            wait_for(lambda: answered(f"http://{address}/v2/") == HTTPStatus.UNAUTHORIZED, "an answer")
         finally:
             process.send_signal(signal.SIGTERM)
     assert process.returncode == 0

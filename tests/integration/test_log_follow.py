@@ -44,7 +44,7 @@ async def followed(
     command = (sys.executable, "-m", "lumper", "log", str(build), *(["--follow"] if follow else []), *arguments)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment(settings))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             yield process
     finally:
         if process.returncode is None:
@@ -192,14 +192,18 @@ async def test_ctrl_c_ends_it_at_whatever_moment(api: Api) -> None:
     build = await api.build()
     await api.start(build)
     await say(api, build, 1, "one")
+    begun = asyncio.get_running_loop().time()
+    async with followed(api, build) as process:
+        await said(process)
+        start = asyncio.get_running_loop().time() - begun  # seconds, on this machine
     lost = 0
     for number in range(10):
         async with followed(api, build) as process:
             with suppress(TimeoutError):  # the moments are spread over the start of the program and the time behind it
-                await asyncio.wait_for(process.wait(), number * 0.06)
+                await asyncio.wait_for(process.wait(), number * start / 7)
             process.send_signal(signal.SIGINT)
             try:
-                await asyncio.wait_for(process.wait(), 8)
+                await asyncio.wait_for(process.wait(), 8 + 5 * start)
             except (
                 TimeoutError
             ):  # before it comes to Lumper, Python loses what it raises within a callback of an import

@@ -15,9 +15,11 @@ from lumper.model.build import BuildState, Output, Step, StepState
 from lumper.model.log_keeping import LogLimits
 from lumper.roles.log_keeper import LogKeeper
 from parts.live_pages import step_lines
+from parts.pace import slower
 from parts.sight import Sight, sighted
 
 MILLION = 1_000_000
+LONGEST_TIME = 500  # milliseconds; alone on a machine it is 60
 LONGEST_TASK = """
     window.longest = 0;
     const take = (list) => list.getEntries().forEach((task) => longest = Math.max(longest, task.duration));
@@ -87,35 +89,42 @@ async def test_a_million_lines_are_scrolled_and_searched(sight: Sight, project: 
     await live.say(build_id, [Step(1, "RUN huge", StepState.RUNNING, now), Output(1, 1, now, text)])
     await live.say(build_id, [Output(1, 1, now, HOSTILE), Step(1, "RUN huge", StepState.DONE, now + 3)])
     await live.ended(build_id, BuildState.SUCCEEDED)
-    await sight.go(f"/builds/{build_id}")
-    step = sight.step(1)
-    await expect(page.locator("[data-count]")).to_have_text("1,000,001 lines", timeout=120_000)
-    await step.locator("button").click()
-    await expect(step.locator(".l").first).to_have_text("ok compiled object number 0 of a very large program")
 
-    await page.evaluate("scrollTo(0, document.documentElement.scrollHeight / 2)")
-    await expect(step.locator(".l:text('number 5000')").first).to_be_in_viewport()
-    await page.keyboard.press("End")
-    await expect(step.locator(".l").last).to_be_in_viewport()
-    await expect(step.locator(".l").last).to_contain_text("<img src=x")
-    for place in range(0, 100, 7):
-        await page.evaluate(f"scrollTo(0, document.documentElement.scrollHeight * {place / 100})")
-        await expect(step.locator(f".l:text('number {place * 100}')").first).to_be_attached()
+    async def scroll_and_search() -> float:
+        """The longest time for which the page did nothing else, in milliseconds."""
+        await sight.go(f"/builds/{build_id}")
+        step = sight.step(1)
+        await expect(page.locator("[data-count]")).to_have_text("1,000,001 lines", timeout=120_000)
+        await step.locator("button").click()
+        await expect(step.locator(".l").first).to_have_text("ok compiled object number 0 of a very large program")
 
-    await page.fill("[data-search]", "NUMBER 777777 of")
-    await expect(page.locator("[data-hits]")).to_have_text("1 of 1")
-    await expect(page.locator(".hit mark")).to_have_text("number 777777 of")
-    await expect(page.locator(".hit")).to_be_in_viewport()
-    await page.fill("[data-search]", "number 12345")
-    await expect(page.locator("[data-hits]")).to_have_text("1 of 11")
-    await page.keyboard.press("Shift+Enter")
-    await expect(page.locator("[data-hits]")).to_have_text("11 of 11")
-    await expect(page.locator(".hit")).to_contain_text("number 123459 ")
-    await page.keyboard.press("Escape")
+        await page.evaluate("scrollTo(0, document.documentElement.scrollHeight / 2)")
+        await expect(step.locator(".l:text('number 5000')").first).to_be_in_viewport()
+        await page.keyboard.press("End")
+        await expect(step.locator(".l").last).to_be_in_viewport()
+        await expect(step.locator(".l").last).to_contain_text("<img src=x")
+        for place in range(0, 100, 7):
+            await page.evaluate(f"scrollTo(0, document.documentElement.scrollHeight * {place / 100})")
+            await expect(step.locator(f".l:text('number {place * 100}')").first).to_be_attached()
 
+        await page.fill("[data-search]", "NUMBER 777777 of")
+        await expect(page.locator("[data-hits]")).to_have_text("1 of 1")
+        await expect(page.locator(".hit mark")).to_have_text("number 777777 of")
+        await expect(page.locator(".hit")).to_be_in_viewport()
+        await page.fill("[data-search]", "number 12345")
+        await expect(page.locator("[data-hits]")).to_have_text("1 of 11")
+        await page.keyboard.press("Shift+Enter")
+        await expect(page.locator("[data-hits]")).to_have_text("11 of 11")
+        await expect(page.locator(".hit")).to_contain_text("number 123459 ")
+        await page.keyboard.press("Escape")
+        return float(await page.evaluate("window.longest"))
+
+    longest = [await scroll_and_search()]
+    while min(longest) >= LONGEST_TIME * slower() and len(longest) < 3:  # the machine may have done something else
+        longest.append(await scroll_and_search())
+    assert min(longest) < LONGEST_TIME * slower()
     assert await elements(sight) < 10_000
     assert await page.evaluate("performance.memory.usedJSHeapSize") < 200_000_000
-    assert await page.evaluate("window.longest") < 500  # milliseconds; alone on a machine it is 60
     assert await page.evaluate("window.owned") is None
 
 
@@ -140,7 +149,7 @@ async def test_a_log_that_grows_fast_is_followed_and_goes_on_after_a_restart_of_
 
     await live.restart()
     await live.say(build_id, [Output(1, 1, now, "after the restart")])
-    await expect(last).to_have_text("after the restart", timeout=20_000)
+    await expect(last).to_have_text("after the restart")
     await expect(last).to_be_in_viewport()
     await expect(page.locator("[data-count]")).to_have_text("100,001 lines, live")
     await live.ended(build_id, BuildState.FAILED, error="RUN chatty failed.")
@@ -161,9 +170,7 @@ async def test_a_log_that_is_removed_while_it_is_read_is_said_to_be_and_stays_as
     await live.ended(build_id, BuildState.SUCCEEDED, log_size=await live.history.logs.size(build_id, 1))
     assert await LogKeeper(live.history, LogLimits(age=timedelta(microseconds=1))).tidy()
     await page.context.set_offline(False)
-    await expect(page.locator("[data-count]")).to_have_text(
-        "1 line, the rest of this log is not kept any more", timeout=30_000
-    )
+    await expect(page.locator("[data-count]")).to_have_text("1 line, the rest of this log is not kept any more")
     await expect(sight.step(1).locator(".l")).to_have_text("the first line")
     await page.reload()
     await expect(page.locator("#log .none")).to_contain_text("is not kept any more")

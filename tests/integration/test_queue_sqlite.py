@@ -50,7 +50,7 @@ async def test_it_goes_on_when_there_is_space_again(full_soon: Path) -> None:
         await broker.publish([Message("second", "topic", bytes(200_000))])
     filler.unlink()
     await broker.publish([Message("second", "topic", bytes(200_000))])
-    async with broker.consume("topic", prefetch=2) as deliveries, asyncio.timeout(10):
+    async with broker.consume("topic", prefetch=2) as deliveries, asyncio.timeout(60):
         assert [(await anext(deliveries)).message.id for _ in range(2)] == ["first", "second"]
     await broker.close()
 
@@ -120,11 +120,21 @@ async def test_waiting_costs_next_to_nothing(tmp_path: Path) -> None:
     await broker.close()
 
 
+async def later_than(folder: Path) -> None:
+    """Wait until a file that is written to gets another time than until now: those have steps of some milliseconds."""
+    file = folder / "clock"
+    file.touch()
+    begun = file.stat().st_mtime_ns
+    while file.stat().st_mtime_ns == begun:
+        await asyncio.sleep(0.001)
+        file.touch()
+
+
 async def test_the_file_is_seen_to_be_written_to_without_a_look_into_it(tmp_path: Path) -> None:
     ours, others = QueueFile(tmp_path / "queue.db"), QueueFile(tmp_path / "queue.db")
     for file in (ours, others):
         before = ours.written()
-        await asyncio.sleep(0.02)  # the times of files have steps of some milliseconds
+        await later_than(tmp_path)
         await file.write(lambda connection: work.publish(connection, [Message(str(before), "topic", b"")]))  # noqa: B023
         assert ours.written() != before
     assert ours.written() == others.written()

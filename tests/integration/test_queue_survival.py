@@ -16,7 +16,7 @@ from lumper.queue.port import Broker, Delivery, Message
 from parts.queue_process import LEASE, QueueProcess, open_queue
 from parts.rabbitmq import RabbitNode
 
-SOON = 20.0
+SOON = 60.0
 
 
 @pytest.fixture(params=["sqlite", "rabbitmq"])
@@ -83,7 +83,7 @@ async def test_two_processes_never_get_the_same_message(queue: str, broker: Brok
 async def test_a_waiting_process_hears_of_what_another_publishes(queue: str, broker: Broker, topic: str) -> None:
     async with broker.consume(topic) as deliveries, QueueProcess("publish", queue, topic, 1) as publisher:
         assert await publisher.line() == "published 0"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SOON):
             assert (await anext(deliveries)).message.id == "0"
 
 

@@ -98,7 +98,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushing]:
         pass  # making the tables and keys takes memory, only that once
     with LumperServer(data, role="registry", fresh=True) as server:
         made = Pushing(server)
-        wait_for(lambda: made.memory("VmRSS") < made.memory("VmHWM") - START, "what the start has used given back", 20)
+        wait_for(lambda: made.memory("VmRSS") < made.memory("VmHWM") - START, "what the start has used given back")
         yield made
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import threading
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,7 @@ async def test_images_of_several_platforms_and_their_signatures_come_back(tmp_pa
             skopeo(*insecure, f"docker://{server.address}/team/app:1.0", f"docker://{server.address}/copy:1.0")
             assert await client.status("DELETE", "/v2/team/app/manifests/1.0-arm64") == 202
             deleted = server.data / "registry/names/team/app/_tags/1.0-arm64"
-            wait_for(lambda: not deleted.exists(), "the storage to hear of the deletion", 30)
+            wait_for(lambda: not deleted.exists(), "the storage to hear of the deletion")
             await push_unusual(client, "unusual")
             repositories = ("team/app", "copy", "unusual")
             before = {name: await seen(client, name) for name in repositories}
@@ -117,8 +119,8 @@ async def test_images_of_several_platforms_and_their_signatures_come_back(tmp_pa
             assert await client.push_image("copy", "2.0", b"new")
 
 
-def image_files(registry: Path, repository: str, count: int) -> None:
-    """Write images as they lie in a storage; of each the manifest is named, and has a tag."""
+def image_files(registry: Path, repository: str, count: int) -> Path:
+    """Write images as they lie in a storage; of each the manifest is named, and has a tag. The file of the last one."""
 
     def blob(data: bytes) -> tuple[str, int]:
         encoded = hashlib.sha256(data).hexdigest()
@@ -135,13 +137,26 @@ def image_files(registry: Path, repository: str, count: int) -> None:
         digest, _ = blob(json.dumps(image_manifest(config, annotations={"n": f"{repository} {n}"})).encode())
         (names / "_manifests" / digest.replace(":", "-")).write_text(OCI_MANIFEST)
         (names / "_tags" / f"v{n}").write_text(digest)
+    return registry / "blobs" / "sha256" / digest[7:9] / digest[7:]
+
+
+@contextmanager
+def never_read(file: Path) -> Iterator[None]:
+    """Whoever opens this file waits for ever. Afterwards it is as before."""
+    data = file.read_bytes()
+    file.unlink()
+    os.mkfifo(file)
+    try:
+        yield
+    finally:
+        file.unlink()
+        file.write_bytes(data)
 
 
 @pytest.mark.parametrize("tagged", [0, 250])
 def test_a_rebuild_that_is_killed_is_run_again(tmp_path: Path, tagged: int) -> None:
     data = tmp_path / "data"
-    for repository in ("a", "b", "c"):
-        image_files(data / "registry", repository, 250)
+    *_, last = [image_files(data / "registry", repository, 250) for repository in ("a", "b", "c")]
     with LumperServer(data, OPEN) as server:
         here = ("--data", data)
 
@@ -151,9 +166,10 @@ def test_a_rebuild_that_is_killed_is_run_again(tmp_path: Path, tagged: int) -> N
                     pass
 
         following = threading.Thread(target=follow)
-        following.start()
-        wait_for(lambda: (found := tags(server, "b")) is not None and len(found) >= tagged, "the second repository")
-        server.kill()
+        with never_read(last):
+            following.start()
+            wait_for(lambda: (found := tags(server, "b")) is not None and len(found) >= tagged, "the second repository")
+            server.kill()
         following.join()
         server.start()
         assert len(tags(server, "c") or ()) < 250

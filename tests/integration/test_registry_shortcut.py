@@ -123,7 +123,7 @@ async def test_a_password_that_was_changed_ends_what_is_remembered(ways: Ways) -
 async def test_who_does_not_read_the_answers_does_not_fill_the_memory(ways: Ways) -> None:
     request = ways.request("GET", "/v2/a/b/manifests/latest", "admin")
     await spoken(ways.shortcut, request)
-    async with asyncio.timeout(30), connected(ways.shortcut) as (send, client, transport):
+    async with asyncio.timeout(60), connected(ways.shortcut) as (send, client, transport):
         sending = asyncio.ensure_future(_many(send, request, 3000))
         got = most = 0
         while got < 3000:
@@ -154,7 +154,7 @@ async def test_an_idle_connection_is_closed_when_its_time_after_the_last_answer_
     shortcut = ways.shortcut()
     assert isinstance(shortcut, Shortcut)
     shortcut._handler = impatient()
-    async with asyncio.timeout(10), connected(lambda: shortcut) as (send, client, _):
+    async with asyncio.timeout(60), connected(lambda: shortcut) as (send, client, _):
         first = made[0]._next_keepalive_close_time
         await send(request)
         assert made[0]._next_keepalive_close_time > first
@@ -225,8 +225,8 @@ async def test_odd_requests_in_odd_pieces_get_the_same_answers(ways: Ways) -> No
             whole = ways.request(method, path, credentials, *fields) + body
             places = sorted({min(cut, len(whole)) for cut in cuts})
             pieces += [whole[a:b] for a, b in zip([0, *places], [*places, len(whole)], strict=True) if a < b]
-        ours = asyncio.run_coroutine_threadsafe(spoken(ways.shortcut, *pieces), loop).result(20)
-        theirs = asyncio.run_coroutine_threadsafe(spoken(ways.aiohttp, *pieces), loop).result(20)
+        ours = asyncio.run_coroutine_threadsafe(spoken(ways.shortcut, *pieces), loop).result(60)
+        theirs = asyncio.run_coroutine_threadsafe(spoken(ways.aiohttp, *pieces), loop).result(60)
         if any("Content-Length: 3" in fields and len(body) != 3 for _, _, fields, _, body in requests):
             ours, theirs = (before_the_nonsense(answers) for answers in (ours, theirs))
         assert ours == theirs, pieces

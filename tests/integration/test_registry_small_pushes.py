@@ -194,7 +194,7 @@ async def test_a_server_that_ends_finishes_what_it_stores_first(ways: Ways) -> N
     assert isinstance(made, Shortcuts)
     path = await began(made, ways)
     put = ways.request("PUT", f"{path}?digest={digest_of(BLOB)}", "admin", body=BLOB)
-    async with asyncio.timeout(10), connected(made) as (send, client, _):
+    async with asyncio.timeout(60), connected(made) as (send, client, _):
         await send(put)
         await made.close(5)
         await server.shutdown(1)

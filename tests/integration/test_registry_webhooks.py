@@ -142,7 +142,8 @@ def test_one_that_leads_to_loopback_is_refused_unless_that_is_meant(server: Lump
     webhooks(server, "ping", made["id"])
     server.wait_until_said("The receiver answered 405")
     (call,) = webhooks(server, "calls", made["id"], "--state", "waiting")
-    assert (call["event"]["action"], call["tries"]) == ("ping", 1)
+    assert call["event"]["action"] == "ping"
+    assert call["tries"] >= 1
     assert call["event"]["actor"] == {"name": "operator", "role": "operator"}
     assert webhooks(server, "revive", made["id"])["revived"] == 0
     assert webhooks(server, "remove", made["id"]) == {"id": made["id"]}

@@ -20,12 +20,14 @@ from lumper.errors import ReleaseRefused
 from lumper.model.deployment import Container, ContainerState, Health, Port, Release, RolloutState, Service
 from parts.docker_engine import ADDRESS, engine, remove_service
 from parts.eventually import eventually
+from parts.ports import free_ports
 from parts.static_registry import StaticRegistry, static_registry
 
 SERVE = ["httpd", "-f", "-p", "8080", "-h", "/www"]
 CRASH = ["sh", "-c", "echo reading the config; echo no config; exit 3"]
 FAILS_THE_SECOND_TIME = ["sh", "-c", "test -e /data/once && exit 5; touch /data/once; httpd -f -p 8080 -h /www"]
 LOGIN = Login("puller", "secret")
+ONCE = Health(interval=60, timeout=60, stable=0)  # there is no time for a second look
 
 
 class CutOff(BaseException):
@@ -73,7 +75,7 @@ class Site:
         """Whether the service's host port answers."""
         url = f"http://127.0.0.1:{self.service.ports[0].host}/"
         try:
-            async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(total=5)) as response:
+            async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(total=60)) as response:
                 return await response.text() == "hello\n"
         except aiohttp.ClientError:
             return False
@@ -81,10 +83,8 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
-    health = Health(http="/", interval=0.02, timeout=5, stable=0.2)
+    (port,) = free_ports(1)
+    health = Health(http="/", interval=0.02, timeout=60, stable=0.2)
     service = Service(
         f"rollout-{secrets.token_hex(4)}", ports=(Port(8080, port),), volumes={"data": "/data"}, health=health
     )
@@ -169,8 +169,8 @@ async def test_what_reaches_outside_of_the_container_is_refused(site: Site, sett
     ("command", "settings", "reason"),
     [
         (CRASH, {}, "ended with exit code 3"),
-        (["sleep", "600"], {"health": Health(http="/", interval=0.02, timeout=0.3)}, "not healthy within 0.3 s: GET"),
-        (SERVE, {"health": Health(command=("false",), interval=0.02, timeout=0.3)}, "exit code 1"),
+        (["sleep", "600"], {"health": replace(ONCE, http="/")}, "not healthy within 60 s: GET"),
+        (SERVE, {"health": replace(ONCE, command=("false",))}, "exit code 1"),
         (SERVE, {"health": Health(interval=0.02), "healthcheck": ["false"]}, "HEALTHCHECK fails"),
         (["/absent"], {}, "ended with exit code 127"),
     ],
@@ -210,7 +210,7 @@ async def test_a_release_that_fails_only_on_the_real_port_brings_the_old_one_bac
     ("settings", "proof"),
     [
         ({"ports": (Port(8080),)}, "GET / at port 8080"),
-        ({"ports": (), "health": Health(http="/", port=8080, interval=0.02, timeout=5)}, "GET / at port 8080"),
+        ({"ports": (), "health": Health(http="/", port=8080, interval=0.02, timeout=60)}, "GET / at port 8080"),
         ({"health": Health(command=("test", "-e", "/www/index.html"), interval=0.02)}, "exit code 0"),
         ({"health": Health(interval=0.02), "healthcheck": ["true"]}, "HEALTHCHECK calls it healthy"),
         ({"health": Health(interval=0.02, stable=0.1)}, "has been running for"),

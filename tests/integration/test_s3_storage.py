@@ -335,7 +335,7 @@ async def test_a_process_that_is_killed_while_it_pushes_leaves_nothing_after_the
     async def has_begun() -> bool:
         return await asyncio.to_thread(bucket.unfinished) > 0
 
-    await eventually(has_begun, 30)
+    await eventually(has_begun)
     pushing.kill()
     await pushing.wait()
 

@@ -37,7 +37,7 @@ class Ran:
         return self.err
 
 
-def lumper(*arguments: object, settings: dict[str, str] | None = None, given: str = "", seconds: float = 30) -> Ran:
+def lumper(*arguments: object, settings: dict[str, str] | None = None, given: str = "", seconds: float = 60) -> Ran:
     """Run a command with these arguments, environment variables and standard input."""
     with TemporaryFile() as stdin, TemporaryFile() as out, TemporaryFile() as err:
         stdin.write(given.encode())

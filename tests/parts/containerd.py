@@ -45,7 +45,7 @@ async def _running(folder: Path) -> AsyncIterator[tuple[str, ...]]:
         return await asked.wait() == 0
 
     try:
-        await eventually(answers, 30)
+        await eventually(answers)
         yield client
     finally:
         if process.returncode is None:

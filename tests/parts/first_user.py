@@ -16,6 +16,6 @@ def pages(lumper: LumperServer) -> urllib.request.OpenerDirector:
     form = {"token": urllib.parse.parse_qs(link.query)["token"][0], "name": "ada", "password": "correct horse battery"}
     request = urllib.request.Request(f"{lumper.url}/setup", urllib.parse.urlencode(form).encode())
     request.add_header("Origin", lumper.url)
-    with browser.open(request, timeout=10) as response:
+    with browser.open(request, timeout=60) as response:
         assert response.status == 200
     return browser

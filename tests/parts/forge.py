@@ -132,7 +132,7 @@ def serve_forge(root: Path) -> Iterator[Forge]:
 def _post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     request = urllib.request.Request(url, body, dict(headers))
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return _answer(response.status, response.read())
     except urllib.error.HTTPError as exc:
         with exc:

@@ -48,7 +48,7 @@ async def fuzz(api: Api, role: Role | None, *options: str, seconds: int) -> tupl
     process = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).parent / "schemathesis", "--config-file", settings, "run", file, "--url", api.url),
         *("--max-time", str(seconds), "--phases", "coverage,fuzzing", "--exclude-checks", _NOT_CHECKED),
-        *("--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "20", *sign_in, *options),
+        *("--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "60", *sign_in, *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=api.folder,

@@ -178,7 +178,7 @@ class Line:
     def page(self, port: int) -> str:
         """What the service answers at a port of this machine, "" if it does not."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as response:
                 return str(response.read().decode())
         except (OSError, urllib.error.URLError):
             return ""

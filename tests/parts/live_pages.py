@@ -170,7 +170,7 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         desk = ForgeDesk(history, links, open_forge_api, ForgeClient())
         acting = pages.Acting(replayer, starter, desk)
         pages.add_routes(app, history, registry, auth, reader, links, acting, told)
-        runners.append(web.AppRunner(app, shutdown_timeout=2))
+        runners.append(web.AppRunner(app, shutdown_timeout=60))
         await runners[0].setup()
         await web.TCPSite(runners[0], "127.0.0.1", port, reuse_address=True).start()
         return int(runners[0].addresses[0][1])

@@ -17,7 +17,7 @@ from parts.forked_lumper import ForkedLumper, environment, start
 from parts.ports import free_ports
 from parts.waiting import wait_for
 
-_END = 20.0
+_END = 60.0
 
 
 class LumperProcess:
@@ -90,7 +90,7 @@ class LumperProcess:
         """What it has printed and logged in its present life."""
         return self.said[self._said_before :]
 
-    def wait_until_said(self, words: str, seconds: float = 30) -> None:
+    def wait_until_said(self, words: str, seconds: float = 60) -> None:
         """Wait until these words are in the log of its present life."""
         try:
             wait_for(lambda: words in self.said_since_start, f"{words!r} in the log", seconds)
@@ -129,7 +129,7 @@ class LumperServer(LumperProcess):
         """Start it and wait until it answers."""
         super().start()
         try:
-            wait_for(lambda: (self._announced() and self._answers()) or not self.running, "answer of the server", 30)
+            wait_for(lambda: (self._announced() and self._answers()) or not self.running, "answer of the server")
             assert self.running, self.said
         except BaseException:
             self._end_at_once()

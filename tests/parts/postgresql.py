@@ -22,7 +22,7 @@ from parts.lacking import lacking
 from parts.ports import free_ports
 from parts.waiting import wait_for
 
-_START_TIMEOUT = 60
+_START_TIMEOUT = 120
 # Sorting by a language's rules, as a person's own cluster may have it: what has to sort by bytes must say so itself.
 _INIT = ("--auth=scram-sha-256", "--username=lumper", "--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8")
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "max_connections=200")

@@ -46,7 +46,7 @@ class QueueProcess:
     async def line(self) -> str:
         """The next thing that it did; "" when it has ended."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return (await self.process.stdout.readline()).decode().strip()
 
     async def lines(self) -> list[str]:

@@ -25,8 +25,9 @@ from parts.lacking import lacking
 from parts.ports import free_ports
 
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
-_START_TIMEOUT = 90.0
+_START_TIMEOUT = 150.0
 _STOP_TIMEOUT = 30.0
+_CONTROL_TIMEOUT = 150.0  # starting Erlang for a command takes a minute on a machine that does much else
 _KERNEL = "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none"
 
 
@@ -115,7 +116,9 @@ class RabbitNode:
 
     def _control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(_PROGRAMS / "rabbitmqctl"), "-q", *arguments]
-        return subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, timeout=150, check=False
+        )
 
     def _end(self, how: signal.Signals) -> None:
         pid, shell = self._erlang_pid(), self._node

@@ -35,7 +35,7 @@ async def sent(live: LiveRegistry, *pieces: bytes, half: bool = False, answers: 
             await writer.drain()
         if half:
             writer.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(_STATUS.findall(came)) < answers and (more := await reader.read(1 << 16)):
                 came += more
     except ConnectionError:  # it would not even read all of it

@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from parts.eventually import LONGEST
+
 
 @dataclass(frozen=True)
 class Got:
@@ -35,7 +37,7 @@ class Receiver:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     location: str = ""
 
-    async def until(self, count: int, seconds: float = 20) -> list[Got]:
+    async def until(self, count: int, seconds: float = LONGEST) -> list[Got]:
         """What came, once that is so many requests."""
         async with asyncio.timeout(seconds):
             while len(self.got) < count:  # noqa: ASYNC110 - it may be called from tests of other processes

@@ -9,6 +9,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -26,9 +27,13 @@ from parts.live_registry import (
 ENOUGH = 10
 DONE = ("pushes", "pulls", "uploads", "blobs that were there")
 FREED = (GarbageKind.MANIFEST, GarbageKind.LINK, GarbageKind.BYTES)
-LAYERS = [f"layer {number}".encode() * 100 for number in range(60)]
+LAYERS = 20  # that are new in each second
 REPOSITORIES = ("one", "two/three")
 TAGS = [f"{number}.0" for number in range(8)]
+
+
+class Missing(Exception):
+    """Something that is referred to cannot be read."""
 
 
 class Refused(Exception):
@@ -59,6 +64,17 @@ class Load:
         seconds = time.monotonic() - self.begun
         return seconds < self.seconds or (not self.enough and seconds < self.most_seconds)
 
+    def _layers(self, chance: random.Random) -> list[bytes]:
+        """Layers are pushed for two seconds, and once more while they, or what leads to them, are about to go; however
+        quick the machine, all are given up for good some time."""
+        now, grace = time.monotonic() - self.begun, self.grace.total_seconds()
+        layers = []
+        for number in chance.sample(range(LAYERS), 2):
+            comes_back = 1 + grace * (1.5 + number % 4 / 2)
+            second = int(now - chance.choice((0, 1, comes_back)))
+            layers.append(f"layer {second}.{number}".encode() * 100)
+        return layers
+
     async def pushes(self, seed: int) -> None:
         chance = random.Random(seed)
         while self.going_on:
@@ -87,7 +103,7 @@ class Load:
             await self._signature(repository, index, chance)
 
     async def _image(self, repository: str, chance: random.Random) -> tuple[str, int]:
-        contents = [b'{"seed": %d}' % chance.randrange(40), *chance.sample(LAYERS, 2)]
+        contents = [b'{"seed": %d}' % chance.randrange(40), *self._layers(chance)]
         links = [await self._blob(repository, content, chance) for content in contents]
         if chance.random() < 0.3:  # a layer by its other digest
             links.append(await self._blob(repository, contents[1], chance, "sha512"))
@@ -145,9 +161,19 @@ class Load:
             repository, tag = chance.choice(REPOSITORIES), chance.choice(TAGS)
             index = await self._read(f"/v2/{repository}/manifests/{tag}", may_be_gone=True)
             if index:
-                await self._pull(repository, index)
-                await self._referrers(repository, digest_of(index))
+                await self._in_time(self._pull(repository, index))
+                await self._in_time(self._referrers(repository, digest_of(index)))
             self.done["pulls"] += bool(index)
+
+    async def _in_time(self, pull: Awaitable[None]) -> None:
+        """Whatever a pull reads is there for the grace."""
+        begun = time.monotonic()
+        try:
+            await pull
+        except Missing:
+            if time.monotonic() - begun < self.grace.total_seconds():
+                raise
+            self.done["pulls that took longer than the grace"] += 1
 
     async def _pull(self, repository: str, body: bytes) -> None:
         manifest = json.loads(body)
@@ -171,7 +197,8 @@ class Load:
             content: bytes = await response.read()
             if may_be_gone and response.status == 404:
                 return b""
-            assert response.status == 200, (path, content)
+            if response.status != 200:
+                raise Missing(path, content)
             return content
 
     async def deletions(self, seed: int) -> None:

@@ -13,6 +13,7 @@ from lumper.errors import QueueUnavailable
 from lumper.model.events import Payload
 from lumper.queue.codec import decode, encode
 from lumper.queue.port import Broker, Message
+from parts.eventually import LONGEST
 
 Kind = TypeVar("Kind", bound=Payload)
 
@@ -40,12 +41,12 @@ class Ear:
         """What was heard of this kind."""
         return [payload for payload in self.heard if isinstance(payload, kind)]
 
-    async def until(self, kind: type[Kind], count: int = 1, seconds: float = 15) -> list[Kind]:
+    async def until(self, kind: type[Kind], count: int = 1, seconds: float = LONGEST) -> list[Kind]:
         """Wait until so many of this kind were heard; they. Raises TimeoutError."""
         await self.until_true(lambda: len(self.of(kind)) >= count, seconds)
         return self.of(kind)
 
-    async def until_true(self, condition: Callable[[], bool], seconds: float = 15) -> None:
+    async def until_true(self, condition: Callable[[], bool], seconds: float = LONGEST) -> None:
         """Wait until something holds of what was heard. Raises TimeoutError."""
         async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(condition)

@@ -84,10 +84,10 @@ async def _engine(*options: str) -> AsyncIterator[SecondEngine]:
         stderr=log,
     )
     try:
-        await eventually(engine._answers, seconds=30)
+        await eventually(engine._answers)
         yield engine
     finally:
         process.terminate()
-        await asyncio.wait_for(process.wait(), 30)
+        await asyncio.wait_for(process.wait(), 60)
         log.close()
         remove_with_mounts(folder)

@@ -10,6 +10,7 @@ from typing import Any
 
 from playwright.async_api import Page, async_playwright, expect
 
+from parts.eventually import LONGEST
 from parts.live_pages import PASSWORD, LivePages, live_pages
 
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -40,6 +41,8 @@ async def sighted(folder: Path) -> AsyncIterator[Sight]:
             "addEventListener('securitypolicyviolation', (e) => console.error('refused: ' + e.violatedDirective))"
         )
         sight = Sight(live, await context.new_page())
+        sight.page.set_default_timeout(1000 * LONGEST)
+        expect.set_options(timeout=1000 * LONGEST)
         sight.page.on("console", lambda m: sight.complaints.append(m.text) if m.type in ("error", "warning") else None)
         sight.page.on("pageerror", lambda error: sight.complaints.append(str(error)))
         await sight.go("/login")

@@ -127,7 +127,7 @@ def _unread(connection: socket.socket) -> int:
 async def spoken(way: Protocols, *pieces: bytes) -> bytes:
     """All that is answered to these pieces and a last request, without dates and aiohttp's words for what is wrong."""
     answers = b""
-    async with asyncio.timeout(10), connected(way) as (send, client, _):
+    async with asyncio.timeout(60), connected(way) as (send, client, _):
         for piece in (*pieces, _LAST):
             await send(piece)
         try:

@@ -20,7 +20,7 @@ def test_all_who_come_at_the_same_time_get_the_same_secret(tmp_path: Path) -> No
 
     def make(number: int) -> bytes:
         def late() -> bytes:
-            together.wait(10)
+            together.wait(60)
             return b"%d" % number
 
         return made_once(file, late)

@@ -31,7 +31,7 @@ async def test_a_statement_without_end_ends_with_its_task(database: Database, wr
     task = asyncio.create_task(begun(database, write, started))
     await started.wait()
     task.cancel()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await task
     async with database.write() as connection:  # nobody has the lock any more

@@ -126,7 +126,7 @@ async def test_commits_of_this_process_and_of_others_are_waited_for(database_url
     for database in (ours, others) if ours.shared else (ours,):
         async with database.write() as connection:
             await connection.run_sync(_add, "one" if database is ours else "other")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await commits.wait(100)
     began = asyncio.get_running_loop().time()
     await commits.wait(0.05)

@@ -96,7 +96,7 @@ async def test_a_transaction_without_a_statement_leaves_nothing_behind(database:
     async with database.write():
         pass
     assert await stored(database) == []
-    async with database.write() as connection, asyncio.timeout(10):
+    async with database.write() as connection, asyncio.timeout(60):
         assert await database.rows(select(blobs.c.digest)) == []  # on a connection that no transaction has begun on
         await connection.execute(insert(blobs), ROW)
     assert await stored(database) == ["sha256:a"]

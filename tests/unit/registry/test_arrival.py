@@ -49,7 +49,7 @@ async def test_who_reads_a_blob_whose_last_bytes_had_no_room_is_told_so(tmp_path
             finally:
                 arrival.end(trouble.value)
         with pytest.raises(StorageError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await reader
 
 

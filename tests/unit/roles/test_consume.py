@@ -125,7 +125,7 @@ async def test_a_role_that_ends_gives_its_message_back_and_ends_also_without_a_q
         if away:
             broker.interrupt()
         task.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.wait([task])
     assert task.cancelled()
     broker.resume()
@@ -180,7 +180,7 @@ async def test_a_part_that_fails_begins_anew() -> None:
         if lives == 1:
             raise KeyError("a mistake")
 
-    await asyncio.wait_for(supervise("test", part), 5)
+    await asyncio.wait_for(supervise("test", part), 60)
     assert lives == 2
 
 
@@ -195,7 +195,7 @@ async def test_a_signal_ends_all_parts_and_waits_for_their_ends() -> None:
             ended.append(name)
 
     asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGTERM)
-    await asyncio.wait_for(run_until_signal(part("a"), part("b")), 5)
+    await asyncio.wait_for(run_until_signal(part("a"), part("b")), 60)
     assert ended == ["a", "b"]
 
 
@@ -204,4 +204,4 @@ async def test_the_error_of_one_part_ends_all() -> None:
         raise QueueError("no")
 
     with pytest.raises(QueueError):
-        await asyncio.wait_for(run_until_signal(asyncio.Event().wait(), bad()), 5)  # type: ignore[arg-type]
+        await asyncio.wait_for(run_until_signal(asyncio.Event().wait(), bad()), 60)  # type: ignore[arg-type]

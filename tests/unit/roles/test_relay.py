@@ -114,11 +114,13 @@ async def test_a_publish_that_was_not_forgotten_is_repeated_with_the_same_id(
 async def test_a_delayed_message_waits_and_holds_nobody_up(database: Database, outbox: Outbox) -> None:
     broker = MemoryBroker()
     async with listening(broker, "t") as ear, running(relay(outbox, broker)):
-        began = time.monotonic()
-        await add(database, outbox, 1, delay=0.4)
+        await add(database, outbox, 1, delay=3600)
         await add(database, outbox, 2)
+        await ear.until(CancelBuild)
+        began = time.monotonic()
+        await add(database, outbox, 3, delay=0.4)
         heard = await ear.until(CancelBuild, 2)
-    assert [each.build_id for each in heard] == [2, 1]
+    assert [each.build_id for each in heard] == [2, 3]
     assert time.monotonic() - began >= 0.4
 
 

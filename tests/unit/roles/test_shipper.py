@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lumper.model.log import LARGEST_CHUNK, to_line, unpack
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.roles.shipper import LogShipper, take_left
 from parts.eventually import eventually
+from parts.pace import takes_less_than
 from parts.running import Ear, listening
 
 CLAIM = (7, 2, "claim")
@@ -62,20 +62,19 @@ async def test_a_line_is_seen_while_the_build_runs(tmp_path: Path) -> None:
 
 async def test_a_hundred_thousand_lines_arrive_in_chunks(tmp_path: Path) -> None:
     broker = MemoryBroker()
-    began = time.monotonic()
-    async with listening(broker, EVENTS) as ear:
-        async with LogShipper(broker, tmp_path, *CLAIM) as shipper:
-            for number in range(100_000):
-                shipper.report(line(number))
-                if number % 1000 == 0:
-                    await asyncio.sleep(0)
-        await ear.until_true(lambda: sum(len(text_of(chunk)) for chunk in ear.of(LogChunk)) == shipper.size)
+    with takes_less_than(20):
+        async with listening(broker, EVENTS) as ear:
+            async with LogShipper(broker, tmp_path, *CLAIM) as shipper:
+                for number in range(100_000):
+                    shipper.report(line(number))
+                    if number % 1000 == 0:
+                        await asyncio.sleep(0)
+            await ear.until_true(lambda: sum(len(text_of(chunk)) for chunk in ear.of(LogChunk)) == shipper.size)
     log = whole(ear)
     assert log.count("\n") == 100_000
     assert log.endswith(to_line(line(99_999)))
     assert len(ear.of(LogChunk)) < 200
     assert max(len(text_of(chunk)) for chunk in ear.of(LogChunk)) <= LARGEST_CHUNK
-    assert time.monotonic() - began < 20
 
 
 async def test_one_line_may_be_longer_than_a_chunk(tmp_path: Path) -> None:
@@ -123,7 +122,7 @@ async def test_a_role_that_ends_does_not_wait_for_a_queue_that_is_away(tmp_path:
     task = asyncio.create_task(build())
     await eventually(spooled)
     task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.wait([task])
     assert task.cancelled()
     assert list(tmp_path.iterdir()) == []
