@@ -166,8 +166,10 @@ class SavedSource:
     def _made(self) -> Document:
         config = _whole(self._files, str(self._entry.get("Config")))
         layers = self._entry.get("Layers")
-        if not isinstance(layers, list) or len(layers) > _MOST_LAYERS:
+        if not isinstance(layers, list):
             raise ArchiveError(f"The layers in {self._files.path} are not a list.")
+        if len(layers) > _MOST_LAYERS:
+            raise ArchiveError(f"{self._files.path} has more layers than any image: {len(layers)}.")
         described = [self._described(str(layer)) for layer in layers]
         self._compare(config, [one["digest"] for one in described if not one["mediaType"].endswith("gzip")])
         digest = digest_of(config)
@@ -244,10 +246,14 @@ def _chosen(files: Files, named: list[tuple[str, list[str]]], wanted: str) -> st
     images = {image for image, mine in names if not wanted or _familiar(wanted) in mine}
     if len(images) == 1:
         return images.pop()
-    known = ", ".join(sorted({_shown(name) for _, mine in names for name in mine})[:20]) or "they have no names"
+    known = ", ".join(sorted({_shown(name) for _, mine in names for name in mine})[:20])
+    if not names:
+        raise ArchiveError(f"There is no image in {files.path}.")
     if not images:
-        raise ArchiveError(f"There is no image {wanted or ''} in {files.path}.", hint=f"It has: {known}.")
-    raise ArchiveError(f"There are {len(images)} images in {files.path}.", hint=f"Add one as PATH:NAME: {known}.")
+        hint = f"It has: {known}." if known else "What it has, has no name: leave the name out."
+        raise ArchiveError(f"There is no image {_shown(wanted)} in {files.path}.", hint=hint)
+    hint = f"Add one as PATH:NAME: {known}." if known else "They have no names: make an archive of the one."
+    raise ArchiveError(f"There are {len(images)} images in {files.path}.", hint=hint)
 
 
 def _familiar(name: str) -> str:

@@ -25,12 +25,13 @@ CONFIG = b'{"rootfs": {"diff_ids": []}}'
 def tar(
     path: Path, *members: tuple[str, bytes | str], kind: int = tarfile.PAX_FORMAT, file: bytes = tarfile.REGTYPE
 ) -> Path:
-    """A tar file; a member whose content is a text is a symbolic link to it."""
+    """A tar file; a member whose content is a text is a symbolic link to it, with a `=` before it a hard one."""
     with tarfile.open(path, "w", format=kind) as archive:
         for name, content in members:
             info = tarfile.TarInfo(name)
             if isinstance(content, str):
-                info.type, info.linkname = tarfile.SYMTYPE, content
+                hard = content.startswith("=")
+                info.type, info.linkname = tarfile.LNKTYPE if hard else tarfile.SYMTYPE, content.removeprefix("=")
                 archive.addfile(info)
             else:
                 info.type, info.size = file, len(content)
@@ -73,16 +74,17 @@ async def test_a_layout_is_read_from_any_kind_of_tar(tmp_path: Path, kind: int, 
 
 async def test_long_names_and_links_of_a_saved_image_are_followed(tmp_path: Path) -> None:
     layer, folder = os.urandom(2_000_000), "a" * 120
-    config = json.dumps({"rootfs": {"diff_ids": [digest_of(layer)] * 2}}).encode()
-    saved = [{"Config": "c.json", "RepoTags": None, "Layers": [f"{folder}/layer.tar", "b/layer.tar"]}]
+    config = json.dumps({"rootfs": {"diff_ids": [digest_of(layer)] * 3}}).encode()
+    saved = [{"Config": "c.json", "RepoTags": None, "Layers": [f"{folder}/layer.tar", "b/layer.tar", "c/layer.tar"]}]
     members = (
         ("c.json", config),
         (f"{folder}/layer.tar", layer),
         ("b/layer.tar", f"../{folder}/layer.tar"),
+        ("c/layer.tar", f"={folder}/layer.tar"),
         ("manifest.json", json.dumps(saved).encode()),
     )
     for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
-        assert await whole(tar(tmp_path / "saved.tar", *members, kind=kind)) == [config, layer, layer]
+        assert await whole(tar(tmp_path / "saved.tar", *members, kind=kind)) == [config, layer, layer, layer]
 
 
 def saved_as(**entry: Any) -> Callable[[Path], Path]:
@@ -106,6 +108,18 @@ def broken_layout(change: Callable[[dict[str, bytes]], Any]) -> Callable[[Path],
 def replaced(files: dict[str, bytes], size: int, data: bytes) -> None:
     name = next(name for name, content in files.items() if len(content) == size)
     files[name] = data
+
+
+def changed_manifest(files: dict[str, bytes]) -> None:
+    name = next(name for name, content in files.items() if b'"layers"' in content)
+    files[name] += b" "
+
+
+def layout_of(manifest: bytes, told: str = "") -> Callable[[Path], Path]:
+    """A layout of whatever stands for a manifest, with a digest that is told of it."""
+    digest = digest_of(manifest)
+    index = json.dumps({"manifests": [{"digest": told or digest}]}).encode()
+    return lambda folder: unpacked(folder / "l", {"index.json": index, f"blobs/sha256/{digest[7:]}": manifest})
 
 
 def linked(folder: Path) -> Path:
@@ -151,52 +165,59 @@ def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
     return bytes(block)
 
 
+def pax(record: bytes) -> bytes:
+    """A header of a record, and the record."""
+    return header(b"x", b"%011o\0" % len(record), b"x") + record.ljust(512, b"\0")
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("make", "says"),
     [
-        bytes_of(b""),
-        bytes_of(b"hello"),
-        bytes_of(os.urandom(4096)),
-        bytes_of(gzip.compress(b"x" * 10_000)),
-        bytes_of(header(b"index.json", b"77777777777\0")),
-        bytes_of(header(b"x", b"\x80" + b"\xff" * 11)),
-        bytes_of(header(b"x", b"00000000009\0", b"x") + b"9 size=-1".ljust(512, b"\0") + header(b"y", b"0")),
-        bytes_of(header(b"x", b"00000000100\0", b"x") + b"999999999999999 path=x".ljust(512, b"\0") + b"\0" * 512),
-        bytes_of(header(b"x", b"00010000000\0", b"L") + b"n" * (2 << 20)),
-        bytes_of(header(b"index.json", b"0")[:400]),
-        lambda folder: folder,
-        lambda folder: folder / "nothing",
-        lambda folder: unpacked(folder / "l", {"index.json": b"{"}),
-        lambda folder: unpacked(folder / "l", {"index.json": b"[" * 100_000}),
-        lambda folder: unpacked(folder / "l", {"index.json": b'{"manifests": [{"digest": "sha256:../../../etc"}]}'}),
-        lambda folder: unpacked(folder / "l", {"index.json": b" " * (9 << 20)}),
-        linked,
-        fifo,
-        broken_layout(lambda files: replaced(files, 5, b"LAYER")),
-        broken_layout(lambda files: replaced(files, 5, b"layer and more")),
-        broken_layout(lambda files: replaced(files, 5, b"lay")),
-        broken_layout(lambda files: replaced(files, len(CONFIG), b"")),
-        broken_layout(lambda files: files.pop(next(name for name in files if name.endswith(digest_of(b"layer")[7:])))),
-        saved_as(Layers=["../../../etc/passwd"]),
-        saved_as(Layers=["/etc/passwd"]),
-        saved_as(Layers="l"),
-        saved_as(Layers=["l"] * 2000),
-        saved_as(Config="nothing"),
-        saved_as(Config=None),
-        saved_as(),  # its config names no such layer
-        saved_as(RepoTags=5),
-        saved_folder(b'{"rootfs": null}'),
-        saved_folder(b'{"rootfs": []}'),
-        saved_folder(CONFIG, Layers=["nul\0"]),
-        saved_folder(CONFIG, Layers=["\ud800"]),
-        saved_folder(CONFIG, Layers=["long" * 9999]),
-        lambda folder: circle(saved_folder(CONFIG, Layers=["circle"])(folder)),
-        lambda folder: tar(folder / "t", ("manifest.json", "a"), ("a", "b"), ("b", "a")),
-        lambda folder: tar(folder / "t", ("index.json", "../../etc/passwd"), ("x", b"")),
+        (bytes_of(b""), "has nothing in it"),
+        (bytes_of(b"hello"), "no tar file, or cut off"),
+        (bytes_of(bytes(range(256)) * 16), "no tar file, or damaged"),
+        (bytes_of(gzip.compress(b"x" * 10_000)), "is compressed"),
+        (bytes_of(header(b"index.json", b"77777777777\0")), "is cut off"),
+        (bytes_of(header(b"x", b"\x80" + b"\xff" * 11)), "is no number"),
+        (bytes_of(pax(b"11 size=-1\n") + header(b"y", b"0")), "has neither"),
+        (bytes_of(pax(b"999999999999999 path=x") + b"\0" * 512), "has nothing in it"),
+        (bytes_of(header(b"x", b"00010000000\0", b"L") + b"n" * (2 << 20)), "header of more than"),
+        (bytes_of(header(b"index.json", b"0")[:400]), "no tar file, or cut off"),
+        ((lambda folder: folder), "has neither"),
+        ((lambda folder: folder / "nothing"), "No such file"),
+        ((lambda folder: unpacked(folder / "l", {"index.json": b"{"})), "is not JSON"),
+        ((lambda folder: unpacked(folder / "l", {"index.json": b"[" * 100_000})), "is not JSON"),
+        (layout_of(b"", "sha256:../../../etc"), "There is no image in"),
+        ((lambda folder: unpacked(folder / "l", {"index.json": b" " * (9 << 20)})), "larger than any"),
+        (linked, "leads out of it"),
+        (fifo, "is not a file"),
+        (broken_layout(lambda files: replaced(files, 5, b"LAYER")), "not what its digest says"),
+        (broken_layout(lambda files: replaced(files, 5, b"layer and more")), "not what its digest says"),
+        (broken_layout(lambda files: replaced(files, 5, b"lay")), "not what its digest says"),
+        (broken_layout(changed_manifest), "another digest"),
+        (layout_of(b"{}"), "is not a manifest"),
+        (broken_layout(lambda files: replaced(files, len(CONFIG), b"")), "not what its digest says"),
+        (broken_layout(lambda files: files.pop(f"blobs/sha256/{digest_of(b'layer')[7:]}")), "lacks blobs/"),
+        (saved_as(Layers=["../../../etc/passwd"]), "lacks .*etc/passwd"),
+        (saved_as(Layers=["/etc/passwd"]), "lacks .*etc/passwd"),
+        (saved_as(Layers="l"), "not a list"),
+        (saved_as(Layers=["l"] * 2000), "more layers than"),
+        (saved_as(Config="nothing"), "lacks nothing"),
+        (saved_as(Config=None), "lacks None"),
+        (saved_as(), "not those that its config names"),  # its config names no such layer
+        (saved_as(RepoTags=5), "not those that its config names"),
+        (saved_folder(b'{"rootfs": null}'), "not those that its config names"),
+        (saved_folder(b'{"rootfs": []}'), "not those that its config names"),
+        (saved_folder(CONFIG, Layers=["nul\0"]), "null byte"),
+        (saved_folder(CONFIG, Layers=["\ud800"]), "surrogates"),
+        (saved_folder(CONFIG, Layers=["long" * 9999]), "File name too long"),
+        ((lambda folder: circle(saved_folder(CONFIG, Layers=["circle"])(folder))), "Symlink loop"),
+        ((lambda folder: tar(folder / "t", ("manifest.json", "a"), ("a", "b"), ("b", "a"))), "in a circle"),
+        ((lambda folder: tar(folder / "t", ("index.json", "../../etc/passwd"), ("x", b""))), "has neither"),
     ],
 )  # fmt: skip
-async def test_what_is_no_image_is_an_error(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    with pytest.raises(ArchiveError) as wrong:
+async def test_what_is_no_image_is_an_error(tmp_path: Path, make: Callable[[Path], Path], says: str) -> None:
+    with pytest.raises(ArchiveError, match=says) as wrong:
         await whole(make(tmp_path))
     assert wrong.value.hint
     assert wrong.value.message.isprintable()
@@ -255,3 +276,44 @@ async def test_an_index_of_more_platforms_than_were_saved_names_the_way_out(tmp_
     with pytest.raises(ArchiveError, match=f"lacks the manifest {lost}") as lacking:
         await source.manifest(lost)
     assert "--platform" in lacking.value.hint
+
+
+async def test_what_refers_to_an_image_of_a_layout_is_found_in_its_index(tmp_path: Path) -> None:
+    files = layout()
+    image = json.loads(files["index.json"])["manifests"][0]
+    signature = json.dumps(image_manifest((digest_of(CONFIG), len(CONFIG)), subject=image)).encode()
+    tag = f"{image['digest'].replace(':', '-')}.sig"
+    name = {"org.opencontainers.image.ref.name": tag}
+    others = [{**image, "digest": digest_of(signature), "size": len(signature), "annotations": name}]
+    named = {**image, "annotations": {"org.opencontainers.image.ref.name": "1"}}
+    files[f"blobs/sha256/{digest_of(signature)[7:]}"] = signature
+    files["index.json"] = json.dumps({"manifests": [named, *others, {"digest": "none"}, {}]}).encode()
+
+    source = open_archive(unpacked(tmp_path / "layout", files), "1")
+
+    assert (await source.root()).manifest.digest == image["digest"]
+    assert await source.referrers(image["digest"]) == [digest_of(signature)]
+    assert await source.referrers(digest_of(signature)) == []
+    assert await source.beside(image["digest"]) == [(tag, digest_of(signature))]
+    assert await source.beside(digest_of(signature)) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "says", "hint"),
+    [
+        ((), "x", "no image x in", "has no name"),
+        ((), "", "2 images in", "no names"),
+        (("one:1", "two:2"), "x\n", "no image x", "It has: one:1, two:2."),
+        (("one:1", "two:2"), "", "2 images in", "PATH:NAME: one:1, two:2."),
+    ],
+)
+def test_who_names_no_one_image_is_told_which_there_are(
+    tmp_path: Path, names: tuple[str, ...], wanted: str, says: str, hint: str
+) -> None:
+    saved = [{"Config": "c", "Layers": [], "RepoTags": [name]} for name in names] or [{"Config": "c"}, {"Config": "d"}]
+    path = unpacked(tmp_path / "saved", {"manifest.json": json.dumps(saved).encode()})
+
+    with pytest.raises(ArchiveError, match=says) as wrong:
+        open_archive(path, wanted)
+    assert hint in wrong.value.hint
+    assert wrong.value.message.isprintable()
