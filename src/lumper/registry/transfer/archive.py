@@ -268,7 +268,7 @@ def _chunks(files: Files, name: str) -> Iterator[bytes]:
     file, offset, size = found
     with file:
         file.seek(offset)
-        while size > 0 and (chunk := file.read(min(_CHUNK, size))):
+        while chunk := file.read(min(_CHUNK, size)):
             size -= len(chunk)
             yield chunk
     if size:

@@ -87,6 +87,35 @@ async def test_long_names_and_links_of_a_saved_image_are_followed(tmp_path: Path
         assert await whole(tar(tmp_path / "saved.tar", *members, kind=kind)) == [config, layer, layer, layer]
 
 
+async def test_layers_of_a_saved_image_may_be_compressed_each(tmp_path: Path) -> None:
+    plain = bytes(1 << 20) + b"\x1f\x8b"  # which a later piece of a layer may well begin with
+    layers = {"a.tar": plain, "b.tar": gzip.compress(b"layer")}
+    config = json.dumps({"rootfs": {"diff_ids": [digest_of(plain), digest_of(b"layer")]}}).encode()
+    saved = json.dumps([{"Config": "c.json", "Layers": list(layers)}]).encode()
+    source = open_archive(unpacked(tmp_path / "saved", {"c.json": config, "manifest.json": saved, **layers}))
+
+    made = json.loads((await source.root()).body)["layers"]
+
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    assert [one["mediaType"] for one in made] == [kind, f"{kind}+gzip"]
+    assert [one["digest"] for one in made] == list(map(digest_of, layers.values()))
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_documents_of_a_layout_need_not_say_what_they_are(tmp_path: Path, told: bool) -> None:
+    image = image_manifest((digest_of(CONFIG), len(CONFIG)))
+    manifest = json.dumps(image if told else {**image, "mediaType": ""}).encode()
+    entry = {"mediaType": OCI_MANIFEST, "digest": digest_of(manifest), "size": len(manifest)}
+    kind = {"mediaType": OCI_INDEX} if told else {}
+    index = json.dumps({"schemaVersion": 2, **kind, "manifests": [entry]}).encode()
+    files = {"index.json": json.dumps({"manifests": [{"digest": digest_of(index)}]}).encode()}
+    files |= {f"blobs/sha256/{digest_of(data)[7:]}": data for data in (index, manifest)}
+    source = open_archive(unpacked(tmp_path / "layout", files))
+
+    assert (await source.root()).manifest.media_type == OCI_INDEX
+    assert (await source.manifest(digest_of(manifest))).manifest.media_type == OCI_MANIFEST
+
+
 def saved_as(**entry: Any) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         told = {"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l"], **entry}
@@ -142,6 +171,10 @@ def saved_folder(config: bytes, **entry: Any) -> Callable[[Path], Path]:
     """The files of a `docker save` in a folder."""
     saved = json.dumps([{"Config": "c", "Layers": ["l"], **entry}]).encode()
     return lambda folder: unpacked(folder / "saved", {"manifest.json": saved, "c": config, "l": b"layer"})
+
+
+def documents(**named: bytes) -> Callable[[Path], Path]:
+    return lambda folder: unpacked(folder / "some", {f"{name}.json": data for name, data in named.items()})
 
 
 def circle(folder: Path) -> Path:
@@ -208,6 +241,12 @@ def pax(record: bytes) -> bytes:
         (saved_as(RepoTags=5), "not those that its config names"),
         (saved_folder(b'{"rootfs": null}'), "not those that its config names"),
         (saved_folder(b'{"rootfs": []}'), "not those that its config names"),
+        (saved_folder(b"[]"), "not those that its config names"),
+        (documents(index=b"[5]"), "no list of images"),
+        (documents(index=b'{"manifests": []}'), "no list of images"),
+        (documents(index=b'{"manifests": [5]}'), "no list of images"),
+        (documents(manifest=b'{"Layers": []}'), "no list of images"),
+        (documents(manifest=b"[5]"), "no list of images"),
         (saved_folder(CONFIG, Layers=["nul\0"]), "null byte"),
         (saved_folder(CONFIG, Layers=["\ud800"]), "surrogates"),
         (saved_folder(CONFIG, Layers=["long" * 9999]), "File name too long"),
@@ -253,6 +292,8 @@ async def test_one_of_several_images_is_named_as_people_type_it(tmp_path: Path) 
     assert "1, 2, one:1, team/two:2" in ambiguous.value.hint
     with pytest.raises(ArchiveError, match="no image two:2"):
         open_archive(path, "two:2")
+    with pytest.raises(ArchiveError, match="no image library/one:1"):
+        open_archive(path, "library/one:1")
 
 
 async def test_one_image_with_several_names_needs_none(tmp_path: Path) -> None:
