@@ -14,8 +14,8 @@ from lumper.history.tagging import move_tags
 from lumper.model.image import NewManifest
 from lumper.model.people import Role
 from lumper.model.rules import Rule
+from lumper.registry.reference import parse_reference
 from lumper.registry.remote.registry import RemoteRegistry
-from lumper.registry.tags import parse_reference
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from parts.live_pages import PASSWORD, LivePages, live_pages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program

@@ -18,7 +18,7 @@ from lumper.model.activity import Action, Activity, Actor
 from lumper.model.people import Role
 from lumper.model.rules import Keep, Rule
 from lumper.registry.gc.collector import Policy
-from lumper.registry.tags import Reference
+from lumper.registry.reference import Reference
 from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
 
 SECONDS, MOST_SECONDS = 8.0, 60.0  # of load, until enough has happened; then what was given up has to be gone

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
 
 from lumper.errors import Conflict, LumperError, RegistryError, StorageError
 from lumper.logs import get_logger
@@ -20,10 +21,13 @@ from lumper.registry.quota import Quotas
 from lumper.registry.retention.pulls import Pulls
 
 MAX_BYTES = 4 << 20  # distribution-spec 1.1, "Pushing Manifests": clients may rely on 4 MiB
-QUICKLY_READ = 64 << 10  # bytes; what is larger is parsed in a thread
+_QUICKLY_READ = 64 << 10  # bytes
 _KEPT_BYTES = 16 << 20
 
 log = get_logger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Manifests:
@@ -92,10 +96,7 @@ class Manifests:
 
     async def _read(self, digest: str) -> bytes:
         body = b"".join([chunk async for chunk in self._storage.read(digest)])
-        if len(body) <= QUICKLY_READ:
-            found = digest_of(body, digest)
-        else:
-            found = await asyncio.to_thread(digest_of, body, digest)
+        found = await computed(body, digest_of, digest)
         if found != digest:
             raise _Damaged(f"The {len(body)} bytes of {digest} have the digest {found}.")
         self._keep(digest, body)
@@ -135,32 +136,38 @@ class Manifests:
             check_tag(tag)
         if len(body) > MAX_BYTES:
             raise refuse("MANIFEST_TOO_LARGE")
-        digest = digest_of(body, reference if is_digest(reference) else "sha256:")
-        if is_digest(reference) and digest != reference:
+        by_digest = is_digest(reference)
+        digest = digest_of(body, reference if by_digest else "sha256:")
+        if by_digest and digest != reference:
             raise refuse("DIGEST_INVALID", "The manifest's bytes have another digest.", detail=reference)
-        if len(body) <= QUICKLY_READ:
-            manifest = read_manifest(body, media_type, digest)
-        else:
-            manifest = await asyncio.to_thread(read_manifest, body, media_type, digest)
+        manifest = await computed(body, read_manifest, media_type, digest)
+        names, expected = (tags, None) if by_digest else ([reference], expected)
         async with self._holds.using(repository, [digest, *(link.digest for link in manifest.links)]):
             _complain(await self._metadata.missing(repository, manifest.links))
-            names = tags if is_digest(reference) else [reference]
-            async with (
-                self._quotas.admit(repository, digest, len(body)),
-                self._names.pushing(repository, [digest, *names]),
-            ):
-                await self._names.store(repository, manifest, body, names)
-                try:
-                    await self._metadata.put_manifest(
-                        repository, manifest, names, actor, expected=None if is_digest(reference) else expected
-                    )
-                except LumperError as exc:  # a rule forbids it, or a tag is elsewhere
-                    await self._names.take_back(repository, [digest, *names])
-                    if isinstance(exc, Conflict):
-                        raise refuse("CONDITION_FAILED") from exc
-                    raise
+            async with self._quotas.admit(repository, digest, len(body)):
+                await self._store(repository, manifest, body, names, actor, expected)
         self._keep(digest, body)
         return manifest
+
+    async def _store(
+        self,
+        repository: str,
+        manifest: NewManifest,
+        body: bytes,
+        names: Sequence[str],
+        actor: Actor,
+        expected: str | None,
+    ) -> None:
+        """First in the storage, then in the metadata; if they refuse it, the storage says again what it said before."""
+        async with self._names.pushing(repository, [manifest.digest, *names]):
+            await self._names.store(repository, manifest, body, names)
+            try:
+                await self._metadata.put_manifest(repository, manifest, names, actor, expected=expected)
+            except LumperError as exc:  # a rule forbids it, or a tag is elsewhere
+                await self._names.take_back(repository, [manifest.digest, *names])
+                if isinstance(exc, Conflict):
+                    raise refuse("CONDITION_FAILED") from exc
+                raise
 
     async def delete(self, repository: str, reference: str, actor: Actor, *, expected: str | None = None) -> None:
         """Remove a tag, which has to point at `expected` (None: anywhere), or a manifest with all its tags.
@@ -200,6 +207,15 @@ class _Damaged(StorageError):
 def _unknown(repository: str, reference: str) -> RegistryError:
     kind = "manifest" if ":" in reference else "tag"
     return refuse("MANIFEST_UNKNOWN", f"{repository} has no {kind} {reference}.", detail=reference)
+
+
+async def computed(
+    body: bytes, function: Callable[Concatenate[bytes, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """What the function gives for these bytes: at once if they are few, else by a thread."""
+    if len(body) <= _QUICKLY_READ:
+        return function(body, *args, **kwargs)
+    return await asyncio.to_thread(function, body, *args, **kwargs)
 
 
 def check_reference(reference: str) -> None:

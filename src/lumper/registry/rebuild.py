@@ -19,7 +19,7 @@ from lumper.errors import RegistryError, StorageError
 from lumper.model.image import Link, Name, NewManifest, Restored, Tag, digest_of
 from lumper.registry.holds import Holds
 from lumper.registry.manifest_format import read_manifest
-from lumper.registry.manifests import MAX_BYTES, QUICKLY_READ
+from lumper.registry.manifests import MAX_BYTES, computed
 from lumper.registry.port import Metadata, Storage
 
 _AT_ONCE = 16  # manifests that are read at the same time: 64 MiB at most
@@ -180,9 +180,7 @@ class Rebuilder:
         if stored.size > MAX_BYTES:
             raise StorageError(f"It has {stored.size} bytes, and no manifest has more than {MAX_BYTES}.")
         body = b"".join([chunk async for chunk in self._storage.read(name.reference)])
-        if len(body) <= QUICKLY_READ:
-            return _read(body, name)
-        return await asyncio.to_thread(_read, body, name)
+        return await computed(body, _read, name)
 
 
 def _read(body: bytes, name: Name) -> NewManifest:

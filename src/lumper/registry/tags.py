@@ -7,24 +7,13 @@ from dataclasses import dataclass
 
 from lumper.errors import Conflict, Invalid, NotFound, RuleForbids
 from lumper.model.activity import Activity, Actor
-from lumper.model.image import PRIVATE_PREFIX, is_digest, is_repository, is_tag
+from lumper.model.image import PRIVATE_PREFIX, is_digest, is_tag
 from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata
+from lumper.registry.reference import Reference
 
 _STEP = 500  # what is read at once
 _SHORT = re.compile(r"(?:sha256|sha512):[0-9a-f]{8,127}")
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A repository, with a tag or a digest in it; "" for what was not given."""
-
-    repository: str
-    tag: str = ""
-    digest: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.repository}:{self.tag}" if self.tag else f"{self.repository}@{self.digest}"
 
 
 @dataclass(frozen=True)
@@ -35,22 +24,6 @@ class Moved:
     tag: str
     before: str
     digest: str
-
-
-def parse_reference(text: str) -> Reference:
-    """`REPOSITORY`, `REPOSITORY:TAG` or `REPOSITORY@DIGEST`. Raises Invalid, also for build-private tags.
-
-    >>> parse_reference("owner/app:1.0")
-    Reference(repository='owner/app', tag='1.0', digest='')
-    """
-    name, _, digest = text.partition("@")
-    repository, _, tag = name.partition(":")
-    good = is_repository(repository) and (not tag or is_tag(tag)) and (not digest or is_digest(digest))
-    if not good or (tag and digest) or text[-1:] in ("@", ":"):
-        raise Invalid(f"{text[:300]!r} names no image.", hint="Write REPOSITORY:TAG or REPOSITORY@sha256:….")
-    if tag.startswith(PRIVATE_PREFIX):
-        raise Invalid(f"The tag {tag} belongs to a build.", hint="Only builds move and remove it.")
-    return Reference(repository, tag, digest)
 
 
 class Tags:

@@ -16,7 +16,7 @@ from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.attest.store import Attestations
 from lumper.registry.contents.packages import Package
 from lumper.registry.contents.spdx import SPDX, listed
-from lumper.registry.tags import Reference
+from lumper.registry.reference import Reference
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard
 from lumper.web.api.openapi import describe

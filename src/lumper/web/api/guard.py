@@ -12,7 +12,8 @@ from lumper.model.activity import Actor
 from lumper.model.people import Identity, Role
 from lumper.web.api.answers import answer, error_response
 from lumper.web.api.openapi import check_query
-from lumper.web.auth.authenticator import Authenticator, actor_of, same_origin
+from lumper.web.auth.authenticator import Authenticator, actor_of
+from lumper.web.auth.csrf import same_origin
 from lumper.web.small_bodies import MOST_BYTES
 
 _IDENTITY = web.RequestKey("identity", Identity)

@@ -17,8 +17,8 @@ from lumper.model.source import parse_git_url
 from lumper.model.verification import Verification
 from lumper.registry.attest.store import Attestations, Beside
 from lumper.registry.contents.platforms import Platform, platforms_of
+from lumper.registry.reference import Reference
 from lumper.registry.registry import Registry
-from lumper.registry.tags import Reference
 from lumper.web.api.answers import answer
 from lumper.web.api.builds import shown_build
 from lumper.web.api.guard import Guard

@@ -8,7 +8,7 @@ from lumper.errors import Forbidden, NotFound
 from lumper.history.images import ImageHistory
 from lumper.model.image import LATEST, Manifest
 from lumper.model.rights import Action
-from lumper.registry.tags import Reference, parse_reference
+from lumper.registry.reference import Reference, parse_reference
 from lumper.web.api.guard import identity_of
 
 

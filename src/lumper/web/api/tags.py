@@ -13,7 +13,8 @@ from lumper.history.shown import Shown
 from lumper.model.activity import Activity
 from lumper.model.people import GRANTED, PEOPLE
 from lumper.model.rights import Action
-from lumper.registry.tags import Moved, Reference, Tags
+from lumper.registry.reference import Reference
+from lumper.registry.tags import Moved, Tags
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, asking, identity_of
 from lumper.web.api.openapi import describe

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import hashlib
-import secrets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
@@ -23,6 +21,7 @@ from lumper.model.activity import Actor
 from lumper.model.people import Identity
 from lumper.model.rights import NOTHING, Rights
 from lumper.web.auth.backoff import Backoff
+from lumper.web.auth.credential_memory import CredentialMemory
 from lumper.web.auth.signed_tokens import BUILD_AUDIENCE, Keys, build_token
 from lumper.web.connection.proxies import address_of
 
@@ -34,13 +33,10 @@ REFRESH_SECONDS = 30 * 24 * 3600
 _SESSION_AUDIENCE = "lumper-session"
 _REFRESH_AUDIENCE = "lumper-refresh"
 _PREFIXES = (TOKEN_PREFIX, BUILD_PREFIX)
-_REMEMBERED = 4096
 _HOUR = 3600.0
 _REFUSED_TOLD = 100
 _LANES = 256  # attempts with one address and name go one after the other
 _TRUSTED_SECONDS = 60.0  # how long a verified password or API token is not looked up again
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -57,13 +53,6 @@ class Reach:
     def reaches(self, resource: str, action: str) -> bool:
         """Whether the credentials themselves cover this; the rights of the identity have to allow it too."""
         return self.access is None or action in self.access.get(resource, frozenset())
-
-
-@dataclass(frozen=True)
-class _Remembered:
-    value: Identity | Reach
-    until: float
-    version: int
 
 
 class Authenticator:
@@ -93,8 +82,7 @@ class Authenticator:
         self._backoff = Backoff(clock)
         self._attempts = [asyncio.Lock() for _ in range(_LANES)]
         self._refused: deque[float] = deque()
-        self._salt = secrets.token_bytes(32)
-        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._memory = CredentialMemory(accounts, clock)
 
     async def identify(self, request: web.Request) -> Identity | None:
         """Who asks, by Basic, by an API token as Bearer, or by the session cookie; None without any of these.
@@ -110,7 +98,7 @@ class Authenticator:
         if scheme:
             raise Unauthorized(f"{scheme.title()} is not a way to sign in here.")
         cookie = request.cookies.get(SESSION_COOKIE, "")
-        return await self._session(cookie) if cookie else None
+        return await self._signed(_SESSION_AUDIENCE, cookie) if cookie else None
 
     async def reach(self, request: web.Request) -> Reach | None:
         """What a request to the registry may use: Basic, an API token or a registry token; no cookies.
@@ -132,31 +120,33 @@ class Authenticator:
         """By what `remembered` knows the credentials in this header field; None for any that are not understood."""
         scheme, value = _split(authorization)
         if scheme == "bearer":
-            return self._key("token" if value.startswith(_PREFIXES) else "registry", value)
+            return self._memory.key("token" if value.startswith(_PREFIXES) else "registry", value)
         try:
             name, password = _name_and_password(value) if scheme == "basic" else ("", "")
         except Unauthorized:
             return None
         if password.startswith(_PREFIXES):
-            return self._key("token", password)
-        return self._key("password", name, password) if name else None
+            return self._memory.key("token", password)
+        return self._memory.key("password", name, password) if name else None
 
     def remembered(self, ticket: bytes) -> Reach | None:
         """What `reach` has found for the credentials of this ticket a short time ago; None: ask it."""
-        if (reach := self._recall(ticket, Reach)) is not None:
+        if (reach := self._memory.recall(ticket, Reach)) is not None:
             return reach
-        identity = self._recall(ticket, Identity)
+        identity = self._memory.recall(ticket, Identity)
         return Reach(identity) if identity is not None else None
 
     async def login(self, name: str, password: str, address: str) -> Identity:
         """Verify a password, or a token in its place. Raises Unauthorized, TooManyAttempts."""
         if password.startswith(_PREFIXES):
             return await self._token(password, name, address)
-        key = self._key("password", name, password)
-        if (known := self._recall(key, Identity)) is not None:
+        key = self._memory.key("password", name, password)
+        if (known := self._memory.recall(key, Identity)) is not None:
             return known
         async with self._attempts[hash((address, name)) % _LANES]:
-            if (known := self._recall(key, Identity)) is not None:  # several requests came with the same new password
+            if (
+                known := self._memory.recall(key, Identity)
+            ) is not None:  # several requests came with the same new password
                 return known
             return await self._verified(key, name, password, address)
 
@@ -235,8 +225,8 @@ class Authenticator:
         return await self.login(*_name_and_password(value), address)
 
     async def _token(self, token: str, name: str = "", address: str = "") -> Identity:
-        key = self._key("token", token)
-        if (known := self._recall(key, Identity)) is not None:
+        key = self._memory.key("token", token)
+        if (known := self._memory.recall(key, Identity)) is not None:
             return known
         version = self._accounts.version
         found = await (self._build(token) if token.startswith(BUILD_PREFIX) else self._accounts.verify_token(token))
@@ -256,8 +246,8 @@ class Authenticator:
 
     async def _registry_token(self, token: str) -> Reach:
         """A registry token is worth no more than what it was given for: without that it ends before its time."""
-        key = self._key("registry", token)
-        if (known := self._recall(key, Reach)) is not None:
+        key = self._memory.key("registry", token)
+        if (known := self._memory.recall(key, Reach)) is not None:
             return known
         version = self._accounts.version
         claims = self._keys.verify(self.service, token)
@@ -270,16 +260,13 @@ class Authenticator:
                 raise Unauthorized("What the registry token was given for is not valid any more.")
             seconds, identity = min(seconds, _trusted(found)), self._with_anyone(found)
         reach = Reach(identity, _access_from_claims(claims))
-        self._remember(key, reach, seconds, version)
+        self._memory.keep(key, reach, seconds, version)
         return reach
-
-    async def _session(self, cookie: str) -> Identity | None:
-        return await self._signed(_SESSION_AUDIENCE, cookie)
 
     async def _signed(self, audience: str, token: str) -> Identity | None:
         """Whose token this is, if what it was given for still lets them in."""
-        key = self._key(audience, token)
-        if (known := self._recall(key, Identity)) is not None:
+        key = self._memory.key(audience, token)
+        if (known := self._memory.recall(key, Identity)) is not None:
             return known
         version = self._accounts.version
         claims = self._keys.verify(audience, token)
@@ -298,46 +285,19 @@ class Authenticator:
             return None if identity is None else Verified(identity)
         return await self._accounts.still(name, credential)
 
-    def _key(self, *parts: str) -> bytes:
-        text = "\0".join(parts).encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(text, key=self._salt, digest_size=32).digest()
-
-    def _recall(self, key: bytes, kind: type[_T]) -> _T | None:
-        entry = self._remembered.get(key)
-        if entry is None or entry.version != self._accounts.version or self._clock() >= entry.until:
-            return None
-        return entry.value if isinstance(entry.value, kind) else None
-
     def _with_anyone(self, found: Verified) -> Identity:
         return replace(found.identity, anyone=self.anyone.grants)
 
     def _known(self, key: bytes, found: Verified, seconds: float, version: int) -> Identity:
         identity = self._with_anyone(found)
-        self._remember(key, identity, seconds, version)
+        self._memory.keep(key, identity, seconds, version)
         return identity
-
-    def _remember(self, key: bytes, value: Identity | Reach, seconds: float, version: int) -> None:
-        self._remembered[key] = _Remembered(value, self._clock() + seconds, version)
-        if len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
 
 
 def actor_of(identity: Identity | None, request: web.Request) -> Actor:
     """Who asks, for the activity log."""
     address = address_of(request)
     return Actor(identity.name, identity.role.value, address) if identity else Actor(address=address)
-
-
-def same_origin(request: web.Request) -> bool:
-    """Whether a request that changes something comes from one of our own pages, or from no browser at all.
-
-    Source: OWASP, Cross-Site Request Forgery Prevention, "Fetch Metadata headers" and "Origin".
-    """
-    site = request.headers.get("Sec-Fetch-Site", "")
-    if site:
-        return site in ("same-origin", "none")
-    origin = request.headers.get("Origin")
-    return origin is None or origin.partition("://")[2] == request.host
 
 
 def _credentials(request: web.Request) -> tuple[str, str]:

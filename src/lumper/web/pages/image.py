@@ -17,8 +17,8 @@ from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.contents.spdx import SPDX
 from lumper.registry.inspect.artifact_types import HELM, in_words, of_tag, short
 from lumper.registry.inspect.image import Inspection, shown, shown_texts
+from lumper.registry.reference import Reference
 from lumper.registry.registry import Registry
-from lumper.registry.tags import Reference
 from lumper.web.pages.image_names import allowed, nothing
 from lumper.web.pages.site import IDENTITY, Site
 from lumper.web.visibility import check_seen

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from lumper.errors import Forbidden, Invalid, NotFound
 from lumper.model.rights import Action
-from lumper.registry.tags import Reference, parse_reference
+from lumper.registry.reference import Reference, parse_reference
 from lumper.web.pages.site import IDENTITY
 
 

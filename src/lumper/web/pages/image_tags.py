@@ -13,8 +13,8 @@ from lumper.model.activity import Action as Done
 from lumper.model.image import Manifest, is_digest
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
+from lumper.registry.reference import Reference, parse_reference
 from lumper.registry.registry import Registry
-from lumper.registry.tags import Reference, parse_reference
 from lumper.web.auth.authenticator import actor_of
 from lumper.web.pages.builds import number
 from lumper.web.pages.image_names import allowed, nothing, page_of, reference_of

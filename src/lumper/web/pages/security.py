@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from lumper.errors import Forbidden
-from lumper.web.auth.authenticator import same_origin
+from lumper.web.auth.csrf import same_origin
 
 _MACHINES = ("/v2/", "/api/", "/hooks/", "/metrics")  # paths that no browser shows
 _POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -13,7 +13,8 @@ from lumper.errors import Unauthorized
 from lumper.history.accounts import Accounts
 from lumper.history.database import Database
 from lumper.model.people import Identity, Role
-from lumper.web.auth.authenticator import SESSION_COOKIE, Authenticator, Reach, same_origin
+from lumper.web.auth.authenticator import SESSION_COOKIE, Authenticator, Reach
+from lumper.web.auth.csrf import same_origin
 from lumper.web.auth.signed_tokens import Keys
 from parts.live_registry import PASSWORD
 
