@@ -28,7 +28,7 @@ from lumper.history.tables import blobs, manifest_links, manifests, repositories
 from lumper.history.tagging import TagHistory, check_pointing, here, pointed
 from lumper.history.usage import UsageHistory
 from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
-from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting
+from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting, is_digest
 
 _REMEMBERED = 16_384  # repositories
 
@@ -227,6 +227,13 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
     def remembered_tag(self, repository: str, name: str) -> Tag | None:
         """The tag, if it is in memory."""
         return self._tags.get(repository, name)
+
+    async def resolve(self, repository: str, reference: str) -> Manifest | None:
+        """The manifest that a digest names, or that a tag points at."""
+        if is_digest(reference):
+            return await self.manifest(repository, reference)
+        tag = await self.tag(repository, reference)
+        return await self.manifest(repository, tag.digest) if tag else None
 
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""

@@ -96,6 +96,25 @@ class Verifier:
             if flaw := await self._still_aside(digest):
                 yield flaw
         progress = Progress()
+        async for found in self._blobs(aside):
+            progress = found if isinstance(found, Progress) else progress
+            yield found
+        last = ""
+        while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
+            for repository in names:
+                if not self._partial(repository):
+                    async for flaw in self._of(repository, repair=repair):
+                        yield flaw
+                progress = replace(progress, repositories=progress.repositories + 1)
+            last = names[-1]
+        async for named in self._storage.names():
+            for one in await self._unknown(named):
+                yield Flaw(FlawKind.UNKNOWN, one.repository, one.reference, _UNKNOWN)
+        yield progress
+
+    async def _blobs(self, aside: Set[str]) -> AsyncIterator[Flaw | Progress]:
+        """What is wrong with blobs, page by page, and after each how many there were."""
+        progress = Progress()
         after, more = "", True
         while more:
             page = await self._storage.blobs(after, _STEP)
@@ -109,18 +128,6 @@ class Verifier:
                 progress = replace(progress, blobs=progress.blobs + 1, bytes=progress.bytes + size)
                 yield progress
             after = until
-        last = ""
-        while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
-            for repository in names:
-                if not self._partial(repository):
-                    async for flaw in self._of(repository, repair=repair):
-                        yield flaw
-                progress = replace(progress, repositories=progress.repositories + 1)
-            last = names[-1]
-        async for named in self._storage.names():
-            for one in await self._unknown(named):
-                yield Flaw(FlawKind.UNKNOWN, one.repository, one.reference, _UNKNOWN)
-        yield progress
 
     async def _of(self, repository: str, *, repair: bool) -> AsyncIterator[Flaw]:
         for name, why in await self._metadata.flaws(repository):

@@ -25,11 +25,8 @@ def reference_of(request: web.Request, name: str = "reference", action: Action =
 
 async def manifest_of(images: ImageHistory, reference: Reference) -> Manifest:
     """The manifest that a tag or digest names, that of `latest` if neither is given. Raises NotFound."""
-    repository, digest = reference.repository, reference.digest
-    if not digest:
-        tag = await images.tag(repository, reference.tag or LATEST)
-        digest = tag.digest if tag else ""
-    manifest = await images.manifest(repository, digest) if digest else None
+    manifest = await images.resolve(reference.repository, reference.digest or reference.tag or LATEST)
     if manifest is None:
-        raise NotFound(f"There is no image {reference}.", hint=f"`lumper images {repository}` shows what is there.")
+        hint = f"`lumper images {reference.repository}` shows what is there."
+        raise NotFound(f"There is no image {reference}.", hint=hint)
     return manifest

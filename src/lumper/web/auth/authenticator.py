@@ -144,9 +144,8 @@ class Authenticator:
         if (known := self._memory.recall(key, Identity)) is not None:
             return known
         async with self._attempts[hash((address, name)) % _LANES]:
-            if (
-                known := self._memory.recall(key, Identity)
-            ) is not None:  # several requests came with the same new password
+            # several requests may have come with the same new password
+            if (known := self._memory.recall(key, Identity)) is not None:
                 return known
             return await self._verified(key, name, password, address)
 

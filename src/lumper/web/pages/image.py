@@ -38,7 +38,8 @@ class ImagePage:
 
     async def show(self, request: web.Request, reference: Reference) -> web.Response:
         """The image that a tag points at, or that a digest names."""
-        repository, manifest = reference.repository, await self._manifest(reference)
+        repository = reference.repository
+        manifest = await self._history.images.resolve(repository, reference.digest or reference.tag)
         if manifest is None:
             return await self._gone(request, reference)
         contents, trouble = await self._contents(repository, manifest)
@@ -94,13 +95,6 @@ class ImagePage:
         if not moves:
             raise nothing(str(reference))
         raise web.HTTPSeeOther(f"/images/{reference.repository}/-/history?tag={reference.tag}")
-
-    async def _manifest(self, reference: Reference) -> Manifest | None:
-        digest = reference.digest
-        if reference.tag:
-            tag = await self._history.images.tag(reference.repository, reference.tag)
-            digest = tag.digest if tag else ""
-        return await self._history.images.manifest(reference.repository, digest) if digest else None
 
     async def _contents(self, repository: str, manifest: Manifest) -> tuple[Inspection, str]:
         try:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from lumper.errors import NotFound, StorageError
 from lumper.history.store import History
-from lumper.model.image import Manifest, is_digest
+from lumper.model.image import Manifest
 from lumper.registry.inspect.changes import Changes, changes
 from lumper.registry.inspect.image import Inspection
 from lumper.registry.registry import Registry
@@ -59,9 +59,7 @@ class ComparePages:
         )
 
     async def _side(self, name: str, text: str) -> Side:
-        tag = None if is_digest(text) else await self._history.images.tag(name, text)
-        digest = tag.digest if tag else text
-        manifest = await self._history.images.manifest(name, digest) if is_digest(digest) else None
+        manifest = await self._history.images.resolve(name, text)
         if manifest is None:
             return Side(text, None, Inspection())
         try:

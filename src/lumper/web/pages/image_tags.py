@@ -98,12 +98,10 @@ class TagPages:
         """What it means to let a tag point at an image, before it does."""
         image, text = reference_of(request, Action.PUSH), request.query.get("tag", "").strip()[:200]
         reference = parse_reference(f"{image.repository}:{text}")
-        to = image.digest
-        if image.tag:
-            pointed = await self._history.images.tag(image.repository, image.tag)
-            to = pointed.digest if pointed else ""
-        if not to or await self._history.images.manifest(image.repository, to) is None:
+        manifest = await self._history.images.resolve(image.repository, image.digest or image.tag)
+        if manifest is None:
             raise nothing(str(image))
+        to = manifest.digest
         tag = await self._history.images.tag(image.repository, reference.tag)
         now = tag.digest if tag else ""
         return self._site.render(
@@ -147,13 +145,11 @@ class TagPages:
 
     async def _removal(self, request: web.Request) -> Removal:
         reference = reference_of(request, Action.DELETE)
-        repository, digest, images = reference.repository, reference.digest, self._history.images
-        if reference.tag:
-            tag = await images.tag(repository, reference.tag)
-            digest = tag.digest if tag else ""
-        manifest = await images.manifest(repository, digest) if digest else None
+        repository, images = reference.repository, self._history.images
+        manifest = await images.resolve(repository, reference.digest or reference.tag)
         if manifest is None:
             raise nothing(str(reference))
+        digest = manifest.digest
         tags = await self._history.shown.tags_at(repository, digest, limit=_MOST)
         referrers, _ = await images.referrers(repository, digest, limit=_MOST, most_bytes=1 << 20)
         used = await self._used(request, repository, manifest)
