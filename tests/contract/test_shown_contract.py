@@ -44,25 +44,33 @@ async def test_repositories_are_shown_with_what_they_hold(images: ImageHistory, 
     await images.link_blob("two", A, 5)
     await push(images, C, "1.0", "latest", "_build-1-1")
     one, two = await asked.held(["two", "none", "one"])
-    assert (one.name, one.tags, one.size, one.more_tags, one.more_size) == ("one", 2, 12, False, False)
+    assert (one.name, one.tags, one.size, one.more_tags, one.more_size) == (
+        "one",
+        2,
+        22,
+        False,
+        False,
+    )  # with the manifest
     assert (two.name, two.tags, two.size) == ("two", 0, 5)
     assert one.updated_at == (await images.activities(repository="one", limit=1))[0].at
     assert await asked.held([]) == await asked.held(["none"]) == []
+    listed = {image.name: image.size for image in await images.images()}
+    assert listed["one"] == one.size
 
 
 async def test_what_is_much_is_not_counted_to_its_end(
     images: ImageHistory, asked: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shown, "_MOST_TAGS", 2)
-    monkeypatch.setattr(shown, "_MOST_BLOBS", 1)
+    monkeypatch.setattr(shown, "_MOST_SIZES", 1)
     await images.link_blob("one", A, 5)
     await push(images, C, "1", "2")
     (one,) = await asked.held(["one"])
-    assert (one.tags, one.more_tags, one.size, one.more_size) == (2, False, 5, False)
+    assert (one.tags, one.more_tags, one.size, one.more_size) == (2, False, 15, False)
     await images.link_blob("one", B, 5)
     await push(images, C, "3")
     (one,) = await asked.held(["one"])
-    assert (one.tags, one.more_tags, one.size, one.more_size) == (2, True, 10, True)
+    assert (one.tags, one.more_tags, one.size, one.more_size) == (2, True, 20, True)
 
 
 async def test_tags_of_an_image_its_parts_and_what_it_is_a_part_of(images: ImageHistory, asked: Shown) -> None:

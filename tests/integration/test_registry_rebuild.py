@@ -7,12 +7,13 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ OPEN = {
 def lose_database(data: Path) -> None:
     for file in data.glob("lumper.db*"):
         file.unlink()
+
+
+def pulled(data: Path) -> set[str]:
+    """The manifests of which it is written down when they were pulled."""
+    with closing(sqlite3.connect(data / "lumper.db")) as connection:
+        return {row[0] for row in connection.execute("SELECT digest FROM manifests WHERE pulled_at IS NOT NULL")}
 
 
 def skopeo(*args: str) -> None:
@@ -103,6 +110,7 @@ async def test_images_of_several_platforms_and_their_signatures_come_back(tmp_pa
             repositories = ("team/app", "copy", "unusual")
             before = {name: await seen(client, name) for name in repositories}
             server.end()
+            assert {before["copy"]["1.0"][0], before["team/app"]["sig"][0]} <= pulled(server.data)
             lose_database(server.data)
 
             dry = lumper("registry", "rebuild", "--dry-run", "--json", *here)  # no server runs: the command does it all

@@ -20,7 +20,7 @@ from lumper.model.activity import Activity
 from lumper.model.image import Manifest, Tag, tags_beside
 
 _MOST_TAGS = 1000
-_MOST_BLOBS = 5000
+_MOST_SIZES = 5000  # of blobs, and of manifests
 _MOST_MOVES = 2000  # that are looked at for the newest tags
 _MOST_NEEDED = 5000  # layers and images of one index
 _MOST_REFERRERS = 20_000  # whose kinds are told together
@@ -28,7 +28,10 @@ _MOST_REFERRERS = 20_000  # whose kinds are told together
 
 @dataclass(frozen=True)
 class Held:
-    """A repository as a list shows it: the number of tags, the bytes, each of them at least so many if it says so."""
+    """A repository as a list shows it: the number of tags, the bytes of layers, configs and manifests.
+
+    There are more than so many if it says so.
+    """
 
     name: str
     tags: int
@@ -91,7 +94,7 @@ class Shown:
     async def first(self, names: Sequence[str], rank: Rank, *, limit: int) -> list[str]:
         """At most `limit` of these repositories, at most 1000: the largest first, or those that changed last.
 
-        Reads the sizes of all their blobs: a second for a million.
+        Reads the sizes of all their blobs, a second for a million, and leaves out those of the manifests.
         """
         mine, done = repository_blobs.c.repository_id == repositories.c.id, activity.c
         size = select(func.sum(repository_blobs.c.size)).where(mine).scalar_subquery()
@@ -235,13 +238,17 @@ def _types(repository: str, digests: Sequence[str]) -> Any:
 def _counts(identity: int, name: str) -> Any:
     seen = tags.c.repository_id == identity, public(), not_(beside_an_image())
     some_tags = select(tags.c.name).where(*seen).limit(_MOST_TAGS + 1).subquery()
-    mine = repository_blobs.c.repository_id == identity
-    some_blobs = select(repository_blobs.c.size).where(mine).limit(_MOST_BLOBS + 1).subquery()
+    some_blobs, some_manifests = (
+        select(table.c.size).where(table.c.repository_id == identity).limit(_MOST_SIZES + 1).subquery()
+        for table in (repository_blobs, manifests)
+    )
     return select(
         literal(identity).label("id"),
         _of(select(func.count()).select_from(some_tags)).label("tags"),
         _of(select(func.count()).select_from(some_blobs)).label("blobs"),
+        _of(select(func.count()).select_from(some_manifests)).label("manifests"),
         _of(select(func.coalesce(func.sum(some_blobs.c.size), 0))).label("size"),
+        _of(select(func.coalesce(func.sum(some_manifests.c.size), 0))).label("own_size"),
         _of(_last_change(name)).label("changed_at"),
     )
 
@@ -260,8 +267,8 @@ def _held(row: Any, counts: Any) -> Held:
     return Held(
         row.name,
         min(counts.tags, _MOST_TAGS),
-        int(counts.size),
+        int(counts.size + counts.own_size),
         counts.changed_at or row.created_at,
         more_tags=counts.tags > _MOST_TAGS,
-        more_size=counts.blobs > _MOST_BLOBS,
+        more_size=max(counts.blobs, counts.manifests) > _MOST_SIZES,
     )

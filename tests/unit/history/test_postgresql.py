@@ -258,7 +258,7 @@ async def test_whoever_waits_for_a_database_that_says_nothing_any_more_hears_of_
             line.hold_after(0)
             async with asyncio.timeout(60):
                 ends = await asyncio.gather(reading(database), locking(database), return_exceptions=True)
-            assert [type(end) for end in ends] == [StorageError] * 2
+            assert [type(end) for end in ends] == [DatabaseFailed] * 2
             line.let_go()
 
             async def again() -> bool:
