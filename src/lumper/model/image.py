@@ -19,6 +19,7 @@ PRIVATE_PREFIX = "_build-"  # tags of builds that are not accepted yet: never li
 
 SIGNATURE_TYPE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 IN_TOTO = "application/vnd.in-toto+json"
+PREDICATE = "in-toto.io/predicate-type"  # the annotation of such a referrer that says what it tells
 STATEMENTS = (SIGNATURE_TYPE, IN_TOTO)
 """Types of artifacts that are of no use without the image that they tell of."""
 

@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lumper.model.image import IN_TOTO, Manifest, digest_of
+from lumper.model.image import IN_TOTO, PREDICATE, Manifest, digest_of
 from lumper.registry.attest.port import Signer
 from lumper.registry.manifest_format import OCI_MANIFEST
 
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "in-toto.io/predicate-type"  # the annotation of a referrer that says what it tells
 EMPTY_CONFIG = b"{}"
 
 _SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"

@@ -11,10 +11,9 @@ from typing import Any
 
 from lumper.errors import RegistryError
 from lumper.model.activity import SERVER
-from lumper.model.image import IN_TOTO, SIGNATURE_TYPE, Manifest, Referrer
+from lumper.model.image import IN_TOTO, PREDICATE, SIGNATURE_TYPE, Manifest, Referrer
 from lumper.registry.attest.forms import (
     EMPTY_CONFIG,
-    PREDICATE,
     Blob,
     artifact,
     envelope,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lumper.model.image import IN_TOTO
-from lumper.registry.attest.forms import PREDICATE
+from lumper.model.image import IN_TOTO, PREDICATE
 
 _ATTESTATION = "attestation"
 _SIGNED = "signature (cosign)"

@@ -9,10 +9,9 @@ from lumper.history.store import History
 from lumper.model.activity import Activity
 from lumper.model.build import Attested, Build
 from lumper.model.deployment import Container
-from lumper.model.image import IN_TOTO, Manifest, Referrer
+from lumper.model.image import IN_TOTO, PREDICATE, Manifest, Referrer
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
-from lumper.registry.attest.forms import PREDICATE
 from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.contents.spdx import SPDX
 from lumper.registry.inspect.artifact_types import HELM, in_words, of_tag, short
