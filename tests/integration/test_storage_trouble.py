@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from lumper.model.people import Role
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.registry.storage.s3 import S3Storage, multipart
-from lumper.registry.storage.s3.refusal import SILENCE
+from lumper.registry.storage.s3.bucket import SILENCE
 from lumper.registry.verify import Flaw
 from parts.live_registry import RegistryClient, digest_of, live_registry
 from parts.s3_service import Bucket, S3Service, s3_service
@@ -167,14 +168,7 @@ async def portal(endpoint: str, faults: list[Fault]) -> AsyncIterator[str]:
 async def opened(bucket: Bucket, faults: list[Fault], silence: float = SILENCE) -> AsyncIterator[S3Storage]:
     """A storage over the bucket with these faults on the way to it."""
     async with portal(bucket.endpoint, faults) as endpoint:
-        storage = S3Storage(
-            f"s3://{bucket.name}/images",
-            endpoint=endpoint,
-            region="us-east-1",
-            access_key_id="a",
-            secret_access_key="b",
-            silence=silence,
-        )
+        storage = replace(bucket, endpoint=endpoint).open(silence=silence)
         try:
             yield storage
         finally:

@@ -9,12 +9,13 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from lumper.registry.storage.s3 import S3Storage
-from lumper.registry.storage.s3.signature import Credentials, signed
+from lumper.registry.storage import s3
+from lumper.registry.storage.s3.bucket import SILENCE
+from lumper.registry.storage.s3.signature import signed
 
 _SERVER = """
 import sys
@@ -35,23 +36,21 @@ class Bucket:
     access_key_id: str
     secret_access_key: str
 
-    def open(self, *, redirect: bool = True) -> S3Storage:
+    @property
+    def credentials(self) -> s3.Credentials:
+        """Its key, for the region where it is."""
+        return s3.Credentials(self.access_key_id, self.secret_access_key, "us-east-1")
+
+    def open(self, *, redirect: bool = True, silence: float = SILENCE) -> s3.S3Storage:
         """A storage over it; there may be several."""
-        return S3Storage(
-            f"s3://{self.name}/images/here",
-            endpoint=self.endpoint,
-            region="us-east-1",
-            access_key_id=self.access_key_id,
-            secret_access_key=self.secret_access_key,
-            redirect=redirect,
-        )
+        bucket = s3.Bucket.at(f"s3://{self.name}/images/here", self.endpoint, self.credentials)
+        return s3.S3Storage(replace(bucket, silence=silence), redirect=redirect)
 
     def request(self, method: str, path: str = "", query: str = "", body: bytes = b"") -> str:
         """Make a signed request about the bucket, or an object in it; the answer."""
         host = self.endpoint.partition("://")[2]
-        credentials = Credentials(self.access_key_id, self.secret_access_key, "us-east-1")
         path = f"/{self.name}{path}"
-        headers = signed(credentials, method, host, path, query, sha256(body).hexdigest(), datetime.now(UTC))
+        headers = signed(self.credentials, method, host, path, query, sha256(body).hexdigest(), datetime.now(UTC))
         url = f"{self.endpoint}{path}?{query}"
         headers["content-type"] = "application/octet-stream"  # or else moto takes it for a form
         request = urllib.request.Request(url, method=method, headers=headers, data=body or None)

@@ -251,20 +251,13 @@ def open_storage(config: Config, folder: DataFolder) -> Storage:
                     hint="Set [registry] access_key_id and LUMPER_REGISTRY_SECRET_ACCESS_KEY_FILE.",
                 )
             try:
-                from lumper.registry.storage.s3 import S3Storage
+                from lumper.registry.storage.s3 import Bucket, Credentials, S3Storage
             except ModuleNotFoundError as exc:
                 hint = "Install it with `pip install '.[s3]'` in the checkout of Lumper."
                 raise Invalid("An S3 bucket needs the Python package obstore.", hint=hint) from exc
-            return S3Storage(
-                registry.storage,
-                endpoint=registry.endpoint,
-                region=registry.region,
-                access_key_id=registry.access_key_id,
-                secret_access_key=secret,
-                ca_file=registry.ca_file,
-                redirect=registry.redirect,
-                folder=folder.root,
-            )
+            key = Credentials(registry.access_key_id, secret, registry.region)
+            bucket = Bucket.at(registry.storage, registry.endpoint, key, registry.ca_file)
+            return S3Storage(bucket, redirect=registry.redirect, folder=folder.root)
         case other:
             raise Invalid(
                 f"[registry] storage begins with {other}:, and no such storage is known.",

@@ -32,7 +32,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from lumper.errors import Invalid, StorageError
+from lumper.errors import StorageError
 from lumper.model.image import is_digest
 from lumper.registry import paths
 
@@ -45,7 +45,6 @@ DATA = "data"
 WHOLE = "whole"
 
 _UPLOAD = re.compile(r"[A-Za-z0-9-]{1,128}")
-_URL = re.compile(r"s3://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)/?")
 _ELSEWHERE = re.compile(r"([0-9]+)-([A-Za-z0-9-]{1,128})")
 _STATE = re.compile(r"([0-9]{16})-[0-9a-f]{16}")
 _COMMIT = re.compile(r"commit-(sha256|sha512)-([0-9a-f]+)")
@@ -63,17 +62,6 @@ class Place:
     def named(self) -> str:
         """The object in the blob's folder that this is read from."""
         return self.pointer or self.key
-
-
-def parse_url(url: str) -> tuple[str, str]:
-    """Bucket and prefix of s3://BUCKET/PREFIX. Raises Invalid. Source: AWS, "General purpose bucket naming rules"."""
-    match = _URL.fullmatch(url)
-    if match is None:
-        raise Invalid(
-            f"[registry] storage is {url!r}, which names no bucket.",
-            hint="Write s3://BUCKET or s3://BUCKET/PREFIX, with letters, digits, dots and dashes.",
-        )
-    return match[1], match[2].strip("/")
 
 
 def blob(digest: str) -> str:

@@ -14,8 +14,8 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -25,8 +25,9 @@ from aiohttp import AddrInfoType, ClientError, ClientSession, ClientTimeout, TCP
 from yarl import URL
 
 from lumper.errors import StorageError
-from lumper.registry.storage.s3.refusal import SILENCE, code_in, refusal, unreachable
-from lumper.registry.storage.s3.signature import Credentials, query_string, signed
+from lumper.registry.storage.s3.bucket import Bucket
+from lumper.registry.storage.s3.refusal import code_in, refusal, unreachable
+from lumper.registry.storage.s3.signature import query_string, signed
 
 _PIECE = 256 << 10  # bytes read and given to the socket at a time; it copies what it cannot send at once
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try
@@ -52,24 +53,15 @@ class Body(Protocol):
 class Multipart:
     """Multipart uploads of one bucket, under one prefix, with path-style addresses."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        bucket: str,
-        prefix: str,
-        credentials: Credentials,
-        ca_file: Path | None = None,
-        silence: float = SILENCE,
-    ) -> None:
-        self._endpoint = URL(endpoint)
+    def __init__(self, bucket: Bucket) -> None:
+        """Raises OSError for a bucket whose ca_file cannot be used."""
         self._bucket = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._credentials = credentials
-        self._silence = silence
+        self._endpoint = URL(bucket.endpoint)
+        self._prefix = f"{bucket.prefix}/" if bucket.prefix else ""
         self._tls: ssl.SSLContext | bool = True
-        if ca_file is not None:
+        if bucket.ca_file is not None:
             self._tls = ssl.create_default_context()
-            self._tls.load_verify_locations(ca_file)
+            self._tls.load_verify_locations(bucket.ca_file)
         self._session: ClientSession | None = None
         self._closed = False
 
@@ -140,8 +132,8 @@ class Multipart:
 
         Who is silent for `patience` times as long as usual is not asked again.
         """
-        silence = patience * self._silence
-        path = f"/{self._bucket}" + ("" if key is None else "/" + quote(self._prefix + key))
+        silence = patience * self._bucket.silence
+        path = f"/{self._bucket.name}" + ("" if key is None else "/" + quote(self._prefix + key))
         digest = hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else await asyncio.to_thread(body.sha256)
         for pause in (*_PAUSES, None):
             if self._closed:
@@ -164,11 +156,11 @@ class Multipart:
         self, method: str, path: str, query: str, body: Body | bytes, digest: str, silence: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         host = self._endpoint.raw_authority
-        headers = signed(self._credentials, method, host, path, query, digest, datetime.now(UTC))
+        headers = signed(self._bucket.credentials, method, host, path, query, digest, datetime.now(UTC))
         headers["content-length"] = str(len(body))
         url = URL(f"{self._endpoint.scheme}://{host}{path}{'?' if query else ''}{query}", encoded=True)
         if self._session is None:
-            connector = TCPConnector(socket_factory=_socket)
+            connector = TCPConnector(socket_factory=partial(_socket, silence=self._bucket.silence))
             self._session = ClientSession(connector=connector, timeout=_TIMEOUT, auto_decompress=False)
         async with asyncio.timeout(silence) as limit:
             data = body if isinstance(body, bytes) else _pieces(body, limit, silence)
@@ -178,11 +170,11 @@ class Multipart:
                 return response.status, response.headers, await response.read()
 
 
-def _socket(address: AddrInfoType) -> socket.socket:
+def _socket(address: AddrInfoType, silence: float) -> socket.socket:
     """A socket that the kernel gives up if nobody takes what it sends: to be closed it would wait for that for ever."""
     made = socket.socket(*address[:3])
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux only
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE * 1000))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(silence * 1000))
     return made
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import obstore
 from obstore.store import S3Store
 
-from lumper.registry.storage.s3.refusal import SILENCE, Missing, translating
-from lumper.registry.storage.s3.signature import Credentials
+from lumper.registry.storage.s3.bucket import Bucket
+from lumper.registry.storage.s3.refusal import Missing, translating
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential
@@ -34,19 +33,13 @@ _ADDRESS_LASTS = timedelta(minutes=20)  # a client may begin to read until then;
 class Objects:
     """Put, get, list and delete."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        bucket: str,
-        prefix: str,
-        credentials: Credentials,
-        ca_file: Path | None = None,
-        silence: float = SILENCE,
-    ) -> None:
+    def __init__(self, bucket: Bucket) -> None:
+        """Raises OSError, ValueError and obstore's errors for a bucket that cannot be reached so."""
+
         def provide() -> S3Credential:  # else obstore would take a session token from the environment besides our key
             return {
-                "access_key_id": credentials.access_key_id,
-                "secret_access_key": credentials.secret_access_key,
+                "access_key_id": bucket.credentials.access_key_id,
+                "secret_access_key": bucket.credentials.secret_access_key,
                 "token": None,
                 "expires_at": None,
             }
@@ -55,16 +48,20 @@ class Objects:
             "allow_http": True,
             "timeout": "1day",
             "connect_timeout": "10s",
-            "read_timeout": timedelta(seconds=silence),
+            "read_timeout": timedelta(seconds=bucket.silence),
         }
-        if ca_file is not None:
-            options["root_certificate"] = ca_file.read_bytes()
+        if bucket.ca_file is not None:
+            options["root_certificate"] = bucket.ca_file.read_bytes()
         self._store = S3Store(
-            bucket,
-            prefix=prefix or None,
-            config={"endpoint": endpoint, "region": credentials.region, "virtual_hosted_style_request": False},
+            bucket.name,
+            prefix=bucket.prefix or None,
+            config={
+                "endpoint": bucket.endpoint,
+                "region": bucket.credentials.region,
+                "virtual_hosted_style_request": False,
+            },
             client_options=options,
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=silence)},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=bucket.silence)},
             credential_provider=provide,
         )
 

@@ -10,9 +10,6 @@ from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, 
 
 from lumper.errors import StorageError, StorageFull
 
-SILENCE = 30.0
-"""Seconds in which an S3 service has to take or say something: a client, and proxies before us, wait for a minute."""
-
 _CODE = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _REDIRECT = "redirect without LOCATION"  # how obstore tells of the answer to a request for another region's bucket
 _FULL = {"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull"}

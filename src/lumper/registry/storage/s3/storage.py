@@ -14,12 +14,12 @@ from lumper.errors import Invalid, StorageError
 from lumper.model.image import Name
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.s3 import keys
+from lumper.registry.storage.s3.bucket import Bucket
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
 from lumper.registry.storage.s3.places import Folder, Places
 from lumper.registry.storage.s3.progress import PART, Progress
-from lumper.registry.storage.s3.refusal import SILENCE, Missing
-from lumper.registry.storage.s3.signature import Credentials
+from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.uploads import Uploads
 from lumper.registry.ttl_cache import TtlCache
 
@@ -35,33 +35,16 @@ class S3Storage:
     as they come; after a restart, or when processes take turns at one upload, they are read once more for it.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        endpoint: str,
-        region: str,
-        access_key_id: str,
-        secret_access_key: str,
-        ca_file: Path | None = None,
-        redirect: bool = True,
-        folder: Path | None = None,
-        silence: float = SILENCE,
-    ) -> None:
-        """`url` is s3://BUCKET/PREFIX, `endpoint` is "" for AWS; `folder` is on a disk, for bytes on their way.
-
-        A service is away if it neither takes nor says anything for `silence` seconds. Raises Invalid for what cannot be
-        used.
-        """
-        bucket, prefix = keys.parse_url(url)
-        endpoint = endpoint.rstrip("/") or f"https://s3.{region}.amazonaws.com"
-        credentials = Credentials(access_key_id, secret_access_key, region)
+    def __init__(self, bucket: Bucket, *, redirect: bool = True, folder: Path | None = None) -> None:
+        """`folder` is on a disk, for bytes on their way. Raises Invalid for a bucket that cannot be reached so."""
         try:
-            self._multipart = Multipart(endpoint, bucket, prefix, credentials, ca_file, silence)
-            self._objects = Objects(endpoint, bucket, prefix, credentials, ca_file, silence)
+            self._multipart = Multipart(bucket)
+            self._objects = Objects(bucket)
         except (OSError, ValueError, BaseError) as exc:  # ssl.SSLError is an OSError
             hint = "Check [registry] endpoint, and that ca_file holds certificates as PEM."
-            raise Invalid(f"The S3 service at {endpoint} cannot be used with these settings.", hint=hint) from exc
+            raise Invalid(
+                f"The S3 service at {bucket.endpoint} cannot be used with these settings.", hint=hint
+            ) from exc
         self._uploads = Uploads(self._objects, self._multipart, folder)
         self._places = Places(self._objects, self._uploads)
         self._redirect = redirect

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.errors import Invalid, StorageError
+from lumper.errors import StorageError
 from lumper.registry.storage.s3 import keys
 
 DIGEST = "sha256:" + "0f" * 32
-
-
-@pytest.mark.parametrize(
-    ("url", "found"),
-    [
-        ("s3://images", ("images", "")),
-        ("s3://images/", ("images", "")),
-        ("s3://my.images/lumper/one", ("my.images", "lumper/one")),
-    ],
-)
-def test_a_url_names_bucket_and_prefix(url: str, found: tuple[str, str]) -> None:
-    assert keys.parse_url(url) == found
-
-
-@pytest.mark.parametrize("url", ["s3://", "s3://a", "s3://Images", "s3://images/../x", "s3://images/a b", "s3:images"])
-def test_another_url_is_refused(url: str) -> None:
-    with pytest.raises(Invalid):
-        keys.parse_url(url)
 
 
 def test_an_empty_object_tells_whose_bytes_a_blob_has() -> None:
