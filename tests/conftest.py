@@ -5,7 +5,14 @@ import sys
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["parts.rabbitmq", "parts.postgresql", "parts.engine_bench", "parts.worker_bench", "parts.spreading"]
+pytest_plugins = [
+    "parts.rabbitmq",
+    "parts.postgresql",
+    "parts.engine_bench",
+    "parts.worker_bench",
+    "parts.s3_service",
+    "parts.spreading",
+]
 
 # Where this is set, each of the hundreds of processes that tests start compiles all of Lumper, for half a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lumper.model.image import Name
 from lumper.registry.port import Storage
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.memory import MemoryStorage
-from parts.s3_service import S3Service, s3_service
+from parts.s3_service import Bucket
 
 MIB = 1 << 20
 
@@ -49,14 +49,8 @@ def memory(_request: pytest.FixtureRequest) -> Storage:
 
 
 def s3(request: pytest.FixtureRequest) -> Storage:
-    service: S3Service = request.getfixturevalue("service")
-    return service.bucket().open()
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[S3Service]:
-    with s3_service() as running:
-        yield running
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket.open()
 
 
 @pytest.fixture(params=[filesystem, memory, s3], ids=lambda make: make.__name__)

@@ -10,6 +10,7 @@ import pytest
 
 from lumper.model.people import Role
 from parts.live_registry import LiveRegistry, RegistryClient, live_registry
+from parts.programs import Run, programs
 
 
 @pytest.fixture
@@ -27,3 +28,8 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def admin(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
     return RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return programs(tmp_path / "home")

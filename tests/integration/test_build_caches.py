@@ -31,7 +31,7 @@ LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 async def test_a_cache_is_kept_and_taken_from_the_registry(tmp_path: Path, form: str, kind: str) -> None:
     (tmp_path / "registry").mkdir()
     (tmp_path / "context.tar").write_bytes(context_tar({"Dockerfile": BASE + "RUN echo made >/said\nRUN cat /said\n"}))
-    async with live_registry(tmp_path / "registry", with_user=True) as live, aiohttp.ClientSession() as session:
+    async with live_registry(tmp_path / "registry") as live, aiohttp.ClientSession() as session:
         with newer_engine() as socket:
             run = programs(tmp_path / "home", DOCKER_HOST=f"unix://{socket}")
             login = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()

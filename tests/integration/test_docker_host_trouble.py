@@ -11,6 +11,7 @@ from aiohttp import web
 from lumper.deploy.hosts.docker import DockerHost
 from lumper.errors import HostUnavailable
 from lumper.model.deployment import Release, Service
+from parts.http_server import serving
 
 RELEASE = Release(Service("shop"), "127.0.0.1:1/shop", f"sha256:{1:064x}", 1)
 Answer = Callable[[web.Request], web.StreamResponse]
@@ -52,17 +53,12 @@ async def _served(answer: Answer) -> AsyncIterator[DockerHost]:
     async def handle(request: web.Request) -> web.StreamResponse:
         return _version(request) if request.path == "/version" else answer(request)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host = DockerHost("strange", "tcp://{}:{}".format(*runner.addresses[0][:2]))
-    try:
-        yield host
-    finally:
-        await host.close()
-        await runner.cleanup()
+    async with serving(handle) as url:
+        host = DockerHost("strange", url.replace("http://", "tcp://"))
+        try:
+            yield host
+        finally:
+            await host.close()
 
 
 async def test_whatever_answers_only_errors_of_ours_come_out(strange: DockerHost) -> None:

@@ -5,22 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import docker
-import pytest
 from docker.errors import ImageNotFound
 
 from parts.docker_engine import ADDRESS
 from parts.image_files import layer_of
-from parts.live_registry import PASSWORD, LiveRegistry, live_registry
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path, with_user=True) as running:
-        yield running
+from parts.live_registry import PASSWORD, LiveRegistry
 
 
 async def test_dockers_sdk_pushes_and_pulls_and_sees_which_digest_a_tag_has(live: LiveRegistry) -> None:

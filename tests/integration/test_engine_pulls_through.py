@@ -55,7 +55,7 @@ async def test_what_is_pushed_needs_no_upstream_although_its_name_could_be_one_t
         archive.add(tmp_path / "image", arcname=".")
     away = Upstream("docker.io", RemoteRegistry("http://127.0.0.1:1"), default=True)
     async with (
-        live_registry(tmp_path / "registry", with_user=True, anonymous="pull", upstreams=[away]) as live,
+        live_registry(tmp_path / "registry", anonymous="pull", upstreams=[away]) as live,
         containerd() as ctr,
         aiohttp.ClientSession() as session,
     ):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lumper.build.engines.buildkit import BuildKitEngine
-from lumper.build.port import BuildRequest, Login
+from lumper.build.port import BuildRequest
 from lumper.build.run import Builder
 from lumper.build.source.checkout import Mirrors
 from lumper.build.upkeep import Upkeep, UpkeepLimits
@@ -19,17 +19,10 @@ from parts.context import BASE, context_tar, stream
 from parts.eventually import eventually
 from parts.gate import Gate
 from parts.second_engine import SecondEngine, second_engine
+from parts.worker_bench import a_login, no_credentials
 
 MIB = 1 << 20
 FILL = "dd if=/dev/zero of=/filled bs=1M count=20 2>/dev/null"
-
-
-async def _login(build_id: int, attempt: int) -> Login:
-    return Login(str(build_id), str(attempt))
-
-
-async def _credentials(_: str) -> None:
-    return None
 
 
 @dataclass
@@ -52,7 +45,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with second_engine() as second:
         engine = BuildKitEngine(second.address)
-        builder = Builder(engine, Mirrors(tmp_path), "r.test", _login, _credentials, timeout=3600)
+        builder = Builder(engine, Mirrors(tmp_path), "r.test", a_login, no_credentials, timeout=3600)
         yield Bench(second, engine, Upkeep(builder, UpkeepLimits(engine_disk=50 * MIB), set))
         await engine.close()
 

@@ -23,6 +23,7 @@ from lumper.queue.codec import decode
 from lumper.roles.forge import ForgeDesk, status_of
 from lumper.wiring.adapters import open_forge_api
 from parts import deliveries
+from parts.http_server import serving
 from parts.live_api import Api, live_api
 
 TOKEN = "forge-token-of-the-test"
@@ -63,16 +64,8 @@ class Forge:
 @asynccontextmanager
 async def forge_of(api: Api) -> AsyncIterator[Forge]:
     forge = Forge(api)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", forge.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        forge.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with serving(forge.answer) as forge.url:
         yield forge
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from lumper.build.engines.dummy import DummyEngine
-from lumper.build.port import Login
 from lumper.build.run import Builder
 from lumper.build.source.checkout import Mirrors
 from lumper.model.build import Outcome, Result
@@ -20,16 +19,9 @@ from lumper.roles.worker import Worker
 from parts.git_repository import Repository
 from parts.running import Ear, listening, message, running
 from parts.small_disk import small_disk
+from parts.worker_bench import a_login, no_credentials
 
 JOBS = jobs_topic("w")
-
-
-async def _login(build_id: int, attempt: int) -> Login:
-    return Login(str(build_id), str(attempt))
-
-
-async def _credentials(_: str) -> None:
-    return None
 
 
 class Bench:
@@ -37,7 +29,7 @@ class Bench:
 
     def __init__(self, mirrors: Path, spool: Path) -> None:
         self._broker = MemoryBroker()
-        builder = Builder(DummyEngine(), Mirrors(mirrors), "registry.test", _login, _credentials, timeout=60)
+        builder = Builder(DummyEngine(), Mirrors(mirrors), "registry.test", a_login, no_credentials, timeout=60)
         self._worker = Worker(self._broker, builder, name="w", concurrency=1, spool=spool)
         self._ear: Ear | None = None
         self._count = 0

@@ -16,7 +16,7 @@ import pytest
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.daemon import DaemonEngine
-from lumper.build.port import Engine, Login
+from lumper.build.port import Engine
 from lumper.build.run import Builder
 from lumper.build.source.checkout import Mirrors
 from lumper.model.build import Outcome, Output, Progress, Result
@@ -33,16 +33,9 @@ from parts.newer_engine import WANTED, newer_engine
 from parts.push_sink import push_sink
 from parts.second_engine import second_engine
 from parts.small_disk import small_disk
+from parts.worker_bench import a_login, no_credentials
 
 KINDS = ("older", *(("newer", "buildkitd") if WANTED else ()))
-
-
-async def _login(build_id: int, attempt: int) -> Login:
-    return Login(str(build_id), str(attempt))
-
-
-async def _credentials(_: str) -> None:
-    return None
 
 
 @dataclass
@@ -108,7 +101,7 @@ async def bench_on(address: str, folder: Path) -> AsyncIterator[Bench]:
     try:
         async with push_sink() as registry:
             mirrors = Mirrors(folder / "mirrors")
-            builder = Builder(engine, mirrors, registry.address, _login, _credentials, timeout=120)
+            builder = Builder(engine, mirrors, registry.address, a_login, no_credentials, timeout=120)
             yield Bench(builder, Repository(folder / "app.git"))
     finally:
         await engine.close()

@@ -25,7 +25,7 @@ from lumper.registry.transfer.copy import Copied, Copier
 from lumper.registry.transfer.mirror import Mirror
 from lumper.registry.transfer.source import RemoteSource, Source
 from parts.docker_engine import engine
-from parts.image_files import layer_of
+from parts.image_files import docker_archive, layer_of
 from parts.live_registry import OCI_INDEX, RegistryClient, digest_of, image_manifest
 from parts.upstream import Door, upstream
 
@@ -237,18 +237,6 @@ async def test_what_an_engine_has_saved_is_the_same_image(there: RemoteRegistry,
     assert done.digest == document.manifest.digest
     assert json.loads(document.body)["config"]["digest"] == made
     assert [link.digest for link in document.manifest.links[1:]] == [digest_of(x) for x in (*layers, layers[0])]
-
-
-def docker_archive(name: str, *layers: bytes) -> bytes:
-    diff_ids = [digest_of(layer) for layer in layers]
-    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-    paths = [f"{number}/layer.tar" for number in range(len(layers))]
-    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": paths}]
-    return layer_of(
-        ("config.json", json.dumps(config).encode()),
-        *zip(paths, layers, strict=True),
-        ("manifest.json", json.dumps(manifest).encode()),
-    )
 
 
 async def outcomes(here: RemoteRegistry, there: RemoteRegistry, **options: Any) -> dict[str, str]:

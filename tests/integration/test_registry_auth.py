@@ -6,7 +6,6 @@ import base64
 import hmac
 import io
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ from lumper.secret_files import read_key
 from parts.live_registry import OCI_MANIFEST, PASSWORD, LiveRegistry, RegistryClient, digest_of, live_registry
 
 EVERYTHING = [{"type": "repository", "name": "a", "actions": ["pull", "push", "delete"]}]
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path, with_user=True) as running:
-        yield running
 
 
 def basic(name: str, password: str) -> dict[str, str]:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from parts.context import context_tar
-from parts.live_registry import OCI_INDEX, OCI_MANIFEST, PASSWORD, LiveRegistry, RegistryClient, live_registry
+from parts.live_registry import OCI_INDEX, OCI_MANIFEST, PASSWORD, LiveRegistry, RegistryClient
 from parts.newer_engine import BUILDX, WANTED, newer_engine
 from parts.programs import Run, programs
 
 pytestmark = pytest.mark.skipif(not WANTED, reason="`scripts/setup --test` has not brought the newer engine")
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 PROVENANCE = "attestation-manifest"
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path, with_user=True) as running:
-        yield running
 
 
 def signed_in(run_home: Path, host: str, socket: str) -> Run:

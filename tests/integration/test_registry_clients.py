@@ -8,7 +8,6 @@ import io
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,29 +16,16 @@ from aiodocker.exceptions import DockerError
 from lumper.model.people import Role
 from lumper.registry.manifest_format import DOCKER_MANIFEST
 from parts.docker_engine import engine
-from parts.image_files import layer_of, oci_layout
+from parts.image_files import docker_archive, layer_of, oci_layout
 from parts.live_registry import (
     OCI_INDEX,
     OCI_MANIFEST,
     PASSWORD,
     LiveRegistry,
     RegistryClient,
-    digest_of,
     image_index,
-    live_registry,
 )
-from parts.programs import Run, programs
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path, with_user=True) as running:
-        yield running
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return programs(tmp_path / "home")
+from parts.programs import Run
 
 
 async def test_skopeo_pushes_copies_and_pulls_the_same_bytes(
@@ -130,19 +116,6 @@ async def test_buildah_pushes_and_pulls_an_image(
     assert pulled == made
     async with admin.request("HEAD", "/v2/built/app/manifests/1") as response:
         assert response.headers["Content-Type"] in (OCI_MANIFEST, DOCKER_MANIFEST)
-
-
-def docker_archive(name: str, *layers: bytes) -> bytes:
-    """An image as `docker load` takes it. Source: Docker Image Specification v1.2, "Combined Image JSON"."""
-    diff_ids = [digest_of(layer) for layer in layers]
-    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-    paths = [f"{number}/layer.tar" for number in range(len(layers))]
-    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": paths}]
-    return layer_of(
-        ("config.json", json.dumps(config).encode()),
-        *zip(paths, layers, strict=True),
-        ("manifest.json", json.dumps(manifest).encode()),
-    )
 
 
 async def test_the_docker_engine_pushes_mounts_and_pulls_an_image(live: LiveRegistry, admin: RegistryClient) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,26 +27,14 @@ from parts.live_registry import (
     RegistryClient,
     digest_of,
     image_manifest,
-    live_registry,
 )
-from parts.programs import Run, programs
+from parts.programs import Run
 
 CREDS = f"admin:{PASSWORD}"
 LOGIN = ("--tls-verify=false", f"--creds={CREDS}")
 DEST = ("--dest-tls-verify=false", f"--dest-creds={CREDS}")
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path, with_user=True) as running:
-        yield running
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return programs(tmp_path / "home")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -21,21 +20,10 @@ from lumper.model.people import Role
 from lumper.registry.storage.s3 import S3Storage
 from lumper.wiring.adapters import open_storage
 from parts.live_registry import live_registry
-from parts.s3_service import Bucket, S3Service, s3_service
+from parts.s3_service import Bucket
 
 LAYER = bytes(range(256)) * (40 << 10)  # 10 MiB: one part, and some more
 DIGEST = f"sha256:{hashlib.sha256(LAYER).hexdigest()}"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[S3Service]:
-    with s3_service() as running:
-        yield running
-
-
-@pytest.fixture
-def bucket(service: S3Service) -> Bucket:
-    return service.bucket()
 
 
 def environment(bucket: Bucket, **more: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ from lumper.registry.port import Storage
 from lumper.registry.storage.memory import MemoryStorage
 from parts.background import in_background
 from parts.live_registry import OCI_MANIFEST, LiveRegistry, digest_of, live_registry
-from parts.s3_service import Bucket, s3_service
+from parts.s3_service import Bucket
 
 REPOSITORIES = st.sampled_from(["a", "a/b", "tags/list"])
 BYTES = st.binary(max_size=12)
@@ -267,12 +267,6 @@ def memory(_bucket: Bucket) -> Callable[[], Storage | None]:
 
 def objects(bucket: Bucket) -> Callable[[], Storage | None]:
     return lambda: bucket.open(redirect=False)
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with s3_service() as service:
-        yield service.bucket()
 
 
 @pytest.mark.parametrize("storage", [files, memory, objects])

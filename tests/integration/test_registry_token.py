@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,15 +10,9 @@ import aiohttp
 import pytest
 
 from lumper.model.people import Role
-from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient, live_registry
+from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient
 
 SCOPE = "repository:a:pull,push"
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path, with_user=True) as running:
-        yield running
 
 
 @pytest.fixture

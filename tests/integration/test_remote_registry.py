@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -16,6 +15,7 @@ from lumper.model.people import Role
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.registry import RemoteRegistry, checked, referrers_tag
+from parts.http_server import serving
 from parts.live_registry import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -24,17 +24,10 @@ from parts.live_registry import (
     RegistryClient,
     digest_of,
     image_index,
-    live_registry,
 )
-from parts.upstream import Door, basic, opened, serving
+from parts.upstream import Door, basic, opened
 
 QUICK = Patience(attempts=2, longest=0.05, connect=2, idle=2)
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
-    async with live_registry(tmp_path, with_user=True) as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from lumper.errors import RemoteInvalid, RemoteUnauthorized, RemoteUnavailable
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.registry import RemoteRegistry
-from parts.upstream import serving
+from parts.http_server import serving
 
 QUICK = Patience(attempts=2, longest=0.05, connect=2, idle=2)
 

@@ -7,8 +7,9 @@ import hashlib
 import os
 import random
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +19,7 @@ from lumper.errors import StorageError
 from lumper.registry.storage.s3 import S3Storage
 from parts.eventually import eventually
 from parts.s3_push_process import arguments
-from parts.s3_service import Bucket, S3Service, s3_service
+from parts.s3_service import Bucket
 
 MIB = 1 << 20
 PARTS = Path(__file__).parents[1]
@@ -42,17 +43,6 @@ async def push(storage: S3Storage, name: str, data: bytes) -> None:
     await storage.begin(name)
     await storage.append(name, 0, pieces(data))
     assert await storage.commit(name, sha256(data)) is not None
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[S3Service]:
-    with s3_service() as running:
-        yield running
-
-
-@pytest.fixture
-def bucket(service: S3Service) -> Bucket:
-    return service.bucket()
 
 
 @pytest.fixture
@@ -385,8 +375,8 @@ async def test_no_address_is_given_where_that_is_switched_off(bucket: Bucket) ->
     await storage.close()
 
 
-async def test_a_bucket_that_is_not_there_is_told_with_what_to_do(service: S3Service) -> None:
-    storage = Bucket(service.endpoint, "no-such-bucket", service.access_key_id, service.secret_access_key).open()
+async def test_a_bucket_that_is_not_there_is_told_with_what_to_do(bucket: Bucket) -> None:
+    storage = replace(bucket, name="no-such-bucket").open()
 
     with pytest.raises(StorageError, match="NoSuchBucket") as refused:
         await storage.begin("u")

@@ -25,7 +25,7 @@ from parts.live_registry import RegistryClient, digest_of, image_manifest
 from parts.lumper_process import LumperServer
 from parts.postgresql import PostgresServer
 from parts.rabbitmq import RabbitNode
-from parts.s3_service import S3Service, s3_service
+from parts.s3_service import S3Service
 from parts.several_servers import client_of, shared_settings, token_of
 
 Pair = tuple[LumperServer, LumperServer]
@@ -40,15 +40,9 @@ SOON = {
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[S3Service]:
-    with s3_service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def pair(postgres: PostgresServer, service: S3Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(postgres: PostgresServer, s3: S3Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two registries that collect garbage every second."""
-    settings = shared_settings(postgres.fresh(), service.bucket(), **SOON)
+    settings = shared_settings(postgres.fresh(), s3.bucket(), **SOON)
     folder = tmp_path_factory.mktemp("pair")
     servers = [LumperServer(folder / name, settings, role="registry") for name in ("a", "b")]
     with ExitStack() as stack:
@@ -219,12 +213,12 @@ async def test_nothing_that_is_pushed_anywhere_is_collected_anywhere(both: Clien
 
 
 async def test_a_delivery_at_both_servers_is_one_build_and_its_log_is_at_both(
-    postgres: PostgresServer, service: S3Service, rabbitmq: RabbitNode, tmp_path: Path
+    postgres: PostgresServer, s3: S3Service, rabbitmq: RabbitNode, tmp_path: Path
 ) -> None:
     broker_url = await rabbitmq.fresh_url()
     url = await asyncio.to_thread(postgres.fresh)
     more = {"queue.url": broker_url, "deploy.with_server": "false"}
-    settings = shared_settings(url, await asyncio.to_thread(service.bucket), **more)
+    settings = shared_settings(url, await asyncio.to_thread(s3.bucket), **more)
     servers = [LumperServer(tmp_path / name, settings, role="server") for name in ("a", "b")]
     with ExitStack() as stack:
         for server in servers:

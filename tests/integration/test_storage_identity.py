@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,12 @@ import pytest
 from parts.command_line import lumper
 from parts.lumper_process import LumperServer
 from parts.postgresql import PostgresServer
-from parts.s3_service import S3Service, s3_service
+from parts.s3_service import S3Service
 from parts.several_servers import client_of, shared_settings
 from parts.waiting import wait_for
 
 QUIET = {"registry.gc_interval": "0"}
 OTHER = "lie in another storage"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[S3Service]:
-    with s3_service() as running:
-        yield running
 
 
 def refused(server: LumperServer) -> str:
@@ -65,12 +58,12 @@ async def test_a_second_server_with_a_folder_of_its_own_does_not_start(
 
 
 async def test_two_servers_with_different_buckets_are_not_one_registry(
-    postgres: PostgresServer, service: S3Service, tmp_path: Path
+    postgres: PostgresServer, s3: S3Service, tmp_path: Path
 ) -> None:
-    url, bucket = postgres.fresh(), service.bucket()
+    url, bucket = postgres.fresh(), s3.bucket()
     first = LumperServer(tmp_path / "first", {**QUIET, **shared_settings(url, bucket)}, role="registry")
     second = LumperServer(tmp_path / "second", {**QUIET, **shared_settings(url, bucket)}, role="registry")
-    strange = LumperServer(tmp_path / "third", {**QUIET, **shared_settings(url, service.bucket())}, role="registry")
+    strange = LumperServer(tmp_path / "third", {**QUIET, **shared_settings(url, s3.bucket())}, role="registry")
     with first, second:
         await pushed(first)
         assert await served(second)
@@ -115,11 +108,11 @@ async def test_an_old_folder_under_a_new_database_is_its_own(tmp_path: Path) -> 
         assert await served(server)
 
 
-async def test_a_database_without_images_takes_another_storage(service: S3Service, tmp_path: Path) -> None:
+async def test_a_database_without_images_takes_another_storage(s3: S3Service, tmp_path: Path) -> None:
     server = LumperServer(tmp_path / "data", QUIET, role="registry")
     with server:
         pass
-    bucket = shared_settings("", service.bucket())
+    bucket = shared_settings("", s3.bucket())
     del bucket["database.url"]
     server.settings |= bucket
     with server:

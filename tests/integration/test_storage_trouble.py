@@ -24,6 +24,7 @@ from lumper.registry.storage.memory import MemoryStorage
 from lumper.registry.storage.s3 import S3Storage, multipart
 from lumper.registry.storage.s3.bucket import SILENCE
 from lumper.registry.verify import Flaw
+from parts.http_server import serving
 from parts.live_registry import RegistryClient, digest_of, live_registry
 from parts.s3_service import Bucket, S3Service, s3_service
 
@@ -152,16 +153,8 @@ async def portal(endpoint: str, faults: list[Fault]) -> AsyncIterator[str]:
                 headers.pop("Content-Length", None)
             return web.Response(status=answer.status, body=await answer.read(), headers=headers)
 
-    app = web.Application(client_max_size=64 * MIB)
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(handle) as url:
+        yield url
 
 
 @asynccontextmanager

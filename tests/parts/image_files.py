@@ -44,3 +44,16 @@ def oci_layout(folder: Path, *layers: bytes) -> str:
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     return str(entry["digest"])
+
+
+def docker_archive(name: str, *layers: bytes) -> bytes:
+    """An image as `docker load` takes it. Source: Docker Image Specification v1.2, "Combined Image JSON"."""
+    diff_ids = [digest_of(layer) for layer in layers]
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    paths = [f"{number}/layer.tar" for number in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": paths}]
+    return layer_of(
+        ("config.json", json.dumps(config).encode()),
+        *zip(paths, layers, strict=True),
+        ("manifest.json", json.dumps(manifest).encode()),
+    )

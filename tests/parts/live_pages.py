@@ -14,13 +14,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from argon2 import PasswordHasher
-from argon2.profiles import CHEAPEST
-from sqlalchemy import update
 
 from lumper.build.source.remotes import Remotes
 from lumper.history.store import History, open_history
-from lumper.history.tables import users
 from lumper.hooks.api.client import ForgeClient
 from lumper.model import events
 from lumper.model.build import Build, BuildState, Output, Progress, Step, StepState
@@ -44,6 +40,7 @@ from lumper.web.auth.signed_tokens import Keys
 from lumper.web.replayer import Replayer
 from lumper.wiring.adapters import open_forge_api, open_forges
 from parts.page_images import Put
+from parts.quick_user import quick_user
 
 PASSWORD = "correct horse battery"
 COMMIT = "3f6c1a9be07d4c52b8e1f0a94d7726c5e1b0aa42"
@@ -131,10 +128,7 @@ async def _prepare(data: Path, links: Links) -> str:
     if not _prepared:
         history = open_history(_url(data), data / "logs", links, encode)
         await history.database.migrate()
-        await history.accounts.create_user("admin", PASSWORD)
-        quick = PasswordHasher.from_parameters(CHEAPEST).hash(PASSWORD)  # to compare: nearly every test signs in
-        async with history.database.write() as connection:
-            await connection.execute(update(users).values(password_hash=quick))
+        await quick_user(history.database, "admin", PASSWORD)
         token = await history.accounts.create_token("builder-1", Role.WORKER)
         await history.database.close()
         _prepared.append(((data / "lumper.db").read_bytes(), token))

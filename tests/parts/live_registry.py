@@ -31,6 +31,7 @@ from lumper.web.auth.authenticator import Authenticator
 from lumper.web.auth.rate_limits import RateLimits
 from lumper.web.auth.signed_tokens import Keys
 from lumper.web.connection.shortcut import LONGEST_LINE, protocols
+from parts.quick_user import quick_user
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -43,7 +44,7 @@ def digest_of(data: bytes) -> str:
 
 @dataclass
 class LiveRegistry:
-    """A running registry. `tokens` has one API token for each role; `admin`, if wanted, is a user with `PASSWORD`."""
+    """A running registry. `tokens` has one API token for each role; `admin` is a user with `PASSWORD`."""
 
     url: str
     data: Path
@@ -72,7 +73,6 @@ async def live_registry(
     anonymous: Anonymous = "none",
     anonymous_repositories: tuple[str, ...] = ("**",),
     registry_folder: Path | None = None,
-    with_user: bool = False,
     storage: Storage | None = None,
     policy: Policy | None = None,
     limits: RateLimits | None = None,
@@ -96,8 +96,7 @@ async def live_registry(
     live = LiveRegistry(address, data, database, accounts, keys, registry, runner)
     for role in Role:
         live.tokens[role] = await accounts.ensure_token(role.value, role, data / f"{role}.token")
-    if with_user:
-        await accounts.create_user("admin", PASSWORD)
+    await quick_user(database, "admin", PASSWORD)
     try:
         yield live
     finally:

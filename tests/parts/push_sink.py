@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from parts.http_server import serving
+
 
 @dataclass
 class PushSink:
@@ -112,18 +114,13 @@ async def push_sink(*, refusal: str = "", login: str = "", shut: bool = False) -
     if not shut:
         sink.open.set()
     sink.flowing.set()
-    app = web.Application(client_max_size=1 << 30)
-    app.router.add_route("*", "/{path:.*}", sink.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        sink.address = "{}:{}".format(*runner.addresses[0][:2])
-        yield sink
-    finally:
-        sink.open.set()
-        sink.flowing.set()
-        await runner.cleanup()
+    async with serving(sink.answer) as url:
+        sink.address = url.removeprefix("http://")
+        try:
+            yield sink
+        finally:
+            sink.open.set()
+            sink.flowing.set()
 
 
 def _digest(data: bytes) -> str:

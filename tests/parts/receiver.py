@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from parts.eventually import LONGEST
+from parts.http_server import serving
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,9 @@ async def receiver(port: int = 0) -> AsyncIterator[Receiver]:
         await here.gate.wait()
         return web.Response(status=here.answer(got), headers={"Location": here.location} if here.location else {})
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    here.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    try:
-        yield here
-    finally:
-        here.gate.set()
-        await runner.cleanup()
+    async with serving(take, port) as url:
+        here.url = f"{url}/hook"
+        try:
+            yield here
+        finally:
+            here.gate.set()

@@ -27,6 +27,7 @@ from lumper.registry.gc.collector import Policy
 from lumper.registry.registry import Registry
 from parts.crashing_push import push_to
 from parts.fork_server import forking
+from parts.http_server import serving
 from parts.s3_service import Bucket
 
 Work = Callable[[Bucket, Path, str], None]
@@ -86,17 +87,8 @@ async def proxied(bucket: Bucket) -> AsyncIterator[tuple[Proxy, Bucket]]:
     """A proxy, and the bucket as it is reached through it."""
     async with ClientSession(cookie_jar=DummyCookieJar(), connector=TCPConnector(), auto_decompress=False) as session:
         proxy = Proxy(bucket.endpoint, session)
-        app = web.Application(client_max_size=2 * _LARGE)
-        app.router.add_route("*", "/{path:.*}", proxy.handle)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        try:
-            yield proxy, replace(bucket, endpoint=f"http://127.0.0.1:{port}")
-        finally:
-            await runner.cleanup()
+        async with serving(proxy.handle) as url:
+            yield proxy, replace(bucket, endpoint=url)
 
 
 async def crashed(

@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from lumper.registry.storage import s3
+import pytest
+
+from lumper.registry.storage.s3 import Bucket as Address
+from lumper.registry.storage.s3 import Credentials, S3Storage
 from lumper.registry.storage.s3.bucket import SILENCE
 from lumper.registry.storage.s3.signature import signed
 
@@ -37,14 +40,14 @@ class Bucket:
     secret_access_key: str
 
     @property
-    def credentials(self) -> s3.Credentials:
+    def credentials(self) -> Credentials:
         """Its key, for the region where it is."""
-        return s3.Credentials(self.access_key_id, self.secret_access_key, "us-east-1")
+        return Credentials(self.access_key_id, self.secret_access_key, "us-east-1")
 
-    def open(self, *, redirect: bool = True, silence: float = SILENCE) -> s3.S3Storage:
+    def open(self, *, redirect: bool = True, silence: float = SILENCE) -> S3Storage:
         """A storage over it; there may be several."""
-        bucket = s3.Bucket.at(f"s3://{self.name}/images/here", self.endpoint, self.credentials)
-        return s3.S3Storage(replace(bucket, silence=silence), redirect=redirect)
+        bucket = Address.at(f"s3://{self.name}/images/here", self.endpoint, self.credentials)
+        return S3Storage(replace(bucket, silence=silence), redirect=redirect)
 
     def request(self, method: str, path: str = "", query: str = "", body: bytes = b"") -> str:
         """Make a signed request about the bucket, or an object in it; the answer."""
@@ -103,3 +106,16 @@ def s3_service() -> Iterator[S3Service]:
             yield S3Service(f"http://127.0.0.1:{port}", "test", "secret")
         finally:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Service]:
+    """A running service for the whole test run."""
+    with s3_service() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(s3: S3Service) -> Bucket:
+    """An empty bucket of that service."""
+    return s3.bucket()

@@ -19,6 +19,8 @@ from typing import Any
 
 from aiohttp import web
 
+from parts.http_server import serving
+
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -122,17 +124,9 @@ async def static_registry(
 ) -> AsyncIterator[StaticRegistry]:
     """A registry on a free port of 127.0.0.1, which a Docker Engine asks without TLS."""
     registry = StaticRegistry(login=login, bearer=bearer)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", registry.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        registry.address = "{}:{}".format(*runner.addresses[0][:2])
+    async with serving(registry.answer) as url:
+        registry.address = url.removeprefix("http://")
         yield registry
-    finally:
-        await runner.cleanup()
 
 
 @cache

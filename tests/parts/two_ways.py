@@ -79,7 +79,7 @@ async def two_ways(
     folder: Path, anonymous: Anonymous = "none", limits: RateLimits | None = None
 ) -> AsyncIterator[Ways]:
     async with (
-        live_registry(folder, anonymous=anonymous, with_user=True, limits=limits) as live,
+        live_registry(folder, anonymous=anonymous, limits=limits) as live,
         aiohttp.ClientSession() as session,
     ):
         admin = RegistryClient(session, live.url, live.tokens[Role.ADMIN])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,8 @@ import aiohttp
 from aiohttp import web
 
 from lumper.model.people import Role
+from parts.http_server import Handler, serving
 from parts.live_registry import LiveRegistry, RegistryClient, live_registry
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 @dataclass
@@ -66,21 +65,6 @@ class Door:
                     await self.gate.wait()
             await answer.write_eof()
             return answer
-
-
-@asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
-    """Serve any path by this handler; its URL."""
-    app = web.Application(client_max_size=1 << 30)
-    app.router.add_route("*", "/{path:.*}", handler)  # type: ignore[arg-type] # None is not answered here
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=0.2)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

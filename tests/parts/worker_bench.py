@@ -88,14 +88,18 @@ class Bench:
         await eventually(look)
 
 
+async def a_login(build_id: int, attempt: int) -> Login:
+    """With which a builder pushes to the registry of Lumper."""
+    return Login(f"_build-{build_id}-{attempt}", "t")
+
+
+async def no_credentials(_: str) -> None:
+    """A builder has none for other registries."""
+    return
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    async def a_login(build_id: int, attempt: int) -> Login:
-        return Login(f"_build-{build_id}-{attempt}", "t")
-
-    async def no_credentials(_: str) -> None:
-        return None
-
     engine = DummyEngine()
     mirrors = Mirrors(tmp_path / "mirrors")
     given: list[Entrusted] = [Entrusted(registry="lumper.test")]

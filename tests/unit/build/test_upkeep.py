@@ -8,25 +8,18 @@ from pathlib import Path
 import pytest
 
 from lumper.build.engines.dummy import STEP_SIZE, DummyEngine
-from lumper.build.port import BuildRequest, Login
+from lumper.build.port import BuildRequest
 from lumper.build.run import Builder
 from lumper.build.source.checkout import Mirrors
 from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.errors import EngineUnavailable
 from parts.context import context_tar, stream
-
-
-async def _login(build_id: int, attempt: int) -> Login:
-    return Login(str(build_id), str(attempt))
-
-
-async def _credentials(_: str) -> None:
-    return None
+from parts.worker_bench import a_login, no_credentials
 
 
 def builder(folder: Path, engine: DummyEngine, timeout: float = 3600.0) -> Builder:
     """What builds with this engine."""
-    return Builder(engine, Mirrors(folder), "r.test", _login, _credentials, timeout=timeout, push_timeout=0.0)
+    return Builder(engine, Mirrors(folder), "r.test", a_login, no_credentials, timeout=timeout, push_timeout=0.0)
 
 
 async def build(engine: DummyEngine, image: str, steps: int = 1) -> None:
