@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lumper.errors import StorageError
+from lumper.fsync import sync_folder
 
 _KEY = 32  # bytes
 _MAKE = "`head -c 32 /dev/urandom | base64` makes a key; every server and every backup needs the same one."
@@ -18,22 +19,35 @@ _MAKE = "`head -c 32 /dev/urandom | base64` makes a key; every server and every 
 def made_once(file: Path, make: Callable[[], bytes]) -> bytes:
     """What the file holds, which is what `make` returns if there was none. Only its owner may read it.
 
-    It is written aside, synced and linked, so that two processes agree and none reads half of it. Raises OSError.
+    It is written aside, synced and linked, so that two processes agree, none reads half of it, and what was locked with
+    it can be opened after a power cut. Raises OSError.
     """
     if not file.exists():
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as out:
-                out.write(make())
-                out.flush()
-                os.fsync(out.fileno())
-            with suppress(FileExistsError):  # another process was quicker
-                os.link(draft, file)
-        finally:
-            draft.unlink()
+        with _draft(file, make()) as draft, suppress(FileExistsError):  # another process was quicker
+            os.link(draft, file)
+        sync_folder(file.parent)
     return file.read_bytes()
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Give the file this content at once, or leave it as it is. Only its owner may read it. Raises OSError."""
+    with _draft(file, content) as draft:
+        draft.replace(file)
+    sync_folder(file.parent)
+
+
+@contextmanager
+def _draft(file: Path, content: bytes) -> Iterator[Path]:
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def make_key(file: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 from lumper.history.database import Database
 from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.port import Message
-from lumper.secret_files import made_once
+from lumper.secret_files import made_once, replace
 
 
 def test_all_who_come_at_the_same_time_get_the_same_secret(tmp_path: Path) -> None:
@@ -44,6 +45,24 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
 
     assert made_once(tmp_path / "a", lambda: b"new") == b"old"
+
+
+def test_its_name_is_on_the_disk_after_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    made_once(tmp_path / "a", lambda: b"old")
+    replace(tmp_path / "a", b"new")
+
+    assert [path if path == tmp_path else path.parent for path in synced] == [tmp_path] * 4
+    assert [path == tmp_path for path in synced] == [False, True] * 2
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_secret_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ Where servers share a database, it holds them; the data folder of each has a cop
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import select
 
+from lumper import secret_files
 from lumper.errors import StorageError
 from lumper.history.database import Database, insert_missing
 from lumper.history.tables import shared_files
@@ -41,12 +40,6 @@ def _write(file: Path, content: bytes) -> None:
     try:
         if file.exists() and file.read_bytes() == content:
             return
-        draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(file)
+        secret_files.replace(file, content)
     except OSError as exc:
         raise StorageError(f"{file} cannot be written: {exc.strerror}.") from exc

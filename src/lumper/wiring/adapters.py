@@ -9,6 +9,7 @@ from lumper.build.capabilities import CAPABILITIES
 from lumper.build.known_layers import KnownLayers
 from lumper.build.port import Engine, Login
 from lumper.build.source.checkout import Limits, Mirrors
+from lumper.build.source.git import Ssh
 from lumper.build.source.reach import Reach
 from lumper.build.target import Target
 from lumper.config import Config, UpstreamConfig
@@ -37,11 +38,18 @@ def open_mirrors(config: Config, folder: Path, ssh: Path | None = None) -> Mirro
     return Mirrors(
         folder,
         limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
-        ssh_key=config.git.ssh_key or (ssh and ssh / "id_ed25519"),
-        known_hosts=config.git.ssh_known_hosts or (ssh and ssh / "known_hosts"),
-        strict_host_keys=config.git.ssh_known_hosts is not None,
+        ssh=ssh_settings(config, ssh),
         reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
     )
+
+
+def ssh_settings(config: Config, folder: Path | None) -> Ssh:
+    """What git needs for ssh: what lies in the folder, unless the configuration says others."""
+    key, known = config.git.ssh_key, config.git.ssh_known_hosts
+    strict = known is not None
+    if folder is not None:
+        key, known = key or folder / "id_ed25519", known or folder / "known_hosts"
+    return Ssh(key, known, strict)
 
 
 def open_forges() -> list[Forge]:

@@ -48,6 +48,7 @@ from lumper.wiring.adapters import (
     open_remote,
     open_storage,
     open_upstreams,
+    ssh_settings,
 )
 from lumper.wiring.storage_identity import recognised
 
@@ -233,12 +234,9 @@ def key_file(folder: DataFolder) -> Path:
 
 def assemble_triggers(config: Config, folder: DataFolder, history: History) -> Triggers:
     """What starts builds without a delivery."""
-    ssh = folder.folder("ssh")
     remotes = Remotes(
         folder.folder("mirrors") / "server",
-        ssh_key=config.git.ssh_key or ssh / "id_ed25519",
-        known_hosts=config.git.ssh_known_hosts or ssh / "known_hosts",
-        strict_host_keys=config.git.ssh_known_hosts is not None,
+        ssh=ssh_settings(config, folder.folder("ssh")),
         reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
     )
     return Triggers(history, remotes)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from lumper.build.source.contents import Checkout
-from lumper.build.source.git import Access, Git
+from lumper.build.source.git import Access, Git, Ssh
 from lumper.build.source.lending import Lenders, nobody
 from lumper.build.source.lock import hold, in_use
 from lumper.build.source.mirror import Mirror
@@ -62,27 +62,20 @@ class CheckoutRequest:
 
 
 class Mirrors:
-    """The mirrors of all projects, in a folder of their own. Several Lumper processes may share it.
-
-    The ssh settings are those of `lumper.build.source.git.Git`.
-    """
+    """The mirrors of all projects, in a folder of their own. Several Lumper processes may share it."""
 
     def __init__(
         self,
         folder: Path,
         *,
         limits: Limits | None = None,
-        ssh_key: Path | None = None,
-        known_hosts: Path | None = None,
-        strict_host_keys: bool = False,
+        ssh: Ssh | None = None,
         reach: Reach | None = None,
     ) -> None:
         self._folder = folder.absolute()
         self._reach = reach or Reach()
         self._limits = limits or Limits()
-        self._git = Git(
-            self._folder / "home", ssh_key=ssh_key, known_hosts=known_hosts, strict_host_keys=strict_host_keys
-        )
+        self._git = Git(self._folder / "home", ssh)
         self._prepared = False
 
     @asynccontextmanager

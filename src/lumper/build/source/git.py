@@ -154,26 +154,26 @@ class Running:
         return Finished(code, printable(b"".join(self._stderr), self._secrets))
 
 
-class Git:
-    """Starts git processes. `home` is a folder of ours that holds their settings.
+@dataclass(frozen=True)
+class Ssh:
+    """What git needs for ssh URLs: the private `key`, and the file of trusted host keys.
 
-    `ssh_key` is the private key for ssh URLs; `known_hosts` the file of trusted host keys (default: one in `home`).
     The first key that a host shows is noted there and must stay the same from then on; with `strict_host_keys` only
     those count that are in the file already.
     """
 
-    def __init__(
-        self,
-        home: Path,
-        *,
-        ssh_key: Path | None = None,
-        known_hosts: Path | None = None,
-        strict_host_keys: bool = False,
-    ) -> None:
+    key: Path | None = None
+    known_hosts: Path | None = None
+    strict_host_keys: bool = False
+
+
+class Git:
+    """Starts git processes. `home` is a folder of ours that holds their settings, and the known hosts unless told."""
+
+    def __init__(self, home: Path, ssh: Ssh | None = None) -> None:
         self._home = home
-        self._ssh_key = ssh_key
-        self._known_hosts = known_hosts or home / "known_hosts"
-        self._strict_host_keys = strict_host_keys
+        self._ssh = ssh or Ssh()
+        self._known_hosts = self._ssh.known_hosts or home / "known_hosts"
 
     def prepare(self) -> None:
         """Write the settings. Blocking."""
@@ -214,7 +214,7 @@ class Git:
     def _ssh_command(self, pinned: Mapping[str, str]) -> str:
         options = {
             "BatchMode": "yes",
-            "StrictHostKeyChecking": "yes" if self._strict_host_keys else "accept-new",
+            "StrictHostKeyChecking": "yes" if self._ssh.strict_host_keys else "accept-new",
             "UserKnownHostsFile": '"' + str(self._known_hosts).replace("%", "%%") + '"',
             "GlobalKnownHostsFile": "/dev/null",
             "IdentitiesOnly": "yes",
@@ -227,7 +227,7 @@ class Git:
         words = ["ssh", "-F", "/dev/null"]
         for name, value in options.items():
             words += ["-o", f"{name}={value}"]
-        return shlex.join(words + (["-i", str(self._ssh_key)] if self._ssh_key else []))
+        return shlex.join(words + (["-i", str(self._ssh.key)] if self._ssh.key else []))
 
     @asynccontextmanager
     async def start(

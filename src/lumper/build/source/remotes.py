@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lumper.build.source.git import CHUNK, Access, Git
+from lumper.build.source.git import CHUNK, Access, Git, Ssh
 from lumper.build.source.git_trouble import Trouble, error_of, trouble
 from lumper.build.source.reach import Reach, may_move
 from lumper.errors import CheckoutTooLarge, GitUnreachable, SourceRefused
@@ -31,22 +31,20 @@ class RemoteRef:
 
 
 class Remotes:
-    """Asks other git servers. `home` is a folder of ours; the ssh settings are those of `Git`."""
+    """Asks other git servers. `home` is a folder of ours."""
 
     def __init__(
         self,
         home: Path,
         *,
         timeout: float = 60.0,
-        ssh_key: Path | None = None,
-        known_hosts: Path | None = None,
-        strict_host_keys: bool = False,
+        ssh: Ssh | None = None,
         reach: Reach | None = None,
     ) -> None:
         self._reach = reach or Reach()
         self._home = home.absolute()
         self._timeout = timeout
-        self._git = Git(self._home, ssh_key=ssh_key, known_hosts=known_hosts, strict_host_keys=strict_host_keys)
+        self._git = Git(self._home, ssh)
 
     async def refs(self, project: Project, login: tuple[str, str] | None = None) -> Mapping[str, RemoteRef]:
         """All its tags and branches by their full names, but those that are not handed to git. Raises SourceError.

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lumper.errors import ChannelUnavailable, MessageRefused
+from lumper.fsync import sync_folder
 from lumper.notify.mime import from_mail, to_mail
 from lumper.notify.port import Mail, Message
 
@@ -61,7 +62,7 @@ class MaildirChannel:
             temporary.rename(self._folder / "new" / name)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync(self._folder / "new")
+        sync_folder(self._folder / "new")
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -122,11 +123,3 @@ def _keys(folder: Path) -> dict[str, Path]:
 def _order(key: str) -> tuple[int, str]:
     seconds = key.partition(".")[0]
     return (int(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 12 else 0, key)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

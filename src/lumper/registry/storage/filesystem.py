@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from lumper.errors import StorageError, StorageFull
+from lumper.fsync import sync_folder
 from lumper.grouping import Grouped
 from lumper.model.image import Name
 from lumper.registry import paths
@@ -27,7 +28,7 @@ from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import named, read_name
 from lumper.registry.storage.presence import Presence
 from lumper.registry.storage.reserve import Reserve
-from lumper.registry.storage.small_files import SmallFile, store, sync_folder
+from lumper.registry.storage.small_files import SmallFile, store
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hash_of, hashed
 from lumper.registry.ttl_cache import TtlCache
 

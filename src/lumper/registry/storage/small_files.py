@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from lumper.fsync import sync_folder
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.upload_file import write_all
 from lumper.registry.storage.whole_disk import MOST_WAITING, whole_disk
@@ -113,12 +114,3 @@ def _failure(step: Callable[[], None]) -> OSError | None:
     except OSError as exc:
         return exc
     return None
-
-
-def sync_folder(folder: Path) -> None:
-    """What was given a name in this folder keeps it. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

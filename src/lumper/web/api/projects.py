@@ -177,17 +177,8 @@ def _public(project: Project) -> dict[str, Any]:
     return {key: value for key, value in vars(project).items() if key not in HIDDEN}
 
 
-def add_routes(
-    app: web.Application,
-    guard: Guard,
-    history: History,
-    links: Links,
-    starter: Starter,
-    desk: Desk,
-    allow_local: tuple[Path, ...],
-) -> None:
+def add_routes(app: web.Application, guard: Guard, projects: ProjectRoutes) -> None:
     """Serve the part of the API about projects."""
-    projects = ProjectRoutes(history, links, starter, desk, allow_local)
     one = "/api/v1/projects/{name:.+}"
     app.router.add_get("/api/v1/projects", guard.allowed(projects.show_all, *PEOPLE), allow_head=False)
     app.router.add_post("/api/v1/projects", guard.allowed(projects.add, *PEOPLE))

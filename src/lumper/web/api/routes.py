@@ -40,7 +40,7 @@ def add_routes(
     builds.add_routes(app, guard, history, auth)
     build_logs.add_routes(app, guard, history)
     verifications.add_routes(app, guard, history)
-    projects.add_routes(app, guard, history, links, parts.starter, parts.desk, allow_local)
+    projects.add_routes(app, guard, projects.ProjectRoutes(history, links, parts.starter, parts.desk, allow_local))
     deliveries.add_routes(app, guard, history, parts.replayer)
     secrets.add_routes(app, guard, history.secrets, links)
     queues.add_routes(app, guard, parts.broker, history.builds.dispatch)

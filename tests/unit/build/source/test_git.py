@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.source.git import Access, Git, last_words, printable
+from lumper.build.source.git import Access, Git, Ssh, last_words, printable
 from lumper.build.source.git_trouble import Trouble, error_of, trouble
 from lumper.errors import LumperError
 
@@ -62,7 +62,7 @@ def test_ssh_asks_nothing_reads_no_configuration_and_knows_only_our_hosts() -> N
     assert words[:3] == ["ssh", "-F", "/dev/null"]
     assert {"BatchMode=yes", "StrictHostKeyChecking=accept-new", "IdentitiesOnly=yes"} <= set(words)
     assert 'UserKnownHostsFile="/d a/h%%me/known_hosts"' in words
-    strict = Git(Path("/h"), ssh_key=Path("/keys/my key"), known_hosts=Path("/etc/known"), strict_host_keys=True)
+    strict = Git(Path("/h"), Ssh(Path("/keys/my key"), Path("/etc/known"), strict_host_keys=True))
     words = shlex.split(strict.environment()["GIT_SSH_COMMAND"])
     assert {"StrictHostKeyChecking=yes", 'UserKnownHostsFile="/etc/known"'} <= set(words)
     assert words[-2:] == ["-i", "/keys/my key"]
