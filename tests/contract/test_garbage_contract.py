@@ -14,7 +14,7 @@ import pytest
 from lumper.history.store import open_history
 from lumper.history.tables import builds, rollouts, services
 from lumper.history.tagging import move_tags
-from lumper.model.garbage import Garbage, GarbageKind
+from lumper.model.garbage import Garbage, GarbageKind, Sweep
 from lumper.model.image import Link, NewManifest
 from lumper.model.links import Links
 from lumper.model.source import Push, parse_git_url
@@ -41,10 +41,10 @@ class Known:
     async def found(self, *, untagged: bool = False, repository: str = "one") -> list[tuple[str, str]]:
         """The garbage in a minute, if nothing happens until then: the same if only what is new is looked at."""
         begun, soon = datetime.now(UTC) - SOON, datetime.now(UTC) + SOON
-        found = await self.metadata.garbage(repository, soon, untagged=untagged)
-        lately = await self.metadata.garbage(repository, soon, untagged=untagged, since=begun)
+        found = await self.metadata.garbage(repository, Sweep(soon, untagged=untagged))
+        lately = await self.metadata.garbage(repository, Sweep(soon, untagged=untagged, since=begun))
         assert set(lately) == set(found)
-        assert not found or repository in await self.metadata.restless(begun, soon, untagged=untagged)
+        assert not found or repository in await self.metadata.restless(Sweep(soon, since=begun, untagged=untagged))
         return [(one.kind.value, one.name) for one in found]
 
     async def collect(self, *, untagged: bool = False, repository: str = "one") -> list[tuple[str, str]]:
@@ -52,8 +52,8 @@ class Known:
         gone: list[tuple[str, str]] = []
         while True:
             before = datetime.now(UTC) + SOON
-            found = await self.metadata.garbage(repository, before, untagged=untagged)
-            removed = await self.metadata.collect(repository, found, before, untagged=untagged)
+            found = await self.metadata.garbage(repository, Sweep(before, untagged=untagged))
+            removed = await self.metadata.collect(repository, found, Sweep(before, untagged=untagged))
             assert removed == found
             if not removed:
                 return gone
@@ -149,7 +149,7 @@ async def test_a_blob_is_loose_while_no_manifest_refers_to_it(known: Known) -> N
     await known.metadata.link_blob("one", A, 5)
     await push(known, B, Link(C, 7), tags=["x"])
 
-    found = await known.metadata.garbage("one", datetime.now(UTC) + SOON)
+    found = await known.metadata.garbage("one", Sweep(datetime.now(UTC) + SOON))
 
     assert found == [Garbage(GarbageKind.LINK, "one", A, 5)]
     assert await known.found(repository="two") == []
@@ -160,7 +160,7 @@ async def test_nothing_is_garbage_within_the_grace(known: Known) -> None:
     await known.metadata.link_blob("one", A, 5)
     await push(known, B)
 
-    assert await known.metadata.garbage("one", before, untagged=True) == []
+    assert await known.metadata.garbage("one", Sweep(before, untagged=True)) == []
     await known.metadata.unlink_blob("one", A)
     assert await known.metadata.idle_blobs(before) == []
 
@@ -229,9 +229,9 @@ async def test_what_loses_its_last_reason_is_young_again(known: Known) -> None:
     then = datetime.now(UTC)
 
     assert await known.metadata.delete_manifest("one", B)
-    assert await known.metadata.garbage("one", then, untagged=True) == []
+    assert await known.metadata.garbage("one", Sweep(then, untagged=True)) == []
     assert await known.metadata.delete_manifest("one", A)
-    assert await known.metadata.garbage("one", then, untagged=True) == []
+    assert await known.metadata.garbage("one", Sweep(then, untagged=True)) == []
     assert await known.metadata.unlink_blob("one", C)
     assert await known.metadata.idle_blobs(then) == []
 
@@ -273,8 +273,8 @@ async def test_what_is_pushed_or_tagged_again_is_not_left_behind(known: Known) -
     for digest, number in ((A, 77), (B, 78)):
         await push(known, digest, tags=[f"_build-{number}-1"])
     before = datetime.now(UTC) + SOON
-    stale = await known.metadata.garbage("one", before)
-    assert len(await known.metadata.collect("one", stale, before)) == 2
+    stale = await known.metadata.garbage("one", Sweep(before))
+    assert len(await known.metadata.collect("one", stale, Sweep(before))) == 2
     assert await known.found() == [("manifest", A), ("manifest", B)]
 
     await push(known, A)
@@ -289,17 +289,17 @@ async def test_garbage_is_judged_again_when_it_goes(known: Known) -> None:
     await push(known, B)
     await push(known, C, tags=["_build-77-1"])
     before = datetime.now(UTC) + SOON
-    found = await known.metadata.garbage("one", before, untagged=True)
+    found = await known.metadata.garbage("one", Sweep(before, untagged=True))
     assert len(found) == 3
 
     await push(known, D, Link(A, 5), Link(B, 10, manifest=True), tags=["x", "_build-77-1"])
 
-    assert await known.metadata.collect("one", found, datetime.now(UTC) - SOON, untagged=True) == []
-    gone = await known.metadata.collect("one", found, before, untagged=True)
+    assert await known.metadata.collect("one", found, Sweep(datetime.now(UTC) - SOON, untagged=True)) == []
+    gone = await known.metadata.collect("one", found, Sweep(before, untagged=True))
     assert [one.kind for one in gone] == [GarbageKind.TAG]
     assert await known.metadata.has_blob("one", A)
     assert await known.metadata.manifest("one", B) is not None
-    assert await known.metadata.collect("two", found, before) == []
+    assert await known.metadata.collect("two", found, Sweep(before)) == []
 
 
 async def test_bytes_are_idle_when_no_repository_has_them(known: Known) -> None:
@@ -335,10 +335,10 @@ async def test_a_page_has_at_most_as_many_as_asked_for(known: Known) -> None:
     for n in range(1200):
         await known.metadata.put_manifest("one", NewManifest(f"sha256:{n:064x}", OCI, 1, ()), [])
 
-    found = await known.metadata.garbage("one", datetime.now(UTC) + SOON, untagged=True, limit=1100)
+    found = await known.metadata.garbage("one", Sweep(datetime.now(UTC) + SOON, untagged=True), limit=1100)
 
     assert len(found) == 1100
-    assert len(await known.metadata.collect("one", found, datetime.now(UTC) + SOON, untagged=True)) == 1100
+    assert len(await known.metadata.collect("one", found, Sweep(datetime.now(UTC) + SOON, untagged=True))) == 1100
     assert len(await known.found(untagged=True)) == 100
 
 
@@ -393,7 +393,7 @@ async def test_what_is_touched_is_young_again(known: Known) -> None:
     assert after["1"].updated_at >= since
     assert after["1"].digest == A
     assert after["2"] == before["2"]
-    old = await metadata.garbage("one", since, untagged=True)
+    old = await metadata.garbage("one", Sweep(since, untagged=True))
     assert [one.name for one in old] == [C]
 
 
@@ -403,13 +403,13 @@ async def test_what_a_build_gave_up_is_found_however_old_it_is(known: Known) -> 
     await known.ended(build, "")
     later, soon = datetime.now(UTC) + SOON / 2, datetime.now(UTC) + SOON
 
-    tags = await known.metadata.garbage("one", soon, since=later)
+    tags = await known.metadata.garbage("one", Sweep(soon, since=later))
     assert [one.kind for one in tags] == [GarbageKind.TAG]
-    assert "one" in await known.metadata.restless(later, soon)
-    await known.metadata.collect("one", tags, soon)
+    assert "one" in await known.metadata.restless(Sweep(soon, since=later))
+    await known.metadata.collect("one", tags, Sweep(soon))
 
-    assert [one.name for one in await known.metadata.garbage("one", soon, since=later)] == [A]
-    assert "one" in await known.metadata.restless(later, soon)
+    assert [one.name for one in await known.metadata.garbage("one", Sweep(soon, since=later))] == [A]
+    assert "one" in await known.metadata.restless(Sweep(soon, since=later))
 
 
 async def test_what_lost_its_tag_is_found_when_it_comes_of_age_however_old_it_is(known: Known) -> None:
@@ -422,8 +422,8 @@ async def test_what_lost_its_tag_is_found_when_it_comes_of_age_however_old_it_is
     async def found(left: datetime) -> list[str]:
         before = moved + SOON
         begun = before - (moved - since)  # nothing was pushed since then
-        here = await known.metadata.restless(begun, before, untagged=True, left=left)
-        garbage = await known.metadata.garbage("one", before, untagged=True, left=left, since=begun)
+        here = await known.metadata.restless(Sweep(before, since=begun, untagged=True, left=left))
+        garbage = await known.metadata.garbage("one", Sweep(before, untagged=True, left=left, since=begun))
         return [one.name for one in garbage] if "one" in here else []
 
     assert await found(since) == []

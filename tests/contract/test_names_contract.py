@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from lumper.model.garbage import Sweep
 from lumper.model.image import Link, Name, NewManifest, Restored, Tag
 from parts.known_metadata import Known
 
@@ -63,9 +64,9 @@ async def test_what_is_collected_leaves_a_rename(known: Known) -> None:
     metadata = known.metadata
     await metadata.put_manifest("one", NewManifest(A, OCI, 10, ()), [])
     soon = datetime.now(UTC) + timedelta(minutes=1)
-    found = await metadata.garbage("one", soon, untagged=True)
+    found = await metadata.garbage("one", Sweep(soon, untagged=True))
 
-    await metadata.collect("one", found, soon, untagged=True)
+    await metadata.collect("one", found, Sweep(soon, untagged=True))
 
     assert await renames(known) == [("one", A)]
 
@@ -159,7 +160,7 @@ async def test_what_comes_back_for_nobody_need_not_stay_unless_it_has_a_tag(know
     await metadata.restore_tags("one", [Tag("v1", B, LONG_AGO)])
     await metadata.delete_tag("one", "v1")
 
-    found = await metadata.garbage("one", datetime.now(UTC) + timedelta(minutes=1))
+    found = await metadata.garbage("one", Sweep(datetime.now(UTC) + timedelta(minutes=1)))
 
     assert [one.name for one in found] == [A]
 

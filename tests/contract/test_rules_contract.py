@@ -8,6 +8,7 @@ import pytest
 
 from lumper.errors import Conflict, NotFound, RuleForbids
 from lumper.model.activity import RETENTION, Action, Actor
+from lumper.model.garbage import Sweep
 from lumper.model.image import Link, NewManifest, TagState
 from lumper.model.rules import Keep, Rule
 from lumper.registry.port import Metadata
@@ -173,12 +174,12 @@ async def test_what_a_tag_has_left_is_no_garbage_for_a_while(metadata: Metadata)
     soon, lately = datetime.now(UTC) + timedelta(minutes=1), datetime.now(UTC) - timedelta(minutes=1)
 
     async def garbage(left: datetime | None) -> list[str]:
-        return [one.name for one in await metadata.garbage("one", soon, untagged=True, left=left)]
+        return [one.name for one in await metadata.garbage("one", Sweep(soon, untagged=True, left=left))]
 
     assert await garbage(lately) == []
-    found = await metadata.garbage("one", soon, untagged=True)
+    found = await metadata.garbage("one", Sweep(soon, untagged=True))
     assert [one.name for one in found] == [A, C]
-    assert await metadata.collect("one", found, soon, untagged=True, left=lately) == []
+    assert await metadata.collect("one", found, Sweep(soon, untagged=True, left=lately)) == []
     assert await garbage(soon) == [A, C]
 
     await metadata.point_tag("one", "y", C, ANN)
@@ -270,7 +271,7 @@ async def test_a_manifest_that_was_retired_goes_with_its_children_unless_it_is_t
     soon = datetime.now(UTC) + timedelta(minutes=1)
 
     async def collected() -> list[str]:
-        gone = await metadata.collect("one", await metadata.garbage("one", soon), soon)
+        gone = await metadata.collect("one", await metadata.garbage("one", Sweep(soon)), Sweep(soon))
         return [one.name for one in gone]
 
     await push(metadata, A)
@@ -279,7 +280,7 @@ async def test_a_manifest_that_was_retired_goes_with_its_children_unless_it_is_t
     await push(metadata, D)
     assert sorted(await metadata.retire("one", list((await states(metadata)).values()), "why")) == ["x", "y"]
     lately = datetime.now(UTC) - timedelta(minutes=1)
-    assert await metadata.garbage("one", soon, left=lately) == []
+    assert await metadata.garbage("one", Sweep(soon, left=lately)) == []
     await metadata.point_tag("one", "y", C, ANN)
 
     assert await collected() == [B]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, ScalarSelect, select, update
@@ -17,7 +18,7 @@ from lumper.history.garbage import needless_links, needless_manifests, restless,
 from lumper.history.statements import parts
 from lumper.history.tables import manifests, repositories
 from lumper.model.activity import RETENTION, Action, Activity
-from lumper.model.garbage import Garbage, GarbageKind
+from lumper.model.garbage import Garbage, GarbageKind, Sweep
 
 TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
 
@@ -37,79 +38,50 @@ class Collection:
             await connection.execute(update(manifests).where(mine, manifests.c.digest == digest).values(pushed_at=now))
             await connection.execute(update(tables.tags).where(*named).values(updated_at=now))
 
-    async def garbage(
-        self,
-        repository: str,
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-        since: datetime | None = None,
-        limit: int = 500,
-    ) -> list[Garbage]:
-        """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
+    async def garbage(self, repository: str, sweep: Sweep, limit: int = 500) -> list[Garbage]:
+        """What `repository` need not keep: at most `limit` of each kind."""
         async with self._database.read() as connection:
             identity = (await connection.execute(select(id_of(repository)))).scalar()
             if identity is None:
                 return []
-            stale = await stale_tags(connection, identity, before, limit)
-            needless = await needless_manifests(
-                connection, identity, before, limit, untagged=untagged, left=left, since=since
-            )
-            loose = await needless_links(connection, identity, before, limit, since=since)
+            stale = await stale_tags(connection, identity, sweep, limit)
+            needless = await needless_manifests(connection, identity, sweep, limit)
+            loose = await needless_links(connection, identity, sweep, limit)
         return [
             *(Garbage(GarbageKind.TAG, repository, name) for name in stale),
             *(Garbage(GarbageKind.MANIFEST, repository, digest, size) for digest, size in needless),
             *(Garbage(GarbageKind.LINK, repository, digest, size) for digest, size in loose),
         ]
 
-    async def collect(
-        self,
-        repository: str,
-        garbage: Sequence[Garbage],
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-    ) -> list[Garbage]:
+    async def collect(self, repository: str, garbage: Sequence[Garbage], sweep: Sweep) -> list[Garbage]:
         """Remove what is still garbage, judged again in the transaction that removes it; what was removed."""
         names = {kind: [one.name for one in garbage if one.kind is kind] for kind in GarbageKind}
         gone: set[tuple[GarbageKind, str]] = set()
+        sweep = replace(sweep, since=None)
         async with self._database.write() as connection:
             changed(connection, TOPIC, repository)
             identity = (await connection.execute(select(id_of(repository)))).scalar()
             if identity is None:
                 return []
             for some in parts(names[GarbageKind.LINK]):
-                loose = await needless_links(connection, identity, before, len(some), some)
+                loose = await needless_links(connection, identity, sweep, len(some), some)
                 await drop_links(connection, identity, [digest for digest, _ in loose])
                 gone |= {(GarbageKind.LINK, digest) for digest, _ in loose}
             for some in parts(names[GarbageKind.MANIFEST]):
-                needless = await needless_manifests(
-                    connection, identity, before, len(some), untagged=untagged, left=left, among=some
-                )
+                needless = await needless_manifests(connection, identity, sweep, len(some), some)
                 await _tell_of_retired(connection, repository, identity, [digest for digest, _ in needless])
                 await drop_manifests(connection, identity, [digest for digest, _ in needless])
                 gone |= {(GarbageKind.MANIFEST, digest) for digest, _ in needless}
             for some in parts(names[GarbageKind.TAG]):
-                stale = await stale_tags(connection, identity, before, len(some), some)
+                stale = await stale_tags(connection, identity, sweep, len(some), some)
                 await drop_stale_tags(connection, identity, stale)
                 gone |= {(GarbageKind.TAG, name) for name in stale}
         return [one for one in garbage if (one.kind, one.name) in gone]
 
-    async def restless(
-        self,
-        since: datetime,
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-        last: str = "",
-        limit: int = 100,
-    ) -> list[str]:
-        """Repositories in which `garbage` may find something with these two times."""
+    async def restless(self, sweep: Sweep, last: str = "", limit: int = 100) -> list[str]:
+        """Repositories in which `garbage` may find something."""
         async with self._database.read() as connection:
-            return await restless(connection, since, before, last, limit, untagged=untagged, left=left)
+            return await restless(connection, sweep, last, limit)
 
     async def idle_blobs(
         self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None

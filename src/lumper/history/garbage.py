@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import (
     Boolean,
@@ -36,6 +36,7 @@ from lumper.history.tables import (
     verifications,
 )
 from lumper.model.build import BuildState
+from lumper.model.garbage import Sweep
 from lumper.model.image import PRIVATE_PREFIX, build_of
 from lumper.model.verification import Verified
 
@@ -46,15 +47,15 @@ _SUBJECTS = manifests.alias("subjects")
 
 
 async def stale_tags(
-    connection: AsyncConnection, identity: int, before: datetime, limit: int, among: Sequence[str] | None = None
+    connection: AsyncConnection, identity: int, sweep: Sweep, limit: int, among: Sequence[str] | None = None
 ) -> list[str]:
-    """Private tags, older than `before`, of builds that have ended or are forgotten; `among` these, if given."""
+    """Private tags of builds that have ended or are forgotten; `among` these, if given."""
     query = (
         select(tags.c.name)
         .where(
             tags.c.repository_id == identity,
             *_PRIVATE,
-            tags.c.updated_at < before,
+            tags.c.updated_at < sweep.before,
         )
         .order_by(tags.c.name)
     )
@@ -76,24 +77,16 @@ async def stale_tags(
 
 
 async def needless_manifests(
-    connection: AsyncConnection,
-    identity: int,
-    before: datetime,
-    limit: int,
-    *,
-    untagged: bool,
-    left: datetime | None = None,
-    among: Sequence[str] | None = None,
-    since: datetime | None = None,
+    connection: AsyncConnection, identity: int, sweep: Sweep, limit: int, among: Sequence[str] | None = None
 ) -> list[tuple[str, int]]:
-    """Digest and size of the manifests that nothing keeps, and that no tag `left` since; `among` these, if given.
+    """Digest and size of the manifests that nothing keeps; `among` these, if given.
 
-    With `since`, of those that were needed after this time, that retention or a build gave up, or that lost a tag and
-    the time to undo that since.
+    With the sweep's `since`, of those that were needed after this time, that retention or a build gave up, or that lost
+    a tag and the time to undo that since.
     """
     mine = manifests.c
     unused = and_(~exists().where(builds.c.digest == mine.digest), ~exists().where(rollouts.c.digest == mine.digest))
-    if not untagged:
+    if not sweep.untagged:
         unused = and_(unused, mine.abandoned)
     query = select(mine.digest, mine.size).where(
         mine.repository_id == identity,
@@ -103,10 +96,11 @@ async def needless_manifests(
         ~exists().where(_SUBJECTS.c.repository_id == identity, mine.subject != "", _SUBJECTS.c.digest == mine.subject),
         or_(unused, and_(mine.retired, mine.digest.not_in(await _needed(connection, identity)))),
     )
-    if left is not None:
-        query = query.where(~_left_since(identity, mine.digest, left))
+    if sweep.left is not None:
+        query = query.where(~_left_since(identity, mine.digest, sweep.left))
     if among is not None:
         query = query.where(mine.digest.in_(among))
+    before, since = sweep.before, sweep.since
     if since is None:
         whole = query.where(mine.pushed_at < before).order_by(mine.digest)
         rows = list((await connection.execute(whole.limit(limit))).all())
@@ -116,9 +110,9 @@ async def needless_manifests(
         at = type_coerce(mine.pushed_at.op("||")(literal("", String)), Time)  # the index of times has nearly all rows
         given_up = query.where(at < since, or_(mine.retired, mine.abandoned))
         rows += (await connection.execute(given_up.limit(limit))).all()
-        if untagged:
+        if sweep.untagged:
             name = select(repositories.c.name).where(repositories.c.id == identity).scalar_subquery()
-            lost = select(activity.c.before).where(activity.c.repository == name, *_lost(since, before, left))
+            lost = select(activity.c.before).where(activity.c.repository == name, *_lost(sweep))
             alone = query.where(mine.digest.in_(lost), mine.pushed_at < since)
             rows += (await connection.execute(alone.limit(limit))).all()
     return [*{row.digest: row.size for row in rows}.items()][:limit]
@@ -130,10 +124,11 @@ async def _needed(connection: AsyncConnection, identity: int) -> list[str]:
     return list(await in_use(connection)) if (await connection.execute(select(retired))).scalar() else []
 
 
-def _lost(since: datetime, before: datetime, left: datetime | None) -> list[ColumnElement[bool]]:
+def _lost(sweep: Sweep) -> list[ColumnElement[bool]]:
     """That a tag left something so long ago that the time to undo it, if there is one, was over within these times."""
-    until = before if left is None else left
-    return [literal_column("before != ''", Boolean), activity.c.at >= until - (before - since), activity.c.at < until]
+    until = sweep.before if sweep.left is None else sweep.left
+    begun = [] if sweep.since is None else [activity.c.at >= until - (sweep.before - sweep.since)]
+    return [literal_column("before != ''", Boolean), *begun, activity.c.at < until]
 
 
 def _left_since(identity: int, digest: ColumnElement[str], since: datetime) -> ColumnElement[bool]:
@@ -145,47 +140,34 @@ def _left_since(identity: int, digest: ColumnElement[str], since: datetime) -> C
 
 
 async def needless_links(
-    connection: AsyncConnection,
-    identity: int,
-    before: datetime,
-    limit: int,
-    among: Sequence[str] | None = None,
-    since: datetime | None = None,
+    connection: AsyncConnection, identity: int, sweep: Sweep, limit: int, among: Sequence[str] | None = None
 ) -> list[tuple[str, int]]:
     """Digest and size of the blobs that no manifest of the repository refers to; `among` these, if given.
 
-    With `since`, of those that were linked, or lost what referred to them, after this time.
+    With the sweep's `since`, of those that were linked, or lost what referred to them, after this time.
     """
     mine = repository_blobs.c
     query = select(mine.digest, mine.size).where(
         mine.repository_id == identity,
-        mine.linked_at < before,
+        mine.linked_at < sweep.before,
         unneeded(mine.digest),
         ~exists().where(_CHILDREN.c.repository_id == identity, _CHILDREN.c.child == mine.digest),
     )
     if among is not None:
         query = query.where(mine.digest.in_(among))
-    query = query.order_by(mine.digest) if since is None else query.where(mine.linked_at >= since)
+    query = query.order_by(mine.digest) if sweep.since is None else query.where(mine.linked_at >= sweep.since)
     return [(row.digest, row.size) for row in await connection.execute(query.limit(limit))]
 
 
-async def restless(
-    connection: AsyncConnection,
-    since: datetime,
-    before: datetime,
-    last: str,
-    limit: int,
-    *,
-    untagged: bool,
-    left: datetime | None,
-) -> list[str]:
-    """Repositories of which anything was last needed between these times, or that retention or a build had to do with.
+async def restless(connection: AsyncConnection, sweep: Sweep, last: str, limit: int) -> list[str]:
+    """Repositories of which anything was last needed within the sweep, or that retention or a build had to do with.
 
-    With `untagged`, also those of which a tag has left anything. Whatever else loses what it was needed for is as young
-    as that moment, so the rest was judged when it came of age.
+    Where it is for what is `untagged`, also those of which a tag has left anything. Whatever else loses what it was
+    needed for is as young as that moment, so the rest was judged when it came of age.
     """
+    since, before = sweep.since or datetime.min.replace(tzinfo=UTC), sweep.before
     pushed, linked = manifests.c, repository_blobs.c
-    mine, lost = repositories.c.id, _lost(since, before, left)
+    mine, lost = repositories.c.id, _lost(sweep)
     query = select(repositories.c.name).where(
         repositories.c.name > last,
         or_(
@@ -193,7 +175,7 @@ async def restless(
             exists().where(linked.repository_id == mine, linked.linked_at >= since, linked.linked_at < before),
             exists().where(pushed.repository_id == mine, or_(pushed.retired, pushed.abandoned)),
             exists().where(tags.c.repository_id == mine, *_PRIVATE),
-            *([exists().where(activity.c.repository == repositories.c.name, *lost)] if untagged else []),
+            *([exists().where(activity.c.repository == repositories.c.name, *lost)] if sweep.untagged else []),
         ),
     )
     return list((await connection.execute(query.order_by(repositories.c.name).limit(limit))).scalars())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -38,3 +39,17 @@ class Garbage:
     def why(self) -> str:
         """Why it need not be kept."""
         return REASONS[self.kind]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is looked for: what nobody has needed since `before`.
+
+    `untagged`: also manifests that lost their tags; but not one that a tag has left after `left`, so that the tag can
+    go back. What was last needed before `since` may be left out: another sweep has judged that when it came of age.
+    """
+
+    before: datetime
+    untagged: bool = False
+    left: datetime | None = None
+    since: datetime | None = None

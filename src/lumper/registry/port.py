@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from lumper.model.activity import SERVER, Action, Activity, Actor
-from lumper.model.garbage import Garbage
+from lumper.model.garbage import Garbage, Sweep
 from lumper.model.image import Image, Link, Manifest, Name, NewManifest, Referrer, Rename, Restored, Tag, TagState
 from lumper.model.rules import Rule, Rules
 from lumper.registry.storage_port import Pourable, Storage, StoredBlob
@@ -187,50 +187,22 @@ class Metadata(Protocol):
     async def holds(self, repositories: str, digest: str) -> bool:
         """Whether one of the repositories fitting this glob has this blob or manifest."""
 
-    async def garbage(
-        self,
-        repository: str,
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-        since: datetime | None = None,
-        limit: int = 500,
-    ) -> list[Garbage]:
-        """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`.
+    async def garbage(self, repository: str, sweep: Sweep, limit: int = 500) -> list[Garbage]:
+        """What `repository` need not keep: at most `limit` of each kind.
 
         - A private tag of a build that has ended or is forgotten.
         - A manifest without a tag, that is neither the child of another one nor the referrer of a subject that is
           there, and whose digest no build and no rollout has: if only a build's private tag ever held it, or, with
-          `untagged`, in any case. One that retention gave up goes too, unless it is `needed`. One that a tag has left
-          after `left` stays, so that the tag can go back.
+          `untagged`, in any case. One that retention gave up goes too, unless it is `needed`.
         - The link to a blob that no manifest of the repository refers to.
 
-        What goes makes more of it garbage, but not before it was left alone for as long again. With `since`, what was
-        last needed before that may be left out.
+        What goes makes more of it garbage, but not before it was left alone for as long again.
         """
 
-    async def restless(
-        self,
-        since: datetime,
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-        last: str = "",
-        limit: int = 100,
-    ) -> list[str]:
-        """At most `limit` repositories after `last` in which `garbage` may find something with these two times."""
+    async def restless(self, sweep: Sweep, last: str = "", limit: int = 100) -> list[str]:
+        """At most `limit` repositories after `last` in which `garbage` may find something."""
 
-    async def collect(
-        self,
-        repository: str,
-        garbage: Sequence[Garbage],
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-    ) -> list[Garbage]:
+    async def collect(self, repository: str, garbage: Sequence[Garbage], sweep: Sweep) -> list[Garbage]:
         """Remove what is still garbage, judged again in the transaction that removes it; what was removed."""
 
     async def idle_blobs(

@@ -12,6 +12,7 @@ from sqlalchemy import insert, update
 from lumper.history.store import History, open_history
 from lumper.history.tables import builds, hosts, rollouts, services
 from lumper.model.activity import SERVER
+from lumper.model.garbage import Sweep
 from lumper.model.image import NewManifest
 from lumper.model.links import Links
 from lumper.model.source import Push, parse_git_url
@@ -90,6 +91,6 @@ async def test_retention_frees_old_builds_and_never_the_newest(history: History)
 
     assert await history.images.retire("a/app", states, "why") == ["v1"]
 
-    assert [one.name for one in await history.images.garbage("a/app", soon)] == [digest(1)]
+    assert [one.name for one in await history.images.garbage("a/app", Sweep(soon))] == [digest(1)]
     await rolled_out(history, "web", 1, 1, "queued")
-    assert await history.images.garbage("a/app", soon) == []
+    assert await history.images.garbage("a/app", Sweep(soon)) == []

@@ -23,7 +23,7 @@ from lumper.model.events import (
     StatusDue,
     WorkerOnline,
 )
-from lumper.model.garbage import GarbageKind
+from lumper.model.garbage import GarbageKind, Sweep
 from lumper.model.image import NewManifest, private_tag
 from lumper.model.lease import MOST_LOST
 from lumper.model.links import Links
@@ -143,7 +143,7 @@ async def test_another_digest_is_compared_and_then_leaves_nothing(desk: Desk) ->
     await desk.end(begun.by, success(2, BASE))
     assert await desk.verified() is Verified.COMPARING
     later = datetime.now(UTC) + timedelta(days=9)
-    garbage = [one.kind for one in await desk.history.images.garbage(IMAGE, later)]
+    garbage = [one.kind for one in await desk.history.images.garbage(IMAGE, Sweep(later))]
     assert garbage == []  # while it is compared
     [(waiting, second)] = await desk.history.verifications.comparing()
     assert (waiting.digest, waiting.other, second.id) == (digest(1), digest(2), begun.by)
@@ -155,7 +155,7 @@ async def test_another_digest_is_compared_and_then_leaves_nothing(desk: Desk) ->
     assert found is not None
     assert (found.state, found.differences) == (Verified.DIFFERS, (difference,))
     assert await desk.all_tags() == tags
-    garbage_names = [(one.kind, one.name) for one in await desk.history.images.garbage(IMAGE, later)]
+    garbage_names = [(one.kind, one.name) for one in await desk.history.images.garbage(IMAGE, Sweep(later))]
     assert garbage_names == [(GarbageKind.MANIFEST, digest(2))]
 
 

@@ -34,6 +34,7 @@ from lumper.model.events import (
     RolloutReport,
     WorkerOnline,
 )
+from lumper.model.garbage import Sweep
 from lumper.model.image import NewManifest, private_tag
 from lumper.model.lease import MOST_LOST
 from lumper.model.links import Links
@@ -253,7 +254,7 @@ async def test_what_a_lost_attempt_has_pushed_is_garbage_also_where_untagged_ima
         await desk.manifest(digest(1), tag=private_tag(build_id, 1))
         await desk.handle(finished(build_id, success(1)))
 
-    garbage = await desk.history.images.garbage("owner/app", datetime.now(UTC) + timedelta(minutes=1), untagged=False)
+    garbage = await desk.history.images.garbage("owner/app", Sweep(datetime.now(UTC) + timedelta(minutes=1)))
     assert [one.name for one in garbage] == [digest(1)]
     assert set((await desk.tags()).values()) == {"0002"}
 

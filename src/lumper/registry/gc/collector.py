@@ -40,11 +40,10 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypedDict
 
 from lumper.errors import Conflict, StorageError
 from lumper.logs import get_logger
-from lumper.model.garbage import REASONS, Garbage, GarbageKind
+from lumper.model.garbage import REASONS, Garbage, GarbageKind, Sweep
 from lumper.model.image import TagState
 from lumper.registry.gc.orphans import Orphans
 from lumper.registry.gc.steady_clock import SteadyClock
@@ -77,20 +76,6 @@ class Policy:
     undo: timedelta = timedelta()
     activity: timedelta = timedelta()
     unused_after: Callable[[str], timedelta | None] = lambda _: None
-
-
-class _Which(TypedDict):
-    untagged: bool
-    left: datetime | None
-
-
-class _Window(TypedDict):
-    """From when on things are looked at, None for all: what was judged long ago and has not changed is not garbage."""
-
-    since: datetime | None
-
-
-_ALL = _Window(since=None)
 
 
 @dataclass(frozen=True)
@@ -153,47 +138,50 @@ class Collector:
             if not mine:
                 raise Conflict("Another server is collecting garbage at the moment.", hint="Try again in a while.")
             began = time.monotonic()
-            window = self._window() if quick else _ALL
-            report = await self._run(window, dry_run=dry_run)
+            since = self._since() if quick else None
+            report = await self._run(since, dry_run=dry_run)
             if not dry_run:
-                self._all_at = began if window == _ALL else self._all_at
+                self._all_at = began if since is None else self._all_at
                 self._observe(report, time.monotonic() - began)
             return report
 
-    def _window(self) -> _Window:
-        """Three times the grace reaches back to what a client had asked for, or a push elsewhere had needed."""
-        if self._judged is None or time.monotonic() > self._all_at + _WHOLE_SECONDS:
-            return _ALL
-        return _Window(since=self._judged - 3 * self._policy.grace)
+    def _since(self) -> datetime | None:
+        """From when on things are looked at, None for all: what was judged long ago and has not changed is not garbage.
 
-    async def _run(self, window: _Window, *, dry_run: bool) -> Report:
-        if not dry_run and (window == _ALL or time.monotonic() > self._retained):
+        Three times the grace reaches back to what a client had asked for, or a push elsewhere had needed.
+        """
+        if self._judged is None or time.monotonic() > self._all_at + _WHOLE_SECONDS:
+            return None
+        return self._judged - 3 * self._policy.grace
+
+    async def _run(self, since: datetime | None, *, dry_run: bool) -> Report:
+        if not dry_run and (since is None or time.monotonic() > self._retained):
             await self._retain()
         report = Report(dry_run)
-        before = self._clock.now() - self._policy.grace
+        now, grace = self._clock.now(), self._policy.grace
+        sweep = Sweep(now - grace, self._policy.untagged, now - max(self._policy.undo, grace), since)
         last = ""
         while names := await self._metadata.repositories(last=last, limit=_REPOSITORIES):
-            restless = await self._restless(names, window, before, last)
+            restless = await self._restless(names, sweep, last)
             for repository in names:
                 if (unused := self._policy.unused_after(repository)) is not None:
                     report = await self._cache(repository, self._clock.now() - unused, report)
                 if repository in restless:
-                    report = await self._repository(repository, before, report, self._which(), window)
+                    report = await self._repository(repository, sweep, report)
             last = names[-1]
         if not dry_run:
-            await self._orphans.adopt(before)
+            await self._orphans.adopt(sweep.before)
             if self._policy.activity:
                 await self._metadata.forget_activities(self._clock.now() - self._policy.activity)
-        report = await self._bytes(before, report, window)
-        self._judged = self._judged if dry_run else before
+        report = await self._bytes(sweep, report)
+        self._judged = self._judged if dry_run else sweep.before
         return report
 
-    async def _restless(self, names: list[str], window: _Window, before: datetime, last: str) -> set[str]:
+    async def _restless(self, names: list[str], sweep: Sweep, last: str) -> set[str]:
         """Those of these repositories, the next ones after `last`, that have to be looked at."""
-        if window["since"] is None:
+        if sweep.since is None:
             return set(names)
-        found = await self._metadata.restless(window["since"], before, **self._which(), last=last, limit=len(names))
-        return set(found)
+        return set(await self._metadata.restless(sweep, last=last, limit=len(names)))
 
     async def _retain(self) -> None:
         """Remove the tags that rules do not keep; what they held is garbage when the time to undo that is over."""
@@ -222,41 +210,33 @@ class Collector:
                 names = await self._metadata.retire(repository, unused, REASONS[GarbageKind.CACHED])
             report = told(report, [Garbage(GarbageKind.CACHED, repository, name) for name in names])
             last = tags[-1].name
-        return await self._repository(repository, before, report, _Which(untagged=True, left=None), _ALL)
+        return await self._repository(repository, Sweep(before, untagged=True), report)
 
-    async def _repository(
-        self, repository: str, before: datetime, report: Report, which: _Which, window: _Window
-    ) -> Report:
+    async def _repository(self, repository: str, sweep: Sweep, report: Report) -> Report:
         limit = _TOLD if report.dry_run else _STEP
         while True:
-            found = await self._metadata.garbage(repository, before, **which, **window, limit=limit)
+            found = await self._metadata.garbage(repository, sweep, limit=limit)
             if report.dry_run:
                 return told(report, found)
-            gone = await self._whole(self._collect(repository, found, before, which))
+            gone = await self._whole(self._collect(repository, found, sweep))
             report = told(report, gone)
             if len(gone) < _STEP:
                 return report
 
-    async def _collect(
-        self, repository: str, found: Sequence[Garbage], before: datetime, which: _Which
-    ) -> list[Garbage]:
+    async def _collect(self, repository: str, found: Sequence[Garbage], sweep: Sweep) -> list[Garbage]:
         lately = self._holds.lately(repository, self._policy.grace.total_seconds())
         quiet = [one.name for one in found if one.kind is not GarbageKind.TAG and not lately(one.name)]
         with self._holds.claiming(quiet) as free:
             chosen = [one for one in found if one.kind is GarbageKind.TAG or one.name in free]
             if not chosen:
                 return []
-            return await self._metadata.collect(repository, chosen, before, **which)
+            return await self._metadata.collect(repository, chosen, sweep)
 
-    def _which(self) -> _Which:
-        kept = max(self._policy.undo, self._policy.grace)
-        return _Which(untagged=self._policy.untagged, left=self._clock.now() - kept)
-
-    async def _bytes(self, before: datetime, report: Report, window: _Window) -> Report:
+    async def _bytes(self, sweep: Sweep, report: Report) -> Report:
         last = ""
-        while found := await self._metadata.idle_blobs(before, after=last, limit=_BYTES_STEP, **window):
+        while found := await self._metadata.idle_blobs(sweep.before, after=last, limit=_BYTES_STEP, since=sweep.since):
             garbage = [Garbage(GarbageKind.BYTES, "", digest, size) for digest, size in found]
-            gone = garbage if report.dry_run else await self._whole(self._delete(garbage, before))
+            gone = garbage if report.dry_run else await self._whole(self._delete(garbage, sweep.before))
             report = told(report, gone)
             last = found[-1][0]
         return report

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from lumper.model.activity import RETENTION, Action, Activity
-from lumper.model.garbage import Garbage, GarbageKind
+from lumper.model.garbage import Garbage, GarbageKind, Sweep
 from lumper.model.image import build_of, tags_beside
 from lumper.registry.metadata.memory_log import MemoryLog
 from lumper.registry.metadata.memory_names import MemoryNames
@@ -27,27 +27,16 @@ class MemoryCollection(MemoryLog, MemoryNames):
         self.needed: set[str] = set()
         self.used: dict[str, str] = {}
 
-    async def garbage(
-        self,
-        repository: str,
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-        since: datetime | None = None,
-        limit: int = 500,
-    ) -> list[Garbage]:
-        """What `repository` need not keep: at most `limit` of each kind, and nothing that was needed after `before`."""
+    async def garbage(self, repository: str, sweep: Sweep, limit: int = 500) -> list[Garbage]:
+        """What `repository` need not keep: at most `limit` of each kind."""
         known = self._known(repository)
-        stale = [name for name, tag in sorted(known.tags.items()) if tag.updated_at < before and self._stale(name)]
-        lately = self._left_since(repository, left)
-        needless = [
-            one
-            for one in sorted(known.manifests)
-            if one not in lately and self._needless(known, one, before, untagged=untagged)
+        stale = [
+            name for name, tag in sorted(known.tags.items()) if tag.updated_at < sweep.before and self._stale(name)
         ]
+        lately = self._left_since(repository, sweep.left)
+        needless = [one for one in sorted(known.manifests) if one not in lately and self._needless(known, one, sweep)]
         kept = {link.digest for pushed in known.pushed.values() for link in pushed.links}
-        loose = [one for one in sorted(known.blobs) if one not in kept and known.linked_at[one] < before]
+        loose = [one for one in sorted(known.blobs) if one not in kept and known.linked_at[one] < sweep.before]
         return [
             *(Garbage(GarbageKind.TAG, repository, name) for name in stale[:limit]),
             *(Garbage(GarbageKind.MANIFEST, repository, one, known.manifests[one].size) for one in needless[:limit]),
@@ -58,26 +47,18 @@ class MemoryCollection(MemoryLog, MemoryNames):
         build = build_of(tag)
         return build is not None and build not in self.running
 
-    def _needless(self, known: Repository, digest: str, before: datetime, *, untagged: bool) -> bool:
+    def _needless(self, known: Repository, digest: str, sweep: Sweep) -> bool:
         kept = {tag.digest for tag in known.tags.values()} | self.used.keys()
         if digest not in known.retired:
             kept |= self.needed
         kept.update(link.digest for one in known.pushed.values() for link in one.links if link.manifest)
-        old = known.pushed_at[digest] < before and (untagged or digest in known.abandoned | known.retired)
+        old = known.pushed_at[digest] < sweep.before and (sweep.untagged or digest in known.abandoned | known.retired)
         return old and digest not in kept and known.pushed[digest].subject not in known.manifests
 
-    async def collect(
-        self,
-        repository: str,
-        garbage: Sequence[Garbage],
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-    ) -> list[Garbage]:
+    async def collect(self, repository: str, garbage: Sequence[Garbage], sweep: Sweep) -> list[Garbage]:
         """Remove what is still garbage; what was removed."""
         known = self._known(repository)
-        still = set(await self.garbage(repository, before, untagged=untagged, left=left, limit=1 << 62))
+        still = set(await self.garbage(repository, sweep, limit=1 << 62))
         gone = [one for one in garbage if one in still]
         for one in gone:
             if one.kind is GarbageKind.TAG:
@@ -90,16 +71,7 @@ class MemoryCollection(MemoryLog, MemoryNames):
                 self._unlink(repository, one.name)
         return gone
 
-    async def restless(
-        self,
-        since: datetime,
-        before: datetime,
-        *,
-        untagged: bool = False,
-        left: datetime | None = None,
-        last: str = "",
-        limit: int = 100,
-    ) -> list[str]:
+    async def restless(self, sweep: Sweep, last: str = "", limit: int = 100) -> list[str]:
         """All of them: nothing is large here."""
         return [name for name in sorted(self._repositories) if name > last][:limit]
 
