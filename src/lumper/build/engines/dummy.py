@@ -28,13 +28,13 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from lumper.build.engines.push_step import FIRST_PUSH, PushStep
 from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
 from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUnavailable
 from lumper.model.build import Output, Step, StepState
 from lumper.model.image import digest_of
 
-FIRST_PUSH = 1001
 STEP_SIZE = 1 << 20
 
 _STEPS = ("COPY", "ADD", "RUN", "WORKDIR")
@@ -121,20 +121,17 @@ class DummyEngine:
         self._check()
         if self._push_troubles:
             raise self._push_troubles.pop(0)
-        number, name = next(self._push_numbers), f"push {image}"
-        report(Step(number, name, StepState.RUNNING, time.time()))
-        refusal = self._refusals.get(image.partition("/")[0])
-        if refusal is None and image not in self._images:
-            refusal = f"there is no such image {image}"
-        if refusal is not None:
-            error = push_error(image, refusal)
-            report(Step(number, name, StepState.FAILED, time.time(), error.message))
-            raise error
-        manifest = self._images[image].manifest
-        digest = digest_of(manifest)
-        self.pushed[digest] = manifest
-        report(Output(number, 1, time.time(), f"{digest[7:19]}: Pushed"))
-        report(Step(number, name, StepState.DONE, time.time()))
+        step = PushStep(image, next(self._push_numbers), report, time.time)
+        with step.under_way():
+            refusal = self._refusals.get(image.partition("/")[0])
+            if refusal is None and image not in self._images:
+                refusal = f"there is no such image {image}"
+            if refusal is not None:
+                raise push_error(image, refusal)
+            manifest = self._images[image].manifest
+            digest = digest_of(manifest)
+            self.pushed[digest] = manifest
+            step.say(f"{digest[7:19]}: Pushed")
         return Pushed(digest, len(manifest))
 
     async def remove(self, image: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -39,7 +40,8 @@ def read(*messages: dict[str, Any]) -> tuple[PushReader, list[Progress]]:
 def test_a_push_is_one_step_with_a_line_for_each_layer(end: tuple[dict[str, Any], ...]) -> None:
     reader, told = read(*LAYERS, *end)
 
-    assert reader.result() == Pushed(DIGEST, 527)
+    with reader.under_way():
+        assert reader.result() == Pushed(DIGEST, 527)
     assert told == [
         Step(1001, f"push {IMAGE}", StepState.RUNNING, 7.0),
         Output(1001, 1, 7.0, "ebd720fe1580: Pushed"),
@@ -53,10 +55,19 @@ def test_a_push_is_one_step_with_a_line_for_each_layer(end: tuple[dict[str, Any]
     [{"errorDetail": {"message": "denied: no"}, "error": "denied: no"}, {"error": "denied: no"}],
 )
 def test_an_error_in_the_stream_fails_the_push(message: dict[str, Any]) -> None:
-    reader, _ = read(*LAYERS, message)
+    reader, told = read(*LAYERS, message)
 
-    with pytest.raises(PushFailed, match="denied: no"):
+    with pytest.raises(PushFailed, match="denied: no") as failed, reader.under_way():
         reader.result()
+    assert told[-1] == Step(1001, f"push {IMAGE}", StepState.FAILED, 7.0, failed.value.message)
+
+
+def test_a_push_that_is_cut_off_says_so() -> None:
+    reader, told = read(*LAYERS)
+
+    with pytest.raises(asyncio.CancelledError), reader.under_way():
+        raise asyncio.CancelledError
+    assert told[-1] == Step(1001, f"push {IMAGE}", StepState.CANCELLED, 7.0)
 
 
 def test_a_push_without_a_digest_has_failed() -> None:

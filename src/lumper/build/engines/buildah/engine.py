@@ -22,14 +22,14 @@ from lumper.build.engines.programs.process import Program, end_orphans
 from lumper.build.engines.programs.refusals import refuse
 from lumper.build.engines.programs.unpack import find_dockerfile, unpack
 from lumper.build.engines.programs.workshop import Folders
+from lumper.build.engines.push_step import FIRST_PUSH
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
-from lumper.errors import EngineError, LumperError
+from lumper.errors import EngineError
 from lumper.model.build import StepState
 
 Measure = Callable[[str, str, Login | None], Awaitable[int]]
 """From an image's name, the digest that was pushed, and what it was pushed with, to the manifest's size in bytes."""
 
-FIRST_PUSH = 1001
 _HINT = "Install it (Debian: `apt-get install buildah`) or set [worker] engine; `lumper doctor` checks it."
 _NO_PATIENCE, _MOST_PATIENCE = 10.0, 320.0  # seconds; much less than a build may take, as those that wait count them
 _WAITING = "buildah's cache is over its limit: this build waits until it was cut"
@@ -112,16 +112,8 @@ class BuildahEngine:
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
         await self._ready()
         reader = PushReader(image, next(self._push_numbers), report, time.time)
-        try:
-            pushed = await self._push(image, login, reader)
-        except LumperError as exc:
-            reader.finish(StepState.FAILED, exc.message)
-            raise
-        except asyncio.CancelledError:
-            reader.finish(StepState.CANCELLED)
-            raise
-        reader.finish(StepState.DONE)
-        return pushed
+        with reader.under_way():
+            return await self._push(image, login, reader)
 
     async def _push(self, image: str, login: Login | None, reader: PushReader) -> Pushed:
         async with self._place.shared(), self._place.folders() as folders:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lumper.build.engines.push_step import PushStep
 from lumper.build.engines.registry_words import push_error
 from lumper.errors import PushFailed
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.build import Progress
 
 
-class PushReader:
+class PushReader(PushStep):
     """Follows one push."""
 
     def __init__(self, image: str, number: int, report: Callable[[Progress], None], clock: Callable[[], float]) -> None:
-        self._image = image
-        self._number = number
-        self._report = report
-        self._clock = clock
+        super().__init__(image, number, report, clock)
         self._partial = b""
         self._error = ""
-        self._tell(StepState.RUNNING)
 
     def hear(self, own: bool, stream: int, data: bytes) -> None:
         """Something was said."""
@@ -29,15 +26,8 @@ class PushReader:
             if self._error or text.startswith("Error: "):
                 self._error += f" {text}" if self._error else text.removeprefix("Error: ")
             else:
-                self._report(Output(self._number, 1, self._clock(), text))
+                self.say(text)
 
     def failure(self, otherwise: str) -> PushFailed:
         """The error of a push that has failed, for this reason if buildah said none."""
-        return push_error(self._image, self._error or otherwise)
-
-    def finish(self, state: StepState, error: str = "") -> None:
-        """End the step."""
-        self._tell(state, error)
-
-    def _tell(self, state: StepState, error: str = "") -> None:
-        self._report(Step(self._number, f"push {self._image}", state, self._clock(), error))
+        return push_error(self.image, self._error or otherwise)

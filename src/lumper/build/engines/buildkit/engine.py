@@ -15,8 +15,9 @@ from lumper.build.engines.buildkit.cache import cache_size
 from lumper.build.engines.buildkit.context import INCREMENTAL_FROM
 from lumper.build.engines.buildkit.direct_push import DirectPush
 from lumper.build.engines.buildkit.link import EngineLink
-from lumper.build.engines.buildkit.push import FIRST_PUSH, PushReader, told
+from lumper.build.engines.buildkit.push import PushReader
 from lumper.build.engines.buildkit.request import CONTAINERD, MOBY, Exporter
+from lumper.build.engines.push_step import FIRST_PUSH
 from lumper.build.known_layers import KnownLayers
 from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
 from lumper.build.target import OpenTarget
@@ -71,7 +72,7 @@ class BuildKitEngine:
 
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
         reader = PushReader(image, next(self._push_numbers), report, time.time)
-        with told(reader):
+        with reader.under_way():
             if self._direct is not None and await self._direct.push(image, login, reader):
                 return reader.result()
             return await self._api.push(image, login, reader)

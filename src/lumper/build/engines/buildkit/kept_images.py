@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lumper.build.engines.buildkit.layout import Layout
 from lumper.build.engines.buildkit.layout_push import LayoutPush
-from lumper.build.engines.buildkit.push import FIRST_PUSH, PushReader, told
+from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.push_step import FIRST_PUSH
 from lumper.build.port import Login, Pushed, Report
 from lumper.build.target import OpenTarget
 
@@ -24,7 +25,7 @@ class KeptImages:
 
     async def push(self, image: str, login: Login | None, report: Report) -> Pushed:
         reader = PushReader(image, next(self._push_numbers), report, time.time)
-        with told(reader):
+        with reader.under_way():
             return await self._pushes.push(image, login, reader)
 
     async def remove(self, image: str) -> None:
