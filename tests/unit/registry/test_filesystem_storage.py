@@ -60,6 +60,24 @@ async def test_a_file_that_somebody_wrote_to_meanwhile_does_not_become_a_blob(tm
     assert await storage.stat(sha256(b"abc")) is None
 
 
+async def test_the_names_of_folders_that_somebody_else_has_made_are_brought_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, synced, fsync = sha256(b"x"), list[Path](), os.fsync
+    encoded = digest.partition(":")[2]
+    (tmp_path / "blobs" / "sha256" / encoded[:2]).mkdir(parents=True)  # by a thread that goes on, or a killed process
+
+    def seen(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    await FilesystemStorage(tmp_path).put(digest, b"x")
+
+    for folder in ("", "blobs", "blobs/sha256", f"blobs/sha256/{encoded[:2]}"):
+        assert tmp_path / folder in synced
+
+
 async def test_the_layout_is_the_one_that_is_drawn(tmp_path: Path) -> None:
     storage = FilesystemStorage(tmp_path)
     digest = sha256(b"x")

@@ -359,12 +359,13 @@ class FilesystemStorage:
         return target
 
     def _make(self, folder: Path) -> None:
+        """Have the folder, with its name on the disk: who has made it before may not have got so far yet, or ever."""
         if folder in self._made:
             return
-        for step in [*reversed(folder.parents), folder]:
-            if not step.is_dir():
-                step.mkdir(exist_ok=True)
-                sync_folder(step.parent)
+        if self._root in folder.parents or not folder.is_dir():
+            self._make(folder.parent)
+            folder.mkdir(exist_ok=True)
+            sync_folder(folder.parent)
         self._made.add(folder)
 
 
