@@ -50,7 +50,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.contents = Contents()
-        self._count = 0
+        self._count = 0  # of packages, and of files that tell of none
 
     def add(self, source: Source, media_type: str) -> None:
         """Lay the next layer over what was read. Raises ArchiveError."""
@@ -90,8 +90,9 @@ class Reader:
         self.contents = Contents(
             {path: found for path, found in under.files.items() if not _within(path, gone)} | fresh.files,
             {path: found for path, found in under.releases.items() if not _within(path, gone)} | fresh.releases,
-            {path for path in under.unread if not _within(path, gone) and path not in fresh.files} | fresh.unread,
+            {path for path in under.unread if not _within(path, gone)} | fresh.unread,
         )
+        self._count = sum(max(1, len(found)) for found in self.contents.files.values()) + len(self.contents.unread)
 
 
 def _removed(member: Member) -> str:

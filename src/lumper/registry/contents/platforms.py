@@ -64,13 +64,14 @@ async def _platform(
     config = await _config(registry, repository, document.get("config"))
     if not isinstance(config.get("os"), str) or config["os"] == _NO_SYSTEM:
         return None
-    diff_ids = config["rootfs"].get("diff_ids") if isinstance(config.get("rootfs"), dict) else None
+    rootfs = config.get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     return Platform(
         platform_name(config),
         manifest.digest,
         manifest.total,
         tuple(_layers(document.get("layers") or ())),
-        tuple(str(one) for one in diff_ids or ()),
+        tuple(map(str, diff_ids)) if isinstance(diff_ids, list) else (),
     )
 
 

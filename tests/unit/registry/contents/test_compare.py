@@ -111,6 +111,14 @@ async def test_files_that_differ_by_their_times_only_are_told_so(pair: Pair) -> 
     assert summary_of([config, layer], asked=True).startswith(f"{words}`reproducible = true` is set, but")
 
 
+@pytest.mark.parametrize("rootfs", [None, 5, [], {}, {"diff_ids": 5}, {"diff_ids": None}, {"diff_ids": [5, None]}])
+async def test_a_configuration_that_tells_its_layers_in_no_known_way_is_compared(pair: Pair, rootfs: object) -> None:
+    first = await pair.image(SAME, rootfs=rootfs)
+    second = await pair.image(SAME, rootfs=rootfs, author="ann")
+    [found] = await pair.compare(first, second)
+    assert (found.part, found.what) == ("configuration", ("author",))
+
+
 async def test_a_label_with_a_time_is_no_time_of_the_engine_s(pair: Pair) -> None:
     first = await pair.image(SAME, config={"Labels": {"created": "1"}})
     second = await pair.image(SAME, config={"Labels": {"created": "2"}})

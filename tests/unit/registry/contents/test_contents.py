@@ -214,6 +214,11 @@ def test_several_members_of_gzip_and_zeros_after_them_are_one_layer() -> None:
     assert names(reader.contents) == ["musl", "zlib"]
 
 
+def test_what_each_of_many_layers_writes_anew_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MOST_PACKAGES", 5)
+    assert names(contents(*[{"lib/apk/db/installed": APK}] * 9)) == ["musl", "zlib"]
+
+
 def test_files_that_tell_of_nothing_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_MOST_PACKAGES", 50)
     with pytest.raises(ArchiveError, match="more than 50 packages"):
