@@ -130,18 +130,22 @@ class Attestations:
         return found
 
     async def _first(self, repository: str, referrer: Referrer) -> Blob | None:
-        """The first layer of a referrer, if it is not too large for one that is made here."""
+        """The first layer of a referrer, if it is there and not too large for one that is made here."""
         manifest = await self._registry.metadata.manifest(repository, referrer.digest)
         if manifest is None:
             return None
         layers: list[dict[str, Any]] = loads(await self._registry.manifests.content(manifest)).get("layers") or []
         if not layers:
             return None
-        layer, blob = layers[0], await self._registry.blobs.stat(repository, layers[0]["digest"])
+        try:
+            blob = await self._registry.blobs.stat(repository, layers[0]["digest"])
+        except RegistryError:  # it was deleted, or never has to be here: a layer that lies elsewhere
+            return None
         if blob.size > MOST_BYTES:
             return None
         content = b"".join([chunk async for chunk in self._registry.blobs.read(blob, 0, blob.size)])
-        return Blob(str(layer.get("mediaType")), content, layer.get("annotations") or {})
+        annotations = layers[0].get("annotations")
+        return Blob(str(layers[0].get("mediaType")), content, annotations if isinstance(annotations, dict) else {})
 
     async def _has(self, repository: str, blob: Blob) -> bool:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from lumper.errors import ArchiveError
 from lumper.registry.contents.packages import OS_RELEASE, Package, interesting, os_release, packages_in
@@ -74,9 +75,9 @@ class Reader:
             fresh.releases[path] = os_release(content)
             return
         if path in RPM_DATABASES and content is not None:
-            found = rpm_packages(content, path)
+            found = rpm_packages(content, path, _MOST_PACKAGES + 1)
         elif path not in RPM_UNREAD and content is not None:
-            found = tuple(packages_in(path, content))
+            found = tuple(islice(packages_in(path, content), _MOST_PACKAGES + 1))
         self._count += max(1, len(found or ()))
         if self._count > _MOST_PACKAGES:
             raise ArchiveError(f"The image has more than {_MOST_PACKAGES} packages, or files that should tell of some.")

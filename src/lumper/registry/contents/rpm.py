@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from lumper.registry.contents.packages import Package
 
@@ -17,39 +18,52 @@ RPM_UNREAD = frozenset(f"{place}/{name}" for place in _PLACES for name in ("Pack
 
 _NAME, _VERSION, _RELEASE, _EPOCH, _ARCHITECTURE = 1000, 1001, 1002, 1003, 1022
 _INT32, _STRING = 4, 6
-_MOST_ENTRIES = 65_536
 _MOST_STEPS = 20_000  # thousands of SQLite's instructions
+_PLAIN = """
+SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'Packages' AND sql LIKE 'CREATE TABLE %'
+AND NOT EXISTS (SELECT * FROM pragma_table_xinfo('Packages') WHERE hidden)
+"""
 _MOST_TEXT = 256
 
 
-def rpm_packages(content: bytes, path: str) -> tuple[Package, ...] | None:
-    """The packages; None if this is no such database."""
-    connection = sqlite3.connect(":memory:")
+def rpm_packages(content: bytes, path: str, most: int) -> tuple[Package, ...] | None:
+    """At most so many packages; None if this is no such database, or one that says more than is in it.
+
+    Its bytes are anybody's: a few can stand for gigabytes, by a column that is computed, or pages that many rows share.
+    """
+    connection, database = sqlite3.connect(":memory:"), bytearray(content)
+    database[18:20] = b"\1\1"  # in WAL mode it cannot be opened from memory; what it misses is not in the file anyway
     try:
-        # A database in WAL mode cannot be opened from memory; what was not checkpointed is not in the file anyway
-        connection.deserialize(content[:18] + b"\1\1" + content[20:])
+        connection.deserialize(database)
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         steps = iter(range(_MOST_STEPS))
         connection.set_progress_handler(lambda: next(steps, None) is None, 1000)
-        query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'Packages'"
-        if connection.execute(query).fetchone()[0] != 1:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, len(content))
+        if connection.execute(_PLAIN).fetchone()[0] != 1:
             return None
-        rows = connection.execute("SELECT blob FROM Packages")
-        found = [package for (header,) in rows if (package := _package(header, path))]
+        headers = _headers(connection.execute("SELECT blob FROM Packages"), len(content))
+        found = tuple(islice((package for header in headers if (package := _package(header, path))), most))
     except (sqlite3.Error, ValueError, OverflowError, MemoryError):
         return None
     finally:
         connection.close()
-    return tuple(found)
+    return found
 
 
-def _package(header: object, path: str) -> Package | None:
-    if not isinstance(header, bytes):
-        return None
+def _headers(rows: Iterable[tuple[object]], room: int) -> Iterator[bytes]:
+    for (header,) in rows:
+        if isinstance(header, bytes):
+            room -= len(header)
+            if room < 0:
+                raise ValueError("more bytes than the database has")
+            yield header
+
+
+def _package(header: bytes, path: str) -> Package | None:
     try:
         told = dict(_entries(header))
-    except (struct.error, ValueError):
+    except struct.error:
         return None
     name, version, release = (str(told.get(tag, "")) for tag in (_NAME, _VERSION, _RELEASE))
     if not name or not version or name == "gpg-pubkey":  # a key is no package
@@ -60,16 +74,12 @@ def _package(header: object, path: str) -> Package | None:
 
 
 def _entries(header: bytes) -> Iterator[tuple[int, str | int]]:
-    """The wanted entries: a header without magic is two lengths, the index, and the data that it points into."""
+    """Numbers and texts: a header without magic is two lengths, the index, and the data that it points into."""
     count, size = struct.unpack_from(">II", header)
-    if count > _MOST_ENTRIES:
-        raise ValueError("too many entries")
     begin = 8 + 16 * count
     data = header[begin : begin + size]
     for number in range(count):
         tag, kind, offset, _ = struct.unpack_from(">IIII", header, 8 + 16 * number)
-        if tag not in (_NAME, _VERSION, _RELEASE, _EPOCH, _ARCHITECTURE):
-            continue
         if kind == _INT32:
             yield tag, struct.unpack_from(">I", data, offset)[0]
         elif kind == _STRING:

@@ -25,5 +25,5 @@ def host_in(target: URL) -> str | None:
     """
     if target.scheme not in ("http", "https") or target.user is not None or target.password is not None:
         return None
-    host = target.host_port_subcomponent or ""
+    host = target.host_port_subcomponent
     return host if host and is_host(host) else None

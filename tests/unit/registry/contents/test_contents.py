@@ -131,7 +131,7 @@ def header(name: str, version: str, release: str, epoch: int | None = None) -> b
     return struct.pack(">II", len(entries), len(data)) + b"".join(entries) + data
 
 
-def rpm_database(path: Path, *headers: bytes, wal: bool = False) -> bytes:
+def rpm_database(path: Path, *headers: object, wal: bool = False) -> bytes:
     connection = sqlite3.connect(path)
     if wal:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -145,7 +145,8 @@ def rpm_database(path: Path, *headers: bytes, wal: bool = False) -> bytes:
 @pytest.mark.parametrize("wal", [False, True])
 def test_packages_of_rpm_are_read_out_of_its_database(tmp_path: Path, wal: bool) -> None:
     headers = header("bash", "5.2.26", "3.fc40"), header("shadow", "4.15", "1", 2), header("gpg-pubkey", "a", "b")
-    database = rpm_database(tmp_path / "rpmdb.sqlite", *headers, b"\xff" * 40, b"", wal=wal)
+    nonsense: list[object] = [b"\xff" * 40, b"", header("", "1", ""), header("a", "", ""), "text", 7]
+    database = rpm_database(tmp_path / "rpmdb.sqlite", *headers, *nonsense, wal=wal)
     found = contents({"usr/lib/sysimage/rpm/rpmdb.sqlite": database})
     assert [(package.name, package.version) for package in found.packages] == [
         ("bash", "5.2.26-3.fc40"),
@@ -160,13 +161,40 @@ def test_what_of_rpm_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert "var/lib/rpm/Packages" in document["creationInfo"]["comment"]
 
 
-def test_a_view_that_never_ends_is_not_read(tmp_path: Path) -> None:
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS blob FROM n"
+ROWS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100) SELECT x FROM n"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [f"CREATE VIEW Packages AS {ENDLESS}"],
+        ["CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob AS (zeroblob(900000000)))",
+         f"INSERT INTO Packages (hnum) {ROWS}"],
+        ["CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob AS (x'00'))", f"INSERT INTO Packages (hnum) {ROWS}"],
+        ["CREATE TABLE Packages (hnum INTEGER PRIMARY KEY)", f"INSERT INTO Packages (hnum) {ROWS}",
+         f"ALTER TABLE Packages ADD COLUMN blob DEFAULT x'{'00' * 9000}'"],
+        ["CREATE VIRTUAL TABLE Packages USING fts5(blob)"],
+        ["CREATE TABLE packages_of_others (blob)"],
+    ],
+    ids=["a view that never ends", "zeros that are computed", "anything computed", "the same bytes for every row",
+         "another kind of table", "no table"],
+)  # fmt: skip
+def test_a_database_that_says_more_than_is_in_it_is_not_read(tmp_path: Path, statements: list[str]) -> None:
     connection = sqlite3.connect(tmp_path / "x")
-    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS blob FROM n"
-    connection.execute(f"CREATE VIEW Packages AS {endless}")
+    for statement in statements:
+        connection.execute(statement)
     connection.commit()
     connection.close()
-    assert rpm_packages((tmp_path / "x").read_bytes(), "p") is None
+    tracemalloc.start()
+    assert rpm_packages((tmp_path / "x").read_bytes(), "p", 9) is None
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+def test_no_more_packages_are_kept_than_are_wanted(tmp_path: Path) -> None:
+    database = rpm_database(tmp_path / "x", *(header(name, "1", "1") for name in "abcd"))
+    assert [package.name for package in rpm_packages(database, "p", 2) or ()] == ["a", "b"]
 
 
 # Layers that mean harm
@@ -284,11 +312,34 @@ def test_a_damaged_layer_is_an_error_or_another_layer_but_nothing_else(data: st.
         ("node_modules/a/package.json", '{"name": 1, "version": "1"}'),
         ("node_modules/a/package.json", '{"name": "a\\u0000b", "version": "1"}'),
         ("var/lib/dpkg/status", "Package: " + "x" * 5000 + "\nVersion: 1\n"),
+        ("var/lib/dpkg/status", "Package: a\nVersion: " + "1" * 257 + "\n"),
+        ("var/lib/dpkg/status", "Package: a\nVersion: 1\nArchitecture: " + "x" * 257 + "\n"),
         ("lib/apk/db/installed", "P:\nV:\n"),
     ],
 )
 def test_nonsense_is_no_package(path: str, text: str) -> None:
     assert names(contents({path: text})) == []
+
+
+def test_packages_of_which_each_has_a_file_of_its_own_are_found() -> None:
+    assert names(contents({"var/lib/dpkg/status.d/base": "Package: base-files\nVersion: 12\n"})) == ["base-files"]
+
+
+@pytest.mark.parametrize(
+    ("release", "told", "url"),
+    [
+        ("# Alpine=1\nID\n", {}, "pkg:apk/unknown/musl@1?arch=x"),
+        ("ID=alpine\n", {"ID": "alpine"}, "pkg:apk/alpine/musl@1?arch=x"),
+        ("VERSION_ID='3.20'\n", {"VERSION_ID": "3.20"}, "pkg:apk/unknown/musl@1?arch=x"),
+        ("ID=a\nVERSION_ID=3\n", {"ID": "a", "VERSION_ID": "3"}, "pkg:apk/a/musl@1?arch=x&distro=a-3"),
+    ],
+)
+def test_a_package_is_that_of_its_distribution_as_far_as_it_is_told(
+    release: str, told: Mapping[str, str], url: str
+) -> None:
+    distribution = contents({"etc/os-release": release}).distribution
+    assert distribution == told
+    assert Package("apk", "musl", "1", "x").url(distribution) == url
 
 
 def test_a_path_that_climbs_stays_inside() -> None:

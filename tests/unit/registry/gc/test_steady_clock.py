@@ -21,8 +21,8 @@ class Machine:
     def day(self) -> float:
         return 1_800_000_000.0 + self.passed + self.set_by
 
-    def clock(self) -> SteadyClock:
-        return SteadyClock(timedelta(hours=1), self.day, lambda: self.passed)
+    def clock(self, settled: timedelta = timedelta(hours=1)) -> SteadyClock:
+        return SteadyClock(settled, self.day, lambda: self.passed)
 
     def behind(self, clock: SteadyClock) -> float:
         """By how many seconds the clock is behind the machine's, to the millisecond."""
@@ -51,6 +51,14 @@ def test_a_clock_that_is_set_forward_is_believed_when_what_was_young_has_come_of
         machine.passed += looked
         since += looked
     assert HOUR <= since <= HOUR + 2 * looked
+
+
+def test_a_clock_that_need_not_settle_is_believed_at_once() -> None:
+    machine = Machine()
+    clock = machine.clock(timedelta(0))
+    for set_by in (0, DAY, -DAY):
+        machine.set_by = set_by
+        assert machine.behind(clock) == 0
 
 
 def test_a_clock_that_is_set_back_is_believed_at_once() -> None:
