@@ -18,7 +18,7 @@ from lumper.history.images import ImageHistory
 from lumper.model.image import Manifest
 from lumper.model.verification import Difference, FileDifference, summary_of
 from lumper.registry.contents import trees
-from lumper.registry.contents.compare import compare
+from lumper.registry.contents.compare import compare, differing
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from parts.page_images import CONFIG, INDEX, Put
@@ -155,8 +155,34 @@ async def test_layers_platforms_and_annotations_that_one_image_has_alone_are_nam
     manifest, layer = await pair.compare(one, two)
     assert manifest.what == ("annotations",)
     assert (layer.part, layer.what) == ("layer 2", ("only in the second image",))
-    [found] = await pair.compare(await pair.index(one), await pair.index(one, await pair.image(SAME, variant="v8")))
-    assert (found.platform, found.what) == ("linux/amd64/v8", ("only in the second image",))
+    _, layer = await pair.compare(two, one)
+    assert (layer.part, layer.what, layer.other) == ("layer 2", ("only in the first image",), "")
+    fewer, more = await pair.index(one), await pair.index(one, await pair.image(SAME, variant="v8"))
+    for first, second, where in ((fewer, more, "second"), (more, fewer, "first")):
+        [found] = await pair.compare(first, second)
+        assert (found.platform, found.what) == ("linux/amd64/v8", (f"only in the {where} image",))
+
+
+def nested(value: object, depth: int) -> object:
+    return {"a": nested(value, depth - 1)} if depth else value
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        ({"a": {"b": 1}}, {"a": 1}, ["a"]),
+        ({"a": 1}, {"a": {"b": 1}}, ["a"]),
+        ({"a": [1, 2]}, {"a": [1]}, ["a"]),
+        ({"a": [1]}, {"a": "1"}, ["a"]),
+        ({"a": "1"}, {"a": [1]}, ["a"]),
+        ({"a": [{"b": 1}, {"b": 1}]}, {"a": [{"b": 2}, {"b": 3}]}, ["a.b"]),
+        (nested(1, 9), nested(2, 9), ["a.a.a.a.a.a"]),
+        ({f"{n:02}": n for n in range(20)}, {}, [f"{n:02}" for n in range(20)]),
+        ({f"{n:02}": n for n in range(23)}, {}, [*(f"{n:02}" for n in range(20)), "3 more fields"]),
+    ],
+)
+def test_the_fields_in_which_documents_differ_are_named(one: object, other: object, names: list[str]) -> None:
+    assert differing(one, other) == tuple(names)
 
 
 async def test_platforms_of_an_index_are_compared_one_by_one(pair: Pair) -> None:

@@ -109,8 +109,10 @@ class Multipart:
                 yield key.removeprefix(self._prefix), upload, _time(entry.findtext("{*}Initiated", ""))
             if page.findtext("{*}IsTruncated") != "true":
                 return
-            query["key-marker"] = page.findtext("{*}NextKeyMarker", "")
-            query["upload-id-marker"] = page.findtext("{*}NextUploadIdMarker", "")
+            marker = page.findtext("{*}NextKeyMarker", ""), page.findtext("{*}NextUploadIdMarker", "")
+            if marker == (query.get("key-marker", ""), query.get("upload-id-marker", "")):
+                raise unreachable()  # or it would be asked for the same page for ever
+            query["key-marker"], query["upload-id-marker"] = marker
 
     async def close(self) -> None:
         """End the connections; nothing is asked any more. Idempotent."""

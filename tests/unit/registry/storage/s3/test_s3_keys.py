@@ -42,3 +42,24 @@ def test_a_digest_is_read_back_from_the_key_that_announces_it() -> None:
 def test_what_names_no_upload_is_refused(name: str) -> None:
     with pytest.raises(StorageError):
         keys.upload(name)
+
+
+@pytest.mark.parametrize("digest", ["", "sha256:0f", "../x", "md5:" + "0f" * 16])
+def test_what_is_no_digest_has_no_folder(digest: str) -> None:
+    for make in (keys.blob, keys.whole, keys.damaged):
+        with pytest.raises(StorageError):
+            make(digest)
+
+
+def test_whose_a_key_is_can_be_read_from_it() -> None:
+    small, large = keys.Place(keys.whole(DIGEST), 7), keys.place(keys.elsewhere(DIGEST, 9, "u"), 0)
+    assert large is not None
+    assert [keys.digest_of(place.named) for place in (small, large)] == [DIGEST, DIGEST]
+    assert keys.damaged_digest(keys.damaged(DIGEST)) == DIGEST
+    assert [keys.upload_of(key) for key in (keys.data("u"), keys.state("u", 5))] == ["u", "u"]
+
+
+def test_a_key_that_somebody_else_has_put_there_is_nobody_s() -> None:
+    assert [keys.digest_of(key) for key in ("blobs/x", "blobs/sha256/0f/whole", "blobs/sha256/")] == ["", "", ""]
+    assert keys.damaged_digest("damaged/x") == ""
+    assert keys.upload_of("data") == ""

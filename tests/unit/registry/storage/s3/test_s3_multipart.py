@@ -1,0 +1,64 @@
+"""What an S3 service says of multipart uploads, as nobody's service says it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+
+from lumper.errors import StorageError
+from lumper.registry.storage.s3 import Bucket, Credentials
+from lumper.registry.storage.s3.multipart import Multipart
+from parts.http_server import serving
+
+UPLOAD = (
+    "<Upload><Key>in/data/{0}</Key><UploadId>{0}</UploadId><Initiated>2026-01-02T03:04:05.000Z</Initiated></Upload>"
+)
+MORE = "<IsTruncated>true</IsTruncated>"
+
+
+def page(*uploads: str, more: str = "") -> str:
+    return f"<ListMultipartUploadsResult>{''.join(map(UPLOAD.format, uploads))}{more}</ListMultipartUploadsResult>"
+
+
+async def unfinished(pages: dict[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """What is listed out of these pages, by the key after which each begins; and which were asked for."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.query.get("key-marker", ""))
+        assert request.query["prefix"] == "in/data/"
+        return web.Response(text=pages[asked[-1]], content_type="application/xml")
+
+    async with serving(answer) as url:
+        multipart = Multipart(Bucket(url, "images", "in", Credentials("id", "secret", "eu-1"), silence=5))
+        try:
+            found = [one async for one in multipart.unfinished("data/")]
+        finally:
+            await multipart.close()
+    assert all(at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) for _, _, at in found)
+    return [(key, upload) for key, upload, _ in found], asked
+
+
+async def test_uploads_are_listed_page_by_page() -> None:
+    more = f"{MORE}<NextKeyMarker>in/data/b</NextKeyMarker><NextUploadIdMarker>b</NextUploadIdMarker>"
+    found, asked = await unfinished({"": page("a", "b", more=more), "in/data/b": page("c")})
+
+    assert found == [(f"data/{name}", name) for name in "abc"]
+    assert asked == ["", "in/data/b"]
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        {"": page("a", more=MORE)},
+        {"": page("a", more=f"{MORE}<NextKeyMarker>a</NextKeyMarker>"),
+         "a": page("a", more=f"{MORE}<NextKeyMarker>a</NextKeyMarker>")},
+        {"": "no XML at all"},
+    ],
+    ids=["more, and not where", "the same page again", "nonsense"],
+)  # fmt: skip
+async def test_a_listing_that_does_not_end_is_an_error(pages: dict[str, str]) -> None:
+    with pytest.raises(StorageError):
+        await unfinished(pages)
