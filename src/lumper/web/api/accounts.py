@@ -12,29 +12,97 @@ DELETE /api/v1/grants?account=&repository=
 
 from __future__ import annotations
 
+from typing import Literal
+
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lumper.errors import Invalid
 from lumper.history.accounts import Accounts, Robot, User
 from lumper.history.grants import Held
 from lumper.model.people import PEOPLE, Role
+from lumper.model.rights import Action
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, asking
 from lumper.web.api.openapi import describe
 from lumper.web.api.parameters import body_of
-from lumper.web.api.schemas import (
-    ChangedRobot,
-    ChangedUser,
-    MadeRobot,
-    MadeUser,
-    Named,
-    NewGrant,
-    NewPassword,
-    NewRobot,
-    NewRobotToken,
-    NewUser,
-    expiry,
-)
+from lumper.web.api.schemas import Days, Named, expiry
+
+
+class MadeUser(BaseModel):
+    """Who was let in, and as what."""
+
+    name: str
+    role: Role
+
+
+class MadeRobot(BaseModel):
+    """A robot and its token, shown this once."""
+
+    name: str
+    token: str
+
+
+class NewUser(BaseModel):
+    """The body of POST /api/v1/users."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    password: SecretStr
+    role: Literal["admin", "user"] = "user"
+
+
+class ChangedUser(BaseModel):
+    """The body of PATCH /api/v1/users/{user}: what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["admin", "user"] | None = None
+    disabled: bool | None = None
+
+
+class NewPassword(BaseModel):
+    """The body of PUT /api/v1/users/{user}/password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: SecretStr
+
+
+class NewRobot(BaseModel):
+    """The body of POST /api/v1/robots."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    days: Days = None
+
+
+class ChangedRobot(BaseModel):
+    """The body of PATCH /api/v1/robots/{robot}."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    disabled: bool
+
+
+class NewRobotToken(BaseModel):
+    """The body of POST /api/v1/robots/{robot}/token."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: Days = None
+
+
+class NewGrant(BaseModel):
+    """The body of POST /api/v1/grants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: str
+    repository: str
+    allow: list[Action] = Field(min_length=1)
 
 
 class UserRoutes:

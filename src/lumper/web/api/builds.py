@@ -15,15 +15,21 @@ from aiohttp import web
 from lumper.errors import Conflict
 from lumper.history.store import History
 from lumper.model.build import Build, BuildState
+from lumper.model.deployment import Rollout
 from lumper.model.people import GRANTED, PEOPLE, Role
 from lumper.model.scheduling import Wait
+from lumper.model.verification import Verification
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, identity_of
-from lumper.web.api.openapi import describe
+from lumper.web.api.openapi import describe, like
 from lumper.web.api.parameters import id_of, limit_of, number
-from lumper.web.api.schemas import BuildWithRollout, Credentials, Limit, Number, ShownBuild
+from lumper.web.api.schemas import SHOWN_BUILD, Credentials, Limit, Number, ShownBuild
 from lumper.web.auth.authenticator import Authenticator
 from lumper.web.visibility import check_seen, images_seen_by
+
+BuildWithRollout: Any = like(
+    Build, "BuildWithRollout", **SHOWN_BUILD, rollout=Rollout | None, verification=Verification | None
+)
 
 
 class BuildRoutes:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from typing import Any
 
-from lumper.history.deliveries import StoredDelivery
+from aiohttp import web
+from pydantic import BaseModel
+
+from lumper.history.deliveries import RawDelivery, StoredDelivery
 from lumper.history.store import History
 from lumper.model.people import PEOPLE
+from lumper.model.source import Verdict
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard
-from lumper.web.api.openapi import describe
+from lumper.web.api.openapi import describe, like
 from lumper.web.api.parameters import id_of, limit_of, number
-from lumper.web.api.schemas import JudgedAgain, Limit, Number, ShownDelivery
+from lumper.web.api.schemas import Limit, Number
 from lumper.web.replayer import Replayer
+
+ShownDelivery: Any = like(RawDelivery, "DeliveryWithBody", without=("body",), body=str)
+
+
+class JudgedAgain(BaseModel):
+    """What came of a replay."""
+
+    verdict: Verdict
+    reason: str
+    builds: tuple[int, ...]
 
 
 class DeliveryRoutes:

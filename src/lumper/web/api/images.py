@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
+from pydantic import BaseModel
 
 from lumper.errors import NotFound
 from lumper.history.store import History
-from lumper.model.image import Image, beside
+from lumper.model.image import Image, Tag, beside
 from lumper.model.links import Links
 from lumper.model.people import GRANTED, PEOPLE
 from lumper.model.rights import Action
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, identity_of
-from lumper.web.api.openapi import describe
-from lumper.web.api.schemas import ImageWithTags
+from lumper.web.api.openapi import describe, like
+
+ShownTag: Any = like(Tag, "Tag", size=int)
+
+
+class ImageWithTags(BaseModel):
+    """A repository: how it is pulled, and its tags."""
+
+    name: str
+    pull: str
+    tags: list[ShownTag]
 
 
 class ImageRoutes:

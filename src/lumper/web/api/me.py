@@ -8,21 +8,72 @@ DELETE /api/v1/tokens/{token}
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lumper.errors import Forbidden, Invalid
 from lumper.history.accounts import Accounts
 from lumper.history.grants import checked
 from lumper.history.tokens import ApiToken
 from lumper.model.people import GRANTED, PEOPLE, Identity, Role
-from lumper.model.rights import ALL, EVERY, Grant
+from lumper.model.rights import ALL, EVERY, Action, Grant
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, asking, identity_of
-from lumper.web.api.openapi import describe
+from lumper.web.api.openapi import describe, like
 from lumper.web.api.parameters import body_of
-from lumper.web.api.schemas import MadeToken, Me, Named, NewToken, OwnPassword, ShownGrant, ShownToken, expiry
+from lumper.web.api.schemas import Days, Named, expiry
 from lumper.web.auth.authenticator import Authenticator
+
+
+class ShownGrant(BaseModel):
+    """What is allowed in the repositories that fit a pattern."""
+
+    repository: str
+    actions: list[Action]
+
+
+ShownToken: Any = like(ApiToken, "ApiToken", limits=list[ShownGrant] | None)
+
+
+class MadeToken(BaseModel):
+    """An API token, shown this once."""
+
+    name: str
+    role: Role | None
+    owner: str
+    token: str
+
+
+class Me(BaseModel):
+    """Who asks. Without `limits` their grants are all that they may do; with them, one of each has to allow it."""
+
+    name: str
+    role: Role
+    grants: list[ShownGrant]
+    limits: list[ShownGrant] | None
+
+
+class NewToken(BaseModel):
+    """The body of POST /api/v1/tokens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    role: Role | None = None
+    repositories: list[str] = Field(default=[], max_length=100)
+    allow: list[Action] = []
+    days: Days = None
+
+
+class OwnPassword(BaseModel):
+    """The body of PUT /api/v1/me/password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    old: SecretStr
+    new: SecretStr
 
 
 class MeRoutes:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from lumper.errors import SourceRefused
+from lumper.history.deliveries import StoredDelivery
 from lumper.history.store import History
 from lumper.hooks.guide import GUIDES, likely_forge
 from lumper.model.links import Links
@@ -17,25 +19,103 @@ from lumper.model.source import GitUrl, Project, parse_git_url
 from lumper.web.api.answers import answer
 from lumper.web.api.builds import shown_build
 from lumper.web.api.guard import Guard, identity_of
-from lumper.web.api.openapi import describe
+from lumper.web.api.openapi import describe, like
 from lumper.web.api.parameters import body_of
-from lumper.web.api.schemas import (
-    HIDDEN,
-    Connected,
-    Credentials,
-    Looked,
-    NewBuild,
-    NewForge,
-    NewProject,
-    NewRules,
-    NewSecret,
-    NewUrl,
-    PrivateProject,
-    PublicProject,
-    RenewedProject,
-    ShownBuild,
-)
+from lumper.web.api.schemas import Credentials, ShownBuild
 from lumper.web.ports import Desk, Starter
+
+HIDDEN = ("username", "webhook")  # of a project
+PublicProject: Any = like(Project, "Project", without=HIDDEN)
+_PRIVATE: Any = {"secret": str, "hooks": dict[str, str], "forge": str, "steps": dict[str, list[str]]}
+PrivateProject: Any = like(Project, "ProjectWithSecret", without=HIDDEN, **_PRIVATE)
+RenewedProject: Any = like(Project, "ProjectWithAnotherSecret", without=HIDDEN, **_PRIVATE, renewed=bool)
+
+
+class NewProject(BaseModel):
+    """The body of POST /api/v1/projects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+    name: str = ""
+    repository: str = ""
+    image: str = ""
+    allow_local: bool = False
+
+
+class NewRules(BaseModel):
+    """The body of PUT /api/v1/projects/{name}/rules: what is not given stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tags: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+    schedule: str = ""
+    schedule_ref: str = ""
+    reconcile: bool = True
+    base_images: bool = False
+    concurrency: int = 0
+    weight: int = 1
+    priority: int = 0
+    labels: tuple[str, ...] = ()
+
+
+class NewBuild(BaseModel):
+    """The body of POST /api/v1/projects/{name}/builds: a tag, a branch, or the full name of a ref."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ref: str
+
+
+class NewForge(BaseModel):
+    """The body of PUT /api/v1/projects/{name}/forge; `forge` and `url` may be left out where the git URL tells."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: SecretStr
+    forge: str = ""
+    url: str = ""
+
+
+class Connected(BaseModel):
+    """What came of it: `pings` tells that a first delivery comes without a push, `statuses` that commits have any."""
+
+    forge: str
+    forge_url: str
+    hook: str
+    pings: bool
+    statuses: bool
+
+
+class Looked(BaseModel):
+    """How the project's webhook stands: there, off, elsewhere, gone or unknown, and why; `delivery` came last."""
+
+    forge: str
+    forge_url: str
+    hook: str
+    webhook: str
+    words: str
+    delivery: StoredDelivery | None
+
+
+class NewWebhookSecret(BaseModel):
+    """The body of PUT /api/v1/projects/{name}/secret; without a secret one is made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: SecretStr | None = None
+
+
+class NewUrl(BaseModel):
+    """The body of PUT /api/v1/projects/{name}/url; without a URL it is that of now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = ""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    allow_local: bool = False
 
 
 class ProjectRoutes:
@@ -105,10 +185,10 @@ class ProjectRoutes:
             self._check_local(source, identity_of(request), allowed=new.allow_local)
         return answer(_public(await self._projects.set_url(project.id, source)))
 
-    @describe(RenewedProject, body=NewSecret)
+    @describe(RenewedProject, body=NewWebhookSecret)
     async def set_secret(self, request: web.Request) -> web.Response:
         """Give a project another webhook secret; a random one also at the forge, if Lumper has made its webhook."""
-        new = (await body_of(request, NewSecret)).secret
+        new = (await body_of(request, NewWebhookSecret)).secret
         secret = new.get_secret_value() if new else ""
         project, secret = await self._projects.set_secret(request.match_info["name"], secret)
         renewed = new is None and await self._desk.renew(project)  # one that is given may be the forge's own

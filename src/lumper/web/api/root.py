@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from lumper.errors import NotFound
 from lumper.model.links import Links
@@ -12,7 +13,14 @@ from lumper.model.people import Role
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard
 from lumper.web.api.openapi import Describer, describe
-from lumper.web.api.schemas import Status
+
+
+class Status(BaseModel):
+    """What answers, and where people and engines reach it."""
+
+    version: str
+    public_url: str
+    registry: str
 
 
 class RootRoutes:
