@@ -15,39 +15,50 @@ from lumper.registry.storage.small_files import SmallFile, store
 from lumper.registry.storage.whole_disk import whole_disk
 from parts.ext4_image import after_power_cut, ext4
 from parts.live_registry import digest_of
+from parts.power_trial import DISKS
+from parts.recorded_disk import Recording, in_memory, mounted, recorded, repaired
 from parts.small_disk import small_disk
 
 PATIENT = 1 << 60  # bytes: whatever the machine has still to write
 
 
-@pytest.fixture(params=[(), ("-O", "^has_journal")], ids=["journal", "no journal"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A file system in the file `image` beside it."""
-    with ext4(tmp_path / "image", tmp_path / "disk", *request.param) as place:
-        yield place
+@pytest.fixture(params=["ext4", "ext4-no-journal"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recording]:
+    """A file system in memory, mounted at `disk`."""
+    with in_memory() as folder, recorded(folder, DISKS[request.param], 16 << 20, tmp_path / "disk") as recording:
+        yield recording
 
 
 @pytest.mark.parametrize("most_waiting", [-1, PATIENT], ids=["each file", "whole disk"])
 def test_small_files_that_are_stored_together_survive_a_power_cut(
-    disk: Path, tmp_path: Path, most_waiting: int
+    disk: Recording, tmp_path: Path, most_waiting: int
 ) -> None:
-    (disk / "uploads").mkdir()
-    files = [SmallFile(disk / f"{number % 3}" / f"{number}", os.urandom(20_000)) for number in range(8)]
+    """Whatever was not flushed out of the disk's own cache is lost with it."""
+    root, image = tmp_path / "disk", tmp_path / "image"
+    (root / "uploads").mkdir()
+    files = [SmallFile(root / f"{number % 3}" / f"{number}", os.urandom(20_000)) for number in range(8)]
+    before = disk.now
 
-    store(files, disk / "uploads", lambda folder: folder.mkdir(exist_ok=True), Reserve(disk, 0), most_waiting)
+    store(files, root / "uploads", lambda folder: folder.mkdir(exist_ok=True), Reserve(root, 0), most_waiting)
 
-    with after_power_cut(tmp_path / "image", tmp_path / "afterwards") as afterwards:
+    after = disk.now
+    disk.after_power_failure(image, before)
+    with mounted(repaired(image), tmp_path / "before") as before_that:
+        assert not [*before_that.glob("*/*/")]
+    disk.after_power_failure(image, after)
+    with mounted(repaired(image), tmp_path / "afterwards") as afterwards:
         for file in files:
             assert file.error is None
-            assert (afterwards / file.target.relative_to(disk)).read_bytes() == file.data
+            assert (afterwards / file.target.relative_to(root)).read_bytes() == file.data
 
 
-def test_a_whole_disk_is_synced_where_that_is_known_to_be_enough(disk: Path) -> None:
-    with whole_disk(disk, PATIENT) as whole:
+def test_a_whole_disk_is_synced_where_that_is_known_to_be_enough(disk: Recording, tmp_path: Path) -> None:
+    root = tmp_path / "disk"
+    with whole_disk(root, PATIENT) as whole:
         assert whole is not None
         assert whole.sync()
     assert not whole.sync()  # the folder is closed: each file has to be synced on its own
-    for folder, most_waiting in ((Path("/proc"), PATIENT), (disk, -1), (disk / "missing", PATIENT)):
+    for folder, most_waiting in ((Path("/proc"), PATIENT), (root, -1), (root / "missing", PATIENT)):
         with whole_disk(folder, most_waiting) as whole:
             assert whole is None
 

@@ -10,7 +10,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from lumper.cli.client import Client
 from parts.forked_lumper import ForkedLumper, environment, start
@@ -28,7 +30,7 @@ class LumperProcess:
 
     def __init__(self, role: str, data: Path, settings: dict[str, str], *arguments: str, fresh: bool = False) -> None:
         self.data = data
-        self._arguments = (role, "--data", str(data), *arguments)
+        self.arguments = (role, "--data", str(data), *arguments)
         self._fresh = fresh
         self.settings = dict(settings)
         self.back_at = 0.0
@@ -54,7 +56,10 @@ class LumperProcess:
         self.data.mkdir(parents=True, exist_ok=True)
         self._said_before = len(self.said)
         with self._output.open("ab") as output:
-            self._process = start(self._arguments, environment(given), out=output, session=True, fresh=self._fresh)
+            self._process = self._started(environment(given), output)
+
+    def _started(self, settings: Mapping[str, str], output: IO[bytes]) -> ForkedLumper | subprocess.Popen[bytes]:
+        return start(self.arguments, settings, out=output, session=True, fresh=self._fresh)
 
     def kill(self) -> None:
         """As `kill -9` does."""
@@ -150,7 +155,7 @@ class LumperServer(LumperProcess):
         assert self._process is not None
         try:
             return bool(json.loads((self.data / "server.json").read_text())["pid"] == self._process.pid)
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # ValueError: half of it is there after a power failure
             return False
 
     def _answers(self) -> bool:
