@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lumper.model.activity import Action, Actor
+from lumper.model.activity import Actor, AuditAction
 from lumper.model.image import NewManifest
 from lumper.registry.port import Metadata
 from parts.known_metadata import Known
@@ -20,7 +20,7 @@ async def push(metadata: Metadata, digest: str, *tags: str, to: str = "one", act
     await metadata.put_manifest(to, NewManifest(digest, OCI, 10, ()), tags, actor)
 
 
-async def told(metadata: Metadata, **which: Any) -> list[tuple[Action, str, str, str]]:
+async def told(metadata: Metadata, **which: Any) -> list[tuple[AuditAction, str, str, str]]:
     found = await metadata.activities(**{"oldest_first": True, **which})
     return [(one.action, one.tag, one.before[7:8], one.digest[7:8]) for one in found]
 
@@ -30,9 +30,9 @@ async def test_a_push_tells_of_the_manifest_and_of_each_tag_that_it_sets(metadat
     await push(metadata, A, "1.0", "latest")
 
     assert await told(metadata) == [
-        (Action.PUSH, "", "", "a"),
-        (Action.TAG, "1.0", "", "a"),
-        (Action.TAG, "latest", "", "a"),
+        (AuditAction.PUSH, "", "", "a"),
+        (AuditAction.TAG, "1.0", "", "a"),
+        (AuditAction.TAG, "latest", "", "a"),
     ]
     for one in await metadata.activities():
         assert (one.repository, one.actor) == ("one", ANN)
@@ -44,9 +44,12 @@ async def test_a_tag_that_moves_tells_where_it_was_and_one_that_stays_tells_noth
     await push(metadata, A, "same")
     await push(metadata, B, "latest")
 
-    assert await told(metadata, tag="latest") == [(Action.TAG, "latest", "", "a"), (Action.TAG, "latest", "a", "b")]
-    assert await told(metadata, tag="same") == [(Action.TAG, "same", "", "a")]
-    assert len(await told(metadata, action=Action.PUSH)) == 3
+    assert await told(metadata, tag="latest") == [
+        (AuditAction.TAG, "latest", "", "a"),
+        (AuditAction.TAG, "latest", "a", "b"),
+    ]
+    assert await told(metadata, tag="same") == [(AuditAction.TAG, "same", "", "a")]
+    assert len(await told(metadata, action=AuditAction.PUSH)) == 3
 
 
 async def test_what_is_removed_is_told_with_who_did_it(metadata: Metadata) -> None:
@@ -58,10 +61,10 @@ async def test_what_is_removed_is_told_with_who_did_it(metadata: Metadata) -> No
     await metadata.delete_manifest("one", A, BOB)
 
     assert await told(metadata, actor="bob") == [
-        (Action.UNTAG, "x", "a", ""),
-        (Action.UNTAG, "y", "a", ""),
-        (Action.UNTAG, "z", "a", ""),
-        (Action.DELETE, "", "", "a"),
+        (AuditAction.UNTAG, "x", "a", ""),
+        (AuditAction.UNTAG, "y", "a", ""),
+        (AuditAction.UNTAG, "z", "a", ""),
+        (AuditAction.DELETE, "", "", "a"),
     ]
 
 
@@ -73,7 +76,10 @@ async def test_a_build_is_told_when_it_is_accepted_and_not_before(known: Known) 
     await known.moved("one", B, ["1.0", "latest"], 7)
     await known.dropped("one", "_build-7-1")
 
-    assert (await told(known.metadata))[2:] == [(Action.TAG, "1.0", "", "b"), (Action.TAG, "latest", "a", "b")]
+    assert (await told(known.metadata))[2:] == [
+        (AuditAction.TAG, "1.0", "", "b"),
+        (AuditAction.TAG, "latest", "a", "b"),
+    ]
     assert [one.detail for one in await known.metadata.activities(limit=2)] == ["build 7", "build 7"]
 
 
@@ -82,10 +88,10 @@ async def test_activities_are_found_by_repository_tag_actor_and_action(metadata:
     await push(metadata, B, "x", to="two", actor=BOB)
     await push(metadata, C, "y", to="two", actor=ANN)
 
-    assert await told(metadata, repository="two", tag="x") == [(Action.TAG, "x", "", "b")]
-    assert await told(metadata, actor="ann", action=Action.PUSH) == [
-        (Action.PUSH, "", "", "a"),
-        (Action.PUSH, "", "", "c"),
+    assert await told(metadata, repository="two", tag="x") == [(AuditAction.TAG, "x", "", "b")]
+    assert await told(metadata, actor="ann", action=AuditAction.PUSH) == [
+        (AuditAction.PUSH, "", "", "a"),
+        (AuditAction.PUSH, "", "", "c"),
     ]
     assert await told(metadata, repository="three") == []
 

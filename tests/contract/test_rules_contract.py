@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lumper.errors import Conflict, NotFound, RuleForbids
-from lumper.model.activity import RETENTION, Action, Actor
+from lumper.model.activity import RETENTION, Actor, AuditAction
 from lumper.model.garbage import Sweep
 from lumper.model.image import Link, NewManifest, TagState
 from lumper.model.rules import Keep, Rule
@@ -40,7 +40,7 @@ async def test_rules_are_kept_with_all_that_they_say_and_who_made_them(metadata:
     assert (await metadata.rules()).all == (FROZEN,)
     with pytest.raises(NotFound):
         await metadata.remove_rule("a/*", ANN)
-    told = await metadata.activities(action=Action.RULE, oldest_first=True)
+    told = await metadata.activities(action=AuditAction.RULE, oldest_first=True)
     assert [(one.repository, one.actor, one.detail) for one in told] == [
         ("a/*", ANN, "at most 1 B"),
         ("a/*", ANN, "; ".join(["immutable v*", "but not v0*", "keep the newest image",
@@ -132,7 +132,7 @@ async def test_a_tag_is_pointed_at_what_is_there_if_it_is_where_it_is_expected(m
     assert (await pointed(metadata, "x"), await pointed(metadata, "new")) == (B, A)
     told = await metadata.activities(tag="x", limit=1)
     assert [(one.action, one.before, one.digest, one.actor, one.detail) for one in told] == [
-        (Action.TAG, A, B, ANN, "why")
+        (AuditAction.TAG, A, B, ANN, "why")
     ]
 
 
@@ -257,7 +257,7 @@ async def test_only_what_is_as_it_was_is_retired(metadata: Metadata) -> None:
 
     assert gone == ["x", "y"]
     assert sorted(await states(metadata)) == ["again", "moved", "v1"]
-    told = await metadata.activities(action=Action.UNTAG, oldest_first=True)
+    told = await metadata.activities(action=AuditAction.UNTAG, oldest_first=True)
     assert [(one.tag, one.before, one.actor, one.detail) for one in told] == [
         ("x", A, RETENTION, "why"),
         ("y", B, RETENTION, "why"),
@@ -286,7 +286,7 @@ async def test_a_manifest_that_was_retired_goes_with_its_children_unless_it_is_t
     assert await collected() == [B]
     assert await collected() == [A]
     assert await collected() == []
-    told = await metadata.activities(action=Action.DELETE)
+    told = await metadata.activities(action=AuditAction.DELETE)
     assert [(one.digest, one.actor) for one in told] == [(B, RETENTION)]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from lumper.errors import Conflict, LumperError
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.people import Role
 from lumper.model.rules import Keep, Rule
 from lumper.registry.gc.collector import Policy
@@ -73,7 +73,7 @@ class Load:
             since = datetime.now(UTC) - SURE
             metadata = self.live.registry.metadata
             pushed = await metadata.activities(repository="app", limit=20)
-            retained = await metadata.activities(repository="app", action=Action.UNTAG, limit=20)
+            retained = await metadata.activities(repository="app", action=AuditAction.UNTAG, limit=20)
             left = [one for one in (*pushed, *retained) if one.before and one.at > since]
             if left:
                 one = chance.choice(left)
@@ -86,7 +86,7 @@ class Load:
             await _pause(0.02)
 
     async def _undo(self, one: Activity) -> None:
-        self.done["undos of retention"] += one.action is Action.UNTAG
+        self.done["undos of retention"] += one.action is AuditAction.UNTAG
         try:
             await self.live.registry.tags.retag(Reference("app", one.tag), one.before, ANN)
             self.done["undos"] += 1
@@ -141,7 +141,7 @@ async def test_nothing_is_lost_that_a_tag_may_go_back_to_and_the_rest_goes(tmp_p
 
         print(dict(load.done))
         assert load.enough
-        told = await live.registry.metadata.activities(repository="app", action=Action.UNTAG, limit=1000)
+        told = await live.registry.metadata.activities(repository="app", action=AuditAction.UNTAG, limit=1000)
         assert {one.actor.name for one in told} == {"retention"}
 
         until = time.monotonic() + 60

@@ -19,8 +19,7 @@ from lumper.history.database import Database
 from lumper.history.grants import PROJECT, grants_of, told
 from lumper.history.tables import builds, grants, tokens, users
 from lumper.history.tokens import BUILD_PREFIX, ROBOT, TOKEN_PREFIX, ApiToken, Tokens, Verified, check_name, token_row
-from lumper.model.activity import SERVER, Actor
-from lumper.model.activity import Action as Done
+from lumper.model.activity import SERVER, Actor, AuditAction
 from lumper.model.build import BuildState
 from lumper.model.image import private_tag
 from lumper.model.people import Identity, Role
@@ -91,7 +90,7 @@ class Accounts(Tokens):
         async with self._database.write() as connection:
             if (await connection.execute(update(users).where(here).values(values))).rowcount == 0:
                 raise NotFound(f"There is no user {name}.", hint="`lumper user list` shows who there is.")
-            await told(connection, Done.USER, name, detail, actor)
+            await told(connection, AuditAction.USER, name, detail, actor)
 
     async def _user(self, name: str) -> User:
         row = await self._row(name)
@@ -150,9 +149,9 @@ class Accounts(Tokens):
 
     async def delete_user(self, name: str, actor: Actor = SERVER) -> None:
         """Remove a user with their tokens and grants. Raises NotFound."""
-        await self._delete(name, users.c.role != Role.ROBOT, Done.USER, actor)
+        await self._delete(name, users.c.role != Role.ROBOT, AuditAction.USER, actor)
 
-    async def _delete(self, name: str, kind: ColumnElement[bool], action: Done, actor: Actor) -> None:
+    async def _delete(self, name: str, kind: ColumnElement[bool], action: AuditAction, actor: Actor) -> None:
         async with self._database.write() as connection:
             if (await connection.execute(delete(users).where(users.c.name == name, kind))).rowcount == 0:
                 raise NotFound(f"There is no {action} {name}.", hint=f"`lumper {action} list` shows all.")
@@ -179,7 +178,7 @@ class Accounts(Tokens):
             before = (await connection.execute(gone)).first()
             if expires_at is None and before is not None and before.expires_at is not None:
                 expires_at = datetime.now(UTC) + (before.expires_at - before.created_at)
-            await told(connection, Done.ROBOT, name, "another token", actor)
+            await told(connection, AuditAction.ROBOT, name, "another token", actor)
             return await _new_token(connection, name, expires_at)
 
     async def disable_robot(self, name: str, *, disabled: bool, actor: Actor = SERVER) -> None:
@@ -188,7 +187,7 @@ class Accounts(Tokens):
         async with self._database.write() as connection:
             if (await connection.execute(update(users).where(here).values(disabled=disabled))).rowcount == 0:
                 raise NotFound(f"There is no robot {name}.", hint="`lumper robot list` shows all.")
-            await told(connection, Done.ROBOT, name, "kept out" if disabled else "let in again", actor)
+            await told(connection, AuditAction.ROBOT, name, "kept out" if disabled else "let in again", actor)
 
     async def robots(self) -> list[Robot]:
         """All robots by name."""
@@ -207,7 +206,7 @@ class Accounts(Tokens):
 
     async def delete_robot(self, name: str, actor: Actor = SERVER) -> None:
         """Remove a robot with its token and its grants. Raises NotFound."""
-        await self._delete(name, users.c.role == Role.ROBOT, Done.ROBOT, actor)
+        await self._delete(name, users.c.role == Role.ROBOT, AuditAction.ROBOT, actor)
 
     async def _verified(self, row: Row[Any]) -> Verified:
         async with self._database.read() as connection:
@@ -249,7 +248,9 @@ async def _insert(connection: AsyncConnection, name: str, password_hash: str, ro
         raise Conflict(f"There is a {kind} {name} already.")
     row = {"name": name, "password_hash": password_hash, "role": role, "created_at": datetime.now(UTC)}
     await connection.execute(insert(users), row)
-    await told(connection, Done.ROBOT if role is Role.ROBOT else Done.USER, name, f"added as {role}", actor)
+    await told(
+        connection, AuditAction.ROBOT if role is Role.ROBOT else AuditAction.USER, name, f"added as {role}", actor
+    )
 
 
 async def _new_token(connection: AsyncConnection, robot: str, expires_at: datetime | None) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Insert, Row, bindparam, delete, func, insert,
 
 from lumper.history.database import Database
 from lumper.history.tables import activity, tags
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.image import PRIVATE_PREFIX
 
 _LONGEST = 255  # characters of a name from outside
@@ -33,7 +33,7 @@ class ActivityLog:
         repository: str = "",
         tag: str = "",
         actor: str = "",
-        action: Action | None = None,
+        action: AuditAction | None = None,
         since: datetime | None = None,
     ) -> list[Activity]:
         """The newest rows first, or the oldest; those that come after the row `after` in that order, 0 for all.
@@ -68,7 +68,7 @@ class ActivityLog:
     async def pusher(self, repository: str, digest: str) -> Actor | None:
         """Who has pushed a manifest by hand for the last time, as far as it is remembered."""
         mine = activity.c.repository == repository, activity.c.digest == digest
-        query = select(activity).where(*mine, activity.c.action == Action.PUSH.value)
+        query = select(activity).where(*mine, activity.c.action == AuditAction.PUSH.value)
         async with self._database.read() as connection:
             row = (await connection.execute(query.order_by(activity.c.id.desc()).limit(1))).first()
         return activity_from_row(row).actor if row else None
@@ -97,7 +97,7 @@ def _pointing() -> Insert:
     now = select(tags.c.digest).where(here, tags.c.name == given["tag"])
     before = func.coalesce(now.scalar_subquery(), "")
     values = {**given, "before": before}
-    moves = or_(given["action"] != Action.TAG.value, before != given["digest"])
+    moves = or_(given["action"] != AuditAction.TAG.value, before != given["digest"])
     return insert(activity).from_select([*values], select(*values.values()).where(moves))
 
 
@@ -121,7 +121,7 @@ def activity_from_row(row: Row[Any]) -> Activity:
     """A row of `activity` as a value."""
     return Activity(
         at=row.at,
-        action=Action(row.action),
+        action=AuditAction(row.action),
         actor=Actor(row.actor, row.role, row.address),
         repository=row.repository,
         tag=row.tag,

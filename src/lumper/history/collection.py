@@ -17,7 +17,7 @@ from lumper.history.flaws import flaws
 from lumper.history.garbage import needless_links, needless_manifests, restless, stale_tags
 from lumper.history.statements import parts
 from lumper.history.tables import manifests, repositories
-from lumper.model.activity import RETENTION, Action, Activity
+from lumper.model.activity import RETENTION, Activity, AuditAction
 from lumper.model.garbage import Garbage, GarbageKind, Sweep
 
 TOPIC = "images"  # what `Database.on_change` hears, with the repository's name, when tags, manifests or blobs change
@@ -129,7 +129,7 @@ async def _tell_of_retired(connection: AsyncConnection, repository: str, identit
     mine = manifests.c.repository_id == identity, manifests.c.digest.in_(digests), manifests.c.retired
     retired = (await connection.execute(select(manifests.c.digest).where(*mine))).scalars()
     now = datetime.now(UTC)
-    done = [Activity(now, Action.DELETE, RETENTION, repository, digest=digest) for digest in retired]
+    done = [Activity(now, AuditAction.DELETE, RETENTION, repository, digest=digest) for digest in retired]
     await connection.run_sync(record, done)
 
 

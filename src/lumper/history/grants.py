@@ -13,8 +13,7 @@ from lumper.history.activity import record
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.tables import grants, projects, users
-from lumper.model.activity import SERVER, Activity, Actor
-from lumper.model.activity import Action as Done
+from lumper.model.activity import SERVER, Activity, Actor, AuditAction
 from lumper.model.people import GRANTED, Role
 from lumper.model.rights import Action, Grant, grant
 
@@ -61,7 +60,7 @@ class Grants:
                 await connection.execute(insert(grants), row)
             else:
                 await connection.execute(update(grants).where(same).values(actions=all_of_them))
-            await told(connection, Done.GRANT, account, ", ".join(all_of_them), actor, repository)
+            await told(connection, AuditAction.GRANT, account, ", ".join(all_of_them), actor, repository)
         return Held(account, repository, all_of_them, now)
 
     async def remove(self, account: str, repository: str, actor: Actor = SERVER) -> None:
@@ -71,10 +70,10 @@ class Grants:
             if (await connection.execute(query)).rowcount == 0:
                 hint = f"`lumper grant list {account}` shows what there is."
                 raise NotFound(f"{account} has no grant for {repository}.", hint=hint)
-            await told(connection, Done.GRANT, account, "removed", actor, repository)
+            await told(connection, AuditAction.GRANT, account, "removed", actor, repository)
 
 
-async def tell(database: Database, action: Done, actor: Actor, detail: str = "") -> None:
+async def tell(database: Database, action: AuditAction, actor: Actor, detail: str = "") -> None:
     """Keep in the activity log what changes no account. Raises StorageError."""
     done = Activity(datetime.now(UTC), action, actor, detail=detail)
     async with database.write() as connection:
@@ -82,7 +81,7 @@ async def tell(database: Database, action: Done, actor: Actor, detail: str = "")
 
 
 async def told(
-    connection: AsyncConnection, action: Done, account: str, detail: str, actor: Actor, repository: str = ""
+    connection: AsyncConnection, action: AuditAction, account: str, detail: str, actor: Actor, repository: str = ""
 ) -> None:
     """Within the caller's transaction: an account was changed; what was verified is forgotten, and the log says so."""
     changed(connection, TOPIC, account)

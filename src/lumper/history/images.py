@@ -27,7 +27,7 @@ from lumper.history.statements import parts
 from lumper.history.tables import blobs, manifest_links, manifests, repositories, repository_blobs, tags
 from lumper.history.tagging import TagHistory, check_pointing, here, pointed
 from lumper.history.usage import UsageHistory
-from lumper.model.activity import SERVER, Action, Activity, Actor, pushed
+from lumper.model.activity import SERVER, Activity, Actor, AuditAction, pushed
 from lumper.model.image import Image, Link, Manifest, NewManifest, Referrer, Tag, fitting, is_digest
 
 _REMEMBERED = 16_384  # repositories
@@ -295,8 +295,8 @@ class ImageHistory(Collection, TagHistory, RuleHistory, RetentionHistory, UsageH
             names = (await connection.execute(select(tags.c.name).where(*mine).order_by(tags.c.name))).scalars().all()
             if await drop_manifests(connection, identity, [digest]) == 0:
                 return False
-            done = [Activity(now, Action.UNTAG, actor, repository, name, before=digest) for name in names]
-            done.append(Activity(now, Action.DELETE, actor, repository, digest=digest))
+            done = [Activity(now, AuditAction.UNTAG, actor, repository, name, before=digest) for name in names]
+            done.append(Activity(now, AuditAction.DELETE, actor, repository, digest=digest))
             await connection.run_sync(record, done)
         return True
 

@@ -16,7 +16,7 @@ from lumper.history.overview import public
 from lumper.history.renames import rename
 from lumper.history.rules import rules_in
 from lumper.history.tables import manifest_links, manifests, repositories, tags
-from lumper.model.activity import RETENTION, Action, Activity
+from lumper.model.activity import RETENTION, Activity, AuditAction
 from lumper.model.image import TagState
 
 
@@ -104,7 +104,7 @@ class RetentionHistory:
             ]
             gone = [state for state in free if await _removed(connection, identity, state)]
             done = [
-                Activity(now, Action.UNTAG, RETENTION, repository, state.name, before=state.digest, detail=why)
+                Activity(now, AuditAction.UNTAG, RETENTION, repository, state.name, before=state.digest, detail=why)
                 for state in gone
             ]
             await connection.run_sync(record, done)

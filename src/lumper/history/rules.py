@@ -14,7 +14,7 @@ from lumper.history.activity import record
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed, upsert
 from lumper.history.tables import manifest_links, rules, tags
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.rules import Keep, Rule, Rules, words
 
 TOPIC = "rules"
@@ -51,7 +51,7 @@ class RuleHistory:
         row = {"repositories": rule.repositories, "body": body, "updated_at": now}
         async with self._database.write() as connection:
             await connection.execute(upsert(connection, rules, "repositories"), row)
-            told = Activity(now, Action.RULE, actor, rule.repositories, detail="; ".join(words(rule)))
+            told = Activity(now, AuditAction.RULE, actor, rule.repositories, detail="; ".join(words(rule)))
             await connection.run_sync(record, [told])
             changed(connection, TOPIC, rule.repositories)
 
@@ -62,7 +62,7 @@ class RuleHistory:
             if gone.rowcount == 0:
                 hint = "`lumper registry rules list` shows all."
                 raise NotFound(f"There is no rule for {repositories!r}.", hint=hint)
-            told = Activity(datetime.now(UTC), Action.RULE, actor, repositories, detail="removed")
+            told = Activity(datetime.now(UTC), AuditAction.RULE, actor, repositories, detail="removed")
             await connection.run_sync(record, [told])
             changed(connection, TOPIC, repositories)
 

@@ -16,7 +16,7 @@ from lumper.history.database import Database
 from lumper.history.sealing import Sealer
 from lumper.history.tables import builds, projects, secrets
 from lumper.history.tagging import succeeded_tags
-from lumper.model.activity import SERVER, Action, Activity, Actor
+from lumper.model.activity import SERVER, Activity, Actor, AuditAction
 from lumper.model.build import BuildState
 from lumper.model.patterns import pattern_problem
 from lumper.model.secrets import (
@@ -195,5 +195,5 @@ def _secret(row: Row[Any]) -> Secret:
 
 async def _tell(connection: AsyncConnection, project: str, kind: Kind, name: str, what: str, actor: Actor) -> None:
     whose = f"of {project}" if project else "of all projects"
-    done = Activity(datetime.now(UTC), Action.SECRET, actor, detail=f"{kind} {name} {whose}: {what}")
+    done = Activity(datetime.now(UTC), AuditAction.SECRET, actor, detail=f"{kind} {name} {whose}: {what}")
     await connection.run_sync(record, [done])

@@ -16,7 +16,7 @@ from lumper.history.dropping import drop_stale_tags
 from lumper.history.renames import rename
 from lumper.history.rules import check_moves, rules_in
 from lumper.history.tables import builds, manifests, tags
-from lumper.model.activity import SERVER, Action, Activity, Actor
+from lumper.model.activity import SERVER, Activity, Actor, AuditAction
 from lumper.model.build import BuildState
 from lumper.model.refs import TAG_PREFIX
 
@@ -45,7 +45,7 @@ class TagHistory:
             identity = await repository_made(connection, repository)
             await check_pointing(connection, repository, identity, name, expected)
             await check_moves(connection, await rules_in(connection), repository, identity, [name], digest)
-            done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)]
+            done = [Activity(now, AuditAction.TAG, actor, repository, name, digest, detail=detail)]
             await connection.run_sync(record_pointing, identity, done)
             await point(connection, identity, digest, [name], None, now)
             await rename(connection, identity, [name])
@@ -95,7 +95,9 @@ async def move_tags(
     size = await connection.scalar(marking.values(**values).returning(manifests.c.total))
     if identity is None or size is None:
         raise Conflict(f"The repository {repository} has no manifest {digest}.")
-    done = [Activity(now, Action.TAG, actor, repository, name, digest, detail=f"build {build_id}") for name in tags]
+    done = [
+        Activity(now, AuditAction.TAG, actor, repository, name, digest, detail=f"build {build_id}") for name in tags
+    ]
     await connection.run_sync(record_pointing, identity, done)
     await point(connection, identity, digest, tags, build_id, now)
     await rename(connection, identity, tags)
@@ -126,7 +128,7 @@ async def drop_tag(connection: AsyncConnection, repository: str, name: str, acto
     if row is None:
         return False
     await rename(connection, row.repository_id, [name])
-    done = Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=row.digest)
+    done = Activity(datetime.now(UTC), AuditAction.UNTAG, actor, repository, name, before=row.digest)
     await connection.run_sync(record, [done])
     return True
 

@@ -20,8 +20,7 @@ from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.grants import TOPIC, Grants, grants_of, tell, told
 from lumper.history.tables import tokens, users
-from lumper.model.activity import SERVER, Actor
-from lumper.model.activity import Action as Done
+from lumper.model.activity import SERVER, Actor, AuditAction
 from lumper.model.people import GRANTED, Identity, Role, grants_of_role
 from lumper.model.rights import Action, Grant
 from lumper.secret_files import made_once
@@ -71,7 +70,7 @@ class Tokens:
     def _changed(self, _name: str | None) -> None:
         self.version += 1
 
-    async def tell(self, action: Done, actor: Actor, detail: str = "") -> None:
+    async def tell(self, action: AuditAction, actor: Actor, detail: str = "") -> None:
         """Keep a sign-in, or a refused one, in the activity log; if that cannot be, nobody is kept out for it."""
         with suppress(StorageError):
             await tell(self._database, action, actor, detail)
@@ -94,7 +93,7 @@ class Tokens:
                 raise Conflict(f"There is a token {name} already.", hint="Choose another name, or remove that one.")
             row = token_row(name, token, role, expires_at) | {"owner": owner, "limits": _limits_to_row(limits)}
             await connection.execute(insert(tokens), row)
-            await told(connection, Done.TOKEN, name, f"added for {owner or role}", actor)
+            await told(connection, AuditAction.TOKEN, name, f"added for {owner or role}", actor)
         return token
 
     async def verify_token(self, token: str) -> Verified | None:
@@ -147,7 +146,7 @@ class Tokens:
         async with self._database.write() as connection:
             if name.startswith(ROBOT) or (await connection.execute(query)).rowcount == 0:
                 raise NotFound(f"There is no token {name}.", hint="`lumper token list` shows all.")
-            await told(connection, Done.TOKEN, name, "removed", actor)
+            await told(connection, AuditAction.TOKEN, name, "removed", actor)
 
     async def ensure_token(self, name: str, role: Role, file: Path) -> str:
         """The token in `file`, made if need be, which only its owner can read; it has this name and role from now."""

@@ -23,7 +23,7 @@ from lumper.history.database import Database, changed
 from lumper.history.images import ImageHistory
 from lumper.history.sealing import Sealer
 from lumper.history.tables import activity, webhook_calls, webhooks
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.webhook import Call, CallState, Format, Webhook, event_of, ping_of
 
 _TOPIC = "webhooks"
@@ -44,7 +44,7 @@ class Webhooks:
         database.on_change(_TOPIC, lambda _key: self._wake.set())
 
     async def add(
-        self, url: str, secret: str, actions: Sequence[Action], repositories: str, form: Format, *, private: bool
+        self, url: str, secret: str, actions: Sequence[AuditAction], repositories: str, form: Format, *, private: bool
     ) -> Webhook:
         """Make a webhook, which hears of what happens from now on. Raises StorageError."""
         now = datetime.now(UTC)
@@ -236,7 +236,7 @@ def _missing(number: int) -> NotFound:
 
 def webhook_from_row(row: Row[Any]) -> Webhook:
     """A row of `webhooks` as a value."""
-    actions = tuple(Action(action) for action in row.actions)
+    actions = tuple(AuditAction(action) for action in row.actions)
     form = Format(row.format)
     return Webhook(row.id, row.url, actions, row.repositories, form, row.private, row.created_at)
 

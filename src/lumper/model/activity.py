@@ -10,7 +10,7 @@ from enum import StrEnum
 from lumper.model.image import PRIVATE_PREFIX
 
 
-class Action(StrEnum):
+class AuditAction(StrEnum):
     """What was done. A tag row tells where the tag pointed `before` and, in `digest`, from then on.
 
     push    a manifest was pushed, `digest`
@@ -64,7 +64,7 @@ class Activity:
     """One thing that was done. `id` grows with time; it is 0 as long as the row is not written."""
 
     at: datetime
-    action: Action
+    action: AuditAction
     actor: Actor
     repository: str = ""
     tag: str = ""
@@ -79,5 +79,5 @@ def pushed(repository: str, digest: str, tags: Sequence[str], actor: Actor, at: 
     if tags and all(tag.startswith(PRIVATE_PREFIX) for tag in tags):
         return []
     public = [tag for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
-    done = [Activity(at, Action.TAG, actor, repository, tag, digest) for tag in public]
-    return [Activity(at, Action.PUSH, actor, repository, digest=digest), *done]
+    done = [Activity(at, AuditAction.TAG, actor, repository, tag, digest) for tag in public]
+    return [Activity(at, AuditAction.PUSH, actor, repository, digest=digest), *done]

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.addresses import Place, place_of
 from lumper.model.globs import fits, is_repository_glob
 
-ACTIONS = (Action.PUSH, Action.TAG, Action.UNTAG, Action.DELETE)
+ACTIONS = (AuditAction.PUSH, AuditAction.TAG, AuditAction.UNTAG, AuditAction.DELETE)
 """What a webhook can be told of."""
 
 PING = "ping"
@@ -46,7 +46,7 @@ class Webhook:
 
     id: int
     url: str
-    actions: tuple[Action, ...]
+    actions: tuple[AuditAction, ...]
     repositories: str
     format: Format
     private: bool

@@ -12,7 +12,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from lumper.model.activity import Action
+from lumper.model.activity import AuditAction
 from lumper.model.webhook import PING, Call, Format
 
 SIGNATURE = "Lumper-Signature-256"
@@ -20,7 +20,13 @@ _TYPES = {
     Format.LUMPER: "application/json",
     Format.DISTRIBUTION: "application/vnd.docker.distribution.events.v2+json",
 }
-_ACTIONS = {Action.PUSH: "push", Action.TAG: "push", Action.UNTAG: "delete", Action.DELETE: "delete", PING: PING}
+_ACTIONS = {
+    AuditAction.PUSH: "push",
+    AuditAction.TAG: "push",
+    AuditAction.UNTAG: "delete",
+    AuditAction.DELETE: "delete",
+    PING: PING,
+}
 
 
 def body_of(call: Call, form: Format, public_url: str) -> bytes:

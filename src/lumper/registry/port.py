@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
-from lumper.model.activity import SERVER, Action, Activity, Actor
+from lumper.model.activity import SERVER, Activity, Actor, AuditAction
 from lumper.model.garbage import Garbage, Sweep
 from lumper.model.image import Image, Link, Manifest, Name, NewManifest, Referrer, Rename, Restored, Tag, TagState
 from lumper.model.rules import Rule, Rules
@@ -130,7 +130,7 @@ class Metadata(Protocol):
         repository: str = "",
         tag: str = "",
         actor: str = "",
-        action: Action | None = None,
+        action: AuditAction | None = None,
     ) -> list[Activity]:
         """The newest activities first, or the oldest; those after the one with the id `after` in that order, 0 for all.
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lumper.errors import ChannelUnavailable
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.webhook import (
     ACTIONS,
     Call,
@@ -30,7 +30,7 @@ from parts.receiver import receiver
 
 AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 DIGEST, BEFORE = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-MOVED = Activity(AT, Action.TAG, Actor("ann", "user", "192.0.2.1"), "team/app", "1.0", DIGEST, BEFORE, id=42)
+MOVED = Activity(AT, AuditAction.TAG, Actor("ann", "user", "192.0.2.1"), "team/app", "1.0", DIGEST, BEFORE, id=42)
 HERE = "https://registry.example.org"
 
 
@@ -72,7 +72,7 @@ def test_the_envelope_is_the_one_that_other_programs_read() -> None:
         "tag": "1.0",
     }
     assert (event["id"], event["timestamp"], event["actor"]) == ("42", AT.isoformat(), {"name": "ann"})
-    gone = replace(MOVED, action=Action.UNTAG, digest="")
+    gone = replace(MOVED, action=AuditAction.UNTAG, digest="")
     (event,) = json.loads(body_of(call(event_of(gone)), Format.DISTRIBUTION, HERE))["events"]
     assert (event["action"], event["target"]["tag"], event["target"]["digest"]) == ("delete", "1.0", BEFORE)
     (event,) = json.loads(body_of(call(ping_of("p", AT, Actor("ann", "admin"))), Format.DISTRIBUTION, HERE))["events"]
@@ -91,9 +91,9 @@ def test_the_signature_is_over_the_bytes_that_are_sent() -> None:
 
 
 def test_a_webhook_hears_of_its_actions_in_its_repositories() -> None:
-    picky = replace(webhook(), actions=(Action.TAG,), repositories="team/*")
+    picky = replace(webhook(), actions=(AuditAction.TAG,), repositories="team/*")
     assert picky.wants(MOVED)
-    assert not picky.wants(replace(MOVED, action=Action.PUSH))
+    assert not picky.wants(replace(MOVED, action=AuditAction.PUSH))
     assert not picky.wants(replace(MOVED, repository="team/app/web"))
 
 

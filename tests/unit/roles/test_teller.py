@@ -17,7 +17,7 @@ from lumper.history.images import ImageHistory
 from lumper.history.sealing import Sealer
 from lumper.history.tables import webhook_calls, webhooks
 from lumper.history.webhooks import Webhooks
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.webhook import ACTIONS, CallState, Format, Webhook
 from lumper.notify.channels.webhook import WebhookCaller
 from lumper.queue.retry import RetryPolicy
@@ -38,12 +38,14 @@ class House:
         self.webhooks = Webhooks(database, ImageHistory(database), Sealer(key))
         self.outcomes: list[str] = []
 
-    async def happens(self, tag: str, repository: str = "team/app", action: Action = Action.TAG) -> None:
+    async def happens(self, tag: str, repository: str = "team/app", action: AuditAction = AuditAction.TAG) -> None:
         done = [Activity(datetime.now(UTC), action, Actor("ann", "user"), repository, tag, "sha256:" + "a" * 64)]
         async with self.database.write() as connection:
             await connection.run_sync(record, done)
 
-    async def tells(self, here: Receiver, actions: tuple[Action, ...] = ACTIONS, repositories: str = "**") -> Webhook:
+    async def tells(
+        self, here: Receiver, actions: tuple[AuditAction, ...] = ACTIONS, repositories: str = "**"
+    ) -> Webhook:
         return await self.webhooks.add(here.url, "s3cret", actions, repositories, Format.LUMPER, private=True)
 
     def teller(self, policy: RetryPolicy = QUICK) -> Teller:
@@ -74,8 +76,8 @@ async def telling(house: House, policy: RetryPolicy = QUICK) -> AsyncIterator[No
 async def test_what_happened_before_and_what_is_not_wanted_is_not_told(house: House) -> None:
     async with receiver() as here, telling(house):
         await house.happens("before")
-        webhook = await house.tells(here, (Action.TAG,), "team/*")
-        await house.happens("1", action=Action.PUSH)
+        webhook = await house.tells(here, (AuditAction.TAG,), "team/*")
+        await house.happens("1", action=AuditAction.PUSH)
         await house.happens("2", "other/app")
         await house.happens("3")
         (got,) = await here.until(1)
@@ -209,7 +211,7 @@ async def test_many_events_are_told_once_each(house: House) -> None:
         webhook = await house.tells(here)
         done = [
             Activity(
-                datetime.now(UTC), Action.TAG, Actor(), f"team/app{number % 50}", str(number), "sha256:" + "a" * 64
+                datetime.now(UTC), AuditAction.TAG, Actor(), f"team/app{number % 50}", str(number), "sha256:" + "a" * 64
             )
             for number in range(250)
         ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lumper.errors import Conflict, NotFound
-from lumper.model.activity import RETENTION, SERVER, Action, Activity, Actor, pushed
+from lumper.model.activity import RETENTION, SERVER, Activity, Actor, AuditAction, pushed
 from lumper.model.globs import fits
 from lumper.model.image import (
     PRIVATE_PREFIX,
@@ -137,7 +137,9 @@ class MemoryMetadata(MemoryCollection):
                 del known.tags[state.name]
                 self._rename(repository, [state.name])
                 gone.append(state)
-                done = Activity(now, Action.UNTAG, RETENTION, repository, state.name, before=state.digest, detail=why)
+                done = Activity(
+                    now, AuditAction.UNTAG, RETENTION, repository, state.name, before=state.digest, detail=why
+                )
                 self._done([done])
         for digest in {state.digest for state in gone} - {tag.digest for tag in known.tags.values()}:
             known.retired.add(digest)
@@ -219,7 +221,7 @@ class MemoryMetadata(MemoryCollection):
         self._check_pointing(repository, [name], expected)
         self._check_moves(repository, known, [name], digest)
         known.use(digest)
-        self._done([Activity(now, Action.TAG, actor, repository, name, digest, detail=detail)])
+        self._done([Activity(now, AuditAction.TAG, actor, repository, name, digest, detail=detail)])
         known.tags[name] = Tag(name, digest, now)
         self._rename(repository, [name])
 
@@ -246,7 +248,7 @@ class MemoryMetadata(MemoryCollection):
         gone = self._known(repository).tags.pop(name, None)
         if gone:
             self._rename(repository, [name])
-            self._done([Activity(datetime.now(UTC), Action.UNTAG, actor, repository, name, before=gone.digest)])
+            self._done([Activity(datetime.now(UTC), AuditAction.UNTAG, actor, repository, name, before=gone.digest)])
         return gone is not None
 
     async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
@@ -256,8 +258,8 @@ class MemoryMetadata(MemoryCollection):
         names = [name for name, tag in sorted(known.tags.items()) if tag.digest == digest]
         if not self._forget_manifest(repository, digest):
             return False
-        self._done([Activity(now, Action.UNTAG, actor, repository, name, before=digest) for name in names])
-        self._done([Activity(now, Action.DELETE, actor, repository, digest=digest)])
+        self._done([Activity(now, AuditAction.UNTAG, actor, repository, name, before=digest) for name in names])
+        self._done([Activity(now, AuditAction.DELETE, actor, repository, digest=digest)])
         return True
 
     async def unlink_blob(self, repository: str, digest: str) -> bool:
@@ -276,7 +278,9 @@ class MemoryMetadata(MemoryCollection):
         known.manifests[digest] = replace(known.manifests[digest], build_id=build_id)
         known.use(digest)
         now = datetime.now(UTC)
-        self._done([Activity(now, Action.TAG, actor, repository, x, digest, detail=f"build {build_id}") for x in tags])
+        self._done(
+            [Activity(now, AuditAction.TAG, actor, repository, x, digest, detail=f"build {build_id}") for x in tags]
+        )
         for tag in tags:
             known.tags[tag] = Tag(tag, digest, now, build_id)
         self._rename(repository, tags)
@@ -284,8 +288,8 @@ class MemoryMetadata(MemoryCollection):
     def _done(self, done: Sequence[Activity]) -> None:
         """Write down what is about to be done; of a tag where it points until then, and nothing if it stays there."""
         for one in done:
-            pointed = self._known(one.repository).tags.get(one.tag) if one.action is Action.TAG else None
+            pointed = self._known(one.repository).tags.get(one.tag) if one.action is AuditAction.TAG else None
             before = pointed.digest if pointed else one.before
-            moves = one.action is not Action.TAG or before != one.digest
+            moves = one.action is not AuditAction.TAG or before != one.digest
             if moves and not one.tag.startswith(PRIVATE_PREFIX):
                 self._tell(replace(one, before=before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
-from lumper.model.activity import RETENTION, Action, Activity
+from lumper.model.activity import RETENTION, Activity, AuditAction
 from lumper.model.garbage import Garbage, GarbageKind, Sweep
 from lumper.model.image import build_of, tags_beside
 from lumper.registry.metadata.memory_log import MemoryLog
@@ -65,7 +65,7 @@ class MemoryCollection(MemoryLog, MemoryNames):
                 known.abandoned.add(known.tags.pop(one.name).digest)
             elif one.kind is GarbageKind.MANIFEST:
                 if one.name in known.retired:
-                    self._tell(Activity(datetime.now(UTC), Action.DELETE, RETENTION, repository, digest=one.name))
+                    self._tell(Activity(datetime.now(UTC), AuditAction.DELETE, RETENTION, repository, digest=one.name))
                 self._forget_manifest(repository, one.name)
             else:
                 self._unlink(repository, one.name)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lumper.errors import NotFound, RuleForbids
-from lumper.model.activity import Action, Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.rules import Rule, Rules, words
 
 
@@ -26,13 +26,15 @@ class MemoryLog:
     async def set_rule(self, rule: Rule, actor: Actor) -> None:
         """Make the rule, or the one of the same glob be this from now on."""
         self._rules[rule.repositories] = rule
-        self._tell(Activity(datetime.now(UTC), Action.RULE, actor, rule.repositories, detail="; ".join(words(rule))))
+        self._tell(
+            Activity(datetime.now(UTC), AuditAction.RULE, actor, rule.repositories, detail="; ".join(words(rule)))
+        )
 
     async def remove_rule(self, repositories: str, actor: Actor) -> None:
         """Remove the rule of this glob. Raises NotFound."""
         if self._rules.pop(repositories, None) is None:
             raise NotFound(f"There is no rule for {repositories!r}.")
-        self._tell(Activity(datetime.now(UTC), Action.RULE, actor, repositories, detail="removed"))
+        self._tell(Activity(datetime.now(UTC), AuditAction.RULE, actor, repositories, detail="removed"))
 
     def _check_frozen(self, repository: str, names: Iterable[str]) -> None:
         rule = Rules(self._rules.values()).freezing(repository)
@@ -48,7 +50,7 @@ class MemoryLog:
         repository: str = "",
         tag: str = "",
         actor: str = "",
-        action: Action | None = None,
+        action: AuditAction | None = None,
     ) -> list[Activity]:
         """The newest activities first, or the oldest; those after the one with the id `after` in that order."""
         found = [

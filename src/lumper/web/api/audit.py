@@ -11,7 +11,7 @@ from aiohttp import web
 
 from lumper.errors import Invalid
 from lumper.history.activity import ActivityLog
-from lumper.model.activity import Action, Activity
+from lumper.model.activity import Activity, AuditAction
 from lumper.model.people import PEOPLE
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard
@@ -31,7 +31,7 @@ class AuditRoutes:
         query={
             "actor": str,
             "repository": str,
-            "action": Action,
+            "action": AuditAction,
             "since": datetime,
             "after": Number,
             "limit": Limit,
@@ -51,10 +51,10 @@ class AuditRoutes:
         return answer(found)
 
 
-def _action(text: str | None) -> Action | None:
-    if text not in (None, *Action):
-        raise Invalid(f"There is no action {text!r}.", hint=f"It is one of {', '.join(Action)}.")
-    return None if text is None else Action(text)
+def _action(text: str | None) -> AuditAction | None:
+    if text not in (None, *AuditAction):
+        raise Invalid(f"There is no action {text!r}.", hint=f"It is one of {', '.join(AuditAction)}.")
+    return None if text is None else AuditAction(text)
 
 
 def _time(text: str | None) -> datetime | None:

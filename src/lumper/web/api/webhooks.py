@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lumper.errors import Invalid
 from lumper.history.webhooks import Webhooks
-from lumper.model.activity import Action
+from lumper.model.activity import AuditAction
 from lumper.model.people import PEOPLE
 from lumper.model.webhook import ACTIONS, Call, CallState, Format, Webhook, never_called, problems
 from lumper.web.api.answers import answer
@@ -35,7 +35,7 @@ class NewWebhook(BaseModel):
 
     url: str
     secret: Annotated[SecretStr, Field(max_length=1000)] = SecretStr("")
-    actions: tuple[Action, ...] = ACTIONS
+    actions: tuple[AuditAction, ...] = ACTIONS
     repositories: str = "**"
     format: Format = Format.LUMPER
     private: bool = False
@@ -47,7 +47,7 @@ class Number(BaseModel):
     id: int
 
 
-class Revived(BaseModel):
+class RevivedCalls(BaseModel):
     """How many calls wait again."""
 
     id: int
@@ -108,7 +108,7 @@ class WebhookRoutes:
         kind = None if state is None else CallState(state)
         return answer(await self._webhooks.calls(_number(request), state=kind, limit=limit_of(request)))
 
-    @describe(Revived)
+    @describe(RevivedCalls)
     async def revive(self, request: web.Request) -> web.Response:
         """Give the dead calls of a webhook another chance."""
         number = _number(request)

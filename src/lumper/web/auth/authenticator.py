@@ -16,8 +16,7 @@ from aiohttp import web
 
 from lumper.errors import Unauthorized
 from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Verified
-from lumper.model.activity import Action as Done
-from lumper.model.activity import Actor
+from lumper.model.activity import Actor, AuditAction
 from lumper.model.people import Identity
 from lumper.model.rights import NOTHING, Rights
 from lumper.web.auth.backoff import Backoff
@@ -161,7 +160,7 @@ class Authenticator:
 
     async def _tell_refused(self, name: str, address: str, why: str) -> None:
         if self._may_be_told():
-            await self._accounts.tell(Done.REFUSED, Actor(name[:64], "", address), why)
+            await self._accounts.tell(AuditAction.REFUSED, Actor(name[:64], "", address), why)
 
     def _may_be_told(self) -> bool:
         """Whether one more is: at most a hundred an hour, so that guessing does not fill the log."""

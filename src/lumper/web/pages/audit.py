@@ -8,7 +8,7 @@ from aiohttp import web
 
 from lumper.errors import Invalid
 from lumper.history.activity import ActivityLog
-from lumper.model.activity import Action
+from lumper.model.activity import AuditAction
 from lumper.web.pages.builds import number
 from lumper.web.pages.site import Site
 
@@ -29,10 +29,10 @@ class AuditPages:
     async def all(self, request: web.Request) -> web.Response:
         """The newest first, of one actor, repository or action if that is asked for."""
         asked = {key: request.query.get(key, "") for key in ("actor", "repository", "action")}
-        if asked["action"] not in ("", *Action):
-            raise Invalid(f"There is no action {asked['action']!r}.", hint=f"It is one of {', '.join(Action)}.")
+        if asked["action"] not in ("", *AuditAction):
+            raise Invalid(f"There is no action {asked['action']!r}.", hint=f"It is one of {', '.join(AuditAction)}.")
         after = number(request, "after") or 0
-        action = Action(asked["action"]) if asked["action"] else None
+        action = AuditAction(asked["action"]) if asked["action"] else None
         rows = await self._activity.activities(
             after=after, limit=_A_PAGE + 1, actor=asked["actor"], repository=asked["repository"], action=action
         )
@@ -43,7 +43,7 @@ class AuditPages:
             request,
             "audit.html",
             rows=rows[:_A_PAGE],
-            actions=list(Action),
+            actions=list(AuditAction),
             after=after,
             older=older,
             first=first,

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from lumper.errors import Conflict, Forbidden, Invalid
 from lumper.history.store import History
-from lumper.model.activity import Action as Done
+from lumper.model.activity import AuditAction
 from lumper.model.image import Manifest, is_digest
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
@@ -76,7 +76,7 @@ class TagPages:
             name=repository,
             tag=tag,
             now=pointed.digest if pointed else "",
-            rows=[row for row in rows[:_A_PAGE] if people or row.action is not Done.GRANT],
+            rows=[row for row in rows[:_A_PAGE] if people or row.action is not AuditAction.GRANT],
             after=after,
             older=older,
             first=urlencode(following),

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from lumper.errors import Conflict, Invalid, TooManyAttempts, Unauthorized
 from lumper.history.accounts import TOKEN_PREFIX, Accounts, check_new_user
-from lumper.model.activity import Action as Done
+from lumper.model.activity import AuditAction
 from lumper.model.people import Identity, Role
 from lumper.web.auth.authenticator import actor_of
 from lumper.web.connection.proxies import address_of
@@ -56,7 +56,7 @@ class SignIn:
         if identity.role not in VIEWERS:
             error = f"A token of the role {identity.role.value} is for programs; it does not open the pages."
             return self._login_form(request, after=after, name=name, error=error)
-        await self._accounts.tell(Done.SIGN_IN, actor_of(identity, request))
+        await self._accounts.tell(AuditAction.SIGN_IN, actor_of(identity, request))
         return self._enter(request, identity, after)
 
     def _enter(self, request: web.Request, identity: Identity, after: str) -> web.Response:

@@ -10,8 +10,7 @@ from json import dumps
 import pytest
 
 from lumper.errors import Conflict
-from lumper.model.activity import SERVER, Activity, Actor
-from lumper.model.activity import Action as Done
+from lumper.model.activity import SERVER, Activity, Actor, AuditAction
 from lumper.model.garbage import Garbage, GarbageKind
 from lumper.model.image import Tag
 from lumper.model.rules import Keep, Rule
@@ -70,7 +69,7 @@ async def test_a_quick_round_judges_tags_once_it_has_rested_and_a_whole_one_alwa
 
 
 async def test_activities_that_are_too_old_are_forgotten_if_there_is_a_limit() -> None:
-    old = Activity(datetime.now(UTC) - timedelta(days=9), Done.PUSH, ANN, "one")
+    old = Activity(datetime.now(UTC) - timedelta(days=9), AuditAction.PUSH, ANN, "one")
     for days, left in ((0, 1), (10, 1), (8, 0)):
         metadata = MemoryMetadata()
         metadata._done([old])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.activity import Action, Actor
+from lumper.model.activity import Actor, AuditAction
 from lumper.model.image import NewManifest, TagState
 from lumper.model.rules import Keep, Rule
 from lumper.registry.metadata.memory import MemoryMetadata
@@ -199,7 +199,7 @@ async def test_a_run_removes_what_no_rule_keeps_and_only_in_the_repositories_tha
     assert [(v.repository, v.tag) async for v in retention.run() if not v.kept] == [("team/b", "1")]
     left = {name: [each.name for each in await metadata.tags(name) or []] for name in ("team/a", "team/b", "other")}
     assert left == {"team/a": ["2"], "team/b": ["2"], "other": ["1", "2"]}
-    told_of = await metadata.activities(action=Action.UNTAG)
+    told_of = await metadata.activities(action=AuditAction.UNTAG)
     assert [(one.repository, one.actor.name, one.detail) for one in told_of] == [
         ("team/b", "retention", "the rule for team/*"),
         ("team/a", "retention", "the rule for team/*"),
