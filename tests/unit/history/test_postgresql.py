@@ -238,7 +238,7 @@ async def test_time_is_that_of_the_database(database_url: str) -> None:
 async def test_whoever_waits_for_a_database_that_says_nothing_any_more_hears_of_it(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("_ALIVE_SECONDS", 0.1), ("_ANSWER_SECONDS", 0.1), ("_CONNECT_SECONDS", 2)):
+    for name, seconds in (("_ALIVE_SECONDS", 0.1), ("_CONNECT_SECONDS", 2)):
         monkeypatch.setattr(postgresql, name, seconds)
     url = await asyncio.to_thread(postgres.ready)
 
@@ -255,6 +255,7 @@ async def test_whoever_waits_for_a_database_that_says_nothing_any_more_hears_of_
         try:
             await database.listen()
             await asyncio.gather(reading(database), locking(database))  # each has a connection afterwards
+            monkeypatch.setattr(postgresql, "_ANSWER_SECONDS", 0.1)
             line.hold_after(0)
             async with asyncio.timeout(60):
                 ends = await asyncio.gather(reading(database), locking(database), return_exceptions=True)
