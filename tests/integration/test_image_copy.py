@@ -29,7 +29,7 @@ from parts.image_files import docker_archive, layer_of
 from parts.live_registry import OCI_INDEX, RegistryClient, digest_of, image_manifest
 from parts.upstream import Door, upstream
 
-QUICK = Patience(attempts=2, longest=0.05, connect=2, idle=5)
+QUICK = Patience(attempts=2, longest=0.05, connect=60, idle=60)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ from parts.raw_http import head, sent
 from parts.upstream import Door, basic, upstream
 
 CLOSE = b"Connection: close\r\n"
-QUICK = Patience(attempts=2, longest=0.1, connect=2, idle=5)
+QUICK = Patience(attempts=2, longest=0.1, connect=60, idle=60)
 Pulling = AbstractAsyncContextManager[tuple[LiveRegistry, RegistryClient]]
 Mirror = Callable[..., Pulling]
 

@@ -285,18 +285,19 @@ async def test_a_forged_or_foreign_token_is_refused(live: LiveRegistry, session:
 
 
 async def test_guessing_a_password_is_slowed_down_for_this_name_only(
-    live: LiveRegistry, session: aiohttp.ClientSession
+    tmp_path: Path, session: aiohttp.ClientSession
 ) -> None:
-    anyone = RegistryClient(session, live.url)
-    statuses = [await anyone.status("GET", "/v2/", headers=basic("admin", f"guess number {n}")) for n in range(6)]
-    assert statuses == [401] * 5 + [429]
+    async with live_registry(tmp_path, clock=lambda: 0.0) as live:
+        anyone = RegistryClient(session, live.url)
+        statuses = [await anyone.status("GET", "/v2/", headers=basic("admin", f"guess number {n}")) for n in range(6)]
+        assert statuses == [401] * 5 + [429]
 
-    async with anyone.request("GET", "/v2/", headers=basic("admin", PASSWORD)) as response:
-        assert response.status == 429
-        assert int(response.headers["Retry-After"]) >= 1
-        assert (await response.json())["errors"][0]["code"] == "TOOMANYREQUESTS"
-    assert await anyone.status("GET", "/v2/", headers=basic("other", "guess number 7")) == 401
-    assert await anyone.status("GET", "/v2/", headers=basic("any", live.tokens[Role.ADMIN])) == 200
+        async with anyone.request("GET", "/v2/", headers=basic("admin", PASSWORD)) as response:
+            assert response.status == 429
+            assert int(response.headers["Retry-After"]) >= 1
+            assert (await response.json())["errors"][0]["code"] == "TOOMANYREQUESTS"
+        assert await anyone.status("GET", "/v2/", headers=basic("other", "guess number 7")) == 401
+        assert await anyone.status("GET", "/v2/", headers=basic("any", live.tokens[Role.ADMIN])) == 200
 
 
 async def test_a_revoked_token_and_a_changed_password_end_at_once(

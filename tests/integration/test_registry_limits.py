@@ -49,7 +49,7 @@ async def refused(client: RegistryClient, most: int, path: str = "/v2/") -> tupl
 
 
 async def test_an_account_that_asks_too_much_waits_and_others_do_not(serve: Serve) -> None:
-    _, client = await serve(limits=RateLimits(account=0.5))
+    _, client = await serve(limits=RateLimits(account=0.5, clock=lambda: 0.0))
     count, headers = await refused(client(Role.ADMIN), 10)
     assert count == 5
     assert headers["Retry-After"] == "2"
@@ -60,7 +60,7 @@ async def test_an_account_that_asks_too_much_waits_and_others_do_not(serve: Serv
 
 
 async def test_a_flood_without_an_account_does_not_shut_out_who_has_one(serve: Serve, stranger: str) -> None:
-    live, client = await serve(host=stranger, limits=RateLimits(anonymous=0.5))
+    live, client = await serve(host=stranger, limits=RateLimits(anonymous=0.5, clock=lambda: 0.0))
     async with aiohttp.ClientSession() as session:
         guessing = RegistryClient(session, live.url, "lmp_guessed")
         assert (await refused(guessing, 10))[0] == 5
@@ -70,7 +70,7 @@ async def test_a_flood_without_an_account_does_not_shut_out_who_has_one(serve: S
 
 
 async def test_who_pulls_is_told_how_often_it_still_may(serve: Serve) -> None:
-    _, client = await serve(limits=RateLimits(pulls=2, window=600))
+    _, client = await serve(limits=RateLimits(pulls=2, window=600, clock=lambda: 0.0))
     admin = client(Role.ADMIN)
     await admin.push_image("team/app", "1")
     seen = []

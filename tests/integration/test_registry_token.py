@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,7 +11,7 @@ import aiohttp
 import pytest
 
 from lumper.model.people import Role
-from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient
+from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient, live_registry
 
 SCOPE = "repository:a:pull,push"
 
@@ -106,10 +107,14 @@ async def test_no_other_token_is_a_refresh_token_nor_that_one_anything_else(
     assert await bearer.refusal("GET", "/v2/") == (401, "UNAUTHORIZED")
 
 
-async def test_a_wrong_password_is_refused_and_guessing_slowed_down(anyone: RegistryClient) -> None:
-    statuses = [(await ask(anyone, password_form(password=f"guess {n}")))[0] for n in range(6)]
+async def test_a_wrong_password_is_refused_and_guessing_slowed_down(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    async with live_registry(tmp_path, clock=lambda: 0.0) as live:
+        anyone = RegistryClient(session, live.url)
+        statuses = [(await ask(anyone, password_form(password=f"guess {n}")))[0] for n in range(6)]
 
-    assert statuses == [401] * 5 + [429]
+        assert statuses == [401] * 5 + [429]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from parts.live_registry import (
 )
 from parts.upstream import Door, basic, opened
 
-QUICK = Patience(attempts=2, longest=0.05, connect=2, idle=2)
+QUICK = Patience(attempts=2, longest=0.05, connect=60, idle=60)
 
 
 @pytest.fixture
@@ -362,7 +362,7 @@ async def test_what_fails_for_a_moment_is_tried_again(live: LiveRegistry, admin:
             return None
 
         door.first = failing
-        patient = Patience(attempts=3, longest=0.05, connect=2, idle=2)
+        patient = Patience(attempts=3, longest=0.05, connect=60, idle=60)
         remote = RemoteRegistry(door.url, Credentials("any", live.tokens[Role.ADMIN]), patience=patient)
         assert (await remote.manifest("app", "1")).manifest.digest == digest
         await remote.close()

@@ -11,7 +11,7 @@ from lumper.registry.remote.connection import Patience
 from lumper.registry.remote.registry import RemoteRegistry
 from parts.http_server import serving
 
-QUICK = Patience(attempts=2, longest=0.05, connect=2, idle=2)
+QUICK = Patience(attempts=2, longest=0.05, connect=60, idle=60)
 
 
 async def test_only_the_registry_itself_sends_us_to_sign_in_and_only_once() -> None:

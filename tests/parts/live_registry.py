@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,8 +79,12 @@ async def live_registry(
     limits: RateLimits | None = None,
     database_url: str = "",
     upstreams: Sequence[Upstream] = (),
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[LiveRegistry]:
-    """Serve the data folder, with blobs in `storage` if it is given, until the block ends."""
+    """Serve the data folder, with blobs in `storage` if it is given, until the block ends.
+
+    By the `clock` who guesses passwords has to wait.
+    """
     database = Database(database_url or f"sqlite:///{data}/lumper.db")
     await database.migrate()
     accounts, keys = Accounts(database), Keys(data / "token.key")
@@ -88,7 +93,7 @@ async def live_registry(
     registry = Registry(storage, ImageHistory(database), policy, upstreams=mirrored)
     app = web.Application()
     rights = anonymous_rights(anonymous, anonymous_repositories)
-    oci.add_routes(app, registry, Authenticator(accounts, keys, anyone=rights), limits=limits)
+    oci.add_routes(app, registry, Authenticator(accounts, keys, anyone=rights, clock=clock), limits=limits)
     runner = web.AppRunner(app, shutdown_timeout=1, auto_decompress=False, max_line_size=LONGEST_LINE)
     await runner.setup()
     listening = await asyncio.get_running_loop().create_server(protocols(runner), host, port)
