@@ -26,7 +26,7 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from raw_http import Connection, push_small
@@ -117,10 +117,13 @@ class Side:
         self.layer = self.pushed()
 
     def connect(self) -> None:
-        """Make the connections that all requests share: one for the registry's API, one for everything else."""
-        assert self.server.login is not None
+        """Make the connection that all requests to the registry's API share."""
         self.registry = Connection(self.server.port, self.server.token(REPOSITORY))
-        self.api = Connection(self.server.port, f"Bearer {self.server.login[1]}")
+
+    def elsewhere(self) -> Connection:
+        """One to everything else: a shared one would be closed while the other side collects garbage for a minute."""
+        assert self.server.login is not None
+        return Connection(self.server.port, f"Bearer {self.server.login[1]}")
 
     def pushed(self) -> str:
         """One more image."""
@@ -132,8 +135,8 @@ def get(path: str, *, api: bool = False, method: str = "GET") -> Callable[[Side]
     """A request that must go well."""
 
     def work(side: Side) -> None:
-        connection = side.api if api else side.registry
-        answer = connection.request(method, path.replace("LAYER", side.layer))
+        with side.elsewhere() if api else nullcontext(side.registry) as connection:
+            answer = connection.request(method, path.replace("LAYER", side.layer))
         assert answer.status == 200, answer
 
     return work
@@ -216,9 +219,9 @@ def retention(folder: Path, tags: int) -> None:
     with filled(folder, tags) as sides:
         for name, side in sides.items():
             rule = json.dumps({"keep": {"last": 1000, "patches": 1}}).encode()
-            made = side.api.request(
-                "PUT", f"/api/v1/registry/rules/{REPOSITORY}", rule, "Content-Type: application/json\r\n"
-            )
+            with side.elsewhere() as api:
+                address = f"/api/v1/registry/rules/{REPOSITORY}"
+                made = api.request("PUT", address, rule, "Content-Type: application/json\r\n")
             assert made.status == 200, made
             before, cpu, begun = side.server.memory()[0], side.server.cpu(), time.monotonic()
             done = judged(side.server)
