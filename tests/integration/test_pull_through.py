@@ -7,15 +7,19 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from sqlalchemy import select, update
 
 from lumper.cli.progress import Quiet
+from lumper.history import tables
+from lumper.history.collection import TOPIC
+from lumper.history.database import changed
 from lumper.model.activity import Actor
 from lumper.model.garbage import GarbageKind
 from lumper.model.people import Role
@@ -465,6 +469,41 @@ async def test_what_nobody_asks_for_is_collected(door: Door, pusher: RegistryCli
         assert await client.status("GET", "/v2/own/manifests/1") == 200
         assert len([file for file in live.files if "blobs" in file.parts]) == 3  # our own config, layer and manifest
         assert await client.status("GET", "/v2/hub/app/manifests/1") == 200
+
+
+async def made_older(live: LiveRegistry, hours: int) -> datetime:
+    """What is cached was last used so many hours ago."""
+    then = datetime.now(UTC) - timedelta(hours=hours)
+    async with live.database.write() as connection:
+        await connection.execute(update(tables.tags).values(updated_at=then))
+        await connection.execute(update(tables.manifests).values(pushed_at=then))
+        changed(connection, TOPIC, "hub/app")
+    return then
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_what_is_asked_for_is_noted_as_in_use_every_few_hours_also_while_upstream_is_away(
+    door: Door, pusher: RegistryClient, mirror: Mirror, away: bool
+) -> None:
+    await pusher.push_image("app", "1")
+
+    async def nothing(_request: web.Request) -> web.Response:
+        return web.Response(status=403)
+
+    async with mirror(ttl=0.0) as (live, client):
+        pushed = await digest(client, "/v2/hub/app/manifests/1")
+        door.first = nothing if away else None
+        for hours, noted in [(7, True)] if away else [(5, False), (7, True)]:
+            then = await made_older(live, hours)
+            assert await digest(client, "/v2/hub/app/manifests/1") == pushed
+            tag = await live.registry.metadata.tag("hub/app", "1")
+            assert tag is not None
+            assert (tag.updated_at > then) is noted
+        for noted in (True, False):  # by digest, of which this process knows when it has done so
+            then = await made_older(live, 7)
+            assert await digest(client, f"/v2/hub/app/manifests/{pushed}") == pushed
+            async with live.database.read() as connection:
+                assert ((await connection.execute(select(tables.manifests.c.pushed_at))).scalar_one() > then) is noted
 
 
 async def test_of_cached_tags_that_nobody_asks_for_an_immutable_one_stays_and_the_others_go(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from lumper.errors import StorageError
 from lumper.model.people import Role
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream
@@ -72,6 +75,24 @@ async def test_a_pull_goes_on_when_the_disk_is_full_and_is_kept_again_when_it_is
             asked = sum(door.asked.values())
             assert await pulled(client) == layer
             assert sum(door.asked.values()) == asked
+
+
+async def test_what_is_here_is_served_also_where_it_cannot_be_noted_that_it_is_in_use(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "mirror", "16m") as data:
+        async with upstream(tmp_path / "hub") as (door, pusher), mirror(data, door) as (live, client):
+            pushed = await pusher.push_image("app", "1", b"layer")
+            assert await client.status("GET", "/v2/hub/app/manifests/1") == 200
+            with contextlib.closing(sqlite3.connect(data / "lumper.db")) as database:  # what it writes next needs room
+                assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            with (data / "ballast").open("wb", buffering=0) as ballast:
+                free = os.statvfs(data)
+                os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_bsize)
+            try:
+                with pytest.raises(StorageError):
+                    await live.registry.metadata.touch("hub/app", pushed)
+                assert await client.status("HEAD", f"/v2/hub/app/manifests/{pushed}") == 200
+            finally:
+                (data / "ballast").unlink()
 
 
 async def test_what_passes_without_being_kept_is_whole_and_right_or_an_error(tmp_path: Path, layer: bytes) -> None:

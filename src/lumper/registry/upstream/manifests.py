@@ -101,7 +101,9 @@ class CachedManifests(Manifests):
 
     async def _asked(self, upstream: Upstream, repository: str, reference: str, known: Manifest | None) -> Manifest:
         if known is not None and is_digest(reference):
-            return await self._used(repository, reference, known)
+            await self._used(repository, reference, known)
+            self._fresh.keep((repository, reference), True, _USED_SECONDS)
+            return known
         try:
             found = await self._renewed(upstream, repository, reference, known)
         except RemoteNotFound:
@@ -117,6 +119,7 @@ class CachedManifests(Manifests):
             )
             if known is None:
                 raise
+            await self._used(repository, reference, known)
             self._fresh.keep((repository, reference), True, _STALE_SECONDS)
             if isinstance(exc, RemoteUnavailable):
                 self._away.keep(upstream.prefix, True, _STALE_SECONDS)
@@ -134,9 +137,7 @@ class CachedManifests(Manifests):
             await self._immutable(repository, reference)
             or await upstream.registry.digest(name, reference) == known.digest
         ):
-            tag = await self._metadata.tag(repository, reference)
-            if tag is None or tag.updated_at < datetime.now(UTC) - timedelta(seconds=_USED_SECONDS):
-                await self._used(repository, reference, known)
+            await self._used(repository, reference, known)
             return known
         document = await upstream.registry.manifest(name, reference)
         try:
@@ -154,10 +155,18 @@ class CachedManifests(Manifests):
         freezing = (await self._metadata.rules()).freezing(repository)
         return freezing is not None and freezing.freezes(tag)
 
-    async def _used(self, repository: str, reference: str, known: Manifest) -> Manifest:
-        await self._metadata.touch(repository, known.digest, [] if is_digest(reference) else [reference])
-        self._fresh.keep((repository, reference), True, _USED_SECONDS)
-        return known
+    async def _used(self, repository: str, reference: str, known: Manifest) -> None:
+        """Say that somebody wants it, if that was not said lately. Where nothing can be written, it is served still."""
+        try:
+            if is_digest(reference):
+                await self._metadata.touch(repository, known.digest)
+                return
+            tag = await self._metadata.tag(repository, reference)
+            if tag is not None and tag.updated_at < datetime.now(UTC) - timedelta(seconds=_USED_SECONDS):
+                await self._metadata.touch(repository, known.digest, [reference])
+        except StorageError as exc:
+            log.warning("that an image is in use was not noted", action="upstream.used", repository=repository,
+                        reference=reference, error=exc.sentence)  # fmt: skip
 
     async def _take(self, repository: str, reference: str, manifest: NewManifest, body: bytes) -> None:
         """Keep it without what it refers to: that comes when it is asked for."""
