@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from lumper.errors import ArchiveError
-from lumper.registry.contents.packages import OS_RELEASE, Package, interesting, os_release, packages_in
+from lumper.registry.contents.packages import DATABASES, OS_RELEASE, Package, interesting, os_release, packages_in
 from lumper.registry.contents.rpm import RPM_DATABASES, RPM_UNREAD, rpm_packages
 from lumper.registry.contents.unpacking import unpacked
 from lumper.registry.tar import Member, Source, TarStream
 
 MOST_UNPACKED = 64 << 30  # bytes of one layer
-_MOST_FILE = 16 << 20  # bytes of a file that tells of packages
+_MOST_FILE = 1 << 20  # bytes of a file that tells of a package
+_MOST_LIST = 16 << 20  # of one that tells of all
 _MOST_DATABASE = 256 << 20  # of rpm's
 _MOST_PACKAGES = 100_000
 _MOST_PATH = 1024  # characters of a path that may tell of packages
@@ -69,7 +70,8 @@ class Reader:
         self._lay(fresh, gone)
 
     def _read(self, tar: TarStream, path: str, fresh: Contents) -> None:
-        content = tar.read(_MOST_DATABASE if path in RPM_DATABASES else _MOST_FILE)
+        most = _MOST_DATABASE if path in RPM_DATABASES else _MOST_LIST if path in DATABASES else _MOST_FILE
+        content = tar.read(most)
         found: tuple[Package, ...] | None = None
         if path in OS_RELEASE and content is not None:
             fresh.releases[path] = os_release(content)

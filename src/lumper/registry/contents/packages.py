@@ -11,9 +11,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.parser import HeaderParser
+from itertools import islice
 from urllib.parse import quote
 
 _MOST_LENGTH = 256  # of a name or version that is believed
+_MOST_HEAD = (
+    64 << 10
+)  # characters in which a package has said its name: of more, a parser's memory and time have no end
+_MOST_PARAGRAPHS = 200_000
+_BLANK, _EMPTY = re.compile(r"\n[ \t]*\n"), re.compile(r"\n\n")
 _NPM = re.compile(r"(?:.*/)?node_modules/((?:@[^/]+/)?[^/@][^/]*)/package\.json")
 _PYTHON = re.compile(r"(?:.*/)?[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO|egg-info)")
 
@@ -83,29 +89,36 @@ def _sound(text: str) -> bool:
 
 
 def _dpkg(text: str) -> _Found:
-    for paragraph in re.split(r"\n[ \t]*\n", text):
-        fields = _fields(paragraph, ":")
+    for fields in _paragraphs(text, _BLANK):
         if fields.get("Status", "install ok installed").endswith(" installed"):
             yield "deb", fields.get("Package", ""), fields.get("Version", ""), fields.get("Architecture", "")
 
 
 def _apk(text: str) -> _Found:
-    for paragraph in text.split("\n\n"):
-        fields = _fields(paragraph, ":")
+    for fields in _paragraphs(text, _EMPTY):
         yield "apk", fields.get("P", ""), fields.get("V", ""), fields.get("A", "")
 
 
-def _fields(paragraph: str, sign: str) -> dict[str, str]:
+def _paragraphs(text: str, between: re.Pattern[str]) -> Iterator[dict[str, str]]:
+    """The fields of each, as far as anybody has so many packages."""
+    start = 0
+    for gap in islice(between.finditer(text), _MOST_PARAGRAPHS):
+        yield _fields(text[start : min(gap.start(), start + _MOST_HEAD)])
+        start = gap.end()
+    yield _fields(text[start : start + _MOST_HEAD])
+
+
+def _fields(paragraph: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in paragraph.splitlines():
-        key, found, value = line.partition(sign)
-        if found and key and not key[0].isspace():
+        key, found, value = line.partition(":")
+        if found and not key[:1].isspace():
             fields.setdefault(key, value.strip())
     return fields
 
 
 def _python(text: str) -> _Found:
-    headers = HeaderParser().parsestr(text.partition("\n\n")[0])
+    headers = HeaderParser().parsestr(text[:_MOST_HEAD].partition("\n\n")[0])
     name = re.sub(r"[-_.]+", "-", str(headers.get("Name", ""))).lower()
     yield "pypi", name, str(headers.get("Version", "")), ""
 
@@ -124,3 +137,5 @@ _READERS = {
     "lib/apk/db/installed": _apk,
     "usr/lib/apk/db/installed": _apk,
 }
+DATABASES = frozenset(_READERS)
+"""The files that tell of many packages each."""

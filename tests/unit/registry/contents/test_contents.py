@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from lumper.errors import ArchiveError
 from lumper.registry.contents import layers
 from lumper.registry.contents.layers import Contents, Reader
-from lumper.registry.contents.packages import Package
+from lumper.registry.contents.packages import Package, packages_in
 from lumper.registry.contents.rpm import rpm_packages
 from lumper.registry.contents.spdx import spdx
 from lumper.registry.contents.trees import TreeComparison
@@ -319,6 +319,28 @@ def test_a_damaged_layer_is_an_error_or_another_layer_but_nothing_else(data: st.
 )
 def test_nonsense_is_no_package(path: str, text: str) -> None:
     assert names(contents({path: text})) == []
+
+
+MANY = "a:\n" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.dist-info/METADATA", f"Name: a\nVersion: 1\n{MANY}"),
+        ("var/lib/dpkg/status", f"Package: a\nVersion: 1\n{MANY}"),
+        ("lib/apk/db/installed", f"P:a\nV:1\n{MANY}"),
+    ],
+    ids=["headers", "dpkg", "apk"],
+)
+def test_a_file_that_goes_on_and_on_takes_little_memory(path: str, text: str) -> None:
+    content = text.encode()
+    tracemalloc.start()
+    found = [(package.name, package.version) for package in packages_in(path, content)]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == [("a", "1")]
+    assert most < 4 << 20
 
 
 def test_packages_of_which_each_has_a_file_of_its_own_are_found() -> None:
