@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
-from lumper.errors import Conflict, LumperError, RegistryError, StorageError
+from lumper.errors import Conflict, RegistryError, StorageError
 from lumper.logs import get_logger
 from lumper.model.activity import Actor
 from lumper.model.image import Link, Manifest, NewManifest, digest_of, is_digest, is_tag
@@ -163,11 +163,8 @@ class Manifests:
             await self._names.store(repository, manifest, body, names)
             try:
                 await self._metadata.put_manifest(repository, manifest, names, actor, expected=expected)
-            except LumperError as exc:  # a rule forbids it, or a tag is elsewhere
-                await self._names.take_back(repository, [manifest.digest, *names])
-                if isinstance(exc, Conflict):
-                    raise refuse("CONDITION_FAILED") from exc
-                raise
+            except Conflict as exc:  # a tag is elsewhere
+                raise refuse("CONDITION_FAILED") from exc
 
     async def delete(self, repository: str, reference: str, actor: Actor, *, expected: str | None = None) -> None:
         """Remove a tag, which has to point at `expected` (None: anywhere), or a manifest with all its tags.

@@ -5,6 +5,7 @@ The database is the truth, and the storage repeats of it which manifests a repos
 - A push tells the storage itself: bytes and names first, then the transaction. What was acknowledged is thus in both.
   Of a push that was killed between the two the storage has bytes that the database does not know: the collector finds
   them, completes the push where nothing speaks against it, and else has the storage told what the database says.
+  Of a push that was refused the names are taken back: at once, or by `tell` when storage and database answer again.
 - Every other change (a build that is accepted, a deletion, the collection of garbage) leaves a row in its transaction,
   a rename, and `tell` makes the storage say what the database says then. A row goes only when both were found to
   agree some time after the change: a push that was on its way meanwhile, in whichever process, is over by then.
@@ -16,17 +17,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from lumper.errors import LumperError
 from lumper.model.image import PRIVATE_PREFIX, Name, NewManifest, Rename
 from lumper.registry.port import Metadata, Storage
 
 _STEP = 500
 _AT_ONCE = 32  # requests to the storage
 _SETTLED = timedelta(minutes=1)  # longer than any push is between its names and its transaction
+_MOST_DOUBTED = 10_000  # names
 
 
 @dataclass
@@ -43,14 +46,31 @@ class Names:
         self._metadata = metadata
         self._turns: dict[tuple[str, str], _Turn] = {}
         self._looked_at = 0  # the newest rename that the storage was told of in this life
+        self._doubted: dict[tuple[str, str], None] = {}  # names of pushes that failed, in their order
 
     @asynccontextmanager
     async def pushing(self, repository: str, references: Iterable[str]) -> AsyncIterator[None]:
-        """Pushes of one tag take turns, so that the last one in the storage is the last one in the database too."""
+        """Pushes of one tag take turns, so that the last one in the storage is the last one in the database too.
+
+        After one that fails, the storage says again what the metadata say.
+        """
+        public = [one for one in sorted(set(references)) if not one.startswith(PRIVATE_PREFIX)]
         async with AsyncExitStack() as stack:
             for reference in sorted(set(references)):
                 await stack.enter_async_context(self._turn(repository, reference))
-            yield
+            try:
+                yield
+            except BaseException as exc:
+                self._doubt(repository, public)
+                if isinstance(exc, LumperError):
+                    with suppress(LumperError):  # the first error is the one to tell
+                        await self._take_back(repository, public)
+                raise
+
+    def _doubt(self, repository: str, references: Iterable[str]) -> None:
+        self._doubted.update(((repository, reference), None) for reference in references)
+        while len(self._doubted) > _MOST_DOUBTED:  # `lumper registry verify` tells of the others
+            del self._doubted[next(iter(self._doubted))]
 
     @asynccontextmanager
     async def _turn(self, repository: str, reference: str) -> AsyncIterator[None]:
@@ -75,11 +95,11 @@ class Names:
         named = [Name(repository, tag, manifest.digest) for tag in tags if not tag.startswith(PRIVATE_PREFIX)]
         await _all(*(self._storage.note(name) for name in named))
 
-    async def take_back(self, repository: str, references: Sequence[str]) -> None:
-        """After a push that was refused: the storage says again what the metadata say. For who has their turn."""
+    async def _take_back(self, repository: str, references: Sequence[str]) -> None:
+        """For who has their turn."""
         for reference in references:
-            if not reference.startswith(PRIVATE_PREFIX):
-                await self._set(repository, reference, await self._true(repository, reference))
+            await self._set(repository, reference, await self._true(repository, reference))
+            self._doubted.pop((repository, reference), None)
 
     async def begin(self) -> None:
         """Where the storage says nothing, as before it was told of names, let `tell` tell it of all."""
@@ -90,6 +110,9 @@ class Names:
     async def tell(self) -> int:
         """Tell the storage of what changed; how many names it had wrong. Raises StorageError."""
         mended = 0
+        for repository, reference in [*self._doubted]:
+            mended += await self._mend(repository, reference)
+            self._doubted.pop((repository, reference), None)
         while found := await self._metadata.renames(self._looked_at, _STEP):
             mended += await self._told(found)
             self._looked_at = found[-1].number

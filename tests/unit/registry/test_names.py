@@ -60,19 +60,44 @@ async def test_a_moved_tag_is_said_once() -> None:
     assert await kept.said() == {before: OCI_INDEX, after: OCI_INDEX, "v1": after}
 
 
-@pytest.mark.parametrize("refused", ["sha256:", "v"])
-async def test_a_storage_that_cannot_take_a_name_refuses_the_push(refused: str) -> None:
-    class Full(MemoryStorage):
-        async def note(self, name: Name) -> None:
-            if name.reference.startswith(refused):
-                raise StorageFull()
-            await super().note(name)
+class Weak(MemoryStorage):
+    """Once it is `full` it takes a name of the reference `full`, and then nothing for some time."""
 
-    kept = Kept(Full())
+    def __init__(self) -> None:
+        super().__init__()
+        self.full: str | None = None
+        self.over = False
+
+    async def note(self, name: Name) -> None:
+        if self.over:
+            raise StorageFull()
+        await super().note(name)
+        if self.full is not None and name.reference.startswith(self.full):
+            self.over = True
+            raise StorageFull()
+
+    async def erase(self, repository: str, reference: str) -> None:
+        if self.over:
+            raise StorageFull()
+        await super().erase(repository, reference)
+
+
+@pytest.mark.parametrize("refused", ["sha256:", "v"])
+async def test_what_a_storage_has_taken_of_a_push_that_it_refuses_is_taken_back(refused: str) -> None:
+    kept = Kept(storage := Weak())
+    digest = await kept.push("v1")
+    storage.full = refused
 
     with pytest.raises(StorageFull):
-        await kept.push("v1")
-    assert await kept.known() == {}
+        await kept.push("v1", "v2", note="another")
+    assert await kept.known() == {digest: OCI_INDEX, "v1": digest} != await kept.said()
+    with pytest.raises(StorageFull):
+        await kept.tell()
+    storage.full, storage.over = None, False
+
+    assert await kept.tell()
+    assert await kept.said() == await kept.known()
+    assert await kept.tell() == 0
 
 
 async def test_a_push_that_a_rule_forbids_leaves_no_name() -> None:
