@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -111,6 +112,36 @@ class PostgresServer:
         """End all connections to this database."""
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(_END_OTHERS)
+
+    @contextmanager
+    def standby_away(self, url: str) -> Iterator[None]:
+        """Whoever connects to this database meanwhile waits at each COMMIT, for a standby that is not there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as admin, ThreadPoolExecutor(1) as thread:
+            name = url.rpartition("/")[2].encode()
+            admin.execute(b"ALTER DATABASE " + name + b" SET synchronous_commit = on")
+            admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            try:
+                admin.execute("SELECT pg_reload_conf()")
+                waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+                committing = thread.submit(self._commit, url)
+
+                def waits() -> bool:
+                    nonlocal committing
+                    if committing.done():  # the server had not noticed yet
+                        committing.result()
+                        committing = thread.submit(self._commit, url)
+                    return admin.execute(waiting).fetchone() == (1,)
+
+                wait_for(waits, "a COMMIT that waits for the standby")
+                yield
+            finally:
+                admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+                admin.execute("SELECT pg_reload_conf()")
+                admin.execute(b"ALTER DATABASE " + name + b" RESET synchronous_commit")
+
+    def _commit(self, url: str) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute("SELECT pg_logical_emit_message(true, 'try', '')")
 
     def url(self, name: str) -> str:
         """The URL of a database, as `[database] url` takes it."""

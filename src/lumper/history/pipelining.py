@@ -5,6 +5,7 @@ Source: psycopg, "Pipeline mode support".
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,9 @@ from weakref import WeakKeyDictionary
 import psycopg
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
+
+COMMITTING = "committing since"
+"""In the `info` of a connection: since when, by the monotonic clock, the answer to a COMMIT is waited for."""
 
 _Driver = psycopg.Connection[Any]
 
@@ -62,12 +66,17 @@ def commit_with(connection: Connection, statement: str, rows: Sequence[Sequence[
 
     Nothing may follow in this transaction. Raises what SQLAlchemy raises.
     """
-    with together(connection):
-        yield
-        driver = _driver(connection)
-        for row in rows:
-            driver.execute(statement.encode(), row)
-        driver.execute("COMMIT")
+    try:
+        with together(connection):
+            yield
+            driver = _driver(connection)
+            for row in rows:
+                driver.execute(statement.encode(), row)
+            driver.execute("COMMIT")
+            connection.info[COMMITTING] = time.monotonic()
+    finally:
+        if not connection.invalidated:
+            connection.info.pop(COMMITTING, None)
 
 
 @contextmanager

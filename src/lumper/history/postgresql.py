@@ -32,7 +32,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from lumper.errors import DatabaseFailed, Invalid
 from lumper.history.connection import AsyncConnection, Connections
-from lumper.history.pipelining import Beginnings, commit_with
+from lumper.history.pipelining import COMMITTING, Beginnings, commit_with
 from lumper.logs import get_logger
 
 log = get_logger(__name__)
@@ -48,6 +48,7 @@ _TRIES = 5
 _CONNECTIONS = 16
 _TRUSTED_SECONDS = 1.0  # since it was used last, a connection is believed to be one without asking
 _CANCEL_SECONDS = 5.0
+_COMMIT_SECONDS = 60.0  # without an answer: a synchronous standby may be away for ever
 _AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
 # A server that lost its power must not hold the lock for ever, nor anyone wait for it without an end.
 _OPTIONS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s -c client_encoding=UTF8"
@@ -76,9 +77,9 @@ class PostgreSQL:
             isolation_level="AUTOCOMMIT",  # BEGIN goes along with the lock, and not before it
             connect_args=self._arguments,
         )
-        self._made: set[psycopg.Connection[Any]] = set()
-        event.listen(engine, "connect", lambda made, _: self._made.add(made))
-        event.listen(engine, "close", lambda made, _: self._made.discard(made))
+        self._made: dict[psycopg.Connection[Any], dict[Any, Any]] = {}
+        event.listen(engine, "connect", lambda made, record: self._made.update({made: record.info}))
+        event.listen(engine, "close", lambda made, _: self._made.pop(made, None))
         self._connections = Connections(engine, _CONNECTIONS, _interrupt)
         event.listen(engine, "checkin", _used)
         event.listen(engine, "checkout", _look)  # what was dropped is not asked
@@ -158,8 +159,10 @@ class PostgreSQL:
         self, heard: Callable[[Set[tuple[str, str]], bool], None], lost: Callable[[], None], ready: asyncio.Event
     ) -> None:
         while True:
+            before = list(self._made)
             try:
                 async with await self._connect() as connection:
+                    before.clear()
                     with _at_most(_ANSWER_SECONDS, connection):
                         await connection.execute(f"LISTEN {_CHANNEL}")
                     lost()
@@ -170,10 +173,11 @@ class PostgreSQL:
                             self._heard(notification.payload, heard)
                         with _at_most(_ALIVE_SECONDS, connection):
                             await connection.execute("SELECT 1")
+                        self._give_up_commits()
             except (psycopg.Error, OSError) as exc:
                 log.warning("the database is away", action="database.away", error=str(exc).strip() or repr(exc))
                 if isinstance(exc, psycopg.errors.ConnectionTimeout):  # it takes connections and says nothing
-                    for made in list(self._made):
+                    for made in before:  # those that were made meanwhile may work
                         _cut(made)
             finally:
                 self.hears = False
@@ -181,6 +185,13 @@ class PostgreSQL:
                 ready.set()
             self._connections.drop()  # the other connections are likely gone too
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _give_up_commits(self) -> None:
+        """Cut the connections whose COMMIT is not answered. Whether it was done is seen by who tries the same again."""
+        for made, info in list(self._made.items()):
+            if time.monotonic() - info.get(COMMITTING, float("inf")) > _COMMIT_SECONDS:
+                log.error("the database does not answer a commit", action="database.commit")
+                _cut(made)
 
     def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]], bool], None]) -> None:
         told = json.loads(payload)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -272,3 +273,28 @@ async def test_whoever_waits_for_a_database_that_says_nothing_any_more_hears_of_
         finally:
             line.let_go()
             await database.close()
+
+
+async def test_a_commit_that_is_not_answered_is_given_up_and_was_done_all_the_same(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "_COMMIT_SECONDS", 0.5)
+    url = await asyncio.to_thread(postgres.ready)
+
+    with postgres.standby_away(url):
+        database = Database(url)
+        try:
+            await database.listen()
+            with pytest.raises(DatabaseFailed, match="does not answer"):
+                async with asyncio.timeout(30):
+                    await _made(database, "one")
+            assert database.hears  # of all others nothing was lost
+        finally:
+            await database.close()
+
+    async def done() -> bool:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT name FROM repositories").fetchall() == [("one",)]
+
+    await eventually(done)
