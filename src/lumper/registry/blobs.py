@@ -14,7 +14,7 @@ from lumper.errors import RegistryError, RuleForbids, StorageError
 from lumper.model.image import is_digest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
-from lumper.registry.port import Alone, Metadata, Storage, StoredBlob
+from lumper.registry.port import Alone, BlobMetadata, Storage, StoredBlob
 from lumper.registry.quota import Quotas
 
 _NONCES = 256
@@ -33,7 +33,7 @@ class Session:
 class Blobs:
     """The blobs of all repositories. A blob that one repository has is not readable in another one."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds, quotas: Quotas, alone: Alone) -> None:
+    def __init__(self, storage: Storage, metadata: BlobMetadata, holds: Holds, quotas: Quotas, alone: Alone) -> None:
         self._storage = storage
         self._metadata = metadata
         self._holds = holds

@@ -10,7 +10,7 @@ from lumper.model.rights import Rights
 from lumper.registry.access import PULL
 from lumper.registry.blobs import check_digest
 from lumper.registry.errors import refuse
-from lumper.registry.port import Metadata
+from lumper.registry.port import ListingMetadata
 
 MOST = 1000  # entries of a page, whatever is asked for (GHSA-hqxw-f8mx-cpmw)
 
@@ -35,7 +35,7 @@ def page_size(text: str | None) -> int:
 class Listings:
     """The listings of the registry. Build-private tags are in none."""
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: ListingMetadata) -> None:
         self._metadata = metadata
 
     async def exists(self, repository: str) -> bool:

@@ -16,7 +16,7 @@ from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
 from lumper.registry.manifest_format import read_manifest
 from lumper.registry.names import Names
-from lumper.registry.port import Metadata, Storage
+from lumper.registry.port import ManifestMetadata, Storage
 from lumper.registry.quota import Quotas
 from lumper.registry.retention.pulls import Pulls
 
@@ -34,7 +34,7 @@ class Manifests:
     """The manifests of all repositories, by tag and by digest."""
 
     def __init__(
-        self, storage: Storage, metadata: Metadata, holds: Holds, names: Names, quotas: Quotas, pulls: Pulls
+        self, storage: Storage, metadata: ManifestMetadata, holds: Holds, names: Names, quotas: Quotas, pulls: Pulls
     ) -> None:
         self._storage = storage
         self._names = names

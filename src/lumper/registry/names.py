@@ -24,7 +24,7 @@ from itertools import groupby
 
 from lumper.errors import LumperError
 from lumper.model.image import PRIVATE_PREFIX, Name, NewManifest, Rename
-from lumper.registry.port import Metadata, Storage
+from lumper.registry.port import NameMetadata, Storage
 
 _STEP = 500
 _AT_ONCE = 32  # requests to the storage
@@ -41,7 +41,7 @@ class _Turn:
 class Names:
     """Makes the storage say what the metadata say."""
 
-    def __init__(self, storage: Storage, metadata: Metadata) -> None:
+    def __init__(self, storage: Storage, metadata: NameMetadata) -> None:
         self._storage = storage
         self._metadata = metadata
         self._turns: dict[tuple[str, str], _Turn] = {}

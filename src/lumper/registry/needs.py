@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection
 
 from lumper.errors import StorageError
-from lumper.registry.port import Metadata
+from lumper.registry.port import GarbageMetadata
 
 _REMEMBERED = 65_536  # digests
 _AT_WORK = 20.0  # seconds for which a request needs at least what it works with, unless the grace is quite short
@@ -20,7 +20,7 @@ _PATIENCE = 0.05  # seconds between two looks whether a collector is done
 class Needs:
     """Tells each need once for a while: what many ask for costs a write to the database now and then."""
 
-    def __init__(self, metadata: Metadata, grace: float) -> None:
+    def __init__(self, metadata: GarbageMetadata, grace: float) -> None:
         self._metadata = metadata
         self._grace = grace
         self._at_work = min(_AT_WORK, 2 * grace)

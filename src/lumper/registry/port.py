@@ -1,4 +1,7 @@
-"""The ports of the registry: where bytes lie (Storage) and what is known of them (Metadata)."""
+"""The ports of the registry: where bytes lie (Storage) and what is known of them (Metadata).
+
+Metadata are one adapter with one contract; whoever needs a part of them asks for that part only.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,8 @@ Alone = Callable[[str], AbstractAsyncContextManager[bool]]
 """Whether the block is the only one with this name at the moment, in all processes that share the registry."""
 
 
-class Metadata(Protocol):
-    """What the registry knows: repositories, the blobs that each may serve, manifests, tags. Durable on return.
-
-    Whatever moves or removes a tag, or removes what a tag needs, raises RuleForbids if a rule makes that tag immutable;
-    only `retire` and `collect` do not touch such tags in the first place.
-    """
+class BlobMetadata(Protocol):
+    """Which blobs each repository may serve."""
 
     async def link_blob(self, repository: str, digest: str, size: int) -> None:
         """From now on `repository` (made if need be) may serve this blob."""
@@ -37,6 +36,16 @@ class Metadata(Protocol):
 
     async def repositories_with(self, digest: str, *, limit: int = 100) -> list[str]:
         """At most `limit` names of repositories that may serve this blob, in lexical order."""
+
+    async def unlink_blob(self, repository: str, digest: str) -> bool:
+        """`repository` no longer serves this blob; whether it did."""
+
+
+class ManifestMetadata(Protocol):
+    """Which manifests each repository has, and where its tags point.
+
+    Whatever moves or removes a tag, or removes what a tag needs, raises RuleForbids if a rule makes that tag immutable.
+    """
 
     async def missing(self, repository: str, links: Sequence[Link]) -> list[Link]:
         """Those of the links that `repository` may not serve."""
@@ -68,11 +77,34 @@ class Metadata(Protocol):
     def remembered_manifest(self, repository: str, digest: str) -> Manifest | None:
         """The manifest, if it is in memory; None: ask `manifest`."""
 
+    async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
+        """Remove a manifest and the tags that point at it; whether it was there. It is told who did so, of each."""
+
     async def tag(self, repository: str, name: str) -> Tag | None:
         """The tag, or None."""
 
     def remembered_tag(self, repository: str, name: str) -> Tag | None:
         """The tag, if it is in memory; None: ask `tag`."""
+
+    async def point_tag(
+        self, repository: str, name: str, digest: str, actor: Actor, *, expected: str | None = None, detail: str = ""
+    ) -> None:
+        """Let a tag point at a manifest that is there, if it points at `expected` ("": nowhere; None: anywhere) now.
+
+        Raises NotFound, Conflict, RuleForbids.
+        """
+
+    async def delete_tag(
+        self, repository: str, name: str, actor: Actor = SERVER, *, expected: str | None = None
+    ) -> bool:
+        """Remove a tag; whether it was there. It is told who did so, except of private tags.
+
+        Raises Conflict if it points elsewhere than at `expected`, as for `point_tag`.
+        """
+
+
+class ListingMetadata(Protocol):
+    """What there is, page by page."""
 
     async def tags(self, repository: str, *, last: str = "", limit: int = 100) -> list[Tag] | None:
         """At most `limit` tags after `last` in lexical order, without build-private ones; None: no such repository."""
@@ -99,27 +131,9 @@ class Metadata(Protocol):
         as have `most_bytes` together, for each may have annotations of megabytes.
         """
 
-    async def point_tag(
-        self, repository: str, name: str, digest: str, actor: Actor, *, expected: str | None = None, detail: str = ""
-    ) -> None:
-        """Let a tag point at a manifest that is there, if it points at `expected` ("": nowhere; None: anywhere) now.
 
-        Raises NotFound, Conflict, RuleForbids.
-        """
-
-    async def delete_tag(
-        self, repository: str, name: str, actor: Actor = SERVER, *, expected: str | None = None
-    ) -> bool:
-        """Remove a tag; whether it was there. It is told who did so, except of private tags.
-
-        Raises Conflict if it points elsewhere than at `expected`, as for `point_tag`.
-        """
-
-    async def delete_manifest(self, repository: str, digest: str, actor: Actor = SERVER) -> bool:
-        """Remove a manifest and the tags that point at it; whether it was there. It is told who did so, of each."""
-
-    async def unlink_blob(self, repository: str, digest: str) -> bool:
-        """`repository` no longer serves this blob; whether it did."""
+class ActivityMetadata(Protocol):
+    """Who did what."""
 
     async def activities(
         self,
@@ -140,6 +154,10 @@ class Metadata(Protocol):
     async def forget_activities(self, before: datetime) -> int:
         """Forget the activities that are older; how many."""
 
+
+class RuleMetadata(Protocol):
+    """The rules for repositories."""
+
     async def rules(self) -> Rules:
         """All rules for repositories, the most specific first."""
 
@@ -148,6 +166,10 @@ class Metadata(Protocol):
 
     async def remove_rule(self, repositories: str, actor: Actor) -> None:
         """Remove the rule of this glob. Raises NotFound."""
+
+
+class RetentionMetadata(Protocol):
+    """The state of tags, and their end."""
 
     async def tag_states(
         self,
@@ -178,6 +200,10 @@ class Metadata(Protocol):
         A manifest that loses its last tag by this is given up: it is garbage once nothing needs it.
         """
 
+
+class UsageMetadata(Protocol):
+    """How much space repositories take."""
+
     async def usage(self, repositories: str, without: Collection[str] = ()) -> int:
         """The bytes that the repositories fitting this glob hold; what several of them hold counts once.
 
@@ -186,6 +212,10 @@ class Metadata(Protocol):
 
     async def holds(self, repositories: str, digest: str) -> bool:
         """Whether one of the repositories fitting this glob has this blob or manifest."""
+
+
+class GarbageMetadata(Protocol):
+    """What nothing needs any more. Tags that a rule makes immutable are not touched."""
 
     async def garbage(self, repository: str, sweep: Sweep, limit: int = 500) -> list[Garbage]:
         """What `repository` need not keep: at most `limit` of each kind.
@@ -230,6 +260,10 @@ class Metadata(Protocol):
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:
         """These are no longer in the storage. Those that are not idle (any more) stay known."""
 
+
+class StoredMetadata(Protocol):
+    """What is known to be in the storage, and what is wrong with that."""
+
     async def adopt_blobs(self, found: Sequence[tuple[str, int, datetime]]) -> int:
         """Digest, size and time of blobs in the storage: from now on none of them is unknown; how many were."""
 
@@ -238,6 +272,10 @@ class Metadata(Protocol):
 
     async def flaws(self, repository: str, limit: int = 1000) -> list[tuple[str, str]]:
         """What `repository` refers to and does not have: at most `limit` tags and digests of each kind, with words."""
+
+
+class NameMetadata(Protocol):
+    """What the storage repeats of the metadata, and how they are made anew from that."""
 
     async def known_names(self, repository: str, references: Sequence[str]) -> dict[str, str]:
         """What these digests and tags of `repository` are: the media type, or the digest; without those unknown."""
@@ -266,3 +304,19 @@ class Metadata(Protocol):
 
     async def renamed(self, numbers: Sequence[int]) -> None:
         """The storage has heard of these."""
+
+
+class Metadata(
+    BlobMetadata,
+    ManifestMetadata,
+    ListingMetadata,
+    ActivityMetadata,
+    RuleMetadata,
+    RetentionMetadata,
+    UsageMetadata,
+    GarbageMetadata,
+    StoredMetadata,
+    NameMetadata,
+    Protocol,
+):
+    """All that the registry knows, in one database, so that one transaction holds it together. Durable on return."""

@@ -20,7 +20,7 @@ from lumper.model.image import Link, Name, NewManifest, Restored, Tag, digest_of
 from lumper.registry.holds import Holds
 from lumper.registry.manifest_format import read_manifest
 from lumper.registry.manifests import MAX_BYTES, computed
-from lumper.registry.port import Metadata, Storage
+from lumper.registry.port import NameMetadata, Storage
 
 _AT_ONCE = 16  # manifests that are read at the same time: 64 MiB at most
 _STEP = 100  # manifests of one transaction
@@ -60,7 +60,7 @@ class _Round:
 class Rebuilder:
     """Brings back what the storage names and the metadata do not know."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds) -> None:
+    def __init__(self, storage: Storage, metadata: NameMetadata, holds: Holds) -> None:
         self._storage = storage
         self._metadata = metadata
         self._holds = holds

@@ -14,7 +14,7 @@ from typing import Any
 from lumper.model.image import Manifest, is_digest
 from lumper.registry.manifest_format import names_manifest, parsed, platform_name
 from lumper.registry.manifests import Manifests
-from lumper.registry.port import Metadata, Storage
+from lumper.registry.port import BlobMetadata, Storage
 
 _CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 _MOST_BYTES = 1 << 20  # of a configuration
@@ -75,7 +75,7 @@ class Inspection:
 class Inspector:
     """Reads manifests and configurations."""
 
-    def __init__(self, storage: Storage, metadata: Metadata, manifests: Manifests) -> None:
+    def __init__(self, storage: Storage, metadata: BlobMetadata, manifests: Manifests) -> None:
         self._storage = storage
         self._metadata = metadata
         self._manifests = manifests

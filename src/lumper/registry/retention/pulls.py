@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from lumper.registry.port import Metadata
+from lumper.registry.port import RetentionMetadata
 
 FLUSH_SECONDS = 60.0
 _STEP = 500  # manifests of one transaction
@@ -17,7 +17,7 @@ _STEP = 500  # manifests of one transaction
 class Pulls:
     """The pulls since the last `flush`: one entry a manifest, however often it is pulled."""
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: RetentionMetadata) -> None:
         self._metadata = metadata
         self._noted: dict[tuple[str, str], float] = {}
 

@@ -18,7 +18,7 @@ from lumper.model.image import Manifest, NewManifest, is_digest
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.names import Names
-from lumper.registry.port import Metadata, Storage
+from lumper.registry.port import Metadata, RuleMetadata, Storage
 from lumper.registry.quota import Quotas
 from lumper.registry.retention.pulls import Pulls
 from lumper.registry.ttl_cache import TtlCache
@@ -49,6 +49,7 @@ class CachedManifests(Manifests):
     ) -> None:
         super().__init__(storage, metadata, holds, names, quotas, pulls)
         self._upstreams = upstreams
+        self._rules: RuleMetadata = metadata
         self._fresh = TtlCache[bool]()
         self._absent = TtlCache[bool]()
         self._away = TtlCache[bool]()
@@ -152,7 +153,7 @@ class CachedManifests(Manifests):
         return await super().find(repository, document.manifest.digest)
 
     async def _immutable(self, repository: str, tag: str) -> bool:
-        freezing = (await self._metadata.rules()).freezing(repository)
+        freezing = (await self._rules.rules()).freezing(repository)
         return freezing is not None and freezing.freezes(tag)
 
     async def _used(self, repository: str, reference: str, known: Manifest) -> None:

@@ -11,7 +11,7 @@ from lumper.errors import Invalid
 from lumper.model.globs import is_repository_glob
 from lumper.model.people import PEOPLE
 from lumper.model.rules import Keep, Rule, problems
-from lumper.registry.port import Metadata
+from lumper.registry.port import RuleMetadata
 from lumper.registry.retention.run import Retention
 from lumper.registry.retention.verdicts import Verdict
 from lumper.web.api.answers import answer, answer_lines
@@ -53,7 +53,7 @@ class RemovedRule(BaseModel):
 class RuleRoutes:
     """The handlers."""
 
-    def __init__(self, metadata: Metadata, retention: Retention) -> None:
+    def __init__(self, metadata: RuleMetadata, retention: Retention) -> None:
         self._metadata = metadata
         self._retention = retention
 
@@ -111,7 +111,7 @@ async def _verdicts(run: AsyncIterator[Verdict]) -> AsyncIterator[object]:
     yield {"done": {"kept": kept, "removed": removed}}
 
 
-def add_routes(app: web.Application, guard: Guard, metadata: Metadata, retention: Retention) -> None:
+def add_routes(app: web.Application, guard: Guard, metadata: RuleMetadata, retention: Retention) -> None:
     """Serve the part of the API about rules."""
     rules = RuleRoutes(metadata, retention)
     app.router.add_get("/api/v1/registry/retention", guard.allowed(rules.judge, *PEOPLE), allow_head=False)
