@@ -156,6 +156,29 @@ async def test_a_range_of_a_blob_that_is_arriving(door: Door, pusher: RegistryCl
         assert await response.read() == layer[1000:2000]
 
 
+async def test_a_blob_of_which_upstream_does_not_tell_the_size_comes_when_all_of_it_is_here(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    layer = os.urandom(100_000)
+
+    async def untold(request: web.Request) -> web.StreamResponse | None:
+        if request.method != "GET" or not request.path.endswith(digest_of(layer)):
+            return None
+        answer = web.StreamResponse()
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+        await answer.write(layer)
+        return answer
+
+    async with mirror() as (_, client):
+        door.first = untold
+        for data in (layer, b""):
+            blob = await pusher.push_blob("app", data)
+            async with client.request("GET", f"/v2/hub/app/blobs/{blob}") as response:
+                assert (response.status, response.content_length) == (200, len(data))
+                assert await response.read() == data
+
+
 async def test_children_of_an_index_come_when_they_are_asked_for(
     door: Door, pusher: RegistryClient, mirror: Mirror
 ) -> None:
@@ -167,6 +190,7 @@ async def test_children_of_an_index_come_when_they_are_asked_for(
         assert await digest(client, "/v2/hub/multi/manifests/all") == index
         assert await digest(client, f"/v2/hub/multi/manifests/{children[1]}") == children[1]
         flaws = [found async for found in live.registry.verifier.run()]
+        assert [tag.name for tag in await live.registry.metadata.tags("hub/multi") or []] == ["all"]
 
     assert door.count("GET", children[1]) == 1
     assert door.count("GET", children[0]) == 0
@@ -394,9 +418,11 @@ async def test_a_layer_that_is_here_for_another_image_is_not_fetched_again(
 
     async with mirror() as (_, client):
         assert await body(client, f"/v2/hub/a/blobs/{blob}") == layer
-        assert await body(client, f"/v2/hub/b/blobs/{blob}") == layer
-        assert await client.refusal("GET", f"/v2/hub/c/blobs/{blob}") == (404, "BLOB_UNKNOWN")
+        for _ in range(2):  # each is asked for once whether it has it too
+            assert await body(client, f"/v2/hub/b/blobs/{blob}") == layer
+            assert await client.refusal("GET", f"/v2/hub/c/blobs/{blob}") == (404, "BLOB_UNKNOWN")
     assert door.count("GET", blob) == 1
+    assert [door.count("HEAD", f"/v2/{name}/blobs/{blob}") for name in "bc"] == [1, 1]
 
 
 async def test_only_what_the_globs_name_is_mirrored(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
@@ -406,7 +432,9 @@ async def test_only_what_the_globs_name_is_mirrored(door: Door, pusher: Registry
     async with mirror(only=("library/*",)) as (_, client):
         assert await client.status("GET", "/v2/hub/library/a/manifests/1") == 200
         assert await client.refusal("GET", "/v2/hub/other/a/manifests/1") == (404, "MANIFEST_UNKNOWN")
-    assert door.count("GET", "/other/a/manifests/1") == 0
+        assert await client.refusal("GET", f"/v2/hub/other/a/blobs/{digest_of(b'layer')}") == (404, "BLOB_UNKNOWN")
+        assert await client.refusal("GET", "/v2/hub/other/a/tags/list") == (404, "NAME_UNKNOWN")
+    assert not [path for _, path in door.asked if path.startswith("/v2/other/")]
 
 
 async def test_clients_that_take_us_for_the_upstream_get_its_images(
@@ -416,12 +444,19 @@ async def test_clients_that_take_us_for_the_upstream_get_its_images(
     await pusher.push_image("own/app", "1", b"not ours")
 
     async with mirror(default=True) as (live, client):
+        assert await client.status("GET", "/v2/own/app/manifests/1") == 200  # theirs, as long as there are none of ours
+        before = sum(door.asked.values())
         ours = await client.push_image("own/app", "1", b"ours")
         assert await digest(client, "/v2/team/app/manifests/1") == theirs
+        assert await client.status("HEAD", f"/v2/own/app/blobs/{digest_of(b'ours')}") == 200
+        assert await digest(client, "/v2/own/app/manifests/1") == ours
+        assert sum(door.asked.values()) == before + 1
+        assert await digest(client, f"/v2/team/app/manifests/1?ns={live.host}") == theirs
         assert await digest(client, "/v2/team/app/manifests/1?ns=hub") == theirs
         async with client.request("GET", "/v2/team/app/manifests/1?ns=hub") as response:
             assert response.headers["OCI-Namespace"] == "hub"
-        assert await digest(client, "/v2/own/app/manifests/1") == ours
+        blob = f"/v2/team/app/blobs/{digest_of(b'theirs')}"  # who looks for one by password may be about to push it
+        assert [await client.status(method, blob) for method in ("HEAD", "GET", "HEAD")] == [404, 200, 404]
         assert await client.refusal("GET", "/v2/own/app/manifests/2") == (404, "MANIFEST_UNKNOWN")
         assert await client.refusal("GET", "/v2/team/app/manifests/1?ns=ghcr.io") == (404, "NAME_UNKNOWN")
         async with aiohttp.ClientSession() as session:  # as the Docker Engine does: a token for the name it knows
@@ -431,7 +466,7 @@ async def test_clients_that_take_us_for_the_upstream_get_its_images(
                 token = (await response.json())["token"]
             deployer = RegistryClient(session, live.url, token)
             assert await digest(deployer, "/v2/team/app/manifests/1") == theirs
-    assert door.count("GET", "/own/app/manifests/1") == 0
+    assert door.count("GET", "/own/app/manifests/1") == 1
 
 
 async def test_who_pushes_a_name_that_upstream_has_too_is_told_of_what_is_here_only(
@@ -613,8 +648,11 @@ async def test_a_blob_of_a_namespace_tells_so(door: Door, pusher: RegistryClient
 
 
 async def test_a_rightless_client_makes_nobody_ask_upstream(door: Door, mirror: Mirror) -> None:
-    async with mirror() as (live, _), aiohttp.ClientSession() as session:
-        assert await RegistryClient(session, live.url).status("GET", "/v2/hub/app/manifests/1") == 401
+    async with mirror(default=True) as (live, _), aiohttp.ClientSession() as session:
+        for token in ("", "wrong"):
+            for name in ("hub/app", "app"):
+                client = RegistryClient(session, live.url, token)
+                assert await client.refusal("GET", f"/v2/{name}/manifests/1") == (401, "UNAUTHORIZED")
     assert not door.asked
 
 
