@@ -49,12 +49,14 @@ async def refused(client: RegistryClient, most: int, path: str = "/v2/") -> tupl
 
 
 async def test_an_account_that_asks_too_much_waits_and_others_do_not(serve: Serve) -> None:
-    _, client = await serve(limits=RateLimits(account=0.5, clock=lambda: 0.0))
+    live, client = await serve(limits=RateLimits(account=0.5, clock=lambda: 0.0))
     count, headers = await refused(client(Role.ADMIN), 10)
     assert count == 5
     assert headers["Retry-After"] == "2"
     assert headers["RateLimit-Remaining"] == "0;w=10"
     assert headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+    form = {"grant_type": "refresh_token", "refresh_token": live.tokens[Role.ADMIN]}
+    assert await client(None).status("POST", "/v2/token", data=form) == 429
     assert await client(Role.OPERATOR).status("GET", "/v2/") == 200
     assert {await client(Role.WORKER).status("GET", "/v2/") for _ in range(20)} == {200}
 
@@ -64,6 +66,9 @@ async def test_a_flood_without_an_account_does_not_shut_out_who_has_one(serve: S
     async with aiohttp.ClientSession() as session:
         guessing = RegistryClient(session, live.url, "lmp_guessed")
         assert (await refused(guessing, 10))[0] == 5
+        assert await guessing.status("GET", "/v2/token") == 429
+        form = {"grant_type": "refresh_token", "refresh_token": "guessed"}
+        assert await guessing.status("POST", "/v2/token", data=form) == 429
     assert (await refused(client(None), 10))[0] == 0
     assert (await refused(client(None), 10, "/v2/token"))[0] == 0
     assert await client(Role.ADMIN).status("GET", "/v2/") == 200
