@@ -59,9 +59,7 @@ class Arrival:
                         if fresh:
                             await self._show(fresh, digest)
                             yield fresh
-                if self.size is None or self._came == self.size:
-                    return
-                raise RemoteUnavailable(f"The blob {digest} broke off after {self._came} of {self.size} bytes.")
+                return
             except RemoteError as exc:
                 breaks = 0 if self._came > came else breaks + 1
                 if not self.started.is_set() or not exc.temporary or breaks > _BREAKS or self.size is None:
