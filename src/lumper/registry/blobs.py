@@ -72,7 +72,7 @@ class Blobs:
         return self._storage.read(blob.digest, start, end)
 
     async def gone(self, blob: StoredBlob) -> RegistryError:
-        """What to say of a blob from `stat` whose file is not there now. Raises StorageError if all of them are not."""
+        """The error for a blob from `stat` whose file is gone now. Raises StorageError if the whole storage is away."""
         await self._storage.identity()
         return refuse("BLOB_UNKNOWN", detail=blob.digest)
 

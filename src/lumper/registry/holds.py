@@ -84,7 +84,7 @@ class Holds:
         self._asked.pop((repository, digest), None)
 
     def lately(self, repository: str, seconds: float) -> Callable[[str], bool]:
-        """Whether a digest was asked for in the last seconds: of all it is so if too many were, to remember them."""
+        """A test whether a digest was asked for in the last seconds; True for all if too many were for the memory."""
         since = time.monotonic() - seconds
         if self._forgotten >= since:
             return lambda _: True

@@ -1,4 +1,4 @@
-"""What this process relies on, told to the collectors of others, through the metadata that they share."""
+"""Tells the collectors of other processes, through the shared metadata, what this process relies on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE = 0.05  # seconds between two looks whether a collector is done
 
 
 class Needs:
-    """Tells each need once for a while: what many ask for costs a write to the database now and then."""
+    """Tells each need once for a while, so that what many ask for costs a write to the database now and then only."""
 
     def __init__(self, metadata: GarbageMetadata, grace: float) -> None:
         self._metadata = metadata

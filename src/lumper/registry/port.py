@@ -241,20 +241,20 @@ class GarbageMetadata(Protocol):
         """Digest and size of what is in the storage for no repository any more, neither as a blob nor as a manifest.
 
         At most `limit` whose digest comes after `after`, and that nobody stored or gave up since `before`. With `since`
-        only what somebody did that with after this time.
+        only what was stored or given up after that.
         """
 
     async def claim_blobs(self, digests: Sequence[str], before: datetime, seconds: float) -> set[str]:
         """Those of these that are idle now, and that no process needs.
 
-        For so long no process will rely on one of them, unless `forget_blobs` comes before that.
+        For so many seconds, or until `forget_blobs`, no process will rely on one of them.
         """
 
     async def need(self, repository: str, digests: Collection[str], seconds: float) -> set[str]:
-        """Where several processes share the metadata: no collector takes these, in any repository, for so long.
+        """Where several processes share the metadata: for so many seconds no collector takes these, in any repository.
 
-        Those that a collector has claimed are returned, and are not needed. What is asked about `repository` afterwards
-        is answered with what is known then.
+        Returns those that a collector has claimed already: they are not protected. What is asked about `repository`
+        afterwards is answered by the database, not from memory.
         """
 
     async def forget_blobs(self, digests: Sequence[str], before: datetime) -> None:

@@ -61,7 +61,7 @@ class _Count:
 
     @contextlib.contextmanager
     def coming(self, digest: str, size: int) -> Iterator[None]:
-        """The block brings the digest in, or fails."""
+        """During the block the digest is on its way; it counts from then on unless the block fails."""
         one = self._coming.setdefault(digest, _Coming(size))
         one.pushes += 1
         try:
@@ -119,7 +119,10 @@ class Quotas:
         return (await self._counted(rule)).taken
 
     async def _check(self, rule: Rule, repository: str, size: int, digest: str = "") -> _Count:
-        """The count, which has room; nothing else runs before whoever has asked goes on. Raises RuleForbids."""
+        """The count, which has room for it. Raises RuleForbids.
+
+        Between the last comparison and the caller's next step nothing is awaited, so the room is still there then.
+        """
         count = await self._counted(rule)
         if count.taken + size > rule.quota and count.lacks(digest):
             count = await self._counted(rule, _FRESH)

@@ -46,7 +46,8 @@ class Storage(Protocol):
     async def identity(self) -> str:
         """The id by which the metadata know this storage, or a copy of it; "" for none.
 
-        Once there was one, nothing is said not to be there while it is not: StorageError is raised instead.
+        Once there was one, and while it cannot be found, methods raise StorageError instead of saying that something is
+        not there: a folder that is not mounted looks empty.
         """
 
     async def identify(self, identity: str) -> None:
@@ -56,7 +57,7 @@ class Storage(Protocol):
         """The blob, or None."""
 
     def remembered(self, digest: str) -> StoredBlob | None:
-        """What `stat` has found lately; None: ask it."""
+        """What `stat` found lately; None: ask `stat`."""
 
     async def address(self, digest: str) -> str | None:
         """A URL at which whoever has it can read this blob for some minutes, without us; None: read it here.
@@ -77,7 +78,7 @@ class Storage(Protocol):
         """Make an empty upload of this name (letters, digits, dashes). Until a byte came, a restart may forget it."""
 
     async def append(self, upload: str, offset: int, data: AsyncIterator[bytes]) -> int:
-        """Write at `offset`, which must be the upload's size; the new size. After an error what came is kept or not.
+        """Write at `offset`, which must be the upload's size; the new size. After an error the bytes are kept or not.
 
         `data` may be `Pourable`, and be poured then.
 
@@ -106,25 +107,31 @@ class Storage(Protocol):
         """Remove the blob, and what was set aside of it. No error if there is none."""
 
     async def set_aside(self, digest: str) -> str:
-        """Read the blob, which nobody in this process may store now; if wrong, it is there no more; why, or ""."""
+        """Read the blob and, if its bytes are wrong, set it aside, so that it is not there; what is wrong, or "".
+
+        Nobody in this process may store it meanwhile.
+        """
 
     async def review(self) -> list[str]:
-        """Look again at what was set aside: what is right is there again, what was stored anew goes; the rest."""
+        """Look again at what was set aside; the digests of what stays aside.
+
+        What is right comes back, and what was stored anew meanwhile is removed.
+        """
 
     async def note(self, name: Name) -> None:
-        """Say this of its repository's reference, in place of what was said before. Durable on return.
+        """Keep what a reference of a repository is, in place of what was kept before. Durable on return.
 
-        Of two at the same time either one stays, whole. Raises StorageError for what is not `legal`.
+        Of two calls at the same time one wins. Raises StorageError for what is not `legal`.
         """
 
     async def noted(self, repository: str, reference: str) -> str | None:
-        """What is said of the reference; None if nothing is."""
+        """What `note` has kept of the reference; None if nothing."""
 
     async def erase(self, repository: str, reference: str) -> None:
-        """Say nothing more of the reference. No error if nothing was said."""
+        """Forget what `note` has kept of the reference. No error if nothing was kept."""
 
     def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
-        """All that is said, with its time, in pages of at most 1000 names, unchecked.
+        """All that `note` has kept, with its time, in pages of at most 1000 names, unchecked.
 
         Of each repository the manifests come before the tags.
         """

@@ -1,4 +1,4 @@
-"""What was so a moment ago, and is believed for a while."""
+"""A cache whose entries are believed for a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class TtlCache(Generic[_T]):
-    """Things with what is known of them and until when that holds; beyond `most` of them the oldest is forgotten."""
+    """What is known of at most `most` things, each until its time is over; beyond that the oldest is forgotten."""
 
     def __init__(self, most: int = 16_384) -> None:
         self._most = most

@@ -1,4 +1,4 @@
-"""What those see who are no administrators: the images that they may pull, and the builds that made them."""
+"""What users and robots see of builds: those of images that they may pull."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ class Policy:
     """What is kept, and for how long. `untagged`: whether manifests that lost their tags go too.
 
     What a tag has left is kept for `undo`, so that the tag can go back. `activity` is how long the activity log reaches
-    back, 0 for ever.
-    `unused_after` tells of a repository that is a cache how long an image stays there that nobody asks for.
+    back, 0 for ever. `unused_after` says how long an image that nobody asks for stays in a repository; None: it is no
+    cache.
     """
 
     grace: timedelta = timedelta(hours=1)
@@ -89,6 +89,15 @@ class Report:
     freed: int = 0
     counts: dict[GarbageKind, int] = field(default_factory=lambda: dict.fromkeys(GarbageKind, 0))
     garbage: tuple[Garbage, ...] = ()
+
+    def plus(self, garbage: Sequence[Garbage]) -> Report:
+        """The report with these things added."""
+        counts = dict(self.counts)
+        for one in garbage:
+            counts[one.kind] += 1
+        freed = sum(one.size for one in garbage if one.kind is GarbageKind.BYTES)
+        shown = (*self.garbage, *garbage[: max(0, _TOLD - len(self.garbage))])
+        return replace(self, freed=self.freed + freed, counts=counts, garbage=shown)
 
 
 Observe = Callable[[Report, float], None]
@@ -208,7 +217,7 @@ class Collector:
             names = [state.name for state in unused]
             if unused and not report.dry_run:
                 names = await self._metadata.retire(repository, unused, REASONS[GarbageKind.CACHED])
-            report = told(report, [Garbage(GarbageKind.CACHED, repository, name) for name in names])
+            report = report.plus([Garbage(GarbageKind.CACHED, repository, name) for name in names])
             last = tags[-1].name
         return await self._repository(repository, Sweep(before, untagged=True), report)
 
@@ -217,9 +226,9 @@ class Collector:
         while True:
             found = await self._metadata.garbage(repository, sweep, limit=limit)
             if report.dry_run:
-                return told(report, found)
+                return report.plus(found)
             gone = await self._whole(self._collect(repository, found, sweep))
-            report = told(report, gone)
+            report = report.plus(gone)
             if len(gone) < _STEP:
                 return report
 
@@ -237,7 +246,7 @@ class Collector:
         while found := await self._metadata.idle_blobs(sweep.before, after=last, limit=_BYTES_STEP, since=sweep.since):
             garbage = [Garbage(GarbageKind.BYTES, "", digest, size) for digest, size in found]
             gone = garbage if report.dry_run else await self._whole(self._delete(garbage, sweep.before))
-            report = told(report, gone)
+            report = report.plus(gone)
             last = found[-1][0]
         return report
 
@@ -268,13 +277,3 @@ class Collector:
             log.warning("a blob could not be deleted", action="registry.gc", digest=digest, error=exc.sentence)
             return False
         return True
-
-
-def told(report: Report, garbage: Sequence[Garbage]) -> Report:
-    """The report with these things added."""
-    counts = dict(report.counts)
-    for one in garbage:
-        counts[one.kind] += 1
-    freed = sum(one.size for one in garbage if one.kind is GarbageKind.BYTES)
-    shown = (*report.garbage, *garbage[: max(0, _TOLD - len(report.garbage))])
-    return replace(report, freed=report.freed + freed, counts=counts, garbage=shown)

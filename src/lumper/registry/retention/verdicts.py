@@ -32,7 +32,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Marks:
-    """Where in a repository that begins which a rule keeps by its rank. What came after the survey is beyond it.
+    """From where on a rule keeps images by their rank; also what came after the survey is compared with that.
 
     `last` is the time and digest of the oldest image among the last ones, None: none is. `lines` has the lowest patch
     that is kept of each line from `lowest` on, None: no version is kept.
@@ -55,7 +55,7 @@ class Marks:
 
 
 class Survey:
-    """Finds the marks: it is shown every tag of a repository, in any order, and holds no more than the rule keeps."""
+    """Finds the marks from every tag of a repository, in any order, holding about as many as the rule keeps."""
 
     def __init__(self, keep: Keep) -> None:
         self._keep = keep

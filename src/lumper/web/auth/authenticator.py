@@ -116,7 +116,7 @@ class Authenticator:
         return None
 
     def ticket(self, authorization: str) -> bytes | None:
-        """By what `remembered` knows the credentials in this header field; None for any that are not understood."""
+        """The key under which `remembered` finds the credentials in this header field; None if it is not understood."""
         scheme, value = _split(authorization)
         if scheme == "bearer":
             return self._memory.key("token" if value.startswith(_PREFIXES) else "registry", value)

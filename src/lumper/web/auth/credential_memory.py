@@ -33,7 +33,7 @@ class CredentialMemory:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
 
     def key(self, *parts: str) -> bytes:
-        """By what credentials are known here."""
+        """The keyed hash under which credentials are kept."""
         text = "\0".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._salt, digest_size=32).digest()
 

@@ -19,7 +19,7 @@ _CHANGES_FRAMING = frozenset({"transfer-encoding", "upgrade", "expect", "http2-s
 
 @dataclass(frozen=True)
 class Asker:
-    """What header fields tell of who sends them: by which ticket they are known, and for whom a proxy speaks."""
+    """Who sends header fields: the ticket of their credentials, and the fields by which a proxy names its client."""
 
     ticket: bytes | None
     forwarded: Mapping[str, str]

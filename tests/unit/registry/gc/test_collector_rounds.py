@@ -16,7 +16,7 @@ from lumper.model.image import Tag
 from lumper.model.rules import Keep, Rule
 from lumper.registry.gc import collector as gc
 from lumper.registry.gc import orphans
-from lumper.registry.gc.collector import Policy, Report, told
+from lumper.registry.gc.collector import Policy, Report
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
@@ -187,7 +187,7 @@ async def test_a_cached_tag_goes_when_nobody_has_asked_for_it_unless_it_is_used_
 
 def test_a_report_shows_the_first_thousand_things_and_counts_all() -> None:
     some = [Garbage(GarbageKind.LINK, "one", str(number)) for number in range(700)]
-    report = told(told(Report(False), some), [*some[:699], Garbage(GarbageKind.BYTES, "", "last", 5)])
+    report = Report(False).plus(some).plus([*some[:699], Garbage(GarbageKind.BYTES, "", "last", 5)])
 
     assert (len(report.garbage), report.freed) == (1000, 5)
     assert report.counts[GarbageKind.LINK] == 1399
