@@ -134,9 +134,10 @@ async def test_tags_are_listed_in_pages_without_private_ones(admin: RegistryClie
     async with admin.request("GET", "/v2/x/y/tags/list?n=2&last=b") as response:
         assert await response.json() == {"name": "x/y", "tags": ["c"]}
         assert "Link" not in response.headers
-    async with admin.request("GET", "/v2/x/y/tags/list?n=0") as response:
-        assert (await response.json())["tags"] == []
-        assert "Link" not in response.headers
+    for size, tags in ((0, []), (3, ["a", "b", "c"])):
+        async with admin.request("GET", f"/v2/x/y/tags/list?n={size}") as response:
+            assert (await response.json())["tags"] == tags
+            assert "Link" not in response.headers
     assert await admin.status("GET", "/v2/x/y/manifests/_build-1-1") == 200
     assert await admin.refusal("GET", "/v2/unknown/tags/list") == (404, "NAME_UNKNOWN")
 

@@ -135,6 +135,9 @@ async def test_referrers_come_in_pages_that_links_lead_through(admin: RegistryCl
 
     assert seen == sorted(pushed)
     assert pages == 3
+    for query, count in (("n=0", 0), (f"artifactType={SBOM}&n=5", 5)):
+        listed, headers = await index_of(admin, f"/v2/a/referrers/{image}?{query}")
+        assert (len(listed), "Link" in headers) == (count, False)
 
 
 async def test_a_list_of_large_annotations_is_cut_into_pages_of_some_megabytes(admin: RegistryClient) -> None:
