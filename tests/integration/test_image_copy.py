@@ -116,7 +116,13 @@ async def test_referrers_come_along_if_they_are_asked_for(
     about = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": subject, "size": size}
     signature = await pusher.push_manifest("app", "s", image_manifest((blob, 2), (blob, 2), subject=about))
 
+    async def outdated(request: web.Request) -> web.Response | None:
+        listed = [{**about, "digest": digest} for digest in (digest_of(b"deleted since"), signature, subject)]
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
+        return web.json_response(index, content_type=OCI_INDEX) if "/referrers/" in request.path else None
+
     await copied(RemoteSource(here, "app", "1"), there, "without:1")
+    old[0].first = outdated
     await copied(RemoteSource(here, "app", "1"), there, "copy:1", referrers=True)
 
     assert await there.referrers("without", subject) == []

@@ -128,9 +128,9 @@ class _Work:
                 await self._children(document, depth)
         if self._referrers:
             for digest in await self._source.referrers(manifest.digest):
-                await self._child(digest, depth)
+                await self._referrer(digest, depth)
             for name, digest in await self._source.beside(manifest.digest) if not beside(tag) else ():
-                await self._child(digest, depth, name)
+                await self._referrer(digest, depth, name)
 
     async def _children(self, document: Document, depth: int) -> None:
         for link in document.manifest.links:
@@ -150,9 +150,18 @@ class _Work:
         except ExceptionGroup as several:
             raise first_of(several) from several
 
-    async def _child(self, digest: str, depth: int, tag: str = "") -> None:
+    async def _child(self, digest: str, depth: int) -> None:
+        if digest not in self._seen:
+            await self.image(await self._source.manifest(digest), "", depth + 1)
+
+    async def _referrer(self, digest: str, depth: int, tag: str = "") -> None:
+        """Where a tag has the list of them, it names also those that were deleted: they are passed over."""
         if is_digest(digest) and digest not in self._seen:
-            await self.image(await self._source.manifest(digest), tag, depth + 1)
+            try:
+                document = await self._source.manifest(digest)
+            except RemoteNotFound:
+                return
+            await self.image(document, tag, depth + 1)
 
     async def _has(self, digest: str) -> bool:
         """Whether the repository has the manifest, and so all below it."""
