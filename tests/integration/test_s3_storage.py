@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from lumper.errors import StorageError
-from lumper.registry.storage.s3 import S3Storage
+from lumper.registry.storage.s3 import S3Storage, uploads
 from parts.eventually import eventually
 from parts.s3_push_process import arguments
 from parts.s3_service import Bucket
@@ -252,6 +252,24 @@ async def test_an_upload_that_was_cut_off_goes_on_after_a_restart(storage: S3Sto
     await other.append("u", 13 * MIB, pieces(LARGE[13 * MIB :]))
     assert await other.commit("u", sha256(LARGE)) is not None
     assert await content(other, sha256(LARGE)) == LARGE
+
+
+async def test_what_comes_of_a_long_push_is_written_down_while_it_goes_on(
+    storage: S3Storage, other: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "CHECKPOINT", 1)
+    seen: list[int | None] = []
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield LARGE[: 8 * MIB]
+            seen.append(await other.uploaded("u"))
+
+    await storage.begin("u")
+    await storage.append("u", 0, parts())
+    await storage.abort("u")
+
+    assert seen == [0, 0, 24 * MIB]  # two parts may be under way
 
 
 async def test_a_commit_that_was_cut_off_after_any_of_its_requests_can_be_repeated(

@@ -56,10 +56,10 @@ async def read_on(client: socket.socket, transport: asyncio.Transport) -> None:
 
 
 async def looked_at(stalled: Stalled, transport: asyncio.Transport) -> None:
-    """Let the time pass, a minute at each look, until the connection is closed."""
+    """Let the time pass, with as many looks as in life, until the connection is closed."""
 
     async def closed() -> bool:
-        now.append(now[-1] + SECONDS)
+        now.append(now[-1] + SECONDS / 6)
         stalled.look(now[-1])
         return transport.is_closing()
 
