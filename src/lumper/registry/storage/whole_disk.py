@@ -29,12 +29,16 @@ class _Calls:
 
 @cache
 def _known() -> _Calls | None:
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    if os.uname().sysname != "Linux" or release is None or (int(release[1]), int(release[2])) < _TRUE_SINCE:
-        return None
-    with suppress(OSError, AttributeError):
-        return _Calls()
+    if tells_failures(os.uname().sysname, os.uname().release):
+        with suppress(OSError, AttributeError):
+            return _Calls()
     return None
+
+
+def tells_failures(system: str, release: str) -> bool:
+    """Whether this kernel's syncfs tells of a failure to write."""
+    version = re.match(r"(\d+)\.(\d+)", release)
+    return system == "Linux" and version is not None and (int(version[1]), int(version[2])) >= _TRUE_SINCE
 
 
 class WholeDisk:
