@@ -98,6 +98,14 @@ async def test_each_kind_of_difference_between_files_is_named(pair: Pair) -> Non
     assert summary_of([two, three]) == "It differs in the layers 2, 3."
 
 
+async def test_times_do_not_hide_what_else_differs(pair: Pair) -> None:
+    first = await pair.image(tar(("a", b"1"), ("b", b"2")))
+    second = await pair.image(tar(("a", b"9"), ("b", b"2"), mtime=1_700_000_001))
+    [layer] = await pair.compare(first, second)
+    assert [file.what for file in layer.files] == [("content", "time"), ("time",)]
+    assert not layer.times_only
+
+
 async def test_files_that_differ_by_their_times_only_are_told_so(pair: Pair) -> None:
     layers = [tar(("a", b"1"), ("b", b"2")), tar(("a", b"1"), ("b", b"2"), mtime=1_700_000_001.5)]
     history = [{"created": "1", "created_by": "RUN x"}], [{"created": "2", "created_by": "RUN x"}]

@@ -247,6 +247,23 @@ def test_what_each_of_many_layers_writes_anew_counts_once(monkeypatch: pytest.Mo
     assert names(contents(*[{"lib/apk/db/installed": APK}] * 9)) == ["musl", "zlib"]
 
 
+def test_what_unpacks_to_a_thousand_times_as_much_is_read_to_its_end() -> None:
+    assert names(contents({"zeros": b"\0" * (3 << 20), "lib/apk/db/installed": APK})) == ["musl", "zlib"]
+
+
+def test_a_member_of_gzip_may_end_where_a_piece_ends() -> None:
+    plain = gzip.decompress(layer({"lib/apk/db/installed": APK}).getvalue())
+    members = [gzip.compress(plain[place : place + 700]) for place in range(0, len(plain), 700)]
+
+    class Pieces:
+        def read(self, _size: int, /) -> bytes:
+            return members.pop(0) if members else b""
+
+    reader = Reader()
+    reader.add(Pieces(), GZIP)
+    assert names(reader.contents) == ["musl", "zlib"]
+
+
 def test_files_that_tell_of_nothing_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_MOST_PACKAGES", 50)
     with pytest.raises(ArchiveError, match="more than 50 packages"):
