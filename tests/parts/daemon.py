@@ -38,7 +38,7 @@ def daemon(
             check_that_it_runs()
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
     remove_with_mounts(folder)
 
 

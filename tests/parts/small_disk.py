@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from parts.lacking import lacking
+from parts.waiting import wait_for
 
 
 @contextmanager
@@ -23,4 +24,8 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        wait_for(lambda: _unmounted(place), f"end of all that uses {place}")
+
+
+def _unmounted(place: Path) -> bool:
+    return subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0

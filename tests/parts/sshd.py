@@ -53,7 +53,7 @@ def ssh_server(public_key: str, says: str) -> Iterator[SshServer]:
             yield SshServer(port, known, log)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
             shutil.rmtree(folder)
 
 
