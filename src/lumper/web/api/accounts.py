@@ -26,7 +26,8 @@ from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, asking
 from lumper.web.api.openapi import describe
 from lumper.web.api.parameters import body_of
-from lumper.web.api.schemas import Days, Named, expiry
+from lumper.web.api.schemas import Days, Named
+from lumper.web.auth.own_tokens import expiry
 
 
 class MadeUser(BaseModel):

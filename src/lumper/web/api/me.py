@@ -7,24 +7,22 @@ DELETE /api/v1/tokens/{token}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from lumper.errors import Forbidden, Invalid
 from lumper.history.accounts import Accounts
-from lumper.history.grants import checked
 from lumper.history.tokens import ApiToken
-from lumper.model.people import GRANTED, PEOPLE, Identity, Role
-from lumper.model.rights import ALL, EVERY, Action, Grant
+from lumper.model.people import PEOPLE, Identity, Role
+from lumper.model.rights import Action, Grant
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, asking, identity_of
 from lumper.web.api.openapi import describe, like
 from lumper.web.api.parameters import body_of
-from lumper.web.api.schemas import Days, Named, expiry
+from lumper.web.api.schemas import Days, Named
 from lumper.web.auth.authenticator import Authenticator
+from lumper.web.auth.own_tokens import expiry, holder_of, limits_of
 
 
 class ShownGrant(BaseModel):
@@ -126,29 +124,6 @@ class MeRoutes:
         owner = None if identity.role in PEOPLE else identity.name
         await self._accounts.delete_token(name, owner=owner, actor=asking(request))
         return answer({"name": name})
-
-
-def holder_of(identity: Identity, role: Role | None) -> tuple[Role | None, str]:
-    """The role and the owner of a token that they ask for, of which there is one. Raises Forbidden, Invalid."""
-    if identity.role not in PEOPLE and (role is not None or not identity.credential.startswith("password:")):
-        raise Forbidden("Only with your password you make tokens, and only your own.", hint="Sign in to the pages.")
-    if role is Role.OPERATOR and identity.role is not Role.OPERATOR:
-        raise Forbidden(
-            "A token of the role operator is made by the command line on the server's own machine only.",
-            hint="Choose another role.",
-        )
-    if role in (*GRANTED, Role.BUILD):
-        raise Invalid(f"There are no tokens of the role {role}.", hint="Make a robot, or leave the role out.")
-    if role is None and not identity.account:
-        role = Role.ADMIN
-    return role, "" if role else identity.name
-
-
-def limits_of(repositories: Sequence[str], allow: Sequence[str]) -> tuple[Grant, ...] | None:
-    """How far a token reaches: None for as far as its owner. Raises Invalid."""
-    if not repositories and not allow:
-        return None
-    return tuple(checked(pattern, allow or ALL) for pattern in repositories or [EVERY])
 
 
 def _shown(grants: tuple[Grant, ...]) -> list[ShownGrant]:

@@ -23,8 +23,9 @@ from lumper.web.api.answers import answer
 from lumper.web.api.builds import shown_build
 from lumper.web.api.guard import Guard
 from lumper.web.api.openapi import describe, like
-from lumper.web.api.references import manifest_of, reference_of
+from lumper.web.api.references import reference_of
 from lumper.web.api.schemas import ShownBuild
+from lumper.web.statements import manifest_of
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from aiohttp import web
 
 from lumper.errors import Forbidden, NotFound
-from lumper.history.images import ImageHistory
-from lumper.model.image import LATEST, Manifest
 from lumper.model.rights import Action
 from lumper.registry.reference import Reference, parse_reference
 from lumper.web.api.guard import identity_of
@@ -21,12 +19,3 @@ def reference_of(request: web.Request, name: str = "reference", action: Action =
         hint = f"An admin can grant it: `lumper grant add NAME {reference.repository} --allow {action}`."
         raise Forbidden(f"You may not {action} in {reference.repository}.", hint=hint)
     return reference
-
-
-async def manifest_of(images: ImageHistory, reference: Reference) -> Manifest:
-    """The manifest that a tag or digest names, that of `latest` if neither is given. Raises NotFound."""
-    manifest = await images.resolve(reference.repository, reference.digest or reference.tag or LATEST)
-    if manifest is None:
-        hint = f"`lumper images {reference.repository}` shows what is there."
-        raise NotFound(f"There is no image {reference}.", hint=hint)
-    return manifest

@@ -30,6 +30,7 @@ from lumper.web.api import (
 from lumper.web.api.guard import Guard
 from lumper.web.auth.authenticator import Authenticator
 from lumper.web.parts import Parts
+from lumper.web.statements import Statements
 
 
 def add_routes(
@@ -48,7 +49,7 @@ def add_routes(
     images.add_routes(app, guard, history, links)
     tags.add_routes(app, guard, registry.tags, history.shown)
     origin.add_routes(app, guard, origin.Origins(history, registry, parts.attestations))
-    attestations.add_routes(app, guard, attestations.Statements(history, parts.attestations))
+    attestations.add_routes(app, guard, Statements(history, parts.attestations))
     rules.add_routes(app, guard, registry.metadata, registry.retention)
     maintenance.add_routes(app, guard, registry)
     accounts.add_routes(app, guard, history.accounts)

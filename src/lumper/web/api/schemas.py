@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -17,11 +16,6 @@ Days = Annotated[int | None, Field(ge=1, le=3660, description="Days until it exp
 Number = Annotated[int, Field(ge=0, lt=10**18)]
 SHOWN_BUILD: Any = {"tag": str, "seconds": float | None, "position": int | None, "waits": str}
 ShownBuild: Any = like(Build, "Build", **SHOWN_BUILD)
-
-
-def expiry(days: int | None) -> datetime | None:
-    """When what is made now and lives for so long expires."""
-    return None if days is None else datetime.now(UTC) + timedelta(days=days)
 
 
 class Credentials(BaseModel):

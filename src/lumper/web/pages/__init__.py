@@ -28,7 +28,6 @@ from lumper.model.links import Links
 from lumper.notify.port import MailReader
 from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
-from lumper.web.api.attestations import Statements
 from lumper.web.assets import Assets
 from lumper.web.auth.authenticator import Authenticator
 from lumper.web.pages.access import AccessPages
@@ -51,6 +50,7 @@ from lumper.web.pages.site import VIEWERS, Site
 from lumper.web.ports import Desk, Starter
 from lumper.web.replayer import Replayer
 from lumper.web.sse import Streams
+from lumper.web.statements import Statements
 
 __all__ = ["Acting", "MailReader", "add_routes"]
 

@@ -11,9 +11,8 @@ from lumper.history.accounts import Accounts
 from lumper.model.activity import Actor
 from lumper.model.people import Identity, Role
 from lumper.model.rights import Action
-from lumper.web.api.me import holder_of, limits_of
-from lumper.web.api.schemas import expiry
 from lumper.web.auth.authenticator import actor_of
+from lumper.web.auth.own_tokens import expiry, holder_of, limits_of
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
 from lumper.web.small_bodies import form_of
 

@@ -7,9 +7,9 @@ import json
 from aiohttp import web
 
 from lumper.model.rights import Action
-from lumper.web.api.attestations import Statements, having
 from lumper.web.pages.image_names import reference_of
 from lumper.web.pages.site import VIEWERS, Site
+from lumper.web.statements import Statements, having
 
 _MOST = 500  # packages of a page
 
