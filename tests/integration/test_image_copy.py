@@ -175,6 +175,32 @@ async def test_layers_are_mounted_where_both_sides_are_one_registry(
     done = await copied(RemoteSource(here, "team/app", "1"), here, "other/app:1")
     assert (done.mounted, done.sent) == (2, 0)
 
+    async def refusing(request: web.Request) -> web.Response | None:
+        return web.Response(status=403) if "mount" in request.query else None
+
+    old[0].first = refusing
+    done = await copied(RemoteSource(here, "team/app", "1"), here, "third/app:1")
+    assert (done.mounted, done.sent) == (0, 2)
+
+
+def nested(folder: Path, count: int) -> Path:
+    """A layout of an index that names an index that names another one, and so on."""
+    (folder / "blobs/sha256").mkdir(parents=True)
+    listed: list[dict[str, object]] = []
+    for _ in range(count):
+        index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
+        (folder / "blobs/sha256" / digest_of(index)[7:]).write_bytes(index)
+        listed = [{"mediaType": OCI_INDEX, "digest": digest_of(index), "size": len(index)}]
+    (folder / "index.json").write_text(json.dumps({"manifests": listed}))
+    return folder
+
+
+async def test_indexes_in_indexes_come_to_an_end(there: RemoteRegistry, tmp_path: Path) -> None:
+    assert (await copied(open_archive(nested(tmp_path / "deep", 9)), there, "deep:1")).manifests == 9
+    with pytest.raises(ArchiveError, match="nested deeper") as refused:
+        await copied(open_archive(nested(tmp_path / "deeper", 10)), there, "deeper:1")
+    assert "by its digest" in refused.value.hint
+
 
 async def test_a_copy_that_was_cut_off_goes_on(
     old: tuple[Door, RegistryClient], new: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry
@@ -266,7 +292,7 @@ async def test_a_whole_registry_is_mirrored_and_a_second_run_only_looks(
     moved = await old[1].push_image("a", "1", b"moved")
     assert await outcomes(here, there, repositories=["a*"]) == {"a:1": "copied", "a:2": "there"}
     assert await there.digest("a", "1") == moved
-    assert await outcomes(here, there, repositories=["team/*"], tags=["2"], prefix="old") == {
+    assert await outcomes(here, there, repositories=["team/*"], tags=["2"], prefix="old/") == {
         "old/team/b:2": "copied",
         "old/team/c:2": "copied",
     }

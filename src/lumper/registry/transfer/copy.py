@@ -116,7 +116,8 @@ class _Work:
         manifest = document.manifest
         self._seen.add(manifest.digest)
         if depth > _DEEPEST or len(self._seen) > _MOST_MANIFESTS:
-            raise ArchiveError("The image is nested deeper, or has more parts, than any image has.")
+            text = "The image is nested deeper, or has more parts, than any image has."
+            raise ArchiveError(text, hint="Copy those of its parts that you need, each by its digest.")
         if self._again or not await self._has(manifest.digest):
             await self._below(document, depth)
             await self._target.push_manifest(self._repository, tag or manifest.digest, document)
