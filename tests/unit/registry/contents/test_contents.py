@@ -264,6 +264,26 @@ def test_a_member_of_gzip_may_end_where_a_piece_ends() -> None:
     assert names(reader.contents) == ["musl", "zlib"]
 
 
+def test_only_files_that_tell_of_packages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MOST_PACKAGES", 5)
+    others = {f"srv/{number}": "Package: a\nVersion: 1\n" for number in range(9)}
+    found = contents({**others, "var/lib/rpm/Packages": None, "usr/lib/os-release": "ID=alpine\n"})
+    assert (found.packages, found.unread, found.distribution) == ([], set(), {"ID": "alpine"})
+
+
+def test_what_is_too_large_to_be_believed_is_told_as_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("_MOST_FILE", "_MOST_LIST", "_MOST_DATABASE"):
+        monkeypatch.setattr(layers, limit, 10)
+    files = ("etc/os-release", "var/lib/dpkg/status", "var/lib/rpm/rpmdb.sqlite", "node_modules/a/package.json")
+    assert contents(dict.fromkeys(files, "ID=much too long\n")).unread == {*files}
+
+
+def test_more_packages_than_are_kept_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MOST_PACKAGES", 1)
+    with pytest.raises(ArchiveError, match="more than 1 packages"):
+        contents({"lib/apk/db/installed": APK})
+
+
 def test_files_that_tell_of_nothing_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_MOST_PACKAGES", 50)
     with pytest.raises(ArchiveError, match="more than 50 packages"):
