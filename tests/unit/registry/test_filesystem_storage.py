@@ -133,6 +133,20 @@ async def test_a_full_disk_has_an_error_of_its_own_and_leaves_no_half_chunk(tmp_
     assert await storage.uploaded("u") == 3
 
 
+async def test_pushes_leave_what_is_reserved_and_all_else_goes_on(tmp_path: Path) -> None:
+    await FilesystemStorage(tmp_path).put(sha256(b"x"), b"x")
+    storage = FilesystemStorage(tmp_path, reserve=1 << 60)
+    await storage.begin("u")
+
+    for push in (storage.append("u", 0, pieces(b"y")), storage.put(sha256(b"y"), b"y")):
+        with pytest.raises(StorageFull):
+            await push
+
+    assert b"".join([piece async for piece in storage.read(sha256(b"x"))]) == b"x"
+    await storage.delete(sha256(b"x"))
+    assert await storage.stat(sha256(b"x")) is None
+
+
 async def test_an_upload_without_a_byte_is_not_there_after_a_restart(tmp_path: Path) -> None:
     await FilesystemStorage(tmp_path).begin("u")
 
