@@ -10,6 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src/lumper"
 ARCHITECTURE = (Path(__file__).parents[2] / "docs/architecture.md").read_text("utf-8")
+MODULES = [path.relative_to(SOURCE) for path in SOURCE.rglob("*.py")]
 MANY = 20
 PACKAGES = [
     folder.parent for folder in sorted(SOURCE.rglob("__init__.py")) if len(list(folder.parent.glob("*.py"))) > MANY
@@ -25,4 +26,18 @@ def test_the_docstring_of_a_large_package_names_each_module_and_no_other(package
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"`((?:\w+/)*\w+\.py)`", ARCHITECTURE))))
 def test_each_module_that_the_architecture_speaks_of_is_there(module: str) -> None:
-    assert any(path.as_posix().endswith(f"/{module}") for path in SOURCE.rglob("*.py"))
+    assert _is_there(module)
+
+
+def test_each_module_that_the_code_speaks_of_is_there() -> None:
+    gone = {
+        f"{path.relative_to(SOURCE)}: {module}"
+        for path in SOURCE.rglob("*.py")
+        for module in re.findall(r"(?<![\w/.])(?:\w+/)*\w+\.py\b", path.read_text("utf-8"))
+        if not _is_there(module)
+    }
+    assert not gone
+
+
+def _is_there(module: str) -> bool:
+    return any(f"/{path.as_posix()}".endswith(f"/{module}") for path in MODULES)

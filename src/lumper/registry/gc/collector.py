@@ -4,7 +4,7 @@ A thing goes in steps, and each step needs that it was left alone for the grace 
 
     private tag of a build that has ended ─▶ manifest ─▶ its children, referrers and links to blobs ─▶ bytes
 
-A tag that no rule keeps (retention.py) goes before all that.
+A tag that no rule keeps (retention/) goes before all that.
 
 What loses its last reason to be kept is young again, so that who has read a manifest a moment ago still finds the
 layers. A manifest goes only after all that refer to it; so an index, its children and their referrers are never seen

@@ -1,8 +1,8 @@
 """Carries out what rules say is kept, in memory that does not grow with the number of tags.
 
 A repository is read twice, page by page, its tags by digest: first to find where the newest and the highest begin, then
-to judge image after image (judging.py). What nothing speaks for loses its tags; its manifest goes when the time to undo
-that is over. Tags are judged by what was read; the transaction that removes one looks again.
+to judge image after image (verdicts.py). What nothing speaks for loses its tags; its manifest goes when the time to
+undo that is over. Tags are judged by what was read; the transaction that removes one looks again.
 """
 
 from __future__ import annotations
