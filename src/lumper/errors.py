@@ -30,6 +30,7 @@
     ├── StorageError                where blobs and logs are kept
     │   ├── StorageFull
     │   ├── DatabaseFailed          what is known of them is not to be had
+    │   │   └── DatabaseBroken      and will not be, by this file
     │   └── LogGap                  (temporary)
     ├── RegistryError               an answer of the OCI API (codes in registry/errors.py)
     ├── RemoteError                 another registry: one that is mirrored, copied from or to
@@ -389,6 +390,15 @@ class StorageFull(StorageError):
 
 class DatabaseFailed(StorageError):
     """The database did not do what was asked."""
+
+
+class DatabaseBroken(DatabaseFailed):
+    """The file of the database is broken."""
+
+    default_hint = (
+        "End Lumper, put a backup of lumper.db in its place and remove lumper.db-wal and -shm, start it, and run "
+        "`lumper registry rebuild`; without a backup that brings back the images."
+    )
 
 
 class LogGap(StorageError):

@@ -32,7 +32,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
-from lumper.errors import DatabaseFailed, Invalid, StorageError, StorageFull
+from lumper.errors import DatabaseBroken, DatabaseFailed, Invalid, StorageError, StorageFull
 from lumper.history import schema
 from lumper.history.connection import AsyncConnection
 
@@ -354,5 +354,7 @@ def _translated(exc: BaseException | None, *, away: bool) -> StorageError:
         return StorageFull()
     if away or words.startswith(("connection failed", "connection is bad", "failed to resolve", "connection timeout")):
         return DatabaseFailed(f"The database does not answer: {words}.", hint=_AWAY)
+    if words.endswith(("is malformed", "is not a database")):  # of SQLite
+        return DatabaseBroken(f"The database refused: {words}.")
     other = state in _OTHER_TABLES or words.startswith(("no such column", "no such table")) or "has no column" in words
     return DatabaseFailed(f"The database refused: {words}.", hint=_OTHER_VERSION if other else "")

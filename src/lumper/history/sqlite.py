@@ -17,7 +17,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event
 
 from lumper.alone import AloneHere
-from lumper.errors import DatabaseFailed
+from lumper.errors import DatabaseBroken
 from lumper.history import schema
 from lumper.history.connection import AsyncConnection, Connections
 from lumper.secret_files import private
@@ -108,7 +108,7 @@ def look(path: Path) -> str:
             made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (schema.TABLE,)).fetchone()
             found = connection.execute(schema.FOUND).fetchone() if made else None
     except sqlite3.Error as exc:
-        raise DatabaseFailed(f"{path} cannot be read: {exc}.") from exc
+        raise DatabaseBroken(f"{path} cannot be read: {exc}.") from exc
     schema.check(found[0] if found else None)
     return "SQLite"
 

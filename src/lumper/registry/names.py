@@ -23,8 +23,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from lumper.errors import LumperError
+from lumper.logs import get_logger
 from lumper.model.image import PRIVATE_PREFIX, Name, NewManifest, Rename
-from lumper.registry.port import NameMetadata, Storage
+from lumper.registry.port import Metadata, Storage
+
+log = get_logger(__name__)
 
 _STEP = 500
 _AT_ONCE = 32  # requests to the storage
@@ -41,7 +44,7 @@ class _Turn:
 class Names:
     """Makes the storage say what the metadata say."""
 
-    def __init__(self, storage: Storage, metadata: NameMetadata) -> None:
+    def __init__(self, storage: Storage, metadata: Metadata) -> None:
         self._storage = storage
         self._metadata = metadata
         self._turns: dict[tuple[str, str], _Turn] = {}
@@ -102,8 +105,17 @@ class Names:
             self._doubted.pop((repository, reference), None)
 
     async def begin(self) -> None:
-        """Where the storage says nothing, as before it was told of names, let `tell` tell it of all."""
+        """Where the storage says nothing, as before it was told of names, let `tell` tell it of all.
+
+        Where the database knows nothing, it was lost: the log says what to do.
+        """
         async for _ in self._storage.names():
+            if not await self._metadata.repositories(limit=1):
+                log.warning(
+                    "the storage has images and the database knows none",
+                    action="registry.names",
+                    hint="Run lumper registry rebuild.",
+                )
             return
         await self._metadata.rename_all()
 

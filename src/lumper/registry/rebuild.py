@@ -1,7 +1,8 @@
 """Makes the metadata anew from what the storage says of manifests and tags.
 
 Only what is not known is added, and nothing that is known is changed: it may be run again after it was killed, and
-beside pushes and pulls. Nobody vouches for what lies in the storage, so all of it is checked as if it were pushed.
+beside pushes and pulls. Of a tag that the storage saw moved later than the database did, as after an old backup, people
+are told. Nobody vouches for what lies in the storage, so all of it is checked as if it were pushed.
 
 What is lost with the database and cannot be made anew: accounts, builds and rollouts, and a repository's right to serve
 blobs that no manifest of it refers to.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from lumper.errors import RegistryError, StorageError
@@ -20,10 +21,11 @@ from lumper.model.image import Link, Name, NewManifest, Restored, Tag, digest_of
 from lumper.registry.holds import Holds
 from lumper.registry.manifest_format import read_manifest
 from lumper.registry.manifests import MAX_BYTES, computed
-from lumper.registry.port import NameMetadata, Storage
+from lumper.registry.port import Metadata, Storage
 
 _AT_ONCE = 16  # manifests that are read at the same time: 64 MiB at most
 _STEP = 100  # manifests of one transaction
+_ON_ITS_WAY = timedelta(minutes=1)  # longer than any push is between its names and its transaction
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class _Round:
 class Rebuilder:
     """Brings back what the storage names and the metadata do not know."""
 
-    def __init__(self, storage: Storage, metadata: NameMetadata, holds: Holds) -> None:
+    def __init__(self, storage: Storage, metadata: Metadata, holds: Holds) -> None:
         self._storage = storage
         self._metadata = metadata
         self._holds = holds
@@ -98,10 +100,24 @@ class Rebuilder:
     async def _unknown(self, work: _Round, names: Sequence[tuple[Name, datetime]]) -> list[tuple[Name, datetime]]:
         """Names that the metadata do not know; the storage is told anew of those that lead elsewhere."""
         known = await self._metadata.known_names(work.repository, [name.reference for name, _ in names])
-        wrong = [name.reference for name, _ in names if known.get(name.reference, name.says) != name.says]
-        if wrong and not work.done.dry_run:
-            await self._metadata.rename(work.repository, wrong)
+        wrong = [one for one in names if known.get(one[0].reference, one[0].says) != one[0].says]
+        stale = [name.reference for name, at in wrong if work.abandoned or not await self._moved_later(work, name, at)]
+        if stale and not work.done.dry_run:
+            await self._metadata.rename(work.repository, stale)
         return [one for one in names if one[0].reference not in known]
+
+    async def _moved_later(self, work: _Round, name: Name, at: datetime) -> bool:
+        """Whether the storage has a tag at another manifest since a time when it was not pushed yet, as far as known.
+
+        Then the database is older than the storage, or a push was killed: people are told where to move it.
+        """
+        tag = await self._metadata.tag(work.repository, name.reference) if name.is_tag else None
+        if tag is None or at <= tag.updated_at or at > datetime.now(UTC) - _ON_ITS_WAY:
+            return False
+        why = f"it points at {tag.digest}, but in the storage at another manifest since {at:%Y-%m-%d %H:%M} UTC"
+        mend = f"`lumper image retag {work.repository}:{name.reference} {name.says}` moves it there"
+        work.troubles.append(Trouble(work.repository, name.reference, f"{why}: {mend}"))
+        return True
 
     async def _manifests(self, work: _Round, names: Sequence[tuple[Name, datetime]]) -> None:
         unknown = await self._unknown(work, names)

@@ -64,16 +64,29 @@ async def test_a_file_is_looked_at_while_a_server_uses_it(tmp_path: Path) -> Non
         await database.close()
 
 
-def test_a_file_that_is_no_database_is_told_as_such(tmp_path: Path) -> None:
-    (tmp_path / "lumper.db").write_bytes(b"PNG" * 1000)
+async def test_a_file_that_is_broken_is_told_as_such_with_what_to_do(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/lumper.db", tmp_path / "lumper.db"
+    await _made(url)
+    with file.open("r+b") as cut:
+        cut.truncate(file.stat().st_size // 2)
+    with pytest.raises(StorageError, match="malformed") as caught:
+        await _made(url)
+    assert "registry rebuild" in str(caught.value.hint)
+
+    file.write_bytes(b"PNG" * 1000)
     with pytest.raises(StorageError, match="cannot be read: file is not a database"):
-        look(tmp_path / "lumper.db")
+        look(file)
+    with pytest.raises(StorageError, match="file is not a database") as caught:
+        await _made(url)
+    assert "registry rebuild" in str(caught.value.hint)
 
 
 async def _made(url: str) -> None:
     database = Database(url)
-    await database.migrate()
-    await database.close()
+    try:
+        await database.migrate()
+    finally:
+        await database.close()
 
 
 async def _set(url: str, revision: str) -> None:

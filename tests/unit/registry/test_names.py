@@ -182,6 +182,18 @@ async def test_a_storage_with_names_is_not_told_of_all_at_every_start() -> None:
     assert await kept.metadata.renames() == []
 
 
+async def test_a_database_that_was_lost_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept()
+    await kept.registry.names.begin()
+    await kept.push("v1")
+    await kept.registry.names.begin()
+    assert not caplog.records
+
+    await Registry(kept.storage, MemoryMetadata()).names.begin()
+
+    assert ["database knows none" in record.getMessage() for record in caplog.records] == [True]
+
+
 async def test_names_that_differ_are_told_apart_and_mended() -> None:
     kept = Kept()
     digest = await kept.push("v1", "v2")

@@ -11,10 +11,12 @@ import pytest
 
 from lumper.model.activity import SERVER
 from lumper.model.image import Name
+from lumper.registry import rebuild as rebuild_module
 from lumper.registry.gc.collector import Policy
 from lumper.registry.manifests import MAX_BYTES
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.rebuild import Rebuilt, Trouble
+from lumper.registry.reference import Reference
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.registry.verify import Flaw
@@ -250,6 +252,44 @@ async def test_a_push_that_was_killed_before_its_transaction_leaves_no_bytes_tha
     assert await storage.stat(digest_of(body)) is None
     assert await storage.noted("one", digest_of(body)) is None
     assert await storage.noted("one", "v1") == (await registry.manifests.find("one", "v1")).digest
+
+
+async def test_of_a_tag_that_moved_after_the_database_was_saved_people_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, metadata = MemoryStorage(), MemoryMetadata()
+    registry = Registry(storage, metadata, Policy(timedelta(0)))
+    old, _ = await put(registry, "one", "v1", image_index(), OCI_INDEX)
+    late, _ = await put(registry, "one", "v2", {**image_index(), "annotations": {"n": "1"}}, OCI_INDEX)
+    await storage.note(Name("one", "v1", late))
+
+    assert (await rebuild(registry, dry_run=True))[0] == []  # a push may be on its way
+    monkeypatch.setattr(rebuild_module, "_ON_ITS_WAY", timedelta(0))
+    for dry_run in (True, False):
+        ((repository, tag, why),), _ = await rebuild(registry, dry_run=dry_run)
+        assert (repository, tag) == ("one", "v1")
+        assert f"points at {old}" in why
+        assert f"`lumper image retag one:v1 {late}`" in why
+    await registry.names.tell()
+    assert await storage.noted("one", "v1") == late
+
+    await registry.tags.retag(Reference("one", "v1"), late, SERVER)
+    assert (await rebuild(registry))[0] == []
+
+
+async def test_a_tag_that_moved_before_the_storage_was_told_is_nobody_s_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = MemoryStorage()
+    registry = Registry(storage, MemoryMetadata())
+    await put(registry, "one", "v1", image_index(), OCI_INDEX)
+    late, _ = await put(registry, "one", "v2", {**image_index(), "annotations": {"n": "1"}}, OCI_INDEX)
+    await registry.tags.retag(Reference("one", "v1"), late, SERVER)
+
+    monkeypatch.setattr(rebuild_module, "_ON_ITS_WAY", timedelta(0))
+    assert (await rebuild(registry))[0] == []
+    await registry.names.tell()
+    assert await storage.noted("one", "v1") == late
 
 
 async def test_verification_tells_where_the_names_of_storage_and_database_differ() -> None:
