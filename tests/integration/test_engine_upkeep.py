@@ -75,7 +75,7 @@ async def test_pruning_leaves_alone_what_a_build_is_using(bench: Bench) -> None:
     await bench.engine.remove("r.test/app:0")
     told: list[Progress] = []
     gate = Gate()
-    dockerfile = f"{BASE}RUN {FILL}\n{gate.step}RUN ls -l /filled\n"
+    dockerfile = f"{BASE}COPY busybox /bin/busybox\nRUN {FILL}\n{gate.step}RUN ls -l /filled\n"
     context = stream(context_tar({"Dockerfile": dockerfile}))
     building = asyncio.create_task(bench.engine.build(BuildRequest("app", "r.test/app:1"), context, told.append))
 
