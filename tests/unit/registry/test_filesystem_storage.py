@@ -210,6 +210,10 @@ async def test_a_folder_whose_disk_is_gone_is_not_an_empty_one(tmp_path: Path) -
         async for _ in storage.names():
             pass
 
+    async def read() -> None:
+        async for _ in storage.read(digest):
+            pass
+
     for asked in (
         lambda: storage.stat(digest),
         lambda: storage.stat(sha256(b"y")),
@@ -221,8 +225,12 @@ async def test_a_folder_whose_disk_is_gone_is_not_an_empty_one(tmp_path: Path) -
         lambda: storage.review(),
         lambda: storage.set_aside(digest),
         lambda: storage.uploads(),
+        lambda: storage.uploaded("u"),
+        lambda: storage.append("u", 0, pieces(b"y")),
+        lambda: storage.commit("u", digest),
         lambda: storage.identity(),
         listed,
+        read,
     ):
         storage._seen.forget(digest)
         with pytest.raises(StorageError, match="are not in"):

@@ -135,7 +135,6 @@ class FilesystemStorage:
     async def put(self, digest: str, data: bytes) -> None:
         """Store a small blob whole."""
         await self._put(paths.blob(self._root, digest), data)
-        self._seen.forget(digest)
 
     async def _put(self, target: Path, data: bytes) -> None:
         file = SmallFile(target, data)
