@@ -8,35 +8,55 @@ import http.client
 import json
 import os
 import re
+import shutil
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from parts.certificates import Authority
 from parts.lumper_process import LumperServer
+from parts.ports import free_ports
+from parts.s3_service import s3_service
 from parts.waiting import wait_for
 
 MIB = 1 << 20
 MOST = 100_000  # kB, whatever is pushed
 HASH = 9_000  # kB that one takes while it is made
 START = 4000  # kB at least of what only the start has used
+CLIENTS = 100  # that stop
 PIECE = os.urandom(MIB)
 
 
 class Pushing:
-    """A `lumper registry` and its clients."""
+    """A `lumper registry` and its clients; with `tls` they reach it at another port of loopback, too."""
 
-    def __init__(self, server: LumperServer) -> None:
+    def __init__(self, server: LumperServer, tls: tuple[int, ssl.SSLContext] | None = None) -> None:
         self._port = server.port
-        self._pid = json.loads((server.data / "server.json").read_text())["pid"]
-        token = (server.data / "tokens" / "operator").read_text().strip()
+        self._tls = tls
+        self.data = server.data
+        self._pid = json.loads((self.data / "server.json").read_text())["pid"]
+        token = (self.data / "tokens" / "operator").read_text().strip()
         self._fields = {"Authorization": "Basic " + base64.b64encode(f"operator:{token}".encode()).decode()}
 
     def connected(self) -> closing[http.client.HTTPConnection]:
         return closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=60))
+
+    def connected_by_tls(self) -> closing[http.client.HTTPConnection]:
+        assert self._tls is not None
+        port, context = self._tls
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel takes megabytes for each
+        connection.connect(("127.0.0.1", port))
+        connection.settimeout(60)
+        made = http.client.HTTPConnection("localhost", port)
+        made.sock = context.wrap_socket(connection, server_hostname="localhost")
+        return closing(made)
 
     def begin(self, connection: http.client.HTTPConnection) -> str:
         connection.request("POST", "/v2/a/b/blobs/uploads/", headers=self._fields)
@@ -64,14 +84,28 @@ class Pushing:
                 connection.send(b"0\r\n\r\n")
             assert connection.getresponse().status == 202
 
-    def put(self) -> None:
-        """Push a blob of 1 MiB at once."""
-        body = os.urandom(32) + PIECE[32:]
+    def put(self, pieces: int) -> str:
+        """Push a blob of so many MiB at once; its digest."""
+        body = os.urandom(32) + (PIECE * pieces)[32:]
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         with self.connected() as connection:
             where = self.begin(connection)
-            self.send(connection, "PUT", f"{where}?digest=sha256:{hashlib.sha256(body).hexdigest()}", len(body))
+            self.send(connection, "PUT", f"{where}?digest={digest}", len(body))
             connection.send(body)
             assert connection.getresponse().status == 201
+        return digest
+
+    def stop_reading(self, connection: http.client.HTTPConnection, digest: str) -> http.client.HTTPResponse:
+        """Ask for a blob, and read no byte of it."""
+        connection.request("GET", f"/v2/a/b/blobs/{digest}", headers=self._fields)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return answer
+
+    def stop_sending(self, connection: http.client.HTTPConnection) -> None:
+        """Push 1 MiB without its last byte."""
+        self.send(connection, "PATCH", self.begin(connection), None)
+        connection.send(b"%x\r\n%s\r\n" % (len(PIECE) - 1, PIECE[1:]))
 
     def sign_in(self, password: str) -> None:
         """Ask for a token by a password, in vain; it is hashed, though there is no such user."""
@@ -91,15 +125,35 @@ class Pushing:
         Path(f"/proc/{self._pid}/clear_refs").write_text("5")
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushing]:
-    data = tmp_path_factory.mktemp("memory") / "data"
-    with LumperServer(data, role="registry"):
-        pass  # making the tables and keys takes memory, only that once
-    with LumperServer(data, role="registry", fresh=True) as server:
-        made = Pushing(server)
+@contextmanager
+def registry(
+    data: Path, settings: dict[str, str], tls: tuple[int, ssl.SSLContext] | None = None, keys: Path | None = None
+) -> Iterator[Pushing]:
+    """One that has given back what its start has used. Its `keys` are another's, or made by a start before."""
+    behind = tls is not None
+    if keys is None:
+        with LumperServer(data, settings, role="registry", behind_tls=behind):
+            pass  # making them loads what nothing needs afterwards
+    else:
+        shutil.copytree(keys, data / "keys")
+    with LumperServer(data, settings, role="registry", behind_tls=behind, fresh=True) as server:
+        made = Pushing(server, tls)
         wait_for(lambda: made.memory("VmRSS") < made.memory("VmHWM") - START, "what the start has used given back")
         yield made
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushing]:
+    folder = tmp_path_factory.mktemp("memory")
+    authority = Authority(folder / "ca")
+    pair, (port,) = authority.certificate("localhost"), free_ports(1)
+    settings = {
+        "server.tls_certificate": str(pair.certificate),
+        "server.tls_key": str(pair.key),
+        "server.listen": f"127.0.0.1:{port}",
+    }
+    with registry(folder / "data", settings, (port, ssl.create_default_context(cafile=authority.file))) as running:
+        yield running
 
 
 @pytest.fixture
@@ -108,7 +162,7 @@ def pushing(started: Pushing) -> Pushing:
     return started
 
 
-def together(clients: int, work: Callable[[], None]) -> None:
+def together(clients: int, work: Callable[[], object]) -> None:
     """Do the work with so many clients at the same time."""
     with ThreadPoolExecutor(clients) as threads:
         for done in [threads.submit(work) for _ in range(clients)]:
@@ -135,14 +189,36 @@ def test_large_blobs_take_no_more_memory_than_small_ones(
 
 
 def test_forty_blobs_at_the_same_time_take_no_more_memory_than_one(pushing: Pushing) -> None:
-    together(40, pushing.put)
+    together(40, lambda: pushing.put(1))
     assert pushing.memory("VmHWM") < MOST
 
 
 def test_uploads_that_stop_hold_no_bytes_in_memory(pushing: Pushing) -> None:
     with ExitStack() as stack:
-        for _ in range(100):
-            connection = stack.enter_context(pushing.connected())
-            pushing.send(connection, "PATCH", pushing.begin(connection), None)
-            connection.send(b"%x\r\n%s\r\n" % (len(PIECE) - 1, PIECE[1:]))
+        for number in range(CLIENTS):
+            pushing.stop_sending(stack.enter_context(pushing.connected_by_tls() if number % 2 else pushing.connected()))
         assert pushing.memory("VmHWM") < MOST
+
+
+def test_who_reads_no_more_holds_little_memory_with_tls_too(pushing: Pushing) -> None:
+    digest = pushing.put(4)
+    with ExitStack() as stack:
+        for _ in range(CLIENTS):
+            connection = stack.enter_context(pushing.connected_by_tls())
+            stack.enter_context(pushing.stop_reading(connection, digest))
+        assert pushing.memory("VmHWM") < MOST
+
+
+def test_large_blobs_take_no_more_memory_on_their_way_to_a_bucket(started: Pushing, tmp_path: Path) -> None:
+    with s3_service() as service:
+        bucket = service.bucket()
+        settings = {
+            "registry.storage": f"s3://{bucket.name}/images",
+            "registry.endpoint": bucket.endpoint,
+            "registry.access_key_id": bucket.access_key_id,
+            "registry.secret_access_key": bucket.secret_access_key,
+        }
+        with registry(tmp_path / "data", settings, keys=started.data / "keys") as pushing:
+            pushing.forget()
+            together(4, partial(pushing.patch, 9, chunked=True))
+            assert pushing.memory("VmHWM") < MOST

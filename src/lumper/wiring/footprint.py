@@ -28,7 +28,7 @@ def allocate_sparingly() -> None:
 
 async def keep_small() -> None:
     """Give back what only the start has used, and from time to time what a burst of requests has left free."""
-    await asyncio.to_thread(_leave_code)
+    await asyncio.to_thread(_leave_libraries)
     while True:
         await asyncio.to_thread(give_back)
         await asyncio.sleep(_AGAIN_SECONDS)
@@ -40,18 +40,18 @@ def give_back() -> None:
         trim(ctypes.c_size_t(0))
 
 
-def _leave_code() -> None:
-    """Code of libraries comes back page by page, as soon as it runs again; most of it was for the start alone.
+def _leave_libraries() -> None:
+    """Code and constants of libraries come back by some pages as soon as they are used again; most was for the start.
 
     It lies in the page cache as before. Source: madvise(2), "MADV_DONTNEED".
     """
     if (madvise := _function("madvise")) is not None:
-        for first, end in untouched_code():
+        for first, end in untouched():
             madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), _DONTNEED)
 
 
-def untouched_code() -> list[tuple[int, int]]:
-    """Where code lies that is byte for byte its file's: begin and end. Source: proc_pid_smaps(5)."""
+def untouched() -> list[tuple[int, int]]:
+    """Where code and constants lie that are byte for byte their file's: begin and end. Source: proc_pid_smaps(5)."""
     found: list[tuple[int, int]] = []
     try:
         lines = Path("/proc/self/smaps").read_text().splitlines()
@@ -59,9 +59,10 @@ def untouched_code() -> list[tuple[int, int]]:
         return []
     for line in lines:
         if (head := _HEAD.match(line)) is not None:
-            code = (int(head[1], 16), int(head[2], 16)) if head[3] == "r-xp" and head[4].startswith("/") else None
-        elif code is not None and line.split() == ["Anonymous:", "0", "kB"]:
-            found.append(code)
+            fixed = head[3] in ("r-xp", "r--p") and head[4].startswith("/")
+            place = (int(head[1], 16), int(head[2], 16)) if fixed else None
+        elif place is not None and line.split() == ["Anonymous:", "0", "kB"]:
+            found.append(place)
     return found
 
 

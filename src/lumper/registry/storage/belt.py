@@ -4,47 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 from lumper.registry.storage.upload_file import UploadEnd
+from lumper.room import Room
 
 _CHUNK = 1 << 20  # bytes; hashing and writing go on in a thread, one chunk at a time
-_LEAST = 16 << 10  # bytes of a chunk
+_LEAST = 8 << 10  # bytes of a chunk
 _CHUNKS = 6  # of a belt: one that is gathered, one that is written, and four between
 _PARTS = 512  # buffers of one writev(2), below the kernel's 1024
 
 InThread = Callable[[Callable[[], None]], Awaitable[None]]
 
 
-class Room:
-    """Memory for what is on its way, which all belts share: what they hold does not grow with their number.
-
-    With many of them chunks become small. The `_LEAST` is reached with some hundred.
-    """
-
-    def __init__(self, size: int) -> None:
-        """`size` in bytes."""
-        self._size = size
-        self._belts = 0
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """For as long as a belt runs."""
-        self._belts += 1
-        try:
-            yield
-        finally:
-            self._belts -= 1
-
-    @property
-    def chunk(self) -> int:
-        """How many bytes each belt may hand over at a time at the moment."""
-        return max(_LEAST, min(_CHUNK, self._size // (_CHUNKS * max(1, self._belts))))
+def room_for_belts(size: int) -> Room:
+    """So many bytes for all belts; from some hundred on each has the least: what is gathered, and what is written."""
+    return Room(size, 2 * _LEAST, _CHUNKS * _CHUNK)
 
 
 class Belt:
-    """Hands bytes to `end`, in a thread while there are some and in none while there are not."""
+    """Hands bytes to `end`, in a thread while there are some and in none while there are not.
+
+    What it holds at most is its share of the room.
+    """
 
     def __init__(self, end: UploadEnd, in_thread: InThread, room: Room) -> None:
         self._end = end
@@ -62,11 +44,12 @@ class Belt:
         """Take bytes, and wait while too many are there. Raises what writing those before has raised."""
         self._gathered.append(part)
         self._size += len(part)
-        if self._size < self._room.chunk and len(self._gathered) < _PARTS:
+        chunk = max(_LEAST, self._room.share // _CHUNKS)
+        if self._size < chunk and len(self._gathered) < _PARTS:
             return
         self._hand_over()
         await self._start()
-        while self._held >= (_CHUNKS - 1) * self._room.chunk:
+        while self._held >= max(chunk, self._room.share - chunk):
             self._taken.clear()
             await self._taken.wait()
             await self._start()  # the thread may have ended just before there was more

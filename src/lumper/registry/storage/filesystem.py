@@ -23,7 +23,7 @@ from lumper.model.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage import damage
-from lumper.registry.storage.belt import Belt, Room
+from lumper.registry.storage.belt import Belt, room_for_belts
 from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import named, read_name
 from lumper.registry.storage.presence import Presence
@@ -59,7 +59,7 @@ class FilesystemStorage:
         self._presence = Presence(root)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._begun: dict[str, datetime] = {}  # uploads that have no file
-        self._room = Room(_ON_THEIR_WAY)
+        self._room = room_for_belts(_ON_THEIR_WAY)
         self._small = Grouped(self._store, self._more)
         self._seen = TtlCache[StoredBlob]()
         self._made: set[Path] = set()
@@ -210,6 +210,7 @@ class FilesystemStorage:
             try:
                 async for part in data:
                     await belt.put(part)
+                    del part  # the next one may be long in coming
             finally:  # what came before the client went away is kept; after a failed write nothing more may be written
                 await belt.finish()
 

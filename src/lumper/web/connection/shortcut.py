@@ -23,7 +23,7 @@ from lumper.web.connection.host_header import host_in, is_host
 from lumper.web.connection.request_head import Asker, Reader, Request
 
 _READ = 2 << 20  # bytes of all connections
-_READ_LEAST, _READ_MOST = 16 << 10, 256 << 10  # bytes of one; the most is asyncio's and aiohttp's own
+_READ_LEAST, _READ_MOST = 4 << 10, 256 << 10  # bytes of one; the most is asyncio's and aiohttp's own
 _PATIENCE = 600.0  # seconds that an answer may take before aiohttp thinks that nobody uses the connection
 _LOOK_SECONDS = 0.01  # until it is looked again whether aiohttp has begun with the last request that came
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from lumper.registry.errors import refuse
+from lumper.room import Room
 
 IDLE_SECONDS = 60.0  # without a byte, then the upload is given up; its bytes are kept
 
@@ -25,23 +27,38 @@ async def say_continue(request: web.Request) -> None:
         request.writer.output_size = 0  # the answer proper has not begun
 
 
-async def incoming(request: web.Request) -> AsyncIterator[bytes]:
-    """The request's body in the pieces in which it comes.
+async def incoming(request: web.Request, room: Room | None = None) -> AsyncIterator[bytes]:
+    """The request's body in the pieces in which it comes; of all that are given the same `room`, no more is read ahead.
 
     Raises RegistryError BLOB_UPLOAD_INVALID if it stops or is not well-formed, ConnectionError if the client is gone.
     """
     await say_continue(request)
     try:
-        while True:
-            async with asyncio.timeout(IDLE_SECONDS):
-                piece = await request.content.readany()
-            if not piece:
-                return
-            yield piece
+        with room.taken() if room else contextlib.nullcontext():
+            while True:
+                if room:
+                    _read_ahead(request, room.share)
+                async with asyncio.timeout(IDLE_SECONDS):
+                    piece = await request.content.readany()
+                if not piece:
+                    return
+                yield piece
+                del piece  # the next one may be long in coming
     except TimeoutError as exc:
         raise refuse("BLOB_UPLOAD_INVALID", f"No byte came for {IDLE_SECONDS:.0f} s.") from exc
     except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError) as exc:
         raise refuse("BLOB_UPLOAD_INVALID", "The body is not well-formed.") from exc
+
+
+def _read_ahead(request: web.Request, size: int) -> None:
+    """Read so many bytes at a time, and stop while two times as many are not taken.
+
+    aiohttp fixes this for each connection when it is made, asyncio for all of them.
+    """
+    content, transport = request.content, request.transport
+    content._low_water, content._high_water = size, 2 * size
+    if transport is not None and hasattr(transport, "max_size"):  # of asyncio's own event loop, without TLS
+        transport.max_size = size
 
 
 async def incoming_small(request: web.Request) -> bytes:

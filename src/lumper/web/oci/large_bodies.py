@@ -22,11 +22,14 @@ from aiohttp import web
 
 from lumper.errors import RegistryError
 from lumper.registry.errors import refuse
+from lumper.room import Room
 from lumper.web.oci.body import IDLE_SECONDS, incoming, say_continue
 
 _LARGE = 4 << 20  # bytes of a body; with less, a new connection for the next request is not worth it
 _ROOM = 1 << 20  # bytes handed over at a time
 _TURN = 32 << 20  # bytes, then another upload may have the thread
+_RECEIVED = 2 << 20  # bytes of all bodies that come through the event loop, read at a time
+_RECEIVED_LEAST, _RECEIVED_MOST = 4 << 10, 256 << 10  # bytes of one
 _THREADS = 4
 _NICE = 5
 _PATIENCE_MS = 20  # how long a thread waits for a byte before it leaves the waiting to the event loop
@@ -48,14 +51,15 @@ class LargeBodies:
         self._threads = ThreadPoolExecutor(_THREADS, "large-bodies", initializer=give_way)
         self._beside = ThreadPoolExecutor(1, "large-bodies-sink", initializer=give_way)
         self._turns = 0
+        self.received = Room(_RECEIVED, _RECEIVED_LEAST, _RECEIVED_MOST)
 
     def body(self, request: web.Request) -> AsyncIterator[bytes]:
         """The body, as `incoming` gives it. A large one is `Pourable`, too, where no TLS is in between."""
         transport, length = request.transport, request.content_length
         if transport is None or length is None or length < _LARGE or "Transfer-Encoding" in request.headers:
-            return incoming(request)
+            return incoming(request, self.received)
         if transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("socket") is None:
-            return incoming(request)
+            return incoming(request, self.received)
         return _Body(self, request, transport, length)
 
     async def turn(self, stream: _Stream) -> bool:
@@ -96,7 +100,7 @@ class _Body:
         self._request = request
         self._transport = transport
         self._length = length
-        self._pieces = incoming(request)
+        self._pieces = incoming(request, bodies.received)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

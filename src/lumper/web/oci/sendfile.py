@@ -14,12 +14,13 @@ import select
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from aiohttp import web
 
 from lumper.errors import StorageError
+from lumper.room import Room
 from lumper.web.oci.large_bodies import give_way
 from lumper.web.oci.ranges import Span
 
@@ -27,8 +28,8 @@ _TURN = 16 << 20  # bytes, then another download may have the thread
 _STEP = 4 << 20  # bytes of one call of the event loop's, which does nothing else meanwhile: half a millisecond
 _THREADS = 4
 _LARGE = 1 << 20  # bytes of a part
-_COPIED = 2 << 20  # bytes of all that go out through TLS, about
-_COPIED_LEAST, _COPIED_MOST = 16 << 10, 256 << 10  # bytes of one
+_COPIED = 1 << 20  # bytes of all that go out through TLS, about
+_COPIED_LEAST, _COPIED_MOST = 8 << 10, 256 << 10  # bytes of one
 _SHORT = "The blob's file is shorter than it was."
 _PATIENCE_MS = 20  # how long a thread waits for a client to read before it leaves the waiting to the event loop
 
@@ -42,28 +43,21 @@ class FileSender:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, "sendfile", initializer=give_way)
         self._under_way = 0
-        self._copied = 0
+        self._copied = Room(_COPIED, _COPIED_LEAST, _COPIED_MOST)
 
-    async def copy_part(self, request: web.Request, file: BinaryIO, span: Span) -> None:
+    async def copy_part(self, request: web.Request, file: FileIO, span: Span) -> None:
         """What sendfile(2) does, through TLS: asyncio's own way takes sixty times as many steps.
 
         The more there are, the smaller the pieces are that each has in memory. Raises StorageError.
         """
-        self._copied += 1
-        try:
+        with self._copied.taken():
             position = span.start
             while position < span.end:
-                size = min(max(_COPIED_LEAST, min(_COPIED_MOST, _COPIED // self._copied)), span.end - position)
-                chunk = await asyncio.to_thread(os.pread, file.fileno(), size, position)
-                if not chunk:
-                    raise StorageError(_SHORT)
-                position += len(chunk)
-                await request.writer.write(chunk)
+                size = min(self._copied.share, span.end - position)
+                position += await _copy_piece(request, file, position, size)
                 await request.writer.drain()
-        finally:
-            self._copied -= 1
 
-    async def send_part(self, transport: asyncio.WriteTransport, file: BinaryIO, start: int, size: int) -> int:
+    async def send_part(self, transport: asyncio.WriteTransport, file: FileIO, start: int, size: int) -> int:
         """Send a large part of a file; how much of it was there.
 
         Raises OSError, of which ConnectionError if the client has gone.
@@ -130,6 +124,15 @@ class FileSender:
     def _crowded(self) -> bool:
         """Whether there are fewer threads than downloads."""
         return self._under_way > _THREADS
+
+
+async def _copy_piece(request: web.Request, file: FileIO, position: int, size: int) -> int:
+    """Hand a piece to the connection, so that nobody else has it in memory; its size. Raises StorageError."""
+    piece = await asyncio.to_thread(os.pread, file.fileno(), size, position)
+    if not piece:
+        raise StorageError(_SHORT)
+    await request.writer.write(piece, drain=False)  # type: ignore[call-arg]  # it would wait with the piece in hand
+    return len(piece)
 
 
 class _Stream:
@@ -206,7 +209,7 @@ async def send_file(
         file.close()
 
 
-async def _send_span(sender: FileSender, transport: asyncio.Transport, file: BinaryIO, span: Span) -> None:
+async def _send_span(sender: FileSender, transport: asyncio.Transport, file: FileIO, span: Span) -> None:
     if span.size == 0:  # an error to asyncio
         return
     if span.size < _LARGE:
@@ -221,9 +224,9 @@ async def _send_span(sender: FileSender, transport: asyncio.Transport, file: Bin
         raise StorageError(_SHORT)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> FileIO:
     try:
-        return path.open("rb")
+        return path.open("rb", 0)
     except FileNotFoundError:
         raise
     except OSError as exc:  # such as no descriptor left, which is so for a moment

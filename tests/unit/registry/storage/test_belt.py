@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from lumper.registry.storage.belt import Belt, Room
+from lumper.registry.storage.belt import Belt, room_for_belts
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -31,20 +31,20 @@ async def in_thread(call: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("belts", "chunk"), [(0, MIB), (1, MIB), (2, 512 * KIB), (8, 128 * KIB), (32, 32 * KIB), (1000, 16 * KIB)]
+    ("belts", "share"), [(0, 6 * MIB), (1, 6 * MIB), (2, 3 * MIB), (8, 768 * KIB), (32, 192 * KIB), (1000, 16 * KIB)]
 )
-def test_what_all_uploads_hold_together_is_bounded(belts: int, chunk: int) -> None:
-    room = Room(6 * MIB)
+def test_what_all_uploads_hold_together_is_bounded(belts: int, share: int) -> None:
+    room = room_for_belts(6 * MIB)
     with ExitStack() as stack:
         for _ in range(belts):
             stack.enter_context(room.taken())
-        assert room.chunk == chunk
-    assert room.chunk == MIB
+        assert room.share == share
+    assert room.share == 6 * MIB
 
 
 @pytest.mark.parametrize("size", [1, 100, 16 * KIB, 40_000, 300_000])
 async def test_all_bytes_arrive_in_their_order_with_many_uploads_at_the_same_time(size: int) -> None:
-    room = Room(MIB)
+    room = room_for_belts(MIB)
     pieces = [bytes([number]) * size for number in range(200)]
 
     async def push(file: File) -> None:
@@ -61,7 +61,7 @@ async def test_all_bytes_arrive_in_their_order_with_many_uploads_at_the_same_tim
 
 
 async def test_after_a_failure_nothing_more_is_written() -> None:
-    file, room = File(), Room(MIB)
+    file, room = File(), room_for_belts(MIB)
     file.refuses = True
     belt = Belt(file, in_thread, room)  # type: ignore[arg-type]
     with room.taken():

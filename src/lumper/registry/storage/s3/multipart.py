@@ -29,7 +29,7 @@ from lumper.registry.storage.s3.bucket import Bucket
 from lumper.registry.storage.s3.refusal import code_in, refusal, unreachable
 from lumper.registry.storage.s3.signature import query_string, signed
 
-_PIECE = 256 << 10  # bytes read and given to the socket at a time; it copies what it cannot send at once
+_PIECE = 64 << 10  # bytes read and given to the socket at a time; it copies what it cannot send at once
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try
 _PASSING = {429, 500, 502, 503, 504}
 _PASSING_CODES = {"InternalError", "SlowDown"}

@@ -14,6 +14,7 @@ from lumper.errors import StorageError, StorageFull
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.tail import Headed, Tail
+from lumper.room import Room
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 PART = 8 << 20  # bytes of every part but the last; S3 allows 10,000 of them
 _MOST_PARTS = 10_000
 _IN_FLIGHT = 2  # parts of one upload
-_GATHERED = 256 << 10  # bytes, for which a thread is visited
 CHECKPOINT = 32  # parts; then what came is written down, so that it counts as new, and outlives a crash
 
 _T = TypeVar("_T")
@@ -94,14 +94,15 @@ async def decoded(name: str, state: str, content: AsyncIterator[bytes], folder: 
 class Writer:
     """Writes at the end of an upload. At most two parts are under way; while they are, the next one is filled.
 
-    A part that is under way has one of the `places`, which all uploads share. `failed`: S3 did not take a part, or no
-    file the bytes of one, and the progress tells nothing any more.
+    All uploads share the `places`, of which each part under way has one, and the `room` for bytes that no file has yet.
+    `failed`: S3 did not take a part, or no file the bytes of one, and the progress tells nothing any more.
     """
 
-    def __init__(self, multipart: Multipart, progress: Progress, places: asyncio.Semaphore) -> None:
+    def __init__(self, multipart: Multipart, progress: Progress, places: asyncio.Semaphore, room: Room) -> None:
         self._multipart = multipart
         self._progress = progress
         self._places = places
+        self._room = room
         self._gathered: list[memoryview] = []
         self._gathered_size = 0
         self._under_way: list[asyncio.Task[str]] = []
@@ -117,7 +118,7 @@ class Writer:
             view = view[len(room) :]
             if len(self._progress.tail) + self._gathered_size == PART:
                 await whole(self._send_tail())
-            elif self._gathered_size >= _GATHERED:
+            elif self._gathered_size >= self._room.share:
                 await whole(self._put_away())
 
     async def _put_away(self) -> None:

@@ -17,10 +17,13 @@ from lumper.registry.storage.s3.objects import Objects
 from lumper.registry.storage.s3.progress import CHECKPOINT, Progress, Writer, decoded, whole
 from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.tail import Tail
+from lumper.room import Room
 
 _REMEMBERED = 64  # uploads, each with up to 8 MiB
 _REMEMBERED_BYTES = 256 << 20
-_IN_FLIGHT = 8  # parts of all uploads together; each needs half a MiB of memory, and its file
+_GATHERED = 1 << 20  # bytes of all uploads together that are not in files yet
+_GATHERED_LEAST, _GATHERED_MOST = 16 << 10, 256 << 10  # bytes of one
+_IN_FLIGHT = 8  # parts of all uploads together; each needs a few pieces of memory, and its file
 
 
 class Uploads:
@@ -36,6 +39,7 @@ class Uploads:
         self._multipart = multipart
         self._folder = folder
         self._places = asyncio.Semaphore(_IN_FLIGHT)
+        self._room = Room(_GATHERED, _GATHERED_LEAST, _GATHERED_MOST)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
 
     async def begin(self, name: str) -> None:
@@ -55,17 +59,21 @@ class Uploads:
         if progress.size != offset:
             self._remember(progress)
             raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
-        writer = Writer(self._multipart, progress, self._places)
+        with self._room.taken():
+            await self._write(Writer(self._multipart, progress, self._places, self._room), progress, data)
+        return progress.size
+
+    async def _write(self, writer: Writer, progress: Progress, data: AsyncIterator[bytes]) -> None:
         written = len(progress.etags)
         try:
             async for piece in data:
                 await writer.write(piece)
+                del piece  # the next one may be long in coming
                 if len(progress.etags) - written >= CHECKPOINT:
                     await whole(self._keep(writer, progress))
                     written = len(progress.etags)
         finally:
             await whole(self._keep(writer, progress))
-        return progress.size
 
     async def _keep(self, writer: Writer, progress: Progress) -> None:
         """Write down what came. After a failure of S3 what was written down before still counts."""
