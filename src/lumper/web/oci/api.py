@@ -102,8 +102,8 @@ class _RegistryApi:
                 return self._unhandled(address)
             if self._namespaces is not None:
                 address = await self._namespaces.resolved(request, address)
-            if request.can_read_body and _encoded(request):
-                raise refuse("ENCODING_UNSUPPORTED")
+            if request.can_read_body and _encoded(request):  # RFC 9110, section 12.5.3, on the header
+                return error_answer(refuse("ENCODING_UNSUPPORTED"), {hdrs.ACCEPT_ENCODING: "identity"})
             return await handler(request, address)
         except Challenge as exc:
             header = self._guard.challenge(request, exc)
