@@ -66,7 +66,8 @@ class RemoteRegistry:
     ) -> None:
         credentials = credentials or Credentials()
         self._at_once = credentials.at_once
-        self._http = Connection(url, credentials, auth_host=auth_host, ca_file=ca_file, patience=patience)
+        self.patience = patience or Patience()
+        self._http = Connection(url, credentials, auth_host=auth_host, ca_file=ca_file, patience=self.patience)
 
     @property
     def url(self) -> str:

@@ -64,7 +64,7 @@ class Arrival:
                 breaks = 0 if self._came > came else breaks + 1
                 if not self.started.is_set() or not exc.temporary or breaks > _BREAKS or self.size is None:
                     raise
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(min(_PAUSE, source.registry.patience.longest))
 
     def _begin(self, size: int | None, digest: str) -> None:
         if self.started.is_set() and size != self.size:
