@@ -283,6 +283,13 @@ async def test_a_forged_or_foreign_token_is_refused(live: LiveRegistry, session:
         client = RegistryClient(session, live.url, token)
         assert await client.refusal("GET", "/v2/") == (401, "UNAUTHORIZED"), name
 
+    for name in ("expired", "of the future"):  # as when the clock was set: clients fetch another one by themselves
+        client = RegistryClient(session, live.url, bad[name])
+        for method, path, action in (("GET", "manifests/x", "pull"), ("POST", "blobs/uploads/", "pull,push")):
+            async with client.request(method, f"/v2/a/{path}") as response:
+                told = response.headers["WWW-Authenticate"]
+            assert f'/v2/token",service="lumper",scope="repository:a:{action}",error="invalid_token"' in told
+
 
 async def test_guessing_a_password_is_slowed_down_for_this_name_only(
     tmp_path: Path, session: aiohttp.ClientSession

@@ -14,18 +14,18 @@ from lumper.history.sqlite import look
 from lumper.layout import DataFolder
 
 
-@pytest.mark.parametrize("other", ["0001", "0001_fedcba987654", "9999"])
-async def test_tables_of_another_version_are_refused_and_left_alone(database_url: str, other: str) -> None:
+async def test_tables_of_another_version_are_refused_and_left_alone(database_url: str) -> None:
     await _made(database_url)
-    await _set(database_url, other)
     database = Database(database_url)
     try:
-        for looked_at in (database.migrate, database.about):
-            with pytest.raises(Invalid, match=f"its tables are {other}, not {schema.HEAD}") as refused:
-                await looked_at()
-            assert "lumper registry rebuild" in refused.value.hint
-        async with database.read() as connection:
-            assert await connection.run_sync(schema.revision) == other
+        for other in ("0001", "0001_fedcba987654", "9999"):
+            await _set(database_url, other)
+            for looked_at in (database.migrate, database.about):
+                with pytest.raises(Invalid, match=f"its tables are {other}, not {schema.HEAD}") as refused:
+                    await looked_at()
+                assert "lumper registry rebuild" in refused.value.hint
+            async with database.read() as connection:
+                assert await connection.run_sync(schema.revision) == other
     finally:
         await database.close()
         await _set(database_url, schema.HEAD)  # PostgreSQL's is the next test's, too

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from lumper.errors import (
     DatabaseFailed,
     RegistryError,
+    RemoteError,
     RuleForbids,
     StorageError,
     StorageFull,
@@ -15,6 +16,7 @@ from lumper.errors import (
 )
 from lumper.logs import get_logger
 from lumper.registry.errors import refuse
+from lumper.registry.upstream.errors import as_answer
 from lumper.web.health import AGAIN_SECONDS
 from lumper.web.oci.answers import error_answer
 
@@ -40,6 +42,8 @@ def refusal(exc: Exception, path: str) -> web.Response:
         case TooManyRequests():
             headers = {**exc.headers, hdrs.RETRY_AFTER: str(exc.retry_after)}
             return error_answer(refuse("TOOMANYREQUESTS", exc.sentence), headers)
+        case RemoteError():  # in the middle of a blob that is mirrored, of which nothing was sent yet
+            return error_answer(as_answer(exc, "BLOB_UNKNOWN", ""))
         case StorageFull():
             log.error("The registry has no space left.", action="registry_full", path=path)
             answer = error_answer(refuse("STORAGE_FULL", exc.sentence))
