@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from lumper.errors import StorageError
-from lumper.registry.storage.s3 import S3Storage, uploads
+from lumper.registry.storage.s3 import S3Storage, keys, uploads
 from parts.eventually import eventually
 from parts.s3_push_process import arguments
 from parts.s3_service import Bucket
@@ -128,6 +128,7 @@ async def test_a_large_blob_that_is_damaged_at_the_same_size_is_replaced_by_a_pu
 
 async def test_what_was_set_aside_and_is_right_after_all_is_there_again(storage: S3Storage, bucket: Bucket) -> None:
     await push(storage, "first", LARGE)
+    bucket.request("PUT", "/images/here/damaged/somebody-s", body=b"an object that is none of ours")
     before = bucket.objects()
     bucket.request("PUT", "/images/here/data/first", body=b"x" + LARGE[1:])
     assert await storage.set_aside(sha256(LARGE)) != ""
@@ -149,6 +150,9 @@ async def test_a_blob_whose_bytes_the_bucket_has_lost_is_not_there_once_that_was
 
     assert await storage.stat(sha256(LARGE)) is None
     await storage.delete(sha256(LARGE))
+    assert bucket.objects() == []
+    bucket.request("PUT", f"/images/here/{keys.damaged(sha256(LARGE))}", body=b"all else of it has gone")
+    assert await storage.review() == []
     assert bucket.objects() == []
 
 
