@@ -47,15 +47,16 @@ class Pushing:
     def connected(self) -> closing[http.client.HTTPConnection]:
         return closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=60))
 
+    def connected_with_little_room(self) -> closing[http.client.HTTPConnection]:
+        made = http.client.HTTPConnection("localhost", self._port)
+        made.sock = _with_little_room(self._port)
+        return closing(made)
+
     def connected_by_tls(self) -> closing[http.client.HTTPConnection]:
         assert self._tls is not None
         port, context = self._tls
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel takes megabytes for each
-        connection.connect(("127.0.0.1", port))
-        connection.settimeout(60)
         made = http.client.HTTPConnection("localhost", port)
-        made.sock = context.wrap_socket(connection, server_hostname="localhost")
+        made.sock = context.wrap_socket(_with_little_room(port), server_hostname="localhost")
         return closing(made)
 
     def begin(self, connection: http.client.HTTPConnection) -> str:
@@ -123,6 +124,14 @@ class Pushing:
     def forget(self) -> None:
         """Let the most memory be counted anew. Source: proc(5), "/proc/pid/clear_refs"."""
         Path(f"/proc/{self._pid}/clear_refs").write_text("5")
+
+
+def _with_little_room(port: int) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel takes megabytes for each
+    connection.connect(("127.0.0.1", port))
+    connection.settimeout(60)
+    return connection
 
 
 @contextmanager
@@ -209,7 +218,7 @@ def test_who_reads_no_more_holds_little_memory_with_tls_too(pushing: Pushing) ->
         assert pushing.memory("VmHWM") < MOST
 
 
-def test_large_blobs_take_no_more_memory_on_their_way_to_a_bucket(started: Pushing, tmp_path: Path) -> None:
+def test_large_blobs_take_no_more_memory_on_their_way_to_a_bucket_and_from_it(started: Pushing, tmp_path: Path) -> None:
     with s3_service() as service:
         bucket = service.bucket()
         settings = {
@@ -217,8 +226,15 @@ def test_large_blobs_take_no_more_memory_on_their_way_to_a_bucket(started: Pushi
             "registry.endpoint": bucket.endpoint,
             "registry.access_key_id": bucket.access_key_id,
             "registry.secret_access_key": bucket.secret_access_key,
+            "registry.redirect": "false",
         }
         with registry(tmp_path / "data", settings, keys=started.data / "keys") as pushing:
             pushing.forget()
             together(4, partial(pushing.patch, 9, chunked=True))
             assert pushing.memory("VmHWM") < MOST
+            digest = pushing.put(6)
+            with ExitStack() as stack:
+                for _ in range(CLIENTS // 4):
+                    connection = stack.enter_context(pushing.connected_with_little_room())
+                    stack.enter_context(pushing.stop_reading(connection, digest))
+                assert pushing.memory("VmHWM") < MOST

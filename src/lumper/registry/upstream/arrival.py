@@ -20,7 +20,7 @@ from lumper.errors import LumperError, RemoteError, RemoteInvalid, RemoteUnavail
 from lumper.registry.port import StoredBlob
 from lumper.registry.upstream.passing import Source
 
-_CHUNK = 1 << 20
+_CHUNK = 64 << 10
 _BREAKS = 5  # times that a transfer may break off without a byte in between
 _PAUSE = 0.5
 

@@ -93,9 +93,12 @@ class BlobRoutes:
         first = await anext(chunks, b"")  # a storage that does not answer is told so, which it cannot be afterwards
         with contextlib.suppress(ConnectionResetError):  # the client has gone
             await response.prepare(request)
+            if request.transport is not None:  # a client that stops reading leaves one chunk in memory, and not several
+                request.transport.set_write_buffer_limits(0)
             if first:
                 await response.write(first)
             async for chunk in chunks:
+                await request.writer.drain()
                 await response.write(chunk)
             await response.write_eof()
 

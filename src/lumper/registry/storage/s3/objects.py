@@ -10,6 +10,7 @@ import obstore
 from obstore.store import S3Store
 
 from lumper.registry.storage.s3.bucket import Bucket
+from lumper.registry.storage.s3.reading import Reading
 from lumper.registry.storage.s3.refusal import Missing, translating
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Objects:
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=bucket.silence)},
             credential_provider=provide,
         )
+        self._reading = Reading(self._store)
 
     async def put(self, key: str, data: bytes | memoryview) -> None:
         """Write an object whole."""
@@ -93,11 +95,8 @@ class Objects:
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, without, `end`, which is behind it. Raises Missing."""
         with translating():
-            found = await obstore.get_async(self._store, key, options={"range": (start, end)})
-            async for piece in found.stream(min_chunk_size=_CHUNK):
-                view = memoryview(piece)
-                for position in range(0, len(view), _CHUNK):
-                    yield bytes(view[position : position + _CHUNK])
+            async for piece in self._reading.read(key, start, end):
+                yield piece
 
     async def listed(self, folder: str, after: str | None = None) -> AsyncIterator[Listed]:
         """Every object in a folder and below; with `after`, those whose key comes after it."""
