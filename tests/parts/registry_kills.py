@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import os
 import random
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -26,7 +27,9 @@ MOST_CHUNKS = 40  # that are taken before a kill
 async def served(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A registry in a process of its own, which is killed at the end at the latest."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, live_registry_module.__file__, str(data), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", live_registry_module.__name__, str(data)),
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
     url = (await process.stdout.readline()).decode().strip()
