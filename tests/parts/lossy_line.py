@@ -61,6 +61,7 @@ class _Connection(socketserver.BaseRequestHandler):
                     if self.line.arrives:
                         threading.Thread(target=self._rest, args=(data, there), daemon=True).start()
                     self.line.hold()
+                    there.shutdown(socket.SHUT_RDWR)  # closing alone tells nothing while the other thread reads it
                     return
                 there.sendall(data)
 
