@@ -40,29 +40,31 @@ class Command:
 
     @property
     def meanings(self) -> list[str]:
-        """What the docstring says of each, with its default where that says something."""
+        """What the annotation or the docstring says of each, with its default where that says something."""
         return [self._meaning(name, parameter.default) for name, parameter in self.parameters.items()]
 
     def _meaning(self, name: str, default: object) -> str:
         found = re.search(rf"(?m)^{name}\n((?:    .+(?:\n|$))+)", self.doc)
-        words = " ".join(found[1].split()) if found else ""
+        words = " ".join(found[1].split()) if found else "".join(each.help or "" for each in self._extras(name))
         return f"{words} Default: `{default}`." if default and default is not inspect.Parameter.empty else words
 
     @property
     def arguments(self) -> list[str]:
         """What can be typed behind it."""
-        hints = get_type_hints(self.function, include_extras=True)
         return [
-            _option(name, hints[name]) if parameter.kind is parameter.KEYWORD_ONLY else name.upper()
+            self._option(name) if parameter.kind is parameter.KEYWORD_ONLY else name.upper()
             for name, parameter in self.parameters.items()
         ]
 
+    def _option(self, name: str) -> str:
+        """The name of an option, which may be another one than that of the parameter."""
+        given = [typed for extra in self._extras(name) for typed in extra.name or ()]
+        return given[0] if given else f"--{name.replace('_', '-')}"
 
-def _option(name: str, hint: Any) -> str:
-    """The name of an option, which may be another one than that of the parameter."""
-    extras = (extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Parameter))
-    given = [typed for extra in extras for typed in extra.name or ()]
-    return given[0] if given else f"--{name.replace('_', '-')}"
+    def _extras(self, name: str) -> list[Parameter]:
+        """What the annotation of a parameter says to the command line."""
+        hint = get_type_hints(self.function, include_extras=True)[name]
+        return [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Parameter)]
 
 
 def commands(of: App = app, path: str = "lumper") -> Iterator[Command]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table, who
+from lumper.cli.output import Json, ago, show_json, table, who
 
 _HERE = Target()
 
@@ -16,7 +16,7 @@ def audit(
     since: str = "",
     after: int = 0,
     limit: int = 50,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """List who pushed, moved and removed what, who let whom in, and who was refused; the newest first.
@@ -37,8 +37,6 @@ def audit(
         Only what comes behind this number, to read on.
     limit
         How many at most.
-    json
-        Print JSON.
     """
     query = {"actor": actor, "repository": repository, "action": action, "since": since, "after": after}
     with connect(target) as client:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, duration, show_json, table, tell
+from lumper.cli.output import Json, ago, duration, show_json, table, tell
 
 _HERE = Target()
 _NONE = "No builds yet: push a tag, `git tag v0.1.0 && git push --tags`."
 
 
-def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Target = _HERE) -> None:
+def builds(*, project: str = "", limit: int = 30, json: Json = False, target: Target = _HERE) -> None:
     """List the newest builds.
 
     Example: lumper builds --project owner/app --json
@@ -22,8 +22,6 @@ def builds(*, project: str = "", limit: int = 30, json: bool = False, target: Ta
         Only those of one project.
     limit
         How many at most.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("builds", project=project, limit=limit)
@@ -48,7 +46,7 @@ def _verifies(build: dict[str, Any]) -> str:
     return f"verifies {build['verifies']}" if build["verifies"] else ""
 
 
-def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+def cancel(build: int, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Cancel a build that waits or runs.
 
     Example: lumper cancel 7
@@ -57,8 +55,6 @@ def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None
     ----------
     build
         The build's number.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         changed = client.post(f"builds/{build}/cancel")
@@ -66,7 +62,7 @@ def cancel(build: int, /, *, json: bool = False, target: Target = _HERE) -> None
     tell(changed, f"Build {build} {words}.", json=json)
 
 
-def start(project: str, ref: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def start(project: str, ref: str, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Build a tag or branch of a project now; what was built before is built again.
 
     Example: lumper start owner/app v1.2.3
@@ -77,8 +73,6 @@ def start(project: str, ref: str, /, *, json: bool = False, target: Target = _HE
         The project's name.
     ref
         A tag, a branch, or the full name of a ref.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         build = client.post(f"projects/{project}/builds", {"ref": ref})
@@ -89,7 +83,7 @@ def start(project: str, ref: str, /, *, json: bool = False, target: Target = _HE
         print(f"Build {number} of {build['tag']} is {build['state']}; `lumper log {number} --follow` shows it.")
 
 
-def restart(build: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+def restart(build: int, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Build the same commit again.
 
     Example: lumper restart 7
@@ -98,8 +92,6 @@ def restart(build: int, /, *, json: bool = False, target: Target = _HERE) -> Non
     ----------
     build
         The build's number.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         changed = client.post(f"builds/{build}/restart")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from lumper.cli.client import Target
-from lumper.cli.output import show_json, size, table
+from lumper.cli.output import Json, show_json, size, table
 from lumper.cli.progress import watching
 from lumper.errors import RemoteNotFound
 
@@ -34,7 +34,7 @@ def copy(
     dest_password_file: Path | None = None,
     dest_auth_host: str = "",
     dest_ca_file: Path | None = None,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Copy an image, with all its platforms, into a registry. What is there already is not sent again.
@@ -70,8 +70,6 @@ def copy(
         HOST of its token service, if it is another one that needs the password.
     dest_ca_file
         Certificates to trust besides the system's, at the destination.
-    json
-        Print JSON.
     """
     from lumper.cli.places import Login, Places  # with a whole HTTP client
     from lumper.registry.transfer.copy import Copied, Copier
@@ -114,7 +112,7 @@ def import_(
     password_file: Path | None = None,
     auth_host: str = "",
     ca_file: Path | None = None,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Copy every image of another registry into this one. Run again, it goes on with what is missing or has changed.
@@ -147,8 +145,6 @@ def import_(
         HOST of its token service, if it is another one that needs the password.
     ca_file
         Certificates to trust besides the system's.
-    json
-        Print JSON.
     """
     from lumper.cli.places import Login, Places  # with a whole HTTP client
     from lumper.registry.remote.reference import checked_url

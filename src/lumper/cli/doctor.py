@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.build.port import EngineInfo
-from lumper.cli.output import show_json, table
+from lumper.cli.output import Json, show_json, table
 from lumper.config import Config, load
 from lumper.errors import LumperError
 from lumper.layout import DataFolder
@@ -32,7 +32,7 @@ class Check:
     hint: str = ""
 
 
-def doctor(*, registry: bool = False, data: Path | None = None, config: Path | None = None, json: bool = False) -> None:
+def doctor(*, registry: bool = False, data: Path | None = None, config: Path | None = None, json: Json = False) -> None:
     """Check everything that Lumper needs; the status is 1 if something is missing.
 
     Example: lumper doctor --json
@@ -45,8 +45,6 @@ def doctor(*, registry: bool = False, data: Path | None = None, config: Path | N
         The data folder.
     config
         The TOML file.
-    json
-        Print JSON.
     """
     checks = list(_checks(load(config, overrides={"data": data}), alone=registry))
     if json:

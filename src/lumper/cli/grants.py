@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import Json, ago, show_json, table, tell
 from lumper.errors import Invalid
 from lumper.model.rights import Action
 
@@ -15,7 +15,7 @@ _HERE = Target()
 
 
 @app.command
-def add(account: str, repository: str, /, *, allow: str = "pull", json: bool = False, target: Target = _HERE) -> None:
+def add(account: str, repository: str, /, *, allow: str = "pull", json: Json = False, target: Target = _HERE) -> None:
     """Allow an account something in all repositories that fit a pattern.
 
     In a pattern `*` stands for any characters of one part of a name; a last part `**` for everything below.
@@ -30,8 +30,6 @@ def add(account: str, repository: str, /, *, allow: str = "pull", json: bool = F
         The pattern, such as team/app, team/*, team/** or **.
     allow
         What, by commas: pull, push, delete, admin. Who may push or delete may pull, an admin of it everything.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         made = client.post("grants", {"account": account, "repository": repository, "allow": actions(allow)})
@@ -39,7 +37,7 @@ def add(account: str, repository: str, /, *, allow: str = "pull", json: bool = F
 
 
 @app.command(name="list")
-def list_(account: str = "", /, *, json: bool = False, target: Target = _HERE) -> None:
+def list_(account: str = "", /, *, json: Json = False, target: Target = _HERE) -> None:
     """List all grants, or those of one account.
 
     Example: lumper grant list ci
@@ -48,8 +46,6 @@ def list_(account: str = "", /, *, json: bool = False, target: Target = _HERE) -
     ----------
     account
         Only this one's.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("grants", account=account)
@@ -61,7 +57,7 @@ def list_(account: str = "", /, *, json: bool = False, target: Target = _HERE) -
 
 
 @app.command
-def remove(account: str, repository: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(account: str, repository: str, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Take a grant back. From now on it counts no more.
 
     Example: lumper grant remove ci 'team/*'
@@ -72,8 +68,6 @@ def remove(account: str, repository: str, /, *, json: bool = False, target: Targ
         Whose.
     repository
         Its pattern, as `lumper grant list` shows it.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         removed = client.delete("grants", account=account, repository=repository)

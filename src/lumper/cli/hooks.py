@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, plain, show_json, table, text_lines
+from lumper.cli.output import Json, ago, plain, show_json, table, text_lines
 from lumper.errors import Invalid, NotFound
 
 app = App(name="hooks", help="Deliveries of the forges' webhooks.")
@@ -19,7 +19,7 @@ _HERE = Target()
 
 @app.command(name="list")
 def list_(
-    *, project: str = "", limit: int = 30, before: int | None = None, json: bool = False, target: Target = _HERE
+    *, project: str = "", limit: int = 30, before: int | None = None, json: Json = False, target: Target = _HERE
 ) -> None:
     """List the newest deliveries with what became of them.
 
@@ -33,8 +33,6 @@ def list_(
         How many at most.
     before
         Only those that came before the delivery of this number.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("deliveries", project=project, limit=limit, before=before)
@@ -74,7 +72,7 @@ def show(delivery: int, /, *, json: bool = False, target: Target = _HERE) -> Non
 
 
 @app.command
-def replay(delivery: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+def replay(delivery: int, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Judge a delivery by today's rules, and start the builds of it that are missing.
 
     Example: lumper hooks replay 12
@@ -83,8 +81,6 @@ def replay(delivery: int, /, *, json: bool = False, target: Target = _HERE) -> N
     ----------
     delivery
         The delivery's number.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         accepted = client.post(f"deliveries/{delivery}/replay")

@@ -8,7 +8,7 @@ from typing import Any
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table, who
+from lumper.cli.output import Json, ago, show_json, table, who
 from lumper.errors import Invalid
 
 app = App(
@@ -23,7 +23,7 @@ _HERE = Target()
 
 
 @app.command
-def history(reference: str, /, *, limit: int = 50, json: bool = False, target: Target = _HERE) -> None:
+def history(reference: str, /, *, limit: int = 50, json: Json = False, target: Target = _HERE) -> None:
     """Show what happened to a tag, or in a whole repository, the newest first, and who did it.
 
     Example: lumper image history owner/app:latest
@@ -34,8 +34,6 @@ def history(reference: str, /, *, limit: int = 50, json: bool = False, target: T
         REPOSITORY or REPOSITORY:TAG.
     limit
         At most so many lines.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get(f"history/{reference}", limit=limit)
@@ -50,7 +48,7 @@ def history(reference: str, /, *, limit: int = 50, json: bool = False, target: T
 
 
 @app.command
-def retag(reference: str, to: str = "", /, *, undo: bool = False, json: bool = False, target: Target = _HERE) -> None:
+def retag(reference: str, to: str = "", /, *, undo: bool = False, json: Json = False, target: Target = _HERE) -> None:
     """Let a tag point at another manifest of its repository, or, with --undo, where it pointed before.
 
     Example: lumper image retag owner/app:latest --undo
@@ -63,8 +61,6 @@ def retag(reference: str, to: str = "", /, *, undo: bool = False, json: bool = F
         A digest, or another tag of the repository.
     undo
         Take back the last move of the tag, or its removal. Once more takes that back.
-    json
-        Print JSON.
     """
     if bool(to) is undo:
         raise Invalid("Say where to.", hint="Give a digest or another tag of the repository, or --undo.")
@@ -85,7 +81,7 @@ def delete(
     everything: bool = False,
     break_index: bool = False,
     yes: bool = False,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Remove a tag, a manifest with all its tags, or all that a repository holds.
@@ -102,8 +98,6 @@ def delete(
         Also what is a part of an index, such as the image for one platform. The index stays, and lacks it.
     yes
         Do not ask first.
-    json
-        Print JSON.
     """
     if not yes and not _confirmed(f"all that {reference} holds" if everything else reference):
         raise Invalid(f"{reference} was not deleted.", hint="Answer y, or add --yes.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, size, table
+from lumper.cli.output import Json, ago, show_json, size, table
 
 _HERE = Target()
 
 
-def images(repository: str = "", /, *, json: bool = False, target: Target = _HERE) -> None:
+def images(repository: str = "", /, *, json: Json = False, target: Target = _HERE) -> None:
     """List the repositories of the registry, or the tags of one.
 
     Example: lumper images owner/app
@@ -17,8 +17,6 @@ def images(repository: str = "", /, *, json: bool = False, target: Target = _HER
     ----------
     repository
         Show the tags of this repository.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get(f"images/{repository}" if repository else "images")

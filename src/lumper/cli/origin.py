@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, plain, show_json, size, table, warn
+from lumper.cli.output import Json, ago, plain, show_json, size, table, warn
 from lumper.cli.verify import differences
 
 _HERE = Target()
@@ -16,7 +16,7 @@ _KINDS = {
 }
 
 
-def inspect(reference: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def inspect(reference: str, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Show where an image comes from, and what is in it.
 
     Its commit, its build and who pushed that; platforms, layers and base images; whether it is signed, and what else
@@ -28,8 +28,6 @@ def inspect(reference: str, /, *, json: bool = False, target: Target = _HERE) ->
     ----------
     reference
         REPOSITORY:TAG or REPOSITORY@DIGEST; without both the tag latest.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get(f"inspect/{reference}")
@@ -114,15 +112,10 @@ def packages(reference: str, /, *, find: str = "", json: bool = False, target: T
         warn(plain(found["comment"]))
 
 
-def key(*, json: bool = False, target: Target = _HERE) -> None:
+def key(*, json: Json = False, target: Target = _HERE) -> None:
     """Print the public key with which images, and what is told of them, are signed here.
 
     Example: lumper registry key > lumper.pub
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("registry/key")

@@ -7,7 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
+
+from cyclopts import Parameter
+
+Json = Annotated[bool, Parameter(help="Print JSON.")]
+"""The option --json of nearly every command."""
 
 _STYLES = {
     "succeeded": "green", "running": "cyan", "healthy": "green", "queued": "yellow", "failed": "red",

@@ -13,8 +13,8 @@ from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
 from lumper.cli.line_file import line_of
-from lumper.cli.output import ago, show_json, table, tell, warn
-from lumper.cli.project_forge import check, connect_, disconnect, make_webhook, tell_connected
+from lumper.cli.output import Json, ago, show_json, table, tell, warn
+from lumper.cli.project_forge import ProjectName, check, connect_, disconnect, make_webhook, tell_connected
 from lumper.cli.project_url import url_
 from lumper.hooks.guide import post_receive
 
@@ -36,7 +36,7 @@ def add(
     forge_url: str = "",
     token_file: Annotated[Path | None, Parameter(name="--forge-token-file")] = None,
     allow_local: bool = False,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Add a project, and make its webhook at the forge, or show what to enter there.
@@ -62,8 +62,6 @@ def add(
         The file with a token of the forge: the webhook is made by its API, and it hears of every build.
     allow_local
         Allow a path on this machine that is not in [git] allow_local.
-    json
-        Print JSON.
     """
     if "://" not in url and "@" not in url.split("/", 1)[0] and Path(url).is_dir():
         url = str(Path(url).resolve())
@@ -81,15 +79,10 @@ def add(
 
 
 @app.command(name="list")
-def list_(*, json: bool = False, target: Target = _HERE) -> None:
+def list_(*, json: Json = False, target: Target = _HERE) -> None:
     """List all projects.
 
     Example: lumper project list --json
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         projects = client.get("projects")
@@ -102,7 +95,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 
 @app.command
 def show(
-    name: str,
+    name: ProjectName,
     /,
     *,
     forge: str = "",
@@ -116,8 +109,6 @@ def show(
 
     Parameters
     ----------
-    name
-        The project's name.
     forge
         Whose webhook to explain, where the URL does not tell.
     secret
@@ -134,17 +125,10 @@ def show(
 
 
 @app.command
-def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(name: ProjectName, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Forget a project with its builds and deliveries. Its images and what runs stay.
 
     Example: lumper project remove owner/app
-
-    Parameters
-    ----------
-    name
-        The project's name.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         project = client.delete(f"projects/{name}")
@@ -158,7 +142,7 @@ app.command(disconnect)
 
 @app.command
 def rules(
-    name: str,
+    name: ProjectName,
     /,
     *,
     tags: str | None = None,
@@ -171,7 +155,7 @@ def rules(
     weight: int | None = None,
     priority: int | None = None,
     labels: str | None = None,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Show or change what starts a project's builds, and when they begin. What is not given stays as it is.
@@ -180,8 +164,6 @@ def rules(
 
     Parameters
     ----------
-    name
-        The project's name.
     tags
         Patterns of the tags that are built, by commas: globs, ranges such as ">=1.2 <2", and !exceptions.
     branches
@@ -202,8 +184,6 @@ def rules(
         Builds of a project with a higher one go first, from -100 to 100.
     labels
         Labels that a worker must have to build it, by commas; "" for none.
-    json
-        Print JSON.
     """
     given: dict[str, object] = {
         "tags": _listed(tags),
@@ -233,7 +213,9 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 @app.command(name="secret")
-def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = False, target: Target = _HERE) -> None:
+def set_secret(
+    name: ProjectName, /, *, secret_file: Path | None = None, json: bool = False, target: Target = _HERE
+) -> None:
     """Give a project another webhook secret: the one in a file, or a new random one.
 
     Where Lumper has made the webhook, a random secret is given to the forge as well.
@@ -242,8 +224,6 @@ def set_secret(name: str, /, *, secret_file: Path | None = None, json: bool = Fa
 
     Parameters
     ----------
-    name
-        The project's name.
     secret_file
         The file with the secret, such as the signing token that GitLab made.
     json

@@ -11,20 +11,22 @@ from cyclopts import Parameter
 
 from lumper.cli.client import Client, Target, connect
 from lumper.cli.line_file import line_of
-from lumper.cli.output import ago, plain, show_json, tell, warn
+from lumper.cli.output import Json, ago, plain, show_json, tell, warn
+
+ProjectName = Annotated[str, Parameter(help="The project's name.")]
 
 _HERE = Target()
 _PING_SECONDS = 15.0
 
 
 def connect_(
-    name: str,
+    name: ProjectName,
     /,
     *,
     token_file: Annotated[Path, Parameter(name="--forge-token-file")],
     forge: str = "",
     forge_url: str = "",
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Make a project's webhook at the forge by its API, and let the forge hear of every build.
@@ -33,16 +35,12 @@ def connect_(
 
     Parameters
     ----------
-    name
-        The project's name.
     token_file
         The file with a token of the forge that may change webhooks and set statuses of commits.
     forge
         Which forge it is, where the URL does not tell.
     forge_url
         The forge's URL, where it is not the git URL's host by https.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         made = make_webhook(client, name, forge, forge_url, token_file)
@@ -52,17 +50,10 @@ def connect_(
         tell_connected(made)
 
 
-def check(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def check(name: ProjectName, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Ask the forge whether a project's webhook is there; the status is 1 if it is not, or cannot be told.
 
     Example: lumper project check owner/app
-
-    Parameters
-    ----------
-    name
-        The project's name.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get(f"projects/{name}/forge")
@@ -80,17 +71,10 @@ def check(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
         sys.exit(1)
 
 
-def disconnect(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def disconnect(name: ProjectName, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Forget a project's token of the forge. The webhook there stays until it is removed there.
 
     Example: lumper project disconnect owner/app
-
-    Parameters
-    ----------
-    name
-        The project's name.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         project = client.delete(f"projects/{name}/forge")

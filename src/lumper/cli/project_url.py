@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lumper.cli.client import Target, connect
 from lumper.cli.line_file import line_of
-from lumper.cli.output import tell
+from lumper.cli.output import Json, tell
 
 _HERE = Target()
 
@@ -19,7 +19,7 @@ def url_(
     username: str = "",
     password_file: Path | None = None,
     allow_local: bool = False,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Let a project's repository be at another URL, or give other credentials for it.
@@ -40,8 +40,6 @@ def url_(
         The file with the password or token.
     allow_local
         Allow a path on this machine that is not in [git] allow_local.
-    json
-        Print JSON.
     """
     password = line_of(password_file, "password") if password_file else ""
     body = {"url": url, "username": username, "password": password, "allow_local": allow_local}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import Json, ago, show_json, table, tell
 
 app = App(name="queue", help="Builds that wait, workers, and messages between the roles.")
 
@@ -13,15 +13,10 @@ _HERE = Target()
 
 
 @app.command
-def show(*, json: bool = False, target: Target = _HERE) -> None:
+def show(*, json: Json = False, target: Target = _HERE) -> None:
     """Show the builds that wait, and why; the workers; the messages that wait, and those that were given up.
 
     Example: lumper queue show --json
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         topics, builds, workers = client.get("queue"), client.get("queue/builds"), client.get("workers")
@@ -43,7 +38,7 @@ def show(*, json: bool = False, target: Target = _HERE) -> None:
 
 
 @app.command
-def revive(topic: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def revive(topic: str, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Try the messages of a topic again that were given up.
 
     Example: lumper queue revive notify
@@ -52,8 +47,6 @@ def revive(topic: str, /, *, json: bool = False, target: Target = _HERE) -> None
     ----------
     topic
         events, notify, deploy or statuses.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         done = client.post(f"queue/{topic}/revive")

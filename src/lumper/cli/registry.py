@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cyclopts import App
 
-from lumper.cli.serve import serve
+from lumper.cli.serve import ConfigFile, DataPath, Listen, serve
 from lumper.registry.access import Anonymous
 
 app = App(name="registry", help="A registry alone, and the care of what it keeps.")
@@ -29,10 +27,10 @@ app.command(
 @app.default
 def alone(
     *,
-    listen: str | None = None,
-    data: Path | None = None,
+    listen: Listen = None,
+    data: DataPath = None,
     anonymous: Anonymous | None = None,
-    config: Path | None = None,
+    config: ConfigFile = None,
 ) -> None:
     """Run a registry alone: the server with its web UI and accounts, without builds, mail and roll-outs.
 
@@ -40,13 +38,7 @@ def alone(
 
     Parameters
     ----------
-    listen
-        HOST:PORT to listen on.
-    data
-        The folder under which everything lies that Lumper keeps.
     anonymous
         What may be done without an account: none, pull or push.
-    config
-        A TOML file; `lumper config` prints one with every option.
     """
     serve(config, {"server.listen": listen, "data": data, "registry.anonymous": anonymous}, (), alone=True)

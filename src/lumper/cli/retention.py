@@ -9,7 +9,7 @@ from json import dumps, loads
 from typing import Any
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import table
+from lumper.cli.output import Json, table
 from lumper.errors import ServerUnreachable, StorageError
 
 _TOGETHER = 1000  # rows of one table: there may be a million
@@ -17,7 +17,7 @@ _HERE = Target()
 
 
 def retention(
-    *, dry_run: bool = False, repository: str = "", kept: bool = False, json: bool = False, target: Target = _HERE
+    *, dry_run: bool = False, repository: str = "", kept: bool = False, json: Json = False, target: Target = _HERE
 ) -> None:
     """Remove the tags that no rule keeps, as the server does before each collection, and tell why.
 
@@ -31,8 +31,6 @@ def retention(
         A glob: only in repositories that fit it.
     kept
         Show also the tags that stay.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         told = Told(client.lines("registry/retention", method="GET" if dry_run else "POST", repositories=repository))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table, tell, until
+from lumper.cli.output import Json, ago, show_json, table, tell, until
 
 app = App(name="robot", help="Programs with a token, which is nobody's, for `docker login` and the API.")
 
 _HERE = Target()
+_Which = Annotated[str, Parameter(help="Which one.")]
 
 
 @app.command
-def add(name: str, /, *, days: int | None = None, json: bool = False, target: Target = _HERE) -> None:
+def add(name: str, /, *, days: int | None = None, json: Json = False, target: Target = _HERE) -> None:
     """Make a robot and print its token, this once. It may do what `lumper grant add` allows.
 
     Example: lumper robot add ci --days 365
@@ -24,8 +27,6 @@ def add(name: str, /, *, days: int | None = None, json: bool = False, target: Ta
         Its name, for `docker login -u`.
     days
         How long the token is good; for ever without.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         made = client.post("robots", {"name": name, "days": days})
@@ -33,15 +34,10 @@ def add(name: str, /, *, days: int | None = None, json: bool = False, target: Ta
 
 
 @app.command(name="list")
-def list_(*, json: bool = False, target: Target = _HERE) -> None:
+def list_(*, json: Json = False, target: Target = _HERE) -> None:
     """List all robots.
 
     Example: lumper robot list
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         robots = client.get("robots")
@@ -62,7 +58,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 
 
 @app.command
-def rotate(name: str, /, *, days: int | None = None, json: bool = False, target: Target = _HERE) -> None:
+def rotate(name: str, /, *, days: int | None = None, json: Json = False, target: Target = _HERE) -> None:
     """Give a robot another token and print it, this once. The one before it works no more.
 
     Example: lumper robot rotate ci --days 365
@@ -73,8 +69,6 @@ def rotate(name: str, /, *, days: int | None = None, json: bool = False, target:
         Whose.
     days
         How long the token is good; without, for as long as the one before it was when it was made.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         made = client.post(f"robots/{name}/token", {"days": days})
@@ -82,51 +76,30 @@ def rotate(name: str, /, *, days: int | None = None, json: bool = False, target:
 
 
 @app.command
-def disable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def disable(name: _Which, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Keep a robot out, without forgetting its grants.
 
     Example: lumper robot disable ci
-
-    Parameters
-    ----------
-    name
-        Which one.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         tell(client.patch(f"robots/{name}", {"disabled": True}), f"{name} is kept out.", json=json)
 
 
 @app.command
-def enable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def enable(name: _Which, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Let a robot in again.
 
     Example: lumper robot enable ci
-
-    Parameters
-    ----------
-    name
-        Which one.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         tell(client.patch(f"robots/{name}", {"disabled": False}), f"{name} may come in again.", json=json)
 
 
 @app.command
-def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(name: _Which, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Remove a robot with its token and its grants.
 
     Example: lumper robot remove ci
-
-    Parameters
-    ----------
-    name
-        Which one.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         tell(client.delete(f"robots/{name}"), f"There is no robot {name} any more.", json=json)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import show_json, size, table, tell
+from lumper.cli.output import Json, show_json, size, table, tell
 from lumper.cli.retention import Told
 from lumper.errors import Invalid
 
@@ -23,15 +23,10 @@ Globs = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)
 
 
 @app.command(name="list")
-def list_(*, json: bool = False, target: Target = _HERE) -> None:
+def list_(*, json: Json = False, target: Target = _HERE) -> None:
     """List all rules, the most specific first.
 
     Example: lumper registry rules list
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("registry/rules")
@@ -56,7 +51,7 @@ def set_(
     patches: int = 0,
     always: Globs = (),
     quota: str = "",
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Make a rule for repositories; it takes the place of the one for the same glob, and holds at once.
@@ -85,8 +80,6 @@ def set_(
         Globs of tags that are kept in any case.
     quota
         The most bytes that the repositories may hold together, such as 50GiB.
-    json
-        Print JSON.
     """
     keep: dict[str, Any] = {"last": last, "pushed_days": pushed_days, "pulled_days": pulled_days}
     keep |= {"minors": minors, "patches": patches, "always": always}
@@ -105,7 +98,7 @@ def set_(
 
 
 @app.command
-def remove(repositories: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(repositories: str, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Remove a rule.
 
     Example: lumper registry rules remove 'team/*'
@@ -114,8 +107,6 @@ def remove(repositories: str, /, *, json: bool = False, target: Target = _HERE) 
     ----------
     repositories
         The rule's glob.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         gone = client.delete(f"registry/rules/{repositories}")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import Json, ago, show_json, table, tell
 from lumper.errors import Invalid
 from lumper.model.secrets import as_kept
 
@@ -29,7 +29,7 @@ def set_(
     *,
     file: Path | None = None,
     branches: str = "",
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Keep a secret for the builds of a project, in place of one of this name.
@@ -49,8 +49,6 @@ def set_(
         The file with its value; without one it is read from standard input. A single line loses its line end.
     branches
         Patterns of the branches whose builds may have it too, by commas.
-    json
-        Print JSON.
     """
     _set(project, "value", name, _read(file), branches=branches, json=json, target=target)
 
@@ -63,7 +61,7 @@ def ssh_key(
     *,
     file: Path | None = None,
     branches: str = "",
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Keep a private key, without a passphrase, for the ssh agent of a project's builds.
@@ -83,8 +81,6 @@ def ssh_key(
         The file with the key; without one it is read from standard input.
     branches
         Patterns of the branches whose builds may have it too, by commas.
-    json
-        Print JSON.
     """
     _set(project, "ssh", name, _read(file), branches=branches, json=json, target=target)
 
@@ -98,7 +94,7 @@ def login(
     project: str = "",
     password_file: Path | None = None,
     branches: str = "**",
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Keep credentials for a registry: for base images, caches, and where lumper.toml wants images pushed to.
@@ -119,15 +115,13 @@ def login(
         The file with the password or token; without one it is read from standard input.
     branches
         Patterns of the branches whose builds get them besides those of tags, by commas; "" for none.
-    json
-        Print JSON.
     """
     secret = _read(password_file)
     _set(project, "login", host, secret, username=username, branches=branches, json=json, target=target)
 
 
 @app.command(name="list")
-def list_(project: str = "", /, *, json: bool = False, target: Target = _HERE) -> None:
+def list_(project: str = "", /, *, json: Json = False, target: Target = _HERE) -> None:
     """List what builds are given, without the values.
 
     Example: lumper secret list owner/app
@@ -136,8 +130,6 @@ def list_(project: str = "", /, *, json: bool = False, target: Target = _HERE) -
     ----------
     project
         Only what builds of this one are given.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("secrets", project=project)
@@ -166,7 +158,7 @@ def remove(
     /,
     *,
     kind: Annotated[Literal["value", "ssh"], _NoNegative] = "value",
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Forget a secret, or an ssh key. Builds that begin from now on fail if they ask for it.
@@ -181,8 +173,6 @@ def remove(
         The secret's name.
     kind
         value, or ssh for a key.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         removed = client.delete("secrets", project=project, kind=kind, name=name)
@@ -190,7 +180,7 @@ def remove(
 
 
 @app.command
-def logout(host: str, /, *, project: str = "", json: bool = False, target: Target = _HERE) -> None:
+def logout(host: str, /, *, project: str = "", json: Json = False, target: Target = _HERE) -> None:
     """Forget credentials for a registry.
 
     Example: lumper secret logout registry.example.com --project owner/app
@@ -201,8 +191,6 @@ def logout(host: str, /, *, project: str = "", json: bool = False, target: Targe
         The registry, as `lumper secret list` shows it.
     project
         Whose; those of all projects if none is named.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         removed = client.delete("secrets", project=project, kind="login", name=host)

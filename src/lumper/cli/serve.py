@@ -9,7 +9,9 @@ import sys
 from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from lumper.layout import find_data
 from lumper.model.people import Role
@@ -17,42 +19,28 @@ from lumper.model.people import Role
 if TYPE_CHECKING:
     from lumper.config import Config
 
+ConfigFile = Annotated[Path | None, Parameter(help="A TOML file; `lumper config` prints one with every option.")]
+DataPath = Annotated[Path | None, Parameter(help="The folder under which everything lies that Lumper keeps.")]
+Listen = Annotated[str | None, Parameter(help="HOST:PORT to listen on.")]
 
-def up(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
+
+def up(*, listen: Listen = None, data: DataPath = None, config: ConfigFile = None) -> None:
     """Run everything in one process: webhooks, registry, builds, mail, roll-outs and the web UI.
 
     Example: lumper up --listen 0.0.0.0:5080 --data /srv/lumper
-
-    Parameters
-    ----------
-    listen
-        HOST:PORT to listen on.
-    data
-        The folder under which everything lies that Lumper keeps.
-    config
-        A TOML file; `lumper config` prints one with every option.
     """
     serve(config, {"server.listen": listen, "data": data}, (Role.WORKER, Role.MAILER, Role.DEPLOYER))
 
 
-def server(*, listen: str | None = None, data: Path | None = None, config: Path | None = None) -> None:
+def server(*, listen: Listen = None, data: DataPath = None, config: ConfigFile = None) -> None:
     """Run the server: webhooks, API, registry and web UI. Workers and mailers join it over RabbitMQ.
 
     Example: LUMPER_QUEUE_URL_FILE=/etc/lumper/amqp lumper server
-
-    Parameters
-    ----------
-    listen
-        HOST:PORT to listen on.
-    data
-        The folder under which everything lies that Lumper keeps.
-    config
-        A TOML file; `lumper config` prints one with every option.
     """
     serve(config, {"server.listen": listen, "data": data}, None)
 
 
-def worker(*, data: Path | None = None, config: Path | None = None) -> None:
+def worker(*, data: Path | None = None, config: ConfigFile = None) -> None:
     """Run a worker: it takes builds from RabbitMQ.
 
     Example: LUMPER_CONNECT_SERVER=https://lumper.example.org lumper worker --config worker.toml
@@ -61,13 +49,11 @@ def worker(*, data: Path | None = None, config: Path | None = None) -> None:
     ----------
     data
         The worker's own folder, for git mirrors.
-    config
-        A TOML file; `lumper config` prints one with every option.
     """
     _role(config, data, Role.WORKER)
 
 
-def mailer(*, data: Path | None = None, config: Path | None = None) -> None:
+def mailer(*, data: Path | None = None, config: ConfigFile = None) -> None:
     """Run a mailer: it tells people what became of their tags.
 
     Example: lumper mailer --config mailer.toml
@@ -76,13 +62,11 @@ def mailer(*, data: Path | None = None, config: Path | None = None) -> None:
     ----------
     data
         The folder for mails that no SMTP server takes.
-    config
-        A TOML file; `lumper config` prints one with every option.
     """
     _role(config, data, Role.MAILER)
 
 
-def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
+def deployer(*, data: Path | None = None, config: ConfigFile = None) -> None:
     """Run a deployer: it carries out roll-outs on its Docker Engine. Set [deploy] with_server = false at the server.
 
     Example: lumper deployer --config deployer.toml
@@ -91,8 +75,6 @@ def deployer(*, data: Path | None = None, config: Path | None = None) -> None:
     ----------
     data
         The deployer's own folder.
-    config
-        A TOML file; `lumper config` prints one with every option.
     """
     _role(config, data, Role.DEPLOYER)
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import ago, ports, show_json, table
+from lumper.cli.output import Json, ago, ports, show_json, table
 
 _HERE = Target()
 
 
-def ps(*, json: bool = False, target: Target = _HERE) -> None:
+def ps(*, json: Json = False, target: Target = _HERE) -> None:
     """List what runs where, as last seen on the hosts.
 
     Example: lumper ps --json
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("containers")
@@ -40,7 +35,7 @@ def ps(*, json: bool = False, target: Target = _HERE) -> None:
     table(columns, rows, empty="Nothing runs: add [deploy] to a repository's lumper.toml and push a tag.")
 
 
-def rollouts(*, service: str = "", limit: int = 30, json: bool = False, target: Target = _HERE) -> None:
+def rollouts(*, service: str = "", limit: int = 30, json: Json = False, target: Target = _HERE) -> None:
     """List the newest rollouts.
 
     Example: lumper rollouts --service app
@@ -51,8 +46,6 @@ def rollouts(*, service: str = "", limit: int = 30, json: bool = False, target: 
         Only those of one service.
     limit
         How many at most.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("rollouts", service=service, limit=limit)

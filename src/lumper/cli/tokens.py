@@ -8,7 +8,7 @@ from cyclopts import App
 
 from lumper.cli.client import Target, connect
 from lumper.cli.grants import actions
-from lumper.cli.output import ago, show_json, table, tell, until
+from lumper.cli.output import Json, ago, show_json, table, tell, until
 
 app = App(name="token", help="API tokens, which are also passwords for `docker login`.")
 
@@ -25,7 +25,7 @@ def create(
     repository: tuple[str, ...] = (),
     allow: str = "",
     days: int | None = None,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Make an API token. It is shown this once.
@@ -47,8 +47,6 @@ def create(
         What it may do there, by commas: pull, push, delete, admin. Everything that its owner may, without.
     days
         How long it is good; for ever without.
-    json
-        Print JSON.
     """
     body = {"name": name, "role": role, "repositories": repository, "allow": actions(allow) if allow else []}
     with connect(target) as client:
@@ -57,15 +55,10 @@ def create(
 
 
 @app.command(name="list")
-def list_(*, json: bool = False, target: Target = _HERE) -> None:
+def list_(*, json: Json = False, target: Target = _HERE) -> None:
     """List all API tokens by their names.
 
     Example: lumper token list
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         tokens = client.get("tokens")
@@ -86,7 +79,7 @@ def _reach(limits: list[dict[str, Any]] | None) -> str:
 
 
 @app.command
-def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(name: str, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Revoke an API token: from now on it lets nobody in.
 
     Example: lumper token remove builder-2
@@ -95,8 +88,6 @@ def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
     ----------
     name
         The token's name.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         removed = client.delete(f"tokens/{name}")

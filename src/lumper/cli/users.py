@@ -5,17 +5,18 @@ from __future__ import annotations
 import getpass
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
 from lumper.cli.line_file import line_of
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import Json, ago, show_json, table, tell
 
 app = App(name="user", help="People with a password, for the web UI and `docker login`.")
 
 _HERE = Target()
+_Whom = Annotated[str, Parameter(help="Whom.")]
 
 
 @app.command
@@ -25,7 +26,7 @@ def add(
     *,
     role: Literal["admin", "user"] = "user",
     password_file: Path | None = None,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Let somebody in. The password is asked for, or read from a file or from a pipe.
@@ -40,8 +41,6 @@ def add(
         A user sees and does in repositories what `lumper grant add` allows; an admin everything.
     password_file
         A file with the password.
-    json
-        Print JSON.
     """
     body = {"name": name, "password": _password(password_file), "role": role}
     with connect(target) as client:
@@ -50,15 +49,10 @@ def add(
 
 
 @app.command(name="list")
-def list_(*, json: bool = False, target: Target = _HERE) -> None:
+def list_(*, json: Json = False, target: Target = _HERE) -> None:
     """List everybody who may sign in.
 
     Example: lumper user list --json
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         users = client.get("users")
@@ -71,7 +65,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 
 
 @app.command
-def password(name: str, /, *, password_file: Path | None = None, json: bool = False, target: Target = _HERE) -> None:
+def password(name: str, /, *, password_file: Path | None = None, json: Json = False, target: Target = _HERE) -> None:
     """Give somebody another password. Their sessions end.
 
     Example: lumper user password ann
@@ -82,8 +76,6 @@ def password(name: str, /, *, password_file: Path | None = None, json: bool = Fa
         Whose.
     password_file
         A file with the password.
-    json
-        Print JSON.
     """
     body = {"password": _password(password_file)}
     with connect(target) as client:
@@ -92,51 +84,33 @@ def password(name: str, /, *, password_file: Path | None = None, json: bool = Fa
 
 
 @app.command(name="role")
-def change_role(name: str, role: Literal["admin", "user"], /, *, json: bool = False, target: Target = _HERE) -> None:
+def change_role(name: _Whom, role: Literal["admin", "user"], /, *, json: Json = False, target: Target = _HERE) -> None:
     """Make somebody an administrator, or a user again.
 
     Example: lumper user role ann admin
 
     Parameters
     ----------
-    name
-        Whom.
     role
         admin or user.
-    json
-        Print JSON.
     """
     _change(name, {"role": role}, f"{name} is {role} now.", json, target)
 
 
 @app.command
-def disable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def disable(name: _Whom, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Keep somebody out, without forgetting anything. Sessions and tokens work no more.
 
     Example: lumper user disable ann
-
-    Parameters
-    ----------
-    name
-        Whom.
-    json
-        Print JSON.
     """
     _change(name, {"disabled": True}, f"{name} is kept out.", json, target)
 
 
 @app.command
-def enable(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def enable(name: _Whom, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Let somebody in again.
 
     Example: lumper user enable ann
-
-    Parameters
-    ----------
-    name
-        Whom.
-    json
-        Print JSON.
     """
     _change(name, {"disabled": False}, f"{name} may sign in again.", json, target)
 
@@ -148,17 +122,10 @@ def _change(name: str, values: dict[str, object], words: str, json: bool, target
 
 
 @app.command
-def remove(name: str, /, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(name: _Whom, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Let somebody in no more. Their sessions end, their tokens and grants go.
 
     Example: lumper user remove ann
-
-    Parameters
-    ----------
-    name
-        Whom.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         removed = client.delete(f"users/{name}")

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from lumper.cli.client import Client, Target, connect
-from lumper.cli.output import plain, show_json, warn
+from lumper.cli.output import Json, plain, show_json, warn
 from lumper.model.log import from_line, render
 from lumper.model.terminal import visible
 
@@ -14,7 +14,7 @@ _HERE = Target()
 _WORDS = {"reproducible": "reproducible", "differs": "not reproducible", "unknown": "not verified"}
 
 
-def verify(build: int, /, *, no_wait: bool = False, json: bool = False, target: Target = _HERE) -> None:
+def verify(build: int, /, *, no_wait: bool = False, json: Json = False, target: Target = _HERE) -> None:
     """Build a build once more, without any cache, and compare the images. Status 0 if they are the same, else 1.
 
     The second build runs on another worker, if there is one, from the same base images. It moves no tag, sends no mail
@@ -28,8 +28,6 @@ def verify(build: int, /, *, no_wait: bool = False, json: bool = False, target: 
         The build's number.
     no_wait
         Only begin; status 0. `lumper image inspect` and the page of the build tell what came of it.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.post(f"builds/{build}/verify")

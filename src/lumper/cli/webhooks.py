@@ -9,11 +9,12 @@ from cyclopts import App, Parameter
 
 from lumper.cli.client import Target, connect
 from lumper.cli.line_file import line_of
-from lumper.cli.output import ago, show_json, table, tell
+from lumper.cli.output import Json, ago, show_json, table, tell
 
 app = App(name="webhooks", help="Other programs that are told what happens in the registry.")
 
 _HERE = Target()
+_Webhook = Annotated[int, Parameter(help="The webhook's number.")]
 _State = Literal["waiting", "delivered", "dead"]
 
 
@@ -27,7 +28,7 @@ def add(
     secret_file: Path | None = None,
     format: Literal["lumper", "distribution"] = "lumper",
     private: bool = False,
-    json: bool = False,
+    json: Json = False,
     target: Target = _HERE,
 ) -> None:
     """Tell another program what happens in the registry from now on.
@@ -48,8 +49,6 @@ def add(
         lumper, or distribution for programs that read the notifications of CNCF's registry.
     private
         Let the URL lead to loopback and private networks.
-    json
-        Print JSON.
     """
     body = {"url": url, "actions": [each.strip() for each in on.split(",")], "repositories": repository}
     with connect(target) as client:
@@ -66,15 +65,10 @@ def add(
 
 
 @app.command(name="list")
-def list_(*, json: bool = False, target: Target = _HERE) -> None:
+def list_(*, json: Json = False, target: Target = _HERE) -> None:
     """List all webhooks.
 
     Example: lumper registry webhooks list
-
-    Parameters
-    ----------
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get("registry/webhooks")
@@ -87,7 +81,7 @@ def list_(*, json: bool = False, target: Target = _HERE) -> None:
 
 @app.command
 def calls(
-    webhook: int, /, *, state: _State | None = None, limit: int = 30, json: bool = False, target: Target = _HERE
+    webhook: _Webhook, /, *, state: _State | None = None, limit: int = 30, json: Json = False, target: Target = _HERE
 ) -> None:
     """List the newest calls of a webhook, with what became of them.
 
@@ -95,14 +89,10 @@ def calls(
 
     Parameters
     ----------
-    webhook
-        The webhook's number.
     state
         Only those that are waiting, delivered, or dead.
     limit
         How many at most.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         found = client.get(f"registry/webhooks/{webhook}/calls", state=state, limit=limit)
@@ -119,17 +109,10 @@ def calls(
 
 
 @app.command
-def ping(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+def ping(webhook: _Webhook, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Call a webhook with an event that tells of nothing, to see whether it answers.
 
     Example: lumper registry webhooks ping 1
-
-    Parameters
-    ----------
-    webhook
-        The webhook's number.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         sent = client.post(f"registry/webhooks/{webhook}/ping")
@@ -137,17 +120,10 @@ def ping(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> None
 
 
 @app.command
-def revive(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+def revive(webhook: _Webhook, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Give the dead calls of a webhook another chance.
 
     Example: lumper registry webhooks revive 1
-
-    Parameters
-    ----------
-    webhook
-        The webhook's number.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         done = client.post(f"registry/webhooks/{webhook}/revive")
@@ -155,17 +131,10 @@ def revive(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> No
 
 
 @app.command
-def remove(webhook: int, /, *, json: bool = False, target: Target = _HERE) -> None:
+def remove(webhook: _Webhook, /, *, json: Json = False, target: Target = _HERE) -> None:
     """Remove a webhook with its calls.
 
     Example: lumper registry webhooks remove 1
-
-    Parameters
-    ----------
-    webhook
-        The webhook's number.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         gone = client.delete(f"registry/webhooks/{webhook}")
