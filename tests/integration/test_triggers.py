@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import Login
@@ -177,6 +177,31 @@ async def test_a_schedule_builds_a_branch_and_then_again(api: Api, origin: Repos
     await triggers.keep_schedules()
     [build] = (await api.ask("GET", "/builds")).body
     assert (build["attempt"], build["state"], "0 3 * * *" in build["cause"]) == (2, "queued", True)
+
+
+async def test_a_schedule_whose_branch_is_gone_is_taken_and_the_others_are_kept(
+    api: Api, origin: Repository, triggers: Triggers
+) -> None:
+    await add(api, origin, schedule="0 3 * * *", schedule_ref="refs/heads/gone")
+    assert (await api.ask("POST", "/projects", {"url": str(origin.path), "name": "other"})).status == 201
+    rules = {"schedule": "0 3 * * *", "schedule_ref": "refs/heads/main"}
+    assert (await api.ask("PUT", "/projects/other/rules", rules)).status == 200
+    await due(api)
+    await triggers.keep_schedules()
+    assert await builds(api) == [("refs/heads/main", "schedule", "queued")]
+    assert await api.history.triggers.scheduled() == []
+
+
+async def test_the_next_time_is_that_of_the_rules_of_now(api: Api, origin: Repository) -> None:
+    await add(api, origin, schedule="0 3 * * *")
+    await due(api)
+    [project] = await api.history.triggers.scheduled()
+    for schedule in ("0 3 1 1 *", ""):
+        assert (await api.ask("PUT", "/projects/app/rules", {"schedule": schedule})).status == 200
+        async with api.history.database.write() as connection:
+            await api.history.triggers.take_schedule(connection, project.id)
+            [time] = (await connection.execute(select(projects.c.next_schedule))).scalars()
+        assert (time and (time.month, time.day)) == ((1, 1) if schedule else None)
 
 
 async def due(api: Api) -> None:

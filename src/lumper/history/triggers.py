@@ -16,6 +16,7 @@ from lumper.history.tables import builds, known_tags, projects
 from lumper.model.build import Build
 from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Project
+from lumper.model.trigger import rules_from_json
 
 
 class TriggerHistory:
@@ -67,10 +68,16 @@ class TriggerHistory:
         async with self._database.read() as connection:
             return [project_from_row(row) for row in await connection.execute(query)]
 
-    async def take_schedule(self, connection: AsyncConnection, project: Project) -> None:
-        """In the caller's transaction: this time was used; times that were missed meanwhile are not made up for."""
-        due = next_time(project.rules.schedule, datetime.now(UTC)) if project.rules.schedule else None
-        await connection.execute(update(projects).where(projects.c.id == project.id).values(next_schedule=due))
+    async def take_schedule(self, connection: AsyncConnection, project_id: str) -> None:
+        """In the caller's transaction: this time was used; times that were missed meanwhile are not made up for.
+
+        The next one is that of the rules of now: they may have been changed while git was asked.
+        """
+        mine = projects.c.id == project_id
+        rules = (await connection.execute(select(projects.c.rules).where(mine))).scalar()
+        schedule = rules_from_json(rules or {}).schedule
+        due = next_time(schedule, datetime.now(UTC)) if schedule else None
+        await connection.execute(update(projects).where(mine).values(next_schedule=due))
 
     async def newest_tag(self, project_id: str) -> Build | None:
         """The newest build of a tag that has given an image, also while that is built again, or could not be."""

@@ -19,6 +19,11 @@ class RetryPolicy:
 
     def delay(self, tries: int) -> float | None:
         """Seconds to wait after the `tries`-th failed try (from 1), or None to give up."""
-        if tries >= self.attempts:
-            return None
-        return min(self.first * self.factor ** (tries - 1), self.longest)
+        return None if tries >= self.attempts else self.pause(tries)
+
+    def pause(self, tries: int) -> float:
+        """The same for who never gives up, however often it has failed."""
+        try:
+            return min(self.first * self.factor ** (tries - 1), self.longest)
+        except OverflowError:
+            return self.longest

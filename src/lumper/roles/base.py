@@ -23,7 +23,8 @@ Wait = Callable[[], Awaitable[None]]
 """Returns when there may be something to do."""
 
 Handler = Callable[[Payload], Awaitable[None]]
-_RECONNECT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
+RECONNECT = RetryPolicy(first=0.2, factor=2.0, longest=10.0)
+"""For what is away and is waited for, however long."""
 
 
 async def consume(broker: Broker, topic: str, handler: Handler, policy: RetryPolicy) -> None:
@@ -43,7 +44,7 @@ async def consume(broker: Broker, topic: str, handler: Handler, policy: RetryPol
         except QueueUnavailable as exc:
             failures += 1
             log.warning("the queue is away", action="queue.away", topic=topic, error=exc.sentence)
-            await asyncio.sleep(_RECONNECT.delay(failures) or 10.0)
+            await asyncio.sleep(RECONNECT.pause(failures))
 
 
 async def _handle(delivery: Delivery, handler: Handler, policy: RetryPolicy) -> None:
@@ -86,7 +87,7 @@ async def persist(action: Callable[[], Awaitable[None]], what: str) -> None:
         except QueueUnavailable as exc:
             failures += 1
             log.warning("the queue is away", action="queue.away", what=what, error=exc.sentence)
-            await asyncio.sleep(_RECONNECT.delay(failures) or 10.0)
+            await asyncio.sleep(RECONNECT.pause(failures))
 
 
 async def forever(name: str, period: float, action: Callable[[], Awaitable[object]], wait: Wait | None = None) -> None:
@@ -114,7 +115,7 @@ async def supervise(name: str, part: Part) -> None:
         except Exception as exc:
             steady = asyncio.get_running_loop().time() - begun > 60
             failures = 1 if steady else failures + 1
-            delay = _RECONNECT.delay(failures) or 10.0
+            delay = RECONNECT.pause(failures)
             known = exc.sentence if isinstance(exc, LumperError) else ""  # the database is away, say: that tells all
             log.error(
                 "a part failed and begins anew",

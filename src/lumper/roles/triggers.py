@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 
-from lumper.errors import Invalid, NotFound, SourceError, StorageError
+from lumper.errors import Invalid, LumperError, NotFound
 from lumper.history.store import History
 from lumper.hooks.rules import judge
 from lumper.logs import get_logger
@@ -53,7 +53,7 @@ class Triggers:
         for project in await self._history.triggers.unreconciled(_EVERY):
             try:
                 await self._reconcile(project, await self._refs(project))
-            except (SourceError, StorageError) as exc:
+            except LumperError as exc:
                 log.warning("its tags are not known", action="reconcile", project=project.name, error=exc.sentence)
                 async with self._history.database.write() as connection:
                     await self._history.triggers.reconciled(connection, project.id)
@@ -77,10 +77,10 @@ class Triggers:
         for project in await self._history.triggers.scheduled():
             try:
                 await self._on_schedule(project)
-            except (SourceError, StorageError) as exc:
+            except LumperError as exc:  # one may not hold up the others
                 log.warning("a schedule was not kept", action="schedule", project=project.name, error=exc.sentence)
                 async with self._history.database.write() as connection:
-                    await self._history.triggers.take_schedule(connection, project)
+                    await self._history.triggers.take_schedule(connection, project.id)
 
     async def _on_schedule(self, project: Project) -> None:
         cause = f"The schedule {project.rules.schedule} (UTC)."
@@ -90,7 +90,7 @@ class Triggers:
         else:
             newest = await self._history.triggers.newest_tag(project.id)
         async with self._history.database.write() as connection:
-            await self._history.triggers.take_schedule(connection, project)
+            await self._history.triggers.take_schedule(connection, project.id)
             builds, build_id, new = self._history.builds, newest.id if newest else 0, False
             if push is not None:
                 build_id, new = await builds.queue(connection, project, push, Trigger.SCHEDULE, cause)

@@ -29,7 +29,7 @@ from lumper.model.masking import Masker
 from lumper.queue.codec import decode, encode
 from lumper.queue.port import Broker, Message
 from lumper.queue.retry import RetryPolicy
-from lumper.roles.base import consume, forever, persist
+from lumper.roles.base import RECONNECT, consume, forever, persist
 from lumper.roles.shipper import LogShipper, take_left
 
 log = get_logger(__name__)
@@ -39,7 +39,6 @@ Key = tuple[int, int, str]  # build id, attempt, claim
 _UPKEEP_SECONDS = 120.0
 _IDLE_BEATS = 3  # one of so many heartbeats is told by a worker that holds nothing
 _HEARD = RetryPolicy(attempts=3, first=0.5)
-_WAIT = RetryPolicy(attempts=1_000_000, first=0.2, factor=2.0, longest=10.0)
 
 
 class Worker:
@@ -115,7 +114,7 @@ class Worker:
             except QueueUnavailable as exc:
                 tries += 1
                 log.warning("the queue is away", action="worker.wait", error=exc.sentence)
-                await asyncio.sleep(_WAIT.delay(tries) or 10.0)
+                await asyncio.sleep(RECONNECT.pause(tries))
             finally:
                 if not begun:
                     self._slots.release()

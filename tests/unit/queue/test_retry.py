@@ -17,6 +17,11 @@ def test_it_gives_up_after_the_last_attempt() -> None:
     assert policy.delay(4) is None
 
 
+def test_who_never_gives_up_waits_the_longest_at_last_however_often_it_fails() -> None:
+    policy = RetryPolicy(attempts=2, first=0.2, factor=2.0, longest=10.0)
+    assert [policy.pause(tries) for tries in (1, 2, 1_024, 1_025, 1_000_000)] == [0.2, 0.4, 10.0, 10.0, 10.0]
+
+
 def test_a_single_attempt_is_never_tried_again() -> None:
     assert RetryPolicy(attempts=1).delay(1) is None
 
