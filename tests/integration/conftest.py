@@ -1,4 +1,7 @@
-"""A registry for one test, and a client that may do everything there. Files that need another one have their own."""
+"""A registry for one test and a client that may do everything there, or a whole server with its API.
+
+Files that need another one have their own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import aiohttp
 import pytest
 
 from lumper.model.people import Role
+from parts.live_api import Api, live_api
 from parts.live_registry import LiveRegistry, RegistryClient, live_registry
 from parts.programs import Run, programs
 
@@ -28,6 +32,12 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def admin(live: LiveRegistry, session: aiohttp.ClientSession) -> RegistryClient:
     return RegistryClient(session, live.url, live.tokens[Role.ADMIN])
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with live_api(tmp_path) as served:
+        yield served
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from lumper.model.image import NewManifest
 from lumper.model.log import to_line
 from lumper.model.people import Role
 from lumper.model.source import Verdict
-from parts.live_api import Api, live_api
+from parts.live_api import Api
 
 PASSWORD = "correct horse battery"
 OPERATORS = {Role.ADMIN, Role.OPERATOR}
@@ -124,12 +123,6 @@ ASKED = [
     )
     for method, path, roles in ROUTES
 ]
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as served:
-        yield served
 
 
 @pytest.mark.parametrize("role", Role)

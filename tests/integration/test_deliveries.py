@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from lumper.hooks.port import Request
 from lumper.model.source import Verdict
 from parts import deliveries
-from parts.live_api import Api, live_api
+from parts.live_api import Api
 
 TAGS = [
     ("github", "push_annotated_tag", "https://github.com/Demo/hello.git"),
@@ -23,12 +21,6 @@ TAGS = [
     ("bitbucket-cloud", "push_tag", "https://bitbucket.org/demo/hello.git"),
     ("bitbucket-server", "push_tag", "https://bitbucket.example.org/scm/demo/hello.git"),
 ]
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as served:
-        yield served
 
 
 def _fixture(forge: str, name: str, secret: str) -> Request:

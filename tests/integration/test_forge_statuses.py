@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from lumper.roles.forge import ForgeDesk, status_of
 from lumper.wiring.adapters import open_forge_api
 from parts import deliveries
 from parts.http_server import serving
-from parts.live_api import Api, live_api
+from parts.live_api import Api
 
 TOKEN = "forge-token-of-the-test"
 
@@ -66,12 +65,6 @@ async def forge_of(api: Api) -> AsyncIterator[Forge]:
     forge = Forge(api)
     async with serving(forge.answer) as forge.url:
         yield forge
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as served:
-        yield served
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import get_origin
 
@@ -13,12 +12,6 @@ from lumper.model.people import Role
 from lumper.web.api.openapi import described_routes, document
 from parts.fuzzing import fuzz, populate
 from parts.live_api import Api, live_api
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as running:
-        yield running
 
 
 async def test_every_route_says_what_it_takes_and_answers(api: Api) -> None:

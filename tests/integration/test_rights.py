@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,10 @@ from lumper.model.build import BuildState, Output
 from lumper.model.log import to_line
 from lumper.model.people import Role
 from lumper.model.rights import Action, Grant
-from parts.live_api import Answer, Api, live_api
+from parts.live_api import Answer, Api
 from parts.live_registry import OCI_MANIFEST, RegistryClient, digest_of, image_manifest, live_registry
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as served:
-        yield served
 
 
 def basic(name: str, password: str) -> dict[str, str]:

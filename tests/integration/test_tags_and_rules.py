@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from lumper.model.people import Role
-from parts.live_api import Api, live_api
+from parts.live_api import Api
 from parts.live_registry import OCI_MANIFEST, RegistryClient, digest_of, image_manifest
 
 APP = "/images/owner/app"
 IMMUTABLE = {"immutable": ["v*"], "mutable": ["v0*"]}
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -34,14 +34,8 @@ from lumper.registry.remote.registry import RemoteRegistry
 from lumper.roles.bases import Bases
 from lumper.roles.triggers import Triggers
 from parts.git_repository import Repository
-from parts.live_api import Api, live_api
+from parts.live_api import Api
 from parts.live_registry import OCI_MANIFEST, LiveRegistry, digest_of, live_registry
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as served:
-        yield served
 
 
 @pytest.fixture

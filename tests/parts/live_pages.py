@@ -195,3 +195,22 @@ async def seen(session: aiohttp.ClientSession, path: str, status: int = 200) -> 
         text = await answer.text()
         assert answer.status == status, text
         return unescape(text)
+
+
+async def text_at(session: aiohttp.ClientSession, path: str, status: int = 200) -> str:
+    """The text that comes with this status, as it is; redirects are followed."""
+    async with session.get(path) as answer:
+        text = await answer.text()
+        assert answer.status == status, text
+        return text
+
+
+async def posted(
+    session: aiohttp.ClientSession,
+    path: str,
+    form: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, str, str]:
+    """Status, location and text of the answer to a form."""
+    async with session.post(path, data=form or {}, headers=headers, allow_redirects=False) as answer:
+        return answer.status, answer.headers.get("Location", ""), await answer.text()

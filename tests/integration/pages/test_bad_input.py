@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from lumper.web import small_bodies
-from parts.live_api import Api, live_api
+from parts.live_api import Api
 
 FORM = "application/x-www-form-urlencoded"
 PART = b"--a\r\nContent-Disposition: form-data; name=name\r\n%s\r\n\r\nx\r\n--a--\r\n"
@@ -27,12 +26,6 @@ ODD_FORMS: list[tuple[str, bytes, int]] = [
     (FORM, b"a=b&" * 200, 400),
     (FORM, b"x" * (65 << 10), 413),
 ]
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with live_api(tmp_path) as running:
-        yield running
 
 
 @pytest.mark.parametrize("path", ["/login", "/setup"])

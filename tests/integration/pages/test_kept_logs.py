@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -12,16 +10,10 @@ import pytest
 from lumper.model.build import BuildState
 from lumper.model.log_keeping import LogLimits
 from lumper.roles.log_keeper import LogKeeper
-from parts.live_pages import LivePages, live_pages, step_lines
+from parts.live_pages import LivePages, step_lines
 
 LIMITS = [LogLimits(age=timedelta(microseconds=1)), LogLimits(size=1)]
 LINES = 60_000  # more than the connection and its buffers hold
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LivePages]:
-    async with live_pages(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

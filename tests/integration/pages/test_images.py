@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from html import unescape
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -16,27 +14,10 @@ from lumper.model.activity import SERVER
 from lumper.model.deployment import Container, ContainerState
 from lumper.model.people import Role
 from lumper.model.rules import Keep, Rule
-from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, live_pages, seen
+from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
 EVIL = "<script>alert(1)</script>\"'&\u202e\ud800"
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LivePages]:
-    async with live_pages(tmp_path) as pages:
-        yield pages
-
-
-@pytest.fixture
-async def person(live: LivePages) -> AsyncIterator[aiohttp.ClientSession]:
-    async with live.browser() as session:
-        yield session
-
-
-@pytest.fixture
-def shop(live: LivePages) -> Put:
-    return live.put("acme/shop")
 
 
 async def sent(session: aiohttp.ClientSession, path: str, **form: str) -> tuple[int, str]:

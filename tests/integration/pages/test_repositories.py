@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from lumper.history.tagging import move_tags
 from lumper.model.image import NewManifest
@@ -17,25 +15,8 @@ from lumper.model.rules import Rule
 from lumper.registry.reference import parse_reference
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
-from parts.live_pages import PASSWORD, LivePages, live_pages, seen
+from parts.live_pages import PASSWORD, LivePages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[LivePages]:
-    async with live_pages(tmp_path) as pages:
-        yield pages
-
-
-@pytest.fixture
-async def person(live: LivePages) -> AsyncIterator[aiohttp.ClientSession]:
-    async with live.browser() as session:
-        yield session
-
-
-@pytest.fixture
-def shop(live: LivePages) -> Put:
-    return live.put("acme/shop")
 
 
 async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(
