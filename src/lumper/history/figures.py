@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from lumper.history.database import Database
 from lumper.history.tables import blobs, builds, manifests, outbox, repositories, repository_blobs, tags
 from lumper.model.image import PRIVATE_PREFIX
 
 LARGEST = 20  # repositories that are told by name
+_PULLED = (repositories, tags, manifests, repository_blobs)
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Figures:
         self._database = database
 
     async def answers(self) -> None:
-        """Count nothing. Raises StorageError if the database is away."""
-        await self._database.rows(select(1))
+        """Look into each table that a pull needs, and count nothing. Raises StorageError if one cannot be read."""
+        await self._database.rows(select(*(exists(select(table)) for table in _PULLED)))
 
     async def registry(self) -> RegistryFigures:
         """What the registry holds. Raises StorageError."""

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, text
 
-from lumper.errors import Conflict, StorageError
+from lumper.errors import Conflict, DatabaseBroken, StorageError
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Commits, Database, changed
+from lumper.history.figures import Figures
 from lumper.history.tables import repositories
 
 
@@ -43,9 +44,28 @@ async def test_a_database_with_other_tables_is_told_as_one_of_another_version(
             await connection.exec_driver_sql(lost if kind == "postgresql" else lost.removesuffix(" CASCADE"))
         with pytest.raises(StorageError) as refused:
             await database.rows(select(repositories))
+        with pytest.raises(StorageError):
+            await Figures(database).answers()
     finally:
         await database.close()
     assert "Another version of Lumper" in refused.value.hint
+
+
+async def test_a_database_with_a_malformed_table_that_pulls_need_does_not_answer(tmp_path: Path) -> None:
+    path = tmp_path / "lumper.db"
+    database = Database(f"sqlite:///{path}")
+    await database.migrate()
+    page = (await database.rows(text("SELECT rootpage FROM sqlite_master WHERE name = 'tags'")))[0][0]
+    await database.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"x" * 4096)
+    try:
+        await database.rows(select(1))
+        with pytest.raises(DatabaseBroken):
+            await Figures(database).answers()
+    finally:
+        await database.close()
 
 
 async def test_a_failure_takes_back_all_of_it(database: Database) -> None:
