@@ -177,11 +177,10 @@ class Names:
         """Look again while nobody pushes it; whether it was wrong."""
         async with self._turn(repository, reference):
             true = await self._true(repository, reference)
-            if await self._storage.noted(repository, reference) == true:
-                return False
-            if not only_look:
+            wrong = await self._storage.noted(repository, reference) != true
+            if not only_look and (wrong or true is None):  # what an `erase` that failed has left may come back
                 await self._set(repository, reference, true)
-        return True
+        return wrong
 
     async def _true(self, repository: str, reference: str) -> str | None:
         return (await self._metadata.known_names(repository, [reference])).get(reference)

@@ -128,7 +128,7 @@ class Storage(Protocol):
         """What `note` has kept of the reference; None if nothing."""
 
     async def erase(self, repository: str, reference: str) -> None:
-        """Forget what `note` has kept of the reference. No error if nothing was kept."""
+        """Forget what `note` has kept of the reference. No error if nothing was kept. Durable on return."""
 
     def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
         """All that `note` has kept, with its time, in pages of at most 1000 names, unchecked.

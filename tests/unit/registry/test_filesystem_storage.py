@@ -78,6 +78,27 @@ async def test_the_names_of_folders_that_somebody_else_has_made_are_brought_to_t
         assert tmp_path / folder in synced
 
 
+async def test_what_is_erased_is_so_on_the_disk_also_if_it_seems_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FilesystemStorage(tmp_path)
+    await storage.note(Name("one", "v1", sha256(b"x")))
+    folder, synced = tmp_path / "names" / "one" / "_tags", list[tuple[Path, bool]]()
+
+    def seen(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), (folder / "v1").exists()))
+        if len(synced) == 1:
+            raise OSError(errno.EIO, "the disk had a bad moment")
+
+    monkeypatch.setattr(os, "fsync", seen)
+    with pytest.raises(StorageError):
+        await storage.erase("one", "v1")
+    await storage.erase("one", "v1")
+    await storage.erase("two", "v1")
+
+    assert synced == [(folder, False)] * 2
+
+
 async def test_the_layout_is_the_one_that_is_drawn(tmp_path: Path) -> None:
     storage = FilesystemStorage(tmp_path)
     digest = sha256(b"x")

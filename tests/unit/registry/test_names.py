@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lumper.errors import LumperError, StorageFull
+from lumper.errors import LumperError, RegistryError, StorageError, StorageFull
 from lumper.model.activity import SERVER
 from lumper.model.image import Name
 from lumper.model.rules import Rule
@@ -109,6 +109,33 @@ async def test_a_push_that_a_rule_forbids_leaves_no_name() -> None:
         await kept.push("v1", note="another")
 
     assert await kept.said() == {digest: OCI_INDEX, "v1": digest} == await kept.known()
+
+
+async def test_a_name_whose_erasure_failed_is_erased_again_though_it_seems_to_be_gone() -> None:
+    class Forgetful(MemoryStorage):
+        """Erases at once, and the first time not on the disk."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.erased: list[str] = []
+
+        async def erase(self, repository: str, reference: str) -> None:
+            await super().erase(repository, reference)
+            self.erased.append(reference)
+            if len(self.erased) == 1:
+                raise StorageError()
+
+    kept = Kept(storage := Forgetful())
+    body = json.dumps(image_index()).encode()
+    with pytest.raises(RegistryError):
+        await kept.registry.manifests.put("one", "v1", OCI_INDEX, body, actor=SERVER, expected=digest_of(b"x"))
+    assert len(storage.erased) == 1
+
+    await kept.tell()
+
+    assert sorted(storage.erased[1:]) == [digest_of(body), "v1"]
+    assert storage.erased[0] in storage.erased[1:]
+    assert await kept.said() == {}
 
 
 async def test_the_storage_hears_of_builds_and_deletions() -> None:

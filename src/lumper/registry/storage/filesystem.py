@@ -25,7 +25,7 @@ from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage import damage
 from lumper.registry.storage.belt import Belt, room_for_belts
 from lumper.registry.storage.listing import listed
-from lumper.registry.storage.name_files import named, read_name
+from lumper.registry.storage.name_files import erase_name, named, read_name
 from lumper.registry.storage.presence import Presence
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store
@@ -318,7 +318,7 @@ class FilesystemStorage:
 
     async def erase(self, repository: str, reference: str) -> None:
         """Say nothing more of the reference."""
-        await self._where_it_is(self._name(repository, reference).unlink, missing_ok=True)
+        await self._where_it_is(erase_name, self._name(repository, reference))
 
     async def names(self) -> AsyncIterator[list[tuple[Name, datetime]]]:
         """All that is said, in pages."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lumper.fsync import sync_folder
 from lumper.model.image import Name
 from lumper.registry import paths
 
@@ -22,6 +24,13 @@ def read_name(path: Path) -> str | None:
         return None
     with os.fdopen(descriptor, "rb", 0) as file:
         return file.read(_MOST_BYTES).decode("utf-8", "replace")
+
+
+def erase_name(path: Path) -> None:
+    """Remove a file from the disk, also one that is gone: who did that may not have got so far. Raises OSError."""
+    path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # of a repository of which nothing was ever said
+        sync_folder(path.parent)
 
 
 def named(root: Path) -> Iterator[tuple[Name, datetime]]:
