@@ -452,7 +452,7 @@ class RemoteLimited(RemoteAway):
 class RemoteUnauthorized(RemoteError):
     """The other registry does not allow this."""
 
-    default_hint = "Check the user name, the password and what they may do there."
+    default_hint = "If that does not tell: check the user name, the password and what they may do there."
 
 
 class RemoteNotFound(RemoteError):

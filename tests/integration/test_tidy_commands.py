@@ -71,7 +71,24 @@ def test_a_tag_goes_back_and_its_past_is_shown(server: LumperServer) -> None:
     shown = run("image", "history", "app").out
     assert "operator (operator) from 127.0.0.1" in shown
     assert "Say where to." in run("image", "retag", "app:x").trouble
+    assert "not both" in run("image", "retag", "app:x", one, "--undo").trouble
     assert "names no image" in run("image", "history", "A").trouble
+    assert "There is no image app:latest." in run("image", "inspect", "app").trouble
+
+
+def test_all_tags_are_listed_however_many_there_are(server: LumperServer) -> None:
+    names = [f"t{number}" for number in range(1001)]
+
+    async def tagged(client: RegistryClient) -> None:
+        digest, _, body = await client.manifest("many", "t0")
+        for at in range(0, len(names), 250):
+            asked = "&".join(f"tag={name}" for name in names[at : at + 250])
+            await client.push_manifest("many", f"{digest}?{asked}", body)
+
+    push(server, "many", "t0")
+    asyncio.run(at(server, tagged))
+    shown = lumper("images", "many", "--json", "--data", server.data).json
+    assert [tag["name"] for tag in shown["tags"]] == sorted(names)
 
 
 def test_a_part_of_an_index_goes_only_if_that_is_asked_for(server: LumperServer) -> None:

@@ -61,7 +61,8 @@ def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) 
     else:
         rows = [(f["kind"], f["repository"], f["name"], f["why"]) for f in flaws]
         table(("what", "repository", "name", "why"), rows, empty="Nothing is wrong.")
-        print(f"\n{_read(done)}, {done['repositories']} repositories compared.")
+        count = done["repositories"]
+        print(f"\n{_read(done)}, {count} {'repository' if count == 1 else 'repositories'} compared.")
         if any(flaw["kind"] in ("missing", "corrupt") for flaw in flaws):
             print("What is missing or corrupt is not served, and there again once the image is pushed again,")
             print("by any client, or copied with `lumper image copy --again`.")

@@ -272,7 +272,11 @@ def connect(target: Target) -> Iterator[Client]:
         running = folder.server_url()
         url = running or _opened(stack, folder)
         client = Client(url, _read_token(folder.token("operator")))
-        yield client
+        try:
+            yield client
+        except Unauthorized as exc:
+            exc.hint = "The data folder's own token was removed: a restart of the server lets it in again."
+            raise
     if client.asked_to_change and not (running or target.data or "LUMPER_DATA" in os.environ):
         text = f"No server runs with the data folder {folder.root}, and one with another is named by --data DIR or"
         print(f"{text} LUMPER_DATA. What was changed waits for a server with this one.", file=sys.stderr)
@@ -305,5 +309,5 @@ def _opened(stack: contextlib.ExitStack, folder: DataFolder) -> str:
 
 def _read_token(file: Path | None) -> str:
     if file is None:
-        raise ServerUnreachable("There is no token to sign in with.", hint="Set LUMPER_TOKEN_FILE or LUMPER_TOKEN.")
+        raise ServerUnreachable("There is no token to sign in with.", hint="Give --token-file, or set LUMPER_TOKEN.")
     return line_of(file, "token")

@@ -94,8 +94,11 @@ def copy(
     if json:
         show_json({"source": source, "dest": dest, **vars(done)})
         return
-    print(f"{dest} is {done.digest}")
-    print(f"{done.sent} blobs with {size(done.bytes)} were sent, {done.mounted} mounted, {done.there} were there.")
+    print(f"{dest if ':' in dest.rpartition('/')[2] else f'{dest}:latest'} is {done.digest}")
+    if done.manifests:
+        print(f"{done.sent} blobs with {size(done.bytes)} were sent, {done.mounted} mounted, {done.there} were there.")
+    else:
+        print("Nothing of it had to be sent.")
 
 
 def import_(

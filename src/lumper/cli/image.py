@@ -63,7 +63,8 @@ def retag(reference: str, to: str = "", /, *, undo: bool = False, json: Json = F
         Take back the last move of the tag, or its removal. Once more takes that back.
     """
     if bool(to) is undo:
-        raise Invalid("Say where to.", hint="Give a digest or another tag of the repository, or --undo.")
+        hint = "Give a digest or another tag of the repository, or --undo."
+        raise Invalid("Say where to, or --undo, not both." if undo else "Say where to.", hint=hint)
     with connect(target) as client:
         moved = client.put(f"images/{reference}", {"undo": True} if undo else {"to": to})
     if json:

@@ -20,6 +20,9 @@ def images(repository: str = "", /, *, json: Json = False, target: Target = _HER
     """
     with connect(target) as client:
         found = client.get(f"images/{repository}" if repository else "images")
+        while repository and found["next"]:
+            more = client.get(f"images/{repository}", after=found["next"])
+            found = more | {"tags": found["tags"] + more["tags"]}
     if json:
         show_json(found)
     elif repository:

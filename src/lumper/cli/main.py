@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from difflib import get_close_matches
 from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
@@ -68,12 +71,14 @@ _add(_OTHERS, "demo", "demo.command:demo", "Show the whole line on a small real 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; an error that Lumper knows ends with its sentence and status 1."""
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # who started us has closed them
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     try:
         _explain_whole(arguments)
         app(arguments, print_error=False, exit_on_error=False)
+        sys.stdout.flush()
     except CycloptsError as exc:
         _complain(*mistake(exc))
         sys.exit(2)
@@ -83,8 +88,30 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nobody is to be told
         sys.exit(141)
+    except OSError as exc:
+        if not _refused_by_stdout():
+            raise
+        _complain(
+            f"What was to be printed could not be written: {exc.strerror}.",
+            "Make room where it goes, or send it elsewhere.",
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w")
+
+
+def _refused_by_stdout() -> bool:
+    """Whether standard output takes nothing more, such as a file on a full disk. From then on nothing is printed."""
+    try:
+        print(flush=True)
+    except OSError:
+        sys.stdout = _nowhere()
+        return True
+    return False
 
 
 def _complain(message: str, hint: str) -> None:

@@ -79,5 +79,6 @@ async def manifest_of(images: ImageHistory, reference: Reference) -> Manifest:
     manifest = await images.resolve(reference.repository, reference.digest or reference.tag or LATEST)
     if manifest is None:
         hint = f"`lumper images {reference.repository}` shows what is there."
-        raise NotFound(f"There is no image {reference}.", hint=hint)
+        wanted = reference if reference.digest else f"{reference.repository}:{reference.tag or LATEST}"
+        raise NotFound(f"There is no image {wanted}.", hint=hint)
     return manifest

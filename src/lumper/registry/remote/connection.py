@@ -188,7 +188,7 @@ class Connection:
         return answer
 
     async def _error(self, response: aiohttp.ClientResponse) -> RemoteError:
-        text = f"{self.url.host} answered {response.status}{await _told(response)}"
+        text = f"{self._place} answered {response.status}{await _told(response)}"
         wait = retry_after(response.headers.get(hdrs.RETRY_AFTER, ""))
         match response.status:
             case 401 | 403:
@@ -206,7 +206,11 @@ class Connection:
 
     def translated(self) -> _Translated:
         """A context in which aiohttp's errors become RemoteError."""
-        return _Translated(self.url.host or "")
+        return _Translated(self._place)
+
+    @property
+    def _place(self) -> str:
+        return self.url.host_port_subcomponent or ""
 
 
 class _Translated:

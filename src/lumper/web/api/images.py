@@ -16,16 +16,18 @@ from lumper.model.rights import Action
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard, identity_of
 from lumper.web.api.openapi import describe, like
+from lumper.web.api.schemas import MOST
 
 ShownTag: Any = like(Tag, "Tag", size=int)
 
 
 class ImageWithTags(BaseModel):
-    """A repository: how it is pulled, and its tags."""
+    """A repository: how it is pulled, and its tags; `next` is the one `after` which there are more, if it has any."""
 
     name: str
     pull: str
     tags: list[ShownTag]
+    next: str
 
 
 class ImageRoutes:
@@ -41,12 +43,13 @@ class ImageRoutes:
         rights, known = identity_of(request).rights, await self._history.images.images()
         return answer([one for one in known if rights.allow(one.name, Action.PULL)])
 
-    @describe(ImageWithTags)
+    @describe(ImageWithTags, query={"after": str})
     async def show_image(self, request: web.Request) -> web.Response:
-        """One repository with its tags, without those that only say something of an image: signatures and the like."""
+        """One repository with its tags, at most 1000, without those that only say something of an image: signatures."""
         name = request.match_info["name"]
         seen = identity_of(request).rights.allow(name, Action.PULL)
-        tags = await self._history.images.tags(name, limit=1000) if seen else None
+        last = request.query.get("after", "")
+        tags = await self._history.images.tags(name, last=last, limit=MOST) if seen else None
         if tags is None:
             raise NotFound(f"There is no image {name!r}.", hint="`lumper images` shows all.")
         rows = []
@@ -55,7 +58,8 @@ class ImageRoutes:
                 continue
             manifest = await self._history.images.manifest(name, tag.digest)
             rows.append({**vars(tag), "size": manifest.total if manifest else 0})
-        return answer({"name": name, "pull": f"{self._links.registry}/{name}", "tags": rows})
+        more = tags[-1].name if len(tags) == MOST else ""
+        return answer({"name": name, "pull": f"{self._links.registry}/{name}", "tags": rows, "next": more})
 
 
 def add_routes(app: web.Application, guard: Guard, history: History, links: Links) -> None:
