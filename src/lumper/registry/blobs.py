@@ -52,6 +52,10 @@ class Blobs:
         self._holds.not_there(repository, digest)
         raise refuse("BLOB_UNKNOWN", detail=digest)
 
+    async def look(self, repository: str, digest: str) -> StoredBlob:
+        """What `stat` says, for who does not want the bytes: `read` is not to follow. Raises the same."""
+        return await self.stat(repository, digest)
+
     async def _has(self, repository: str, digest: str) -> bool:
         there = await self._metadata.has_blob(repository, digest)
         if there and await self._holds.rely(repository, digest):

@@ -201,8 +201,40 @@ async def test_a_layer_that_is_here_for_another_image_is_not_fetched_again(
         for _ in range(2):  # each is asked for once whether it has it too
             assert await body(client, f"/v2/hub/b/blobs/{blob}") == layer
             assert await client.refusal("GET", f"/v2/hub/c/blobs/{blob}") == (404, "BLOB_UNKNOWN")
-    assert door.count("GET", blob) == 1
+    assert [door.count("GET", f"/v2/{name}/blobs/{blob}") for name in "abc"] == [1, 0, 1]
     assert [door.count("HEAD", f"/v2/{name}/blobs/{blob}") for name in "bc"] == [1, 1]
+
+
+async def test_who_only_looks_at_a_blob_does_not_have_it_come(
+    door: Door, pusher: RegistryClient, mirror: Mirror
+) -> None:
+    blob = await pusher.push_blob("app", b"layer")
+
+    async with mirror() as (_, client):
+        async with client.request("HEAD", f"/v2/hub/app/blobs/{blob}") as response:
+            told = response.status, response.headers["Content-Length"], response.headers["Docker-Content-Digest"]
+            assert told == (200, "5", blob)
+        headers = {"If-Match": "another"}
+        assert await client.refusal("DELETE", f"/v2/hub/app/blobs/{blob}", headers=headers) == (412, "DENIED")
+        assert door.count("GET", blob) == 0
+        assert await client.status("HEAD", f"/v2/hub/app/blobs/{digest_of(b'another')}") == 404
+
+
+@pytest.mark.parametrize("refusal", [401, 404])
+async def test_what_upstream_tells_nothing_of_before_it_gives_it_is_had_all_the_same(
+    door: Door, pusher: RegistryClient, mirror: Mirror, refusal: int
+) -> None:
+    for name in "ab":
+        blob = await pusher.push_blob(name, b"layer")
+
+    async def told(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=refusal) if request.method == "HEAD" else None
+
+    door.first = told
+    async with mirror() as (_, client):
+        for name in "ab":  # the second one is here for the first one already
+            assert await client.status("HEAD", f"/v2/hub/{name}/blobs/{blob}") == 200
+            assert await body(client, f"/v2/hub/{name}/blobs/{blob}") == b"layer"
 
 
 async def test_memory_stays_flat_and_a_slow_reader_holds_up_nobody(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from lumper.errors import LumperError, RegistryError, RemoteError, RemoteInvalid, RemoteNotFound, StorageError
+from lumper.errors import LumperError, RegistryError, RemoteError, RemoteInvalid, RemoteUnauthorized, StorageError
 from lumper.logs import get_logger
 from lumper.registry.blobs import Blobs, Session
 from lumper.registry.errors import refuse
@@ -24,6 +24,8 @@ from lumper.registry.upstream.single_flight import SingleFlight
 from lumper.registry.upstream.upstreams import Upstreams
 
 _ABSENT_SECONDS = 10.0
+
+_Had = Callable[[Source, str, str], Awaitable[StoredBlob]]
 
 log = get_logger(__name__)
 
@@ -42,6 +44,13 @@ class CachedBlobs(Blobs):
 
     async def stat(self, repository: str, digest: str) -> StoredBlob:
         """The blob; of a cached repository perhaps one that is still arriving. Raises RegistryError, StorageError."""
+        return await self._found(repository, digest, self._fetched)
+
+    async def look(self, repository: str, digest: str) -> StoredBlob:
+        """The same, without having it come for that."""
+        return await self._found(repository, digest, self._told)
+
+    async def _found(self, repository: str, digest: str, had: _Had) -> StoredBlob:
         upstream = self._upstreams.of(repository)
         if upstream is None:
             return await super().stat(repository, digest)
@@ -52,7 +61,7 @@ class CachedBlobs(Blobs):
                 raise
         source = Source(upstream.registry, upstream.remote_name(repository), digest)
         try:
-            return await self._fetched(source, repository, digest)
+            return await had(source, repository, digest)
         except StorageError as exc:
             return await self._passed_on(source, repository, exc)
         except LumperError as exc:
@@ -63,6 +72,12 @@ class CachedBlobs(Blobs):
                 log.warning("a blob was not had from upstream", action="upstream.blob", repository=repository,
                             digest=digest, error=exc.message)  # fmt: skip
             raise answer from exc
+
+    async def _told(self, source: Source, repository: str, digest: str) -> StoredBlob:
+        """The blob as upstream tells of it; what it does not tell is seen when it gives the blob."""
+        if (repository, digest) not in self._arrivals and (size := await _size(source)):
+            return PassingBlob(digest, size, source=source)
+        return await self._fetched(source, repository, digest)
 
     async def _fetched(self, source: Source, repository: str, digest: str) -> StoredBlob:
         key = (repository, digest)
@@ -94,14 +109,9 @@ class CachedBlobs(Blobs):
         return PassingBlob(source.digest, size, source=source)
 
     async def _linked(self, source: Source, repository: str, digest: str) -> StoredBlob | None:
-        """The blob, if another repository has brought it here already, and upstream this one has it too.
-
-        Raises RemoteNotFound if upstream it has not.
-        """
-        if await self._storage.stat(digest) is None:
+        """The blob, if another repository has brought it here already, and upstream tells that this one has it too."""
+        if await self._storage.stat(digest) is None or await _size(source) is None:
             return None
-        if not await source.registry.has_blob(source.repository, digest):
-            raise RemoteNotFound()
         async with self._holds.using(repository, [digest]):
             stored = await self._storage.stat(digest)
             if stored is not None:
@@ -184,6 +194,17 @@ def check_pushable(upstreams: Upstreams, repository: str) -> None:
     """Raise RegistryError DENIED for a cached repository: what it holds is what is upstream, and nothing else."""
     if upstream := upstreams.of(repository):
         raise refuse("DENIED", f"{repository} mirrors {upstream.registry.url}: nothing is pushed to it.")
+
+
+async def _size(source: Source) -> int | None:
+    """The bytes of the blob, 0 if upstream does not tell how many; None if it does not tell of the blob.
+
+    That may be there all the same: some registries have no HEAD of blobs, others none of what they mirror themselves.
+    """
+    try:
+        return await source.registry.blob_size(source.repository, source.digest)
+    except RemoteUnauthorized:
+        return None
 
 
 def _log_passing(source: Source, trouble: StorageError) -> None:

@@ -43,13 +43,14 @@ class BlobRoutes:
     async def _delete(self, request: web.Request, address: Address) -> web.Response:
         await self._guard.allowed(request, address, DELETE)
         if depends(request):
-            check_change(request, (await self._blobs.stat(address.repository, address.item)).digest)
+            check_change(request, (await self._blobs.look(address.repository, address.item)).digest)
         await self._blobs.delete(address.repository, address.item)
         return web.Response(status=202)
 
     async def _get(self, request: web.Request, address: Address) -> web.StreamResponse:
         await self._guard.allowed(request, address, PULL)
-        blob = await self._blobs.stat(address.repository, address.item)
+        find = self._blobs.look if request.method == "HEAD" else self._blobs.stat
+        blob = await find(address.repository, address.item)
         headers = {**digest_headers(blob.digest), hdrs.ACCEPT_RANGES: "bytes", **namespace_headers(request)}
         check_match(request, blob.digest)
         if has_already(request, blob.digest):
