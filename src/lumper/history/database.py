@@ -79,6 +79,7 @@ class Database:
         self._kind = _kind(url)
         self._on_commit: list[Callable[[], None]] = []
         self._on_change: list[tuple[str, Callable[[str | None], None]]] = []
+        self._loss = asyncio.Event()
 
     @property
     def shared(self) -> bool:
@@ -168,7 +169,14 @@ class Database:
             for key in [key for changed_topic, key in changes if changed_topic == topic]:
                 callback(key)
 
+    @property
+    def loss(self) -> asyncio.Event:
+        """Set once changes may not have been heard of, or a name of `alone` was lost; then there is another one."""
+        return self._loss
+
     def _lost(self) -> None:
+        self._loss.set()
+        self._loss = asyncio.Event()
         for _, callback in self._on_change:
             callback(None)
         self._committed()
@@ -179,7 +187,10 @@ class Database:
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:
-        """Whether this block is the only one with this name at the moment, in all processes. Raises StorageError."""
+        """Whether this block is the only one with this name, in all processes. Raises StorageError.
+
+        Once the `loss` of before is set, it may be so no longer.
+        """
         with _translating():
             async with self._kind.alone(name) as mine:
                 yield mine

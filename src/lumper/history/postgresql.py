@@ -90,7 +90,7 @@ class PostgreSQL:
         self._reader = beginnings.with_words("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._name = secrets.token_hex(8)
         self._locks = _Locks(self._connect)
-        self._listening: asyncio.Task[None] | None = None
+        self._listening: asyncio.Future[Any] | None = None
         self.hears = False
 
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -152,7 +152,7 @@ class PostgreSQL:
         """
         if self._listening is None:
             ready = asyncio.Event()
-            self._listening = asyncio.create_task(self._listen(heard, lost, ready))
+            self._listening = asyncio.gather(self._listen(heard, lost, ready), self._watch_locks(lost))
             await ready.wait()
 
     async def _listen(
@@ -185,6 +185,13 @@ class PostgreSQL:
                 ready.set()
             self._connections.drop()  # the other connections are likely gone too
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _watch_locks(self, lost: Callable[[], None]) -> None:
+        """Apart from the listening, which a connection that says nothing may not hold up."""
+        while True:
+            await asyncio.sleep(_ALIVE_SECONDS)
+            if await self._locks.lost():
+                lost()
 
     def _give_up_commits(self) -> None:
         """Cut the connections whose COMMIT is not answered. Whether it was done is seen by who tries the same again."""
@@ -258,6 +265,7 @@ class _Locks:
         self._connect = connect
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._held: set[str] = set()
+        self._lost = False
         self._turn = asyncio.Lock()
 
     async def take(self, name: str) -> bool:
@@ -267,38 +275,58 @@ class _Locks:
         self._held.add(name)
         taken = False
         try:
-            taken = await self._ask("pg_try_advisory_lock", name)
+            taken = await self._take(name)
         except (psycopg.Error, OSError) as exc:
             raise DatabaseFailed(f"The database does not answer: {str(exc).strip()}.") from exc
+        except asyncio.CancelledError:  # the answer may have been on its way
+            await asyncio.shield(self.give_back(name))
+            raise
         finally:
             if not taken:
                 self._held.discard(name)
         return taken
 
+    async def _take(self, name: str) -> bool:
+        async with self._turn:
+            known = self._connection is not None
+            try:
+                return await self._ask("SELECT pg_try_advisory_lock(%s)", _key(name))
+            except psycopg.OperationalError:
+                if not known:
+                    raise
+            return await self._ask("SELECT pg_try_advisory_lock(%s)", _key(name))
+
     async def give_back(self, name: str) -> None:
         """Let others have it. If the connection is lost, so is the lock."""
-        with contextlib.suppress(psycopg.Error, OSError):
-            await self._ask("pg_advisory_unlock", name)
+        await self._ask_if_there("SELECT pg_advisory_unlock(%s)", _key(name))
         self._held.discard(name)
 
-    async def _ask(self, function: LiteralString, name: str) -> bool:
-        async with self._turn:
-            if self._connection is None or self._connection.closed:
-                self._connection = await self._connect()
-            try:
-                row = await self._answer(self._connection, function, name)
-            except psycopg.OperationalError:
-                await self._connection.close()
-                if function == "pg_advisory_unlock":
-                    return True
-                self._connection = await self._connect()
-                row = await self._answer(self._connection, function, name)
-        return bool(row and row[0])
+    async def lost(self) -> bool:
+        """Whether the connection was lost, and all locks with it, since this was asked last."""
+        if self._held:
+            await self._ask_if_there("SELECT true")
+        lost, self._lost = self._lost, False
+        return lost
 
-    async def _answer(self, connection: psycopg.AsyncConnection[Any], function: LiteralString, name: str) -> Any:
-        with _at_most(_ANSWER_SECONDS, connection):
-            found = await connection.execute(f"SELECT {function}(%s)", (_key(name),))
-            return await found.fetchone()
+    async def _ask_if_there(self, query: LiteralString, *parameters: int) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            async with self._turn:
+                if self._connection is not None:
+                    await self._ask(query, *parameters)
+
+    async def _ask(self, query: LiteralString, *parameters: int) -> bool:
+        """The answer to a query. Raises psycopg.OperationalError once the connection is lost; the next one is new."""
+        if self._connection is None:
+            self._connection = await self._connect()
+        try:
+            with _at_most(_ANSWER_SECONDS, self._connection):
+                found = await self._connection.execute(query, parameters)
+                row = await found.fetchone()
+        except psycopg.OperationalError:
+            await self._connection.close()
+            self._connection, self._lost = None, True
+            raise
+        return bool(row and row[0])
 
     async def close(self) -> None:
         """Give back all."""

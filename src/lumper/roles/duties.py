@@ -83,7 +83,7 @@ class Duties:
             "names": self._tell_names,
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self.registry.pulls.flush),
             "uploads": self._expire_uploads,
-            "webhooks": self.teller.run,
+            "webhooks": lambda: lead(self.history.database, "teller", self.teller.run),
         }
         database = self.history.database
         for name, period, action in self._of_one():

@@ -15,10 +15,8 @@ async def lead(database: Database, name: str, part: Part) -> None:
 
     When the database was away, all try again: for a moment two may be at it. Raises StorageError.
     """
-    lost = asyncio.Event()
-    database.on_change(f"leader {name}", lambda _: lost.set())
     while True:
-        lost.clear()
+        lost = database.loss
         async with database.alone(name) as mine:
             if mine:
                 await _until(lost, part)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from lumper.errors import ChannelUnavailable, LumperError
-from lumper.history.database import Database
 from lumper.history.webhooks import Webhooks
 from lumper.logs import get_logger
 from lumper.model.webhook import Call, CallState, Webhook
@@ -36,7 +35,6 @@ class Teller:
 
     def __init__(
         self,
-        database: Database,
         webhooks: Webhooks,
         caller: Caller,
         public_url: str,
@@ -45,7 +43,6 @@ class Teller:
         *,
         look_seconds: float = 1.0,
     ) -> None:
-        self._database = database
         self._webhooks = webhooks
         self._caller = caller
         self._public_url = public_url
@@ -56,13 +53,9 @@ class Teller:
         self._cleaned = datetime.min.replace(tzinfo=UTC)
 
     async def run(self) -> None:
-        """Tell until cancelled."""
+        """Tell until cancelled, while no other process does so."""
         try:
-            while True:
-                async with self._database.alone("teller") as mine:
-                    if mine:
-                        await self._tell_for_ever()
-                await asyncio.sleep(_IDLE_SECONDS)
+            await self._tell_for_ever()
         finally:
             await self._caller.close()
 

@@ -201,7 +201,7 @@ def assemble_duties(instance: Instance) -> Duties:
         instance.triggers,
         instance.desk,
         Bases(history, assemble_lookup(instance)),
-        Teller(history.database, history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
+        Teller(history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
         Attester(history, instance.registry, instance.attestations, links),
         Verifier(history, instance.registry),
         LogKeeper(history, _log_limits(config)),

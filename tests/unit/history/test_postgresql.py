@@ -162,6 +162,26 @@ async def test_a_name_belongs_to_one_process_and_to_nobody_when_that_ends(two: t
         await eventually(had)
 
 
+async def test_a_name_is_nobodys_when_the_asking_for_it_was_cancelled_at_whatever_moment(
+    two: tuple[Database, Database],
+) -> None:
+    one, other = two
+
+    async def had(database: Database) -> bool:
+        async with database.alone("x") as mine:
+            return mine
+
+    assert await had(one)  # its connection is made
+    for turns in range(12):
+        asking = asyncio.create_task(had(one))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await eventually(lambda: had(other))
+        await eventually(lambda: had(one))
+
+
 async def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(postgres: PostgresServer) -> None:
     url = await asyncio.to_thread(postgres.ready)
     database = Database(url)

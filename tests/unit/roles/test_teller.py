@@ -51,7 +51,7 @@ class House:
     def teller(self, policy: RetryPolicy = QUICK) -> Teller:
         caller = WebhookCaller()
         told = self.outcomes.append
-        return Teller(self.database, self.webhooks, caller, "http://registry", told, policy, look_seconds=0.02)
+        return Teller(self.webhooks, caller, "http://registry", told, policy, look_seconds=0.02)
 
     async def states(self, number: int) -> list[str]:
         return [call.state.value for call in reversed(await self.webhooks.calls(number))]

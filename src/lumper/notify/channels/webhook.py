@@ -43,9 +43,9 @@ class WebhookCaller:
             raise ChannelUnavailable(f"The receiver answered {status}.")
 
     async def close(self) -> None:
-        """Close connections. Idempotent."""
-        for session in self._sessions.values():
-            await session.close()
+        """Close connections. What is called afterwards has new ones."""
+        while self._sessions:
+            await self._sessions.popitem()[1].close()
 
     def _session(self, private: bool) -> aiohttp.ClientSession:
         if private not in self._sessions:
