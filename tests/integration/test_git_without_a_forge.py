@@ -11,9 +11,7 @@ from lumper.hooks.guide import post_receive
 from parts.command_line import lumper
 from parts.git_repository import ENVIRONMENT, Repository
 from parts.live_pages import live_pages
-from parts.lumper_process import LumperServer
-
-NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
+from parts.lumper_process import NO_ENGINE, LumperServer
 
 
 def test_the_hook_that_is_printed_builds_every_tag_that_is_pushed_at_once(tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ import urllib.request
 from pathlib import Path
 
 from parts.command_line import lumper
-from parts.lumper_process import LumperServer
+from parts.lumper_process import NO_ENGINE, LumperServer
 from parts.waiting import wait_for
 
-NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
 OPEN = {**NO_ENGINE, "registry.anonymous": "push", "registry.gc_grace": "0.1"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,10 @@ from lumper.model.build import BuildState, Output
 from lumper.model.log import to_line
 from lumper.model.people import Role
 from lumper.model.rights import Action, Grant
-from parts.live_api import Answer, Api
+from parts.live_api import Answer, Api, basic
 from parts.live_registry import OCI_MANIFEST, RegistryClient, digest_of, image_manifest, live_registry
 
 PASSWORD = "correct horse battery"
-
-
-def basic(name: str, password: str) -> dict[str, str]:
-    return {"Authorization": "Basic " + b64encode(f"{name}:{password}".encode()).decode()}
 
 
 def registry(api: Api, token: str = "", name: str = "", password: str = "") -> RegistryClient:

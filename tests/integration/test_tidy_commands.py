@@ -12,9 +12,7 @@ import pytest
 
 from parts.command_line import Ran, lumper
 from parts.live_registry import OCI_INDEX, RegistryClient, image_index
-from parts.lumper_process import LumperServer
-
-NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
+from parts.lumper_process import NO_ENGINE, LumperServer
 
 T = TypeVar("T")
 

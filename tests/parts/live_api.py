@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ from lumper.web.parts import Parts, Settings
 from lumper.web.replayer import Replayer
 from lumper.wiring.adapters import open_forge_api, open_forges
 from lumper.wiring.assembly import assemble_attestations
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    """The header of somebody who comes with name and password."""
+    return {"Authorization": "Basic " + b64encode(f"{name}:{password}".encode()).decode()}
 
 
 @dataclass

@@ -19,7 +19,13 @@ from parts.forked_lumper import ForkedLumper, environment, start
 from parts.ports import free_ports
 from parts.waiting import wait_for
 
+NO_ENGINE = {"worker.engine": "unix:///nonexistent/docker.sock", "deploy.engine": "unix:///nonexistent/docker.sock"}
 _END = 60.0
+
+
+def as_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Options by their dotted keys, as variables."""
+    return {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in settings.items()}
 
 
 class LumperProcess:
@@ -52,11 +58,10 @@ class LumperProcess:
 
     def start(self) -> None:
         """Start it, in a session of its own."""
-        given = {f"LUMPER_{key}".upper().replace(".", "_"): value for key, value in self.settings.items()}
         self.data.mkdir(parents=True, exist_ok=True)
         self._said_before = len(self.said)
         with self._output.open("ab") as output:
-            self._process = self._started(environment(given), output)
+            self._process = self._started(environment(as_environment(self.settings)), output)
 
     def _started(self, settings: Mapping[str, str], output: IO[bytes]) -> ForkedLumper | subprocess.Popen[bytes]:
         return start(self.arguments, settings, out=output, session=True, fresh=self._fresh)
