@@ -15,7 +15,7 @@ from lumper.model import events
 from lumper.model.build import BuildState
 from lumper.model.lease import MOST_LOST
 from lumper.model.source import Person, Project, Push, parse_git_url
-from lumper.queue.codec import decode
+from parts.desk import sent
 
 PUSH = Push("owner/app", "refs/tags/v1.0.0", "a" * 40, pusher=Person("ann", "ann@example.org"))
 
@@ -29,12 +29,6 @@ async def history(history: History) -> History:
 async def queue(history: History, project: Project, push: Push = PUSH) -> tuple[int, bool]:
     async with history.database.write() as connection:
         return await history.builds.queue(connection, project, push)
-
-
-async def sent(history: History) -> list[events.Payload]:
-    pending = await history.outbox.due()
-    await history.outbox.forget([each.id for each in pending])
-    return [decode(each.body) for each in pending]
 
 
 def started(build_id: int, attempt: int = 1, claim: str = "c1", worker: str = "w") -> events.AttemptStarted:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from lumper.history.store import History, open_history
+from lumper.history.store import History
 from lumper.history.tables import builds, workers
 from lumper.model.build import BuildState
 from lumper.model.events import AttemptStarted, BuildJob, Heartbeat, WorkerOnline, jobs_topic
-from lumper.model.links import Links
 from lumper.model.source import Project, Push, parse_git_url
-from lumper.queue.codec import decode, encode
+from lumper.queue.codec import decode
 
 NOW = datetime.now(UTC)
 
@@ -71,11 +68,8 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
-    history = open_history(database_url, tmp_path / "logs", Links("http://l", "l", "127.0.0.1:1"), encode)
-    await history.database.migrate()
-    yield House(history)
-    await history.database.close()
+def house(history: History) -> House:
+    return House(history)
 
 
 W1, W2 = jobs_topic("w1"), jobs_topic("w2")

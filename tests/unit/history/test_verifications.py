@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from lumper.errors import Conflict, NotFound
-from lumper.history.store import History, open_history
+from lumper.history.store import History
 from lumper.model.build import Attested, Base, BuildState, Outcome, Result
 from lumper.model.deployment import Service
 from lumper.model.events import (
@@ -26,21 +24,14 @@ from lumper.model.events import (
 from lumper.model.garbage import GarbageKind, Sweep
 from lumper.model.image import NewManifest, private_tag
 from lumper.model.lease import MOST_LOST
-from lumper.model.links import Links
-from lumper.model.source import Person, Project, Push, parse_git_url
+from lumper.model.source import Person, Project, Push
 from lumper.model.trigger import Trigger
 from lumper.model.verification import Difference, Verified
-from lumper.queue.codec import decode, encode
 from lumper.roles.acceptance import Acceptance
+from parts.desk import NOW, OCI, digest, sent
 
-OCI = "application/vnd.oci.image.manifest.v1+json"
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BASE = Base("docker.io/library/alpine:3.20", "sha256:" + "ab" * 32)
 IMAGE = "owner/app"
-
-
-def digest(number: int) -> str:
-    return f"sha256:{number:064x}"
 
 
 @dataclass
@@ -69,9 +60,7 @@ class Desk:
 
     async def sent(self) -> list[Payload]:
         """What is to be published since the last call."""
-        pending = await self.history.outbox.due(1000)
-        await self.history.outbox.forget([each.id for each in pending])
-        return [decode(each.body) for each in pending]
+        return await sent(self.history)
 
     async def verified(self) -> Verified:
         found = await self.history.verifications.of(await self.history.builds.get(self.first))
@@ -98,19 +87,14 @@ def success(number: int, *bases: Base, service: Service | None = None) -> Result
 
 
 @pytest.fixture
-async def desk(tmp_path: Path, database_url: str) -> AsyncIterator[Desk]:
-    links = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
-    history = open_history(database_url, tmp_path / "logs", links, encode)
-    await history.database.migrate()
+async def desk(history: History, project: Project) -> Desk:
     await history.builds.online(WorkerOnline("w", "boot", 100))
-    project = await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
     await history.projects.set_forge(project.id, "gitea", "https://git.example.org", "token", "7")
     made = Desk(history, Acceptance(history), project)
     made.first = await made.push("a")
     await made.end(made.first, success(1, BASE))
     await made.sent()
-    yield made
-    await history.database.close()
+    return made
 
 
 async def test_the_second_build_gets_the_same_bases_and_runs_on_another_worker(desk: Desk) -> None:

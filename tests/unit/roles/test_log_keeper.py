@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from lumper.history.store import History, open_history
+from lumper.history.store import History
 from lumper.history.tables import builds, deliveries
-from lumper.model.links import Links
 from lumper.model.log_keeping import LogLimits
 from lumper.model.source import Push, Verdict, parse_git_url
-from lumper.queue.codec import encode
 from lumper.roles.log_keeper import LogKeeper
 
 
 @pytest.fixture
-async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
+async def history(history: History) -> History:
     """Builds 1 to 4: succeeded ten, five and one day ago, and one that runs since twenty days, each with 100 bytes."""
-    made = open_history(database_url, tmp_path / "logs", Links("http://l", "l", "l"), encode)
-    await made.database.migrate()
-    project = await made.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
+    project = await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))
     for number, (state, days) in enumerate([("succeeded", 10), ("failed", 5), ("cancelled", 1), ("running", 20)], 1):
-        async with made.database.write() as connection:
-            await made.builds.queue(connection, project, Push("owner/app", f"refs/tags/v{number}", f"{number}" * 40))
+        async with history.database.write() as connection:
+            await history.builds.queue(connection, project, Push("owner/app", f"refs/tags/v{number}", f"{number}" * 40))
             ended = datetime.now(UTC) - timedelta(days=days)
             values = {"state": state, "attempt": 1, "finished_at": ended, "log_size": 100}
             await connection.execute(update(builds).where(builds.c.id == number).values(**values))
-        await made.logs.append(number, 1, 0, b"x" * 99 + b"\n")
-    yield made
-    await made.database.close()
+        await history.logs.append(number, 1, 0, b"x" * 99 + b"\n")
+    return history
 
 
 @pytest.mark.parametrize(

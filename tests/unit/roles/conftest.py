@@ -1,0 +1,16 @@
+"""The server's side of builds over the history of one test."""
+
+from __future__ import annotations
+
+import pytest
+
+from lumper.history.store import History
+from lumper.model.events import WorkerOnline
+from lumper.roles.acceptance import Acceptance
+from parts.desk import Desk
+
+
+@pytest.fixture
+async def desk(history: History) -> Desk:
+    await history.builds.online(WorkerOnline("w", "boot", 100))
+    return Desk(history, Acceptance(history))
