@@ -345,6 +345,10 @@ async def test_what_is_not_a_digest_is_refused(storage: Storage, digest: str) ->
         await storage.put(digest, b"x")
     with pytest.raises(StorageError):
         await storage.delete(digest)
+    await storage.begin("u")
+    with pytest.raises(StorageError):
+        await storage.commit("u", digest, b"x")
+    assert await storage.uploaded("u") == 0
 
 
 async def test_blobs_are_listed_in_the_order_of_their_digests(storage: Storage) -> None:

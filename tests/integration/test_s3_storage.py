@@ -7,16 +7,20 @@ import hashlib
 import os
 import random
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from lumper.errors import StorageError
-from lumper.registry.storage.s3 import S3Storage, keys, uploads
+from lumper.errors import StorageError, StorageFull
+from lumper.registry.storage.s3 import S3Storage, keys, multipart, uploads
+from lumper.registry.storage.s3.multipart import Body, Multipart
+from lumper.registry.storage.s3.objects import Objects
+from lumper.registry.storage.s3.tail import Tail
 from parts.eventually import eventually
 from parts.s3_push_process import arguments
 from parts.s3_service import Bucket
@@ -78,6 +82,22 @@ async def test_a_blob_of_exactly_two_parts_is_read_back(storage: S3Storage) -> N
     await push(storage, "u", data)
 
     assert await content(storage, sha256(data)) == data
+
+
+async def test_the_bytes_that_end_a_small_upload_are_sent_once(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, put = list[str](), Multipart.put
+
+    async def seen(multipart: Multipart, key: str, body: Body) -> None:
+        sent.append(key)
+        await put(multipart, key, body)
+
+    await storage.begin("u")
+    monkeypatch.setattr(Multipart, "put", seen)
+    assert await storage.commit("u", sha256(b"x"), b"x") is not None
+
+    assert sent == [keys.whole(sha256(b"x"))]
 
 
 async def test_the_same_large_blob_again_takes_no_space(storage: S3Storage, bucket: Bucket) -> None:
@@ -172,16 +192,24 @@ async def test_of_two_places_the_right_one_counts(storage: S3Storage, other: S3S
     assert await content(storage, sha256(LARGE)) == LARGE
 
 
-async def test_a_deletion_that_is_cut_off_leaves_nothing_once_it_is_swept(storage: S3Storage, bucket: Bucket) -> None:
+async def test_a_deletion_that_is_cut_off_leaves_no_blob_without_bytes_and_nothing_once_it_is_swept(
+    storage: S3Storage, other: S3Storage, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await push(storage, "first", LARGE)
-    hexadecimal = sha256(LARGE).removeprefix("sha256:")
-    bucket.request("PUT", f"/images/here/uploads/first/commit-sha256-{hexadecimal}")
-    bucket.request("DELETE", f"/images/here/blobs/sha256/{hexadecimal}/{len(LARGE)}-first")
+    delete = Objects.delete
 
+    async def cut_off(objects: Objects, *found: str) -> None:
+        await delete(objects, found[0])
+        raise StorageError
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError):
+        patch.setattr(Objects, "delete", cut_off)
+        await storage.delete(sha256(LARGE))
+
+    assert await other.stat(sha256(LARGE)) is None
     await storage.delete(sha256(LARGE))
     for name, _ in await storage.uploads():
         await storage.abort(name)
-
     assert bucket.objects() == []
 
 
@@ -220,16 +248,18 @@ async def test_processes_take_turns_at_one_upload(storage: S3Storage, other: S3S
     assert await content(other, sha256(LARGE)) == LARGE
 
 
-async def test_after_a_restart_wrong_bytes_are_still_found_out(
+async def test_after_a_restart_wrong_bytes_are_still_found_out_also_of_a_blob_that_is_there(
     storage: S3Storage, other: S3Storage, bucket: Bucket
 ) -> None:
+    await storage.put(sha256(b"another"), b"another")
+    before = bucket.objects()
     await storage.begin("u")
     await storage.append("u", 0, pieces(LARGE))
 
     assert await other.commit("u", sha256(b"another")) is None
 
-    assert await other.stat(sha256(b"another")) is None
-    assert bucket.objects() == []
+    assert await content(other, sha256(b"another")) == b"another"
+    assert bucket.objects() == before
 
 
 async def test_a_large_blob_may_have_a_sha512_digest(storage: S3Storage) -> None:
@@ -333,10 +363,12 @@ async def test_an_upload_that_was_joined_but_never_became_a_blob_is_removed_with
     progress = await storage._uploads.load("u")
     await storage._uploads.join(progress, sha256(LARGE))
     assert await other.stat(sha256(LARGE)) is None
+    await storage.put(sha256(LARGE), LARGE)  # it is a blob by now, but elsewhere
 
     await other.abort("u")
 
-    assert bucket.objects() == []
+    hexadecimal = sha256(LARGE).removeprefix("sha256:")
+    assert bucket.objects() == [f"images/here/blobs/sha256/{hexadecimal}/whole"]
 
 
 async def test_a_process_that_is_killed_while_it_pushes_leaves_nothing_after_the_sweep(
@@ -367,6 +399,43 @@ async def test_parts_of_an_upload_that_nobody_knows_any_more_are_found_and_remov
     await storage.abort("orphan")
 
     assert bucket.unfinished() == 0
+
+
+async def test_an_upload_is_as_old_as_its_last_bytes_and_not_as_its_first_part(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = Multipart.unfinished
+
+    async def an_hour_ago(multipart: Multipart, under: str) -> AsyncIterator[tuple[str, str, datetime]]:
+        async for key, upload, at in unfinished(multipart, under):
+            yield key, upload, at - timedelta(hours=1)
+
+    monkeypatch.setattr(Multipart, "unfinished", an_hour_ago)
+    await storage._multipart.create("data/u")
+    await storage.begin("u")
+
+    [(name, at)] = await storage.uploads()
+    assert (name, at > datetime.now(UTC) - timedelta(minutes=30)) == ("u", True)
+
+
+async def test_bytes_that_cannot_be_kept_on_the_disk_here_do_not_count(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Tail.add
+
+    def half(tail: Tail, found: Sequence[bytes | memoryview]) -> None:
+        add(tail, [piece[: len(piece) // 2] for piece in found])
+        raise StorageFull
+
+    await storage.begin("u")
+    await storage.append("u", 0, pieces(b"before"))
+    with monkeypatch.context() as patch, pytest.raises(StorageFull):
+        patch.setattr(Tail, "add", half)
+        await storage.append("u", 6, pieces(bytes(MIB)))
+
+    assert await storage.uploaded("u") == 6
+    assert await storage.append("u", 6, pieces(b" after")) == 12
+    assert await storage.commit("u", sha256(b"before after")) is not None
 
 
 def test_memory_stays_flat_while_512_mebibytes_are_pushed(bucket: Bucket) -> None:
@@ -421,8 +490,9 @@ async def test_a_service_that_does_not_answer_is_told_without_the_key() -> None:
 
 
 async def test_a_part_that_s3_refuses_fails_the_push_and_what_was_written_down_before_still_counts(
-    storage: S3Storage, bucket: Bucket
+    storage: S3Storage, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(multipart, "_PAUSES", ())  # moto does not say that the upload has ended
     await storage.begin("u")
     assert await storage.append("u", 0, pieces(LARGE[: 9 * MIB])) == 9 * MIB
     progress = await storage._uploads.load("u")

@@ -133,6 +133,23 @@ def service() -> Iterator[S3Service]:
             yield running
 
 
+async def passed_on(endpoint: str, request: web.Request) -> web.Response:
+    """What the service answers."""
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.request(
+            request.method,
+            f"{endpoint}{request.raw_path}",
+            data=io.BytesIO(await request.read()),
+            headers=request.headers,
+        ) as answer,
+    ):
+        headers = {name: value for name, value in answer.headers.items() if name.lower() != "transfer-encoding"}
+        if request.method != "HEAD":
+            headers.pop("Content-Length", None)
+        return web.Response(status=answer.status, body=await answer.read(), headers=headers)
+
+
 @asynccontextmanager
 async def portal(endpoint: str, faults: list[Fault]) -> AsyncIterator[str]:
     """What stands in front of an S3 service, and passes on what none of the faults answers."""
@@ -141,17 +158,7 @@ async def portal(endpoint: str, faults: list[Fault]) -> AsyncIterator[str]:
         for fault in faults:
             if (answered := await fault(request)) is not None:
                 return answered
-        url = f"{endpoint}{request.raw_path}"
-        async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
-            session.request(
-                request.method, url, data=io.BytesIO(await request.read()), headers=request.headers
-            ) as answer,
-        ):
-            headers = {name: value for name, value in answer.headers.items() if name.lower() != "transfer-encoding"}
-            if request.method != "HEAD":
-                headers.pop("Content-Length", None)
-            return web.Response(status=answer.status, body=await answer.read(), headers=headers)
+        return await passed_on(endpoint, request)
 
     async with serving(handle) as url:
         yield url
@@ -282,10 +289,20 @@ async def test_what_passes_is_tried_again_and_what_does_not_is_not(
 ) -> None:
     monkeypatch.setattr(multipart, "_PAUSES", (0.0, 0.0))
     layer, bucket = bytes(12 * MIB), service.bucket()
+    done = list[web.Response]()
+
+    async def lost(request: web.Request) -> web.Response | None:
+        if request.method != "POST" or "uploadId" not in request.query or done:
+            return None
+        done.append(await passed_on(bucket.endpoint, request))
+        return web.Response(status=504)
+
     passing = [
         refusing("POST", "uploads", 500, "InternalError", 1),
         refusing("PUT", "partNumber=1", 503, "SlowDown", 1),
         refusing("POST", "uploadId", 200, "InternalError", 1),
+        lost,
+        refusing("POST", "uploadId", 404, "NoSuchUpload", 1),  # as most say of one that has ended
     ]
     async with opened(bucket, passing) as storage:
         assert await pushed(storage, layer) == StoredBlob(digest_of(layer), len(layer))

@@ -32,7 +32,6 @@ class Progress:
     """What has come of an upload. `state` is the key that says so in the bucket.
 
     `sha256` is the hash of all bytes; None after a restart, for S3 does not show parts.
-    `joining`: somebody has tried before to make an object of the parts.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Progress:
     etags: list[str] = field(default_factory=list)
     tail: Tail = field(default_factory=Tail)
     sha256: _Hash | None = None
-    joining: bool = False
 
     @property
     def size(self) -> int:

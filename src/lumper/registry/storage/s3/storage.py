@@ -18,7 +18,7 @@ from lumper.registry.storage.s3.bucket import Bucket
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
 from lumper.registry.storage.s3.places import Folder, Places
-from lumper.registry.storage.s3.progress import PART, Progress
+from lumper.registry.storage.s3.progress import Progress
 from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.uploads import Uploads
 from lumper.registry.ttl_cache import TtlCache
@@ -114,14 +114,12 @@ class S3Storage:
         """Make the upload, with `rest` at its end, the blob of this digest; None if the bytes have another one."""
         keys.blob(digest)
         progress = await self._uploads.load(upload)
-        if progress.etags or progress.size + len(rest) >= PART:
-            if rest:
-                await self._uploads.append(upload, progress.size, _once(rest))
-                progress = await self._uploads.load(upload)
-        else:
-            await asyncio.to_thread(progress.add, [rest])
         if not progress.etags:
+            await asyncio.to_thread(progress.add, [rest])
             return await self._commit_small(progress, digest)
+        if rest:
+            await self._uploads.append(upload, progress.size, _once(rest))
+            progress = await self._uploads.load(upload)
         found = progress.digest if digest.startswith("sha256:") else None
         if found is not None and found != digest:
             await self._uploads.drop(upload)
@@ -137,7 +135,7 @@ class S3Storage:
             await self._uploads.drop(upload)
             return None
         await self._objects.put(keys.elsewhere(digest, progress.size, upload), b"")
-        await self._places.give_up([one for one in (*lost, *before.damaged) if one.pointer], digest)
+        await self._places.give_up(lost, digest)
         await self._uploads.forget(upload)
         self._remember(digest, place)
         return StoredBlob(digest, progress.size)

@@ -20,7 +20,6 @@ from lumper.registry.storage.s3.tail import Tail
 from lumper.room import Room
 
 _REMEMBERED = 64  # uploads, each with up to 8 MiB
-_REMEMBERED_BYTES = 256 << 20
 _GATHERED = 1 << 20  # bytes of all uploads together that are not in files yet
 _GATHERED_LEAST, _GATHERED_MOST = 16 << 10, 256 << 10  # bytes of one
 _IN_FLIGHT = 8  # parts of all uploads together; each needs a few pieces of memory, and its file
@@ -57,7 +56,6 @@ class Uploads:
         """Write at `offset`; the new size. What came before `data` broke is kept."""
         progress = await self.load(name)
         if progress.size != offset:
-            self._remember(progress)
             raise StorageError(f"The upload has {progress.size} bytes, not {offset}.")
         with self._room.taken():
             await self._write(Writer(self._multipart, progress, self._places, self._room), progress, data)
@@ -84,14 +82,12 @@ class Uploads:
 
     async def load(self, name: str) -> Progress:
         """What came, for one writer: it is remembered again only when it is saved. Raises StorageError for none."""
-        found = await self._keys(name)
-        state = _newest(found)
+        state = _newest(await self._keys(name))
         remembered = self._progress.pop(name, None)
         if state is None:
             raise StorageError(f"There is no upload {name}.")
         if remembered is None or remembered.state != state:
             remembered = await decoded(name, state, self._objects.content(state), self._folder)
-        remembered.joining = any(keys.committed(key) for key in found)
         return remembered
 
     async def _save(self, progress: Progress) -> None:
@@ -109,9 +105,7 @@ class Uploads:
 
     def _remember(self, progress: Progress) -> None:
         self._progress[progress.name] = progress
-        while len(self._progress) > _REMEMBERED or (
-            len(self._progress) > 1 and sum(len(one.tail) for one in self._progress.values()) > _REMEMBERED_BYTES
-        ):
+        if len(self._progress) > _REMEMBERED:
             self._progress.popitem(last=False)
 
     async def join(self, progress: Progress, digest: str) -> bool:
@@ -120,7 +114,7 @@ class Uploads:
         Returns False if it was made before: perhaps by another process, which may have got other bytes.
         """
         key = keys.data(progress.name)
-        if progress.joining and await self._objects.size(key) == progress.size:
+        if await self._objects.size(key) == progress.size:
             return False
         await self._objects.put(keys.commit(progress.name, digest), b"")
         try:
@@ -141,8 +135,7 @@ class Uploads:
     async def forget(self, name: str) -> None:
         """Remove what is known of an upload whose bytes are a blob, or gone."""
         self._progress.pop(name, None)
-        found = await self._keys(name)
-        await self._objects.delete(*sorted(found, key=lambda key: keys.committed(key) is not None))
+        await self._objects.delete(*await self._keys(name))
 
     async def drop(self, name: str) -> None:
         """Remove an upload with its bytes, unless they are a blob already. No error if there is none."""
