@@ -142,14 +142,17 @@ class Names:
                 mended += await self._mend(repository, reference)
         return mended
 
-    async def untold(self, repository: str, *, mend: bool = False) -> AsyncIterator[str]:
-        """The digests and tags of which the storage does not say what the metadata say; with `mend`, then it does."""
+    async def untold(self, repository: str, *, mend: bool = False) -> AsyncIterator[tuple[str, str | None]]:
+        """The digests and tags of which the storage does not say what the metadata say, and what it says instead.
+
+        With `mend`, then it does.
+        """
         last = ""
         while page := await self._metadata.names(repository, last=last, limit=_STEP):
             last = page[-1].reference
-            for reference in await self._differing(repository, [name.reference for name in page]):
+            for reference, says in (await self._differing(repository, [name.reference for name in page])).items():
                 if await self._mend(repository, reference, only_look=not mend):
-                    yield reference
+                    yield reference, says
 
     async def unknown(self, names: Sequence[Name]) -> list[Name]:
         """Those of these names in the storage whose reference the metadata do not know."""
@@ -164,13 +167,13 @@ class Names:
         """Whether the storage has this name; also one that cannot be read by it."""
         return not name.legal or await self._storage.noted(name.repository, name.reference) is not None
 
-    async def _differing(self, repository: str, references: Sequence[str]) -> list[str]:
+    async def _differing(self, repository: str, references: Sequence[str]) -> dict[str, str | None]:
         known = await self._metadata.known_names(repository, references)
-        differing: list[str] = []
+        differing: dict[str, str | None] = {}
         for start in range(0, len(references), _AT_ONCE):
             some = references[start : start + _AT_ONCE]
             said = await asyncio.gather(*(self._storage.noted(repository, one) for one in some))
-            differing += [one for one, says in zip(some, said, strict=True) if says != known.get(one)]
+            differing |= {one: says for one, says in zip(some, said, strict=True) if says != known.get(one)}
         return differing
 
     async def _mend(self, repository: str, reference: str, *, only_look: bool = False) -> bool:

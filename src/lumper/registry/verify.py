@@ -27,8 +27,6 @@ _REPOSITORIES = 100
 _MISSING = "a repository has it, and it is not in the storage"
 _ASIDE = "its bytes were wrong and were set aside: it is not there until it is pushed again"
 _ORPHANED = "it is in the storage, and nothing knows of it"
-_UNNAMED = "the storage does not say what it is"
-_MENDED = "the storage did not say what it is, and does now"
 _UNKNOWN = "the storage says what it is, and the database does not know it"
 
 
@@ -132,8 +130,9 @@ class Verifier:
     async def _of(self, repository: str, *, repair: bool) -> AsyncIterator[Flaw]:
         for name, why in await self._metadata.flaws(repository):
             yield Flaw(FlawKind.DANGLING, repository, name, why)
-        async for reference in self._names.untold(repository, mend=repair):
-            yield Flaw(FlawKind.UNNAMED, repository, reference, _MENDED if repair else _UNNAMED)
+        async for reference, says in self._names.untold(repository, mend=repair):
+            why = "the storage does not say what it is" if says is None else f"the storage says that it is {says!r}"
+            yield Flaw(FlawKind.UNNAMED, repository, reference, f"{why}, until now" if repair else why)
 
     async def _unknown(self, page: Sequence[tuple[Name, datetime]]) -> list[Name]:
         """What the storage names and the metadata do not know, unless it may be on its way or was deleted meanwhile."""

@@ -301,13 +301,15 @@ async def test_verification_tells_where_the_names_of_storage_and_database_differ
     await storage.note(Name("other", "arch2", other))
     await storage.note(Name("other", "unknown", other))
 
-    async def flaws(*, repair: bool = False) -> list[tuple[str, str]]:
+    async def flaws(*, repair: bool = False) -> list[tuple[str, str, str]]:
         run = registry.verifier.run(repair=repair)
-        return sorted([(one.kind.value, one.name) async for one in run if isinstance(one, Flaw)])
+        return sorted([(one.kind.value, one.name, one.why) async for one in run if isinstance(one, Flaw)])
 
-    told = [("unknown", "unknown"), ("unnamed", "arch0"), ("unnamed", "arch2")]
-    assert await flaws() == told
-    assert await flaws(repair=True) == told
-    assert await flaws() == [("unknown", "unknown")]
+    unknown = ("unknown", "unknown", "the storage says what it is, and the database does not know it")
+    nothing, another = "the storage does not say what it is", f"the storage says that it is {other!r}"
+    assert await flaws() == [unknown, ("unnamed", "arch0", nothing), ("unnamed", "arch2", another)]
+    repaired = [("unnamed", "arch0", f"{nothing}, until now"), ("unnamed", "arch2", f"{another}, until now")]
+    assert await flaws(repair=True) == [unknown, *repaired]
+    assert await flaws() == [unknown]
     await rebuild(registry)
     assert await flaws() == []
