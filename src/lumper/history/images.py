@@ -21,6 +21,7 @@ from lumper.history.names import MOST_BYTES, NameHistory, link_row
 from lumper.history.needs import need
 from lumper.history.overview import all_images, has_manifests, public
 from lumper.history.query_cache import QueryCache
+from lumper.history.renames import rename_moved
 from lumper.history.retention import RetentionHistory
 from lumper.history.rules import RuleHistory, check_moves, check_removal, rules_in
 from lumper.history.statements import parts
@@ -341,6 +342,7 @@ def _put(
         connection.execute(upsert(connection, manifest_links, "repository_id", "parent", "child"), links)
     _stored(connection, {digest: row["size"]}, now)
     record_pointing(connection, identity, done)
+    rename_moved(connection, identity, digest, tags, now)
     pointed(connection, identity, digest, tags, None, now)
 
 

@@ -72,7 +72,7 @@ class NameHistory:
             return await connection.run_sync(_restored_tags, repository, tags)
 
     async def renames(self, after: int = 0, limit: int = 500) -> list[Rename]:
-        """At most `limit` names that changed otherwise than by a push."""
+        """At most `limit` names of which the storage is to hear."""
         query = select(renames, repositories.c.name).join(repositories).where(renames.c.id > after)
         async with self._database.read() as connection:
             rows = (await connection.execute(query.order_by(renames.c.id).limit(limit))).all()

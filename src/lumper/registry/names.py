@@ -7,8 +7,9 @@ The database is the truth, and the storage repeats of it which manifests a repos
   them, completes the push where nothing speaks against it, and else has the storage told what the database says.
   Of a push that was refused the names are taken back: at once, or by `tell` when storage and database answer again.
 - Every other change (a build that is accepted, a deletion, the collection of garbage) leaves a row in its transaction,
-  a rename, and `tell` makes the storage say what the database says then. A row goes only when both were found to
-  agree some time after the change: a push that was on its way meanwhile, in whichever process, is over by then.
+  a rename, and `tell` makes the storage say what the database says then. So does a push that moves a tag where other
+  processes may push it at the same time. A row goes only when both were found to agree some time after the change: a
+  push that was on its way meanwhile, in whichever process, is over by then.
 
 Private tags of builds are not told: without the database there are no builds.
 """
@@ -31,7 +32,7 @@ log = get_logger(__name__)
 
 _STEP = 500
 _AT_ONCE = 32  # requests to the storage
-_SETTLED = timedelta(minutes=1)  # longer than any push is between its names and its transaction
+_SETTLED = timedelta(minutes=2)  # longer than any push is between its names and its transaction
 _MOST_DOUBTED = 10_000  # names
 
 

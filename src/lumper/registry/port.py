@@ -294,7 +294,7 @@ class NameMetadata(Protocol):
         """Make those tags that are not there and have no rename, of manifests that are there; their names."""
 
     async def renames(self, after: int = 0, limit: int = 500) -> list[Rename]:
-        """At most `limit` names that changed otherwise than by a push, with a number larger than `after`, in order."""
+        """At most `limit` names of which the storage is to hear, with a number larger than `after`, in order."""
 
     async def rename(self, repository: str, references: Sequence[str]) -> None:
         """Treat these names of `repository` as if they had changed."""

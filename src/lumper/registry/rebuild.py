@@ -25,7 +25,7 @@ from lumper.registry.port import Metadata, Storage
 
 _AT_ONCE = 16  # manifests that are read at the same time: 64 MiB at most
 _STEP = 100  # manifests of one transaction
-_ON_ITS_WAY = timedelta(minutes=1)  # longer than any push is between its names and its transaction
+_ON_ITS_WAY = timedelta(minutes=2)  # longer than any push is between its names and its transaction
 
 
 @dataclass(frozen=True)

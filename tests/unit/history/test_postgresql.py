@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,8 +18,12 @@ from lumper.history import postgresql
 from lumper.history.database import Database, changed, epoch
 from lumper.history.images import ImageHistory
 from lumper.history.tables import repositories
+from lumper.model.activity import SERVER
 from lumper.model.image import NewManifest
+from lumper.registry.registry import Registry
+from lumper.registry.storage.memory import MemoryStorage
 from parts.eventually import eventually
+from parts.live_registry import OCI_INDEX, image_index
 from parts.narrow_line import narrow_line
 from parts.postgresql import PostgresServer
 
@@ -116,6 +122,38 @@ async def test_a_tag_that_moves_in_one_process_is_forgotten_in_the_other(two: tu
         return await read() == B
 
     await eventually(seen)
+
+
+async def test_a_tag_that_two_processes_push_at_once_is_said_as_the_later_transaction_has_it(
+    two: tuple[Database, Database],
+) -> None:
+    class Late(ImageHistory):
+        """Has told the storage, and waits."""
+
+        told, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def put_manifest(self, *args: Any, **options: Any) -> None:
+            self.told.set()
+            await self.goes_on.wait()
+            await super().put_manifest(*args, **options)
+
+    storage = MemoryStorage()
+    first, second = Registry(storage, late := Late(two[0])), Registry(storage, ImageHistory(two[1]))
+
+    async def push(registry: Registry, note: str) -> str:
+        body = json.dumps({**image_index(), "annotations": {"note": note}}).encode()
+        return (await registry.manifests.put("one", "v1", OCI_INDEX, body, actor=SERVER)).digest
+
+    pushing = asyncio.create_task(push(first, "first"))
+    await late.told.wait()
+    before = await push(second, "second")
+    late.goes_on.set()
+    digest = await pushing
+    assert await storage.noted("one", "v1") == before
+
+    await second.names.tell()
+
+    assert await storage.noted("one", "v1") == digest
 
 
 async def test_a_large_change_is_told_whole(two: tuple[Database, Database]) -> None:

@@ -63,7 +63,7 @@ class MemoryNames:
         return reference not in known and not changed
 
     async def renames(self, after: int = 0, limit: int = 500) -> list[Rename]:
-        """At most `limit` names that changed otherwise than by a push."""
+        """At most `limit` names of which the storage is to hear."""
         return [one for one in self._renames if one.number > after][:limit]
 
     async def rename(self, repository: str, references: Sequence[str]) -> None:
