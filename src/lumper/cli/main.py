@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError, UnusedCliTokensError
 
 from lumper.cli.output import warn
 from lumper.errors import LumperError
@@ -121,10 +121,13 @@ def _complain(message: str, hint: str) -> None:
 
 
 def mistake(exc: CycloptsError) -> tuple[str, str]:
-    """What is wrong with a command line, and where to look what can be typed."""
+    """What is wrong with a command line, and where to look what can be typed.
+
+    What cyclopts says of an unknown command it looks up in all of them, for which it loads every one.
+    """
     chain = " ".join(("lumper", *(exc.command_chain or ())))
     hint = f"What can be typed: {chain} --help"
-    if not isinstance(exc, UnusedCliTokensError) or not exc.unused_tokens:
+    if not isinstance(exc, (UnknownCommandError, UnusedCliTokensError)) or not exc.unused_tokens:
         return str(exc), hint
     word = exc.unused_tokens[0]
     near = get_close_matches(word, list(exc.app or ()), n=1)

@@ -40,9 +40,10 @@ def imported(*arguments: str) -> set[str]:
         ("registry", "--help"),
         ("registry", "gc", "--help"),
         ("up", "--help"),
+        ("imags",),
     ],
 )
-def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
+def test_help_or_a_mistake_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not imported(*arguments) & set(HEAVY)
 
 

@@ -10,13 +10,13 @@ from lumper.cli.main import main
 @pytest.mark.parametrize(
     ("words", "said", "look"),
     [
-        (["frob"], 'Unknown command "frob".', "lumper --help"),
+        (["imags"], "`lumper` takes no 'imags'. Did you mean `lumper images`?", "lumper --help"),
         (
             ["registry", "rulez"],
             "`lumper registry` takes no 'rulez'. Did you mean `lumper registry rules`?",
             "registry",
         ),
-        (["registry", "rules", "sett"], 'Did you mean "set"?', "lumper registry rules --help"),
+        (["registry", "rules", "sett"], "Did you mean `lumper registry rules set`?", "lumper registry rules --help"),
         (["project", "show", "a", "b"], "`lumper project show` takes no 'b'.", "lumper project show --help"),
         (["log"], "BUILD requires an argument", "lumper log --help"),
         (["user", "add"], "NAME requires an argument", "lumper user add --help"),
