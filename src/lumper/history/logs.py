@@ -142,10 +142,12 @@ class FolderLogs(Logs):
         """Remove the logs of a build's attempts up to `last`. No error if there are none."""
 
         def remove() -> None:
-            for attempt in range(1, last + 1):
-                self._path(build_id, attempt).unlink(missing_ok=True)
+            folder = self._folder / str(build_id)
+            for path in folder.glob("*.jsonl"):
+                if int(path.stem) <= last:
+                    path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # a later attempt has a log there
-                (self._folder / str(build_id)).rmdir()
+                folder.rmdir()
 
         await asyncio.to_thread(remove)
 

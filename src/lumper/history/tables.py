@@ -105,6 +105,7 @@ deliveries = Table(
     Column("replayed_at", Time),
     Index("deliveries_known", "project_id", "forge", "delivery_id"),  # what comes again has a row of its own
     Index("deliveries_bodies", "project_id", "digest"),
+    sqlite_autoincrement=True,
 )
 
 builds = Table(
@@ -154,6 +155,7 @@ builds = Table(
     Column("verifies", Integer, nullable=False, default=0),  # the build whose image it is to give once more
     UniqueConstraint("project_id", "ref", "told_commit", "recipe", "verifies"),
     Index("builds_attested", "attested", "state"),
+    sqlite_autoincrement=True,  # tokens, logs and images name it, also when its project is gone
 )
 
 verifications = Table(

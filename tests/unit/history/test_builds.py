@@ -191,6 +191,16 @@ async def test_removing_a_project_takes_its_builds_with_it(history: History, pro
     assert await history.builds.newest() == []
 
 
+async def test_the_id_of_a_build_is_never_that_of_another_one(history: History, project: Project) -> None:
+    async with history.database.write() as connection:
+        first, _ = await history.builds.queue(connection, project, Push("owner/app", "refs/tags/v1", "a" * 40))
+    await history.projects.remove(project.id)
+    other = await history.projects.add(parse_git_url("https://git.example.org/owner/other.git"))
+    async with history.database.write() as connection:
+        second, _ = await history.builds.queue(connection, other, Push("owner/other", "refs/tags/v1", "b" * 40))
+    assert second > first
+
+
 async def test_a_name_is_taken_once(history: History, project: Project) -> None:
     with pytest.raises(Conflict, match="owner/app"):
         await history.projects.add(parse_git_url("https://elsewhere.example.org/owner/app.git"))

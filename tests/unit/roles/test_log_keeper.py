@@ -43,6 +43,20 @@ async def test_what_is_too_old_or_too_much_goes(history: History, limits: LogLim
     assert sorted(await history.logs.sizes()) == left
 
 
+@pytest.mark.parametrize("limits", [LogLimits(age=timedelta(days=7)), LogLimits(size=150)])
+async def test_what_is_left_of_a_project_that_is_gone_goes_before_anything_else(
+    history: History, limits: LogLimits
+) -> None:
+    other = await history.projects.add(parse_git_url("https://git.example.org/owner/other.git"))
+    async with history.database.write() as connection:
+        mine = builds.c.id == 3
+        await connection.execute(update(builds).where(mine).values(project_id=other.id))
+    [gone] = [project for project in await history.projects.all() if project.id != other.id]
+    await history.projects.remove(gone.id)
+    await LogKeeper(history, limits).tidy()
+    assert sorted(await history.logs.sizes()) == [3]
+
+
 async def test_old_deliveries_lose_what_is_large_and_are_known_for_ever(history: History) -> None:
     project = (await history.projects.all())[0]
     for number, days in enumerate((10, 1)):
