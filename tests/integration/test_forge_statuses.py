@@ -85,7 +85,7 @@ def desk_of(api: Api) -> ForgeDesk:
 
 async def due(api: Api) -> list[int]:
     """The builds of which the forge is to hear, out of the outbox."""
-    payloads = [decode(message.body) for message in await api.history.outbox.due() if message.topic == STATUSES]
+    payloads = [decode(message.body) for message in await api.history.outbox.pending() if message.topic == STATUSES]
     return [payload.build_id for payload in payloads if isinstance(payload, StatusDue)]
 
 

@@ -22,7 +22,7 @@ LINES = [to_line(Output(1, 1, 1732440000.0, f"line {number}")) for number in ran
 
 async def sent(history: History) -> list[Payload]:
     """What is to be published since the last call."""
-    pending = await history.outbox.due(1000)
+    pending = await history.outbox.pending(1000)
     await history.outbox.forget([each.id for each in pending])
     return [decode(each.body) for each in pending]
 

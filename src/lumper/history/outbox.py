@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select
 
@@ -16,7 +16,7 @@ from lumper.history.tables import outbox
 from lumper.model.events import Payload
 
 _TOPIC = "outbox"
-DEAF_SECONDS = 1.0
+_DEAF_SECONDS = 1.0  # between two looks while nobody tells what other processes commit
 
 
 @dataclass(frozen=True)
@@ -30,56 +30,33 @@ class Pending:
 
 
 class Outbox:
-    """The table of pending messages. `encode` turns a payload into a message body.
+    """The table of pending messages. `encode` turns a payload into a message body."""
 
-    `deaf` are the seconds between two looks while nobody tells what other processes commit.
-    """
-
-    def __init__(self, database: Database, encode: Callable[[Payload], bytes], *, deaf: float = DEAF_SECONDS) -> None:
-        self._deaf = deaf
+    def __init__(self, database: Database, encode: Callable[[Payload], bytes]) -> None:
         self._database = database
         self._encode = encode
         self._wake = asyncio.Event()
         database.on_change(_TOPIC, lambda _topic: self._wake.set())
 
-    async def add(self, connection: AsyncConnection, topic: str, payload: Payload, *, delay: float = 0.0) -> None:
-        """Put a message into the caller's transaction; it is published `delay` seconds after that at the earliest."""
-        await connection.execute(
-            outbox.insert().values(
-                message_id=uuid.uuid4().hex,
-                topic=topic,
-                body=self._encode(payload),
-                not_before=datetime.now(UTC) + timedelta(seconds=delay),
-            )
-        )
+    async def add(self, connection: AsyncConnection, topic: str, payload: Payload) -> None:
+        """Put a message into the caller's transaction."""
+        row = {"message_id": uuid.uuid4().hex, "topic": topic, "body": self._encode(payload)}
+        await connection.execute(outbox.insert(), row)
         changed(connection, _TOPIC, topic)
 
-    async def due(self, limit: int = 100) -> list[Pending]:
-        """The messages whose time has come, in the order in which they were added."""
-        query = (
-            select(outbox.c.id, outbox.c.message_id, outbox.c.topic, outbox.c.body)
-            .where(outbox.c.not_before <= datetime.now(UTC))
-            .order_by(outbox.c.id)
-            .limit(limit)
-        )
-        async with self._database.read() as connection:
-            return [Pending(*row) for row in await connection.execute(query)]
+    async def pending(self, limit: int = 100) -> list[Pending]:
+        """The oldest messages, in the order in which they were added."""
+        rows = await self._database.rows(select(outbox).order_by(outbox.c.id).limit(limit))
+        return [Pending(row.id, row.message_id, row.topic, row.body) for row in rows]
 
     async def forget(self, ids: Sequence[int]) -> None:
         """Remove messages that the broker has confirmed."""
         async with self._database.write() as connection:
             await connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
 
-    async def wait(self, longest: float) -> None:
-        """Until a message was committed, its time has come, or `longest` seconds have passed: sooner if it is deaf."""
-        query = select(outbox.c.not_before).order_by(outbox.c.not_before).limit(1)
-        async with self._database.read() as connection:
-            first = (await connection.execute(query)).scalar()
-        longest = longest if self._database.hears else min(longest, self._deaf)
-        seconds = longest if first is None else (first - datetime.now(UTC)).total_seconds()
-        try:
-            async with asyncio.timeout(max(0.0, min(longest, seconds))):
+    async def wait(self) -> None:
+        """Until a message was committed since this ended the last time, or may have been."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if self._database.hears else _DEAF_SECONDS):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
         self._wake.clear()

@@ -190,7 +190,6 @@ outbox = Table(
     Column("message_id", String(64), nullable=False),
     Column("topic", String(255), nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("not_before", Time, nullable=False, index=True),
 )
 
 services = Table(

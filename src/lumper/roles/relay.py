@@ -12,7 +12,6 @@ from lumper.queue.port import Broker, Message
 
 log = get_logger(__name__)
 
-_LONGEST_SECONDS = 30.0  # the clock, by which messages become due, may have been set meanwhile
 _AGAIN_SECONDS = 1.0
 
 Published = Callable[[str, bytes], None]
@@ -23,19 +22,20 @@ def _nobody(_topic: str, _body: bytes) -> None:
 
 
 async def relay(outbox: Outbox, broker: Broker, published: Published = _nobody) -> None:
-    """Publish what is due, for ever. While the queue is away, messages wait in the outbox.
+    """Publish what was committed, for ever. While the queue is away, messages wait in the outbox.
 
     `published` is told topic and body of each afterwards.
     """
     while True:
         try:
-            pending = await outbox.due()
-            if pending:
-                await broker.publish([Message(each.message_id, each.topic, each.body) for each in pending])
-                await outbox.forget([each.id for each in pending])
-                for each in pending:
-                    published(each.topic, each.body)
-            await outbox.wait(_LONGEST_SECONDS)  # not at all if more is due
+            pending = await outbox.pending()
+            if not pending:
+                await outbox.wait()
+                continue
+            await broker.publish([Message(each.message_id, each.topic, each.body) for each in pending])
+            await outbox.forget([each.id for each in pending])
+            for each in pending:
+                published(each.topic, each.body)
         except LumperError as exc:
             log.warning("the outbox waits", action="relay.wait", error=exc.sentence)
             await asyncio.sleep(_AGAIN_SECONDS)

@@ -48,7 +48,7 @@ class House:
 
     async def jobs(self) -> list[tuple[str, int, int]]:
         """Worker, build and attempt of every job since the last call."""
-        pending = await self.history.outbox.due()
+        pending = await self.history.outbox.pending()
         await self.history.outbox.forget([each.id for each in pending])
         found = [(each.topic, decode(each.body)) for each in pending]
         return [(topic, job.build_id, job.attempt) for topic, job in found if isinstance(job, BuildJob)]

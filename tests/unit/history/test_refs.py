@@ -58,7 +58,7 @@ class Desk:
 
     async def jobs(self) -> list[tuple[str, int]]:
         """Commit and attempt of each job that was handed out."""
-        payloads = [decode(each.body) for each in await self.history.outbox.due()]
+        payloads = [decode(each.body) for each in await self.history.outbox.pending()]
         return [(one.commit, one.attempt) for one in payloads if isinstance(one, events.BuildJob)]
 
 

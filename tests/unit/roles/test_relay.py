@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -42,18 +41,17 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def outbox(database: Database) -> ForgetfulOutbox:
-    """What is published is not found by chance: it is not looked at again for longer than an ear waits."""
-    return ForgetfulOutbox(database, encode, deaf=60.0)
+    return ForgetfulOutbox(database, encode)
 
 
-async def add(database: Database, outbox: Outbox, *numbers: int, delay: float = 0.0) -> None:
+async def add(database: Database, outbox: Outbox, *numbers: int) -> None:
     async with database.write() as connection:
         for number in numbers:
-            await outbox.add(connection, "t", CancelBuild(number, 1), delay=delay)
+            await outbox.add(connection, "t", CancelBuild(number, 1))
 
 
-async def nothing_due(outbox: Outbox) -> bool:
-    return not await outbox.due()
+async def nothing_pending(outbox: Outbox) -> bool:
+    return not await outbox.pending()
 
 
 async def test_messages_come_in_the_order_in_which_they_were_committed(database: Database, outbox: Outbox) -> None:
@@ -61,7 +59,7 @@ async def test_messages_come_in_the_order_in_which_they_were_committed(database:
     async with listening(broker, "t") as ear, running(relay(outbox, broker)):
         await add(database, outbox, *range(250))
         heard = await ear.until(CancelBuild, 250)
-        await eventually(lambda: nothing_due(outbox))
+        await eventually(lambda: nothing_pending(outbox))
     assert [each.build_id for each in heard] == list(range(250))
 
 
@@ -78,7 +76,7 @@ async def test_what_an_earlier_life_left_is_published_and_does_not_slow_what_com
     database: Database, outbox: Outbox
 ) -> None:
     await add(database, outbox, 1, 2, 3)
-    broker, later = MemoryBroker(), Outbox(database, encode, deaf=60.0)
+    broker, later = MemoryBroker(), Outbox(database, encode)
     async with listening(broker, "t") as ear, running(relay(later, broker)):
         await ear.until(CancelBuild, 3)
         await add(database, later, 4)
@@ -91,9 +89,9 @@ async def test_messages_wait_while_the_queue_is_away_and_none_is_lost(database: 
     async with running(relay(outbox, broker)):
         await add(database, outbox, 1, 2)
         await asyncio.sleep(0)
-        assert [each.topic for each in await outbox.due()] == ["t", "t"]
+        assert [each.topic for each in await outbox.pending()] == ["t", "t"]
         broker.resume()
-        await eventually(lambda: nothing_due(outbox))
+        await eventually(lambda: nothing_pending(outbox))
     assert await broker.depth("t") == 2
 
 
@@ -103,28 +101,15 @@ async def test_a_publish_that_was_not_forgotten_is_repeated_with_the_same_id(
     broker = MemoryBroker()
     outbox.fails = 1
     await add(database, outbox, 1)
-    [pending] = await outbox.due()
+    [pending] = await outbox.pending()
     async with running(relay(outbox, broker)):
         assert (await broker.take("t")).message.id == pending.message_id
-        await eventually(lambda: nothing_due(outbox))
+        await eventually(lambda: nothing_pending(outbox))
     assert outbox.fails == 0
     assert await broker.depth("t") == 1  # the one in hand: the second publish was known by its id
 
 
-async def test_a_delayed_message_waits_and_holds_nobody_up(database: Database, outbox: Outbox) -> None:
-    broker = MemoryBroker()
-    async with listening(broker, "t") as ear, running(relay(outbox, broker)):
-        await add(database, outbox, 1, delay=3600)
-        await add(database, outbox, 2)
-        await ear.until(CancelBuild)
-        began = time.monotonic()
-        await add(database, outbox, 3, delay=0.4)
-        heard = await ear.until(CancelBuild, 2)
-    assert [each.build_id for each in heard] == [2, 3]
-    assert time.monotonic() - began >= 0.4
-
-
 async def test_a_pending_message_names_what_it_is(database: Database, outbox: Outbox) -> None:
     await add(database, outbox, 7)
-    [pending] = await outbox.due()
+    [pending] = await outbox.pending()
     assert pending == Pending(pending.id, pending.message_id, "t", encode(CancelBuild(7, 1)))
