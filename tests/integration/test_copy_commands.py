@@ -118,7 +118,9 @@ async def test_an_old_registry_is_imported_and_run_again_the_import_goes_on(
     failed = await run(data, "registry", "import", door.url, *login)
     door.first = None
     done = (await run(data, "registry", "import", door.url, *login)).json
+    named = await run(data, "registry", "import", door.url, "--repository", "none", *login)
 
+    assert (named.status, '"repository": "none"' in named.out) == (1, True)
     assert failed.status == 1
     assert '"failed": 1' in failed.out
     assert done["counts"] == {"there": 1, "copied": 1}

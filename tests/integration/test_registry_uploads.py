@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from lumper.model.people import Role
+from lumper.registry import blobs
 from parts.live_registry import (
     OCI_MANIFEST,
     LiveRegistry,
@@ -136,7 +137,10 @@ async def test_bytes_with_another_digest_are_refused_and_never_served(
     assert live.files == []
 
 
-async def test_two_requests_at_once_never_mix_in_one_upload(admin: RegistryClient) -> None:
+async def test_two_requests_at_once_never_mix_in_one_upload(
+    admin: RegistryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "CANCEL_SECONDS", 0.0)
     location = await admin.begin("a")
     first_came, go_on = asyncio.Event(), asyncio.Event()
 
@@ -168,6 +172,27 @@ async def test_a_cancelled_upload_is_gone(admin: RegistryClient, live: LiveRegis
 
     assert await admin.refusal("DELETE", location) == (404, "BLOB_UPLOAD_UNKNOWN")
     assert await admin.refusal("PUT", f"{location}?digest={digest_of(b'x')}") == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert live.files == []
+
+
+async def test_who_breaks_off_a_request_and_cancels_at_once_leaves_nothing(
+    admin: RegistryClient, live: LiveRegistry
+) -> None:
+    location, began = await admin.begin("a"), asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"first "
+        began.set()
+        await asyncio.Event().wait()
+
+    slow = asyncio.create_task(admin.status("PATCH", location, data=endless()))
+    await began.wait()
+    for _ in range(5):
+        assert await admin.status("GET", location) == 204  # it takes its turn behind the request that writes
+    cancelled = asyncio.create_task(admin.status("DELETE", location))
+    slow.cancel()
+
+    assert await cancelled == 204
     assert live.files == []
 
 

@@ -13,7 +13,8 @@ from cyclopts import Parameter
 from lumper.cli.client import Target
 from lumper.cli.output import Json, show_json, size, table
 from lumper.cli.progress import watching
-from lumper.errors import RemoteNotFound
+from lumper.errors import Invalid, RemoteNotFound
+from lumper.model.image import is_repository
 
 _HERE = Target()
 
@@ -149,6 +150,8 @@ def import_(
     ca_file
         Certificates to trust besides the system's.
     """
+    if prefix and not is_repository(prefix.rstrip("/")):
+        raise Invalid(f"{prefix!r} cannot go before the names.", hint="Give what names a repository, such as old.")
     from lumper.cli.places import Login, Places  # with a whole HTTP client
     from lumper.registry.remote.reference import checked_url
     from lumper.registry.transfer.mirror import Mirror, Outcome
@@ -191,6 +194,12 @@ def _report(found: list[Any], failed: list[Any], counts: Counter[str], *, dry_ru
         table(("repository", "tag", "digest"), rows, empty="Nothing would be copied.")
     if failed:
         table(("repository", "tag", "why"), [(one.repository, one.tag, one.why) for one in failed], empty="")
-    copied = f"{counts['would']} tags would be copied" if dry_run else f"{counts['copied']} tags were copied"
+    if not found:
+        print("No tag there is to be copied: look at --repository and --tag, and whether you may see more there.")
+        return
+    copied = f"{counts['would']} would be copied" if dry_run else f"{counts['copied']} were copied"
     sent = "" if dry_run else f" with {size(sum(one.bytes for one in found))}"
-    print(f"\n{copied}{sent}, {counts['there']} were there, {counts['failed']} failed.")
+    print(
+        f"\nOf {len(found)} tag{'' if len(found) == 1 else 's'} {copied}{sent}, {counts['there']} were there, "
+        f"{counts['failed']} failed."
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +18,8 @@ from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, BlobMetadata, Storage, StoredBlob
 from lumper.registry.quota import Quotas
+
+CANCEL_SECONDS = 10.0  # in which the end of a request is noticed that was broken off
 
 _NONCES = 256
 _UPLOAD = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
@@ -165,9 +169,20 @@ class Blobs:
         return blob
 
     async def cancel(self, session: Session) -> None:
-        """Forget the upload. Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID while another request writes."""
-        async with self._writing(session, None):
-            await self._storage.abort(session.name)
+        """Forget the upload. Raises RegistryError: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID if another request still writes.
+
+        Who breaks off a request and cancels at once may come before we have noticed its end: that is waited for.
+        """
+        until = time.monotonic() + CANCEL_SECONDS
+        while True:
+            try:
+                async with self._writing(session, None):
+                    await self._storage.abort(session.name)
+                return
+            except RegistryError as exc:
+                if exc.code != "RANGE_INVALID" or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(0.1)
 
     async def forget(self, session: Session) -> None:
         """Drop an upload that nobody will continue. No error if there is none."""

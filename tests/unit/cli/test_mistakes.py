@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lumper.cli.copying import import_
 from lumper.cli.main import main
+from lumper.errors import Invalid
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,8 @@ def test_a_mistake_is_told_with_where_to_look(
     first, second = told.err.splitlines()
     assert first.startswith("lumper: ") and said in first
     assert second.startswith("        What can be typed: ") and look in second
+
+
+def test_a_prefix_that_names_no_repository_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(Invalid, match="cannot go before the names"):
+        import_("https://registry.example.org", prefix="Old Ones")

@@ -14,7 +14,7 @@ from lumper.registry.transfer.source import RemoteSource
 
 _PARALLEL = 3  # images on their way
 _GLOB = frozenset("*?[")
-_NO_CATALOG = "It may not list its repositories: name them with --repository, each by its whole name."
+_NO_CATALOG = "Check the user name and password; if it lists no repositories, --repository names them, each whole."
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class Mirror:
                 async for tag in self._source.tags(repository):
                     if _fits(tag, self._tags):
                         yield repository, tag, ""
-            except RemoteNotFound:  # registries list repositories that have lost all their tags
-                continue
             except RemoteError as exc:
+                if isinstance(exc, RemoteNotFound) and repository not in self._repositories:
+                    continue  # registries list repositories that have lost all their tags
                 yield repository, "", exc.sentence
 
     async def _names(self) -> AsyncIterator[str]:
