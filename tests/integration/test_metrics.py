@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from lumper.model.people import Role
 from parts.eventually import eventually
+from parts.live_api import live_api
 from parts.live_registry import RegistryClient
 from parts.lumper_process import LumperServer
 
@@ -144,6 +147,16 @@ async def test_what_there_is_and_how_the_process_does_is_told(asked: Asked) -> N
     assert status == 200
     names = {family.name for family in open_families(text)}  # type: ignore[no-untyped-call]
     assert {"lumper_info", "lumper_builds", "lumper_registry_storage_bytes"} <= names
+
+
+async def test_what_can_be_told_is_told_while_the_disk_cannot_be_asked(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    async with live_api(tmp_path / "data") as api:
+        (tmp_path / "data").rename(tmp_path / "away")
+        asked = Asked(api.url, api.session, {"monitor": api.tokens[Role.OPERATOR]})
+        assert await asked.value("lumper_data_free_bytes") == 0
+        assert await asked.value("process_resident_memory_bytes") > 1e6
+        (tmp_path / "away").rename(tmp_path / "data")
 
 
 async def test_the_path_is_for_reading(asked: Asked) -> None:

@@ -61,7 +61,7 @@ class MetricsRoute:
         try:
             async with asyncio.timeout(_LONGEST_SECONDS):
                 await look()
-        except (LumperError, TimeoutError):  # the other figures are all the more wanted then
+        except (LumperError, OSError):  # of which TimeoutError is one; the other figures are all the more wanted then
             return
         self._due[look] = time.monotonic() + seconds
 
