@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from json import loads
@@ -105,7 +105,7 @@ class Attestations:
 
     async def told(self, repository: str, digest: str, predicate_type: str) -> dict[str, Any] | None:
         """The statement of this kind that we made of an image, if there is one. Raises LumperError."""
-        for referrer in await self._referrers(repository, digest, IN_TOTO):
+        async for referrer in self._all_referrers(repository, digest, IN_TOTO):
             if referrer.annotations.get(PREDICATE) == predicate_type:
                 blob = await self._first(repository, referrer)
                 if blob is not None and (found := await asyncio.to_thread(self._told_by_us, blob.content)):
@@ -128,6 +128,15 @@ class Attestations:
     async def _referrers(self, repository: str, digest: str, artifact_type: str) -> list[Referrer]:
         found, _ = await self._registry.metadata.referrers(repository, digest, artifact_types=[artifact_type])
         return found
+
+    async def _all_referrers(self, repository: str, digest: str, artifact_type: str) -> AsyncIterator[Referrer]:
+        """Also beyond the first page: others may tell something of an image every day."""
+        last, more, types = "", True, [artifact_type]
+        while more:
+            page, more = await self._registry.metadata.referrers(repository, digest, artifact_types=types, last=last)
+            for referrer in page:
+                yield referrer
+                last = referrer.digest
 
     async def _first(self, repository: str, referrer: Referrer) -> Blob | None:
         """The first layer of a referrer, if it is there and not too large for one that is made here."""
