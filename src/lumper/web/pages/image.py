@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from lumper.errors import NotFound, StorageError
@@ -44,9 +46,6 @@ class ImagePage:
         contents, trouble = await self._contents(repository, manifest)
         known = await self._history.shown.known(repository, [manifest.digest])
         build = await self._build(request, repository, manifest)
-        referrers, more = await self._history.images.referrers(repository, manifest.digest, limit=_REFERRERS)
-        notes = [(tag, of_tag(tag)) for tag in await self._notes(repository, manifest.digest, referrers)]
-        kinds = [in_words(one.artifact_type, one.annotations) for one in referrers]
         return self._site.render(
             request,
             "image.html",
@@ -61,14 +60,8 @@ class ImagePage:
             sizes=await self._history.shown.children(repository, manifest.digest) if contents.platforms else {},
             programs=_programs(contents),
             kind=in_words(contents.artifact_type, contents.annotations),
-            said=short([*kinds, *(kind for _, kind in notes)]),
             trouble=trouble,
-            referrers=[
-                (one, kind, shown(one.artifact_type), shown_texts(one.annotations))
-                for one, kind in zip(referrers, kinds, strict=True)
-            ],
-            more_referrers=more,
-            notes=notes,
+            **await self._said(repository, manifest.digest),
             build=build,
             origin=await self._origin(repository, manifest, build),
             verification=await self._history.verifications.of(build) if build else None,
@@ -100,6 +93,18 @@ class ImagePage:
             return await self._registry.inspector.inspect(repository, manifest), ""
         except StorageError as exc:
             return Inspection(), exc.message
+
+    async def _said(self, repository: str, digest: str) -> dict[str, Any]:
+        """What refers to the image, and of which kinds that is."""
+        referrers, more = await self._history.images.referrers(repository, digest, limit=_REFERRERS)
+        notes = [(tag, of_tag(tag)) for tag in await self._notes(repository, digest, referrers)]
+        kinds = [in_words(one.artifact_type, one.annotations) for one in referrers]
+        rows = [
+            (one, kind, shown(one.artifact_type), shown_texts(one.annotations))
+            for one, kind in zip(referrers, kinds, strict=True)
+        ]
+        said = short([*kinds, *(kind for _, kind in notes)])
+        return {"referrers": rows, "more_referrers": more, "notes": notes, "said": said}
 
     async def _notes(self, repository: str, digest: str, referrers: list[Referrer]) -> list[str]:
         """Tags such as sha256-….sig, by which older programs refer to an image."""
