@@ -82,7 +82,7 @@ def test_commands_at_the_same_time_without_a_server_all_succeed(tmp_path: Path) 
         assert len({ran.json["name"] for ran in threads.map(add, range(3))}) == 3
 
 
-def test_projects_are_added_listed_shown_and_removed(up: Running, tmp_path: Path) -> None:
+def test_projects_are_added_listed_shown_and_removed(up: Running) -> None:
     added = up.lumper("project", "add", "https://git.example.org/owner/one.git", "--name", "one")
     assert added.status == 0
     assert f"{up.server.url}/hooks/github" in added.out

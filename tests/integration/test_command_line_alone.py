@@ -71,7 +71,7 @@ def test_the_configuration_is_printed_as_a_file_that_can_be_used(tmp_path: Path)
     assert shown["server"]["listen"] == "127.0.0.1:5080"
 
 
-def test_secrets_are_not_shown(tmp_path: Path) -> None:
+def test_secrets_are_not_shown() -> None:
     settings = {
         "LUMPER_QUEUE_URL": "amqp://u:hunter2@mq/",
         "LUMPER_MAIL_PASSWORD": "hunter2",

@@ -51,9 +51,7 @@ async def test_skopeo_pushes_copies_and_pulls_the_same_bytes(
     assert json.loads(listed)["Tags"] == ["1.0"]
 
 
-async def test_skopeo_copies_all_images_of_an_index(
-    live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path
-) -> None:
+async def test_skopeo_copies_all_images_of_an_index(live: LiveRegistry, admin: RegistryClient, run: Run) -> None:
     children = [await admin.push_image("multi", f"arch{n}", os.urandom(100)) for n in range(3)]
     sizes = []
     for child in children:

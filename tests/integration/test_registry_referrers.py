@@ -167,7 +167,7 @@ async def test_the_tag_that_older_clients_keep_their_list_under_is_a_tag_like_ot
     assert await admin.status("DELETE", f"/v2/a/manifests/{fallback}") == 202
 
 
-async def test_who_may_not_pull_sees_no_referrers(admin: RegistryClient, live: LiveRegistry) -> None:
+async def test_who_may_not_pull_sees_no_referrers(live: LiveRegistry) -> None:
     async with aiohttp.ClientSession() as session:
         mailer = RegistryClient(session, live.url, live.tokens[Role.MAILER])
         assert await mailer.refusal("GET", f"/v2/a/referrers/{NOWHERE}") == (403, "DENIED")

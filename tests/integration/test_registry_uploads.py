@@ -222,7 +222,7 @@ async def test_an_upload_goes_on_after_a_restart(tmp_path: Path, session: aiohtt
         assert await second.status("PUT", f"{location}?digest={digest_of(b'before after')}") == 201
 
 
-async def test_an_upload_goes_on_after_the_client_was_cut_off(admin: RegistryClient, live: LiveRegistry) -> None:
+async def test_an_upload_goes_on_after_the_client_was_cut_off(admin: RegistryClient) -> None:
     location = await admin.begin("a")
 
     async def cut_off() -> AsyncIterator[bytes]:

@@ -30,9 +30,7 @@ MIB = 1 << 20
 @pytest.mark.parametrize(
     "said", [b"", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: a", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"]
 )
-async def test_a_head_that_does_not_end_ends_with_its_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
-) -> None:
+async def test_a_head_that_does_not_end_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
     monkeypatch.setattr(server, "_IDLE_SECONDS", 0.3)
     listener = socket.create_server(("127.0.0.1", 0))
     role = server.Server(web.Application(), server.Listeners(listener), {})

@@ -27,7 +27,6 @@ from parts.ports import free_ports
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 _START_TIMEOUT = 150.0
 _STOP_TIMEOUT = 30.0
-_CONTROL_TIMEOUT = 150.0  # starting Erlang for a command takes a minute on a machine that does much else
 _KERNEL = "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none"
 
 

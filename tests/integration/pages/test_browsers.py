@@ -15,7 +15,7 @@ from parts.live_pages import LivePages, posted, text_at
 EVIL = '"><script>alert(1)</script>'
 
 
-async def test_every_page_tells_browsers_what_to_refuse(live: LivePages, person: aiohttp.ClientSession) -> None:
+async def test_every_page_tells_browsers_what_to_refuse(person: aiohttp.ClientSession) -> None:
     for path in ("/", "/login", "/nothing"):
         async with person.get(path) as answer:
             policy = answer.headers["Content-Security-Policy"]

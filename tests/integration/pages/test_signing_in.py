@@ -69,7 +69,7 @@ async def test_signing_in_goes_on_to_where_one_wanted(live: LivePages) -> None:
         await text_at(session, "/images")
 
 
-async def test_signing_out_ends_the_session(live: LivePages, person: aiohttp.ClientSession) -> None:
+async def test_signing_out_ends_the_session(person: aiohttp.ClientSession) -> None:
     assert (await posted(person, "/logout"))[:2] == (303, "/login")
     async with person.get("/", allow_redirects=False) as answer:
         assert answer.status == 303

@@ -59,7 +59,7 @@ async def test_many_pulls_of_one_layer_are_one_download_and_all_see_it_arrive(
         assert [file.parent.parent.name for file in live.files] == ["sha256"]
 
 
-async def test_a_range_of_a_blob_that_is_arriving(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+async def test_a_range_of_a_blob_that_is_arriving(pusher: RegistryClient, mirror: Mirror) -> None:
     layer = os.urandom(500_000)
     blob = await pusher.push_blob("app", layer)
 

@@ -23,7 +23,7 @@ from parts.mirror import Mirror, body, digest
 from parts.upstream import Door
 
 
-async def test_what_nobody_asks_for_is_collected(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+async def test_what_nobody_asks_for_is_collected(pusher: RegistryClient, mirror: Mirror) -> None:
     await pusher.push_image("app", "1")
     policy = Policy(timedelta(0))
 

@@ -178,7 +178,7 @@ async def test_large_referrers_of_upstream_come_in_pages_and_are_not_remembered(
     assert door.count("GET", f"/referrers/{subject}") == 2
 
 
-async def test_a_page_leads_on_in_the_same_namespace(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+async def test_a_page_leads_on_in_the_same_namespace(pusher: RegistryClient, mirror: Mirror) -> None:
     await pusher.push_image("app", "1")
     await pusher.push_image("app", "2", b"other")
 
@@ -190,7 +190,7 @@ async def test_a_page_leads_on_in_the_same_namespace(door: Door, pusher: Registr
         assert json.loads(await body(client, link))["tags"] == ["2"]
 
 
-async def test_a_blob_of_a_namespace_tells_so(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:
+async def test_a_blob_of_a_namespace_tells_so(pusher: RegistryClient, mirror: Mirror) -> None:
     blob = await pusher.push_blob("app", b"blob")
 
     async with mirror() as (_, client):

@@ -62,7 +62,7 @@ async def test_an_upload_in_use_does_not_expire(registry: Registry) -> None:
     assert await registry.blobs.append(session, 0, while_it_runs()) == 1
 
 
-async def test_a_blob_whose_file_is_lost_is_unknown(registry: Registry) -> None:
+async def test_a_blob_whose_file_is_lost_is_unknown() -> None:
     metadata = MemoryMetadata()
     lost = f"sha256:{'a' * 64}"
     await metadata.link_blob("a", lost, 5)

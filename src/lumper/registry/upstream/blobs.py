@@ -63,7 +63,7 @@ class CachedBlobs(Blobs):
         try:
             return await had(source, repository, digest)
         except StorageError as exc:
-            return await self._passed_on(source, repository, exc)
+            return await self._passed_on(source, exc)
         except LumperError as exc:
             answer = as_answer(exc, "BLOB_UNKNOWN", digest)
             if answer.code == "BLOB_UNKNOWN":
@@ -97,7 +97,7 @@ class CachedBlobs(Blobs):
             return await super().stat(repository, digest)
         return ArrivingBlob(digest, arrival.size, arrival=arrival, source=source)
 
-    async def _passed_on(self, source: Source, repository: str, trouble: StorageError) -> StoredBlob:
+    async def _passed_on(self, source: Source, trouble: StorageError) -> StoredBlob:
         """The blob as it is upstream. Raises RegistryError, and `trouble` if upstream does not tell its size."""
         _log_passing(source, trouble)
         try:

@@ -42,7 +42,7 @@ class ImagePage:
         repository = reference.repository
         manifest = await self._history.images.resolve(repository, reference.digest or reference.tag)
         if manifest is None:
-            return await self._gone(request, reference)
+            return await self._gone(reference)
         contents, trouble = await self._contents(repository, manifest)
         known = await self._history.shown.known(repository, [manifest.digest])
         build = await self._build(request, repository, manifest)
@@ -81,7 +81,7 @@ class ImagePage:
         kinds = {one.annotations.get(PREDICATE, "") for one in told}
         return {"signature", *(_KINDS[kind] for kind in kinds & _KINDS.keys())}
 
-    async def _gone(self, request: web.Request, reference: Reference) -> web.Response:
+    async def _gone(self, reference: Reference) -> web.Response:
         """A tag that is no more has a past, from which it can come back."""
         moves = await self._moves(reference)
         if not moves:

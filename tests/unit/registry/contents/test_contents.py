@@ -154,7 +154,7 @@ def test_packages_of_rpm_are_read_out_of_its_database(tmp_path: Path, wal: bool)
     ]
 
 
-def test_what_of_rpm_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_what_of_rpm_cannot_be_read_is_told() -> None:
     found = contents({"var/lib/rpm/Packages": b"\0" * 4096, "var/lib/rpm/rpmdb.sqlite": b"SQLite format 3\0" * 40})
     assert found.unread == {"var/lib/rpm/Packages", "var/lib/rpm/rpmdb.sqlite"}
     document = spdx("x", "sha256:" + "0" * 64, "http://x", datetime.now(UTC), [], {}, sorted(found.unread))
