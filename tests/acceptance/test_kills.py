@@ -16,8 +16,8 @@ from parts.forge import Forge
 from parts.gate import SAYS, Gate
 from parts.line import Line, line_of
 from parts.lumper_process import LumperServer
-from parts.narrow_line import NarrowLine, narrow_line
 from parts.ports import free_ports
+from parts.tcp_line import NarrowLine, opened
 from parts.waiting import wait_for
 
 TAGS = ("1.2.3", "1.2", "1", "latest")
@@ -43,7 +43,7 @@ def lumper(tmp_path_factory: pytest.TempPathFactory) -> LumperServer:
 @pytest.fixture(scope="module")
 def registry_line(lumper: LumperServer) -> Iterator[NarrowLine]:
     """What the engine pushes goes through here."""
-    with narrow_line("127.0.0.1", lumper.port) as narrow:
+    with opened(NarrowLine("127.0.0.1", lumper.port)) as narrow:
         lumper.settings["worker.registry"] = narrow.address
         yield narrow
 

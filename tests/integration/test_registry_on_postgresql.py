@@ -14,10 +14,10 @@ import psycopg
 from lumper.model.people import Role
 from parts.eventually import eventually
 from parts.live_registry import OCI_MANIFEST, RegistryClient, digest_of, image_manifest, live_registry
-from parts.lossy_line import lossy_line
 from parts.lumper_process import LumperServer
 from parts.postgresql import PostgresServer
 from parts.several_servers import client_of
+from parts.tcp_line import LossyLine, opened
 
 
 async def test_where_the_images_are_in_a_folder_no_other_server_is_told_what_a_push_relies_on(
@@ -46,7 +46,7 @@ async def test_a_push_whose_commit_is_not_answered_is_refused_and_right_when_it_
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
     url = await asyncio.to_thread(postgres.ready)
-    with lossy_line("127.0.0.1", postgres.port) as line:
+    with opened(LossyLine("127.0.0.1", postgres.port)) as line:
         through = url.replace(f"127.0.0.1:{postgres.port}", line.address)
         async with live_registry(tmp_path, database_url=through) as live, aiohttp.ClientSession() as session:
             client = RegistryClient(session, live.url, live.tokens[Role.ADMIN])

@@ -24,8 +24,8 @@ from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from parts.eventually import eventually
 from parts.live_registry import OCI_INDEX, image_index
-from parts.narrow_line import narrow_line
 from parts.postgresql import PostgresServer
+from parts.tcp_line import NarrowLine, opened
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -309,7 +309,7 @@ async def test_whoever_waits_for_a_database_that_says_nothing_any_more_hears_of_
         async with database.alone("x"):
             pass
 
-    with narrow_line("127.0.0.1", postgres.port) as line:
+    with opened(NarrowLine("127.0.0.1", postgres.port)) as line:
         database = Database(url.replace(f"127.0.0.1:{postgres.port}", line.address))
         try:
             await database.listen()
