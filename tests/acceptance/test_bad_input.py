@@ -15,7 +15,6 @@ from parts.background import in_background
 from parts.docker_engine import ADDRESS
 from parts.first_user import pages
 from parts.forge import Forge
-from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of, mails_in
 from parts.lumper_process import LumperServer
 from parts.ports import free_ports
@@ -136,9 +135,7 @@ def test_on_a_full_disk_no_delivery_is_taken_and_a_build_that_runs_ends_when_the
 ) -> None:
     lumper = LumperServer(tmp_path / "data", {"registry.keep_free": "0"})
     with small_disk(lumper.data, "24m"), lumper, line_of(lumper, forge) as line:
-        gate = Gate()
-        build_id = line.project.release("v1.0.0", {"Dockerfile": gate.dockerfile})
-        line.wait_until_logged(build_id, SAYS)
+        gate, build_id = line.at_a_gate("v1.0.0")
         ballast = fill(lumper.data)
         gate.let_through()
         answer = line.project.push_tag("v1.0.1")

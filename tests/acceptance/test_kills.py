@@ -96,9 +96,7 @@ def test_killed_during_the_checkout(line: Line, forge: Forge, told: Told) -> Non
 
 
 def test_killed_during_the_build(line: Line, told: Told) -> None:
-    gate = Gate()
-    build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    gate, build_id = line.at_a_gate("v1.2.3")
     line.lumper.kill()
     gate.wait_until_nobody_waits()
     line.lumper.restart()

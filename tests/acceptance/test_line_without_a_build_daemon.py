@@ -12,7 +12,6 @@ import pytest
 
 from lumper.build.engines.buildah.place import Place
 from parts.engine_bench import remove_storage
-from parts.gate import SAYS, Gate
 from parts.line import Line
 from parts.lumper_process import LumperServer
 from parts.waiting import wait_for
@@ -61,9 +60,7 @@ def test_a_version_tag_becomes_image_tags_a_mail_and_a_container_that_answers(li
 
 
 def test_a_cancelled_build_ends_with_its_program_and_can_be_restarted(line: Line, place: Place) -> None:
-    gate = Gate()
-    build_id = line.project.release("v1.0.0", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    gate, build_id = line.at_a_gate("v1.0.0")
     line.lumper.client.post(f"builds/{build_id}/cancel")
     assert line.ended(build_id)["state"] == "cancelled"
     gate.wait_until_nobody_waits()

@@ -15,7 +15,6 @@ import pytest
 from lumper.model.events import jobs_topic
 from parts.background import in_background
 from parts.forge import Forge
-from parts.gate import SAYS, Gate
 from parts.line import Line, body_of, line_of
 from parts.lumper_process import LumperProcess, LumperServer
 from parts.rabbitmq import RabbitNode
@@ -82,9 +81,8 @@ def test_a_version_tag_becomes_image_tags_a_mail_and_a_container(line: Line, rol
 
 
 def test_a_killed_worker_builds_again_as_soon_as_it_is_back(line: Line, roles: Roles) -> None:
-    gate, before = Gate(), len(roles.server.said)
-    build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    before = len(roles.server.said)
+    gate, build_id = line.at_a_gate("v1.2.3")
     roles.worker.kill()
     gate.wait_until_nobody_waits()
     roles.worker.restart()
@@ -100,9 +98,7 @@ def test_a_killed_worker_builds_again_as_soon_as_it_is_back(line: Line, roles: R
 def test_a_worker_and_a_server_that_are_killed_together_build_again_as_soon_as_they_are_back(
     line: Line, roles: Roles
 ) -> None:
-    gate = Gate()
-    build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    gate, build_id = line.at_a_gate("v1.2.3")
     roles.server.kill()
     roles.worker.kill()
     gate.wait_until_nobody_waits()
@@ -115,9 +111,7 @@ def test_a_worker_and_a_server_that_are_killed_together_build_again_as_soon_as_t
 
 
 def test_a_killed_server_misses_nothing_that_the_worker_has_done_meanwhile(line: Line, roles: Roles) -> None:
-    gate = Gate()
-    build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    gate, build_id = line.at_a_gate("v1.2.3")
     roles.server.kill()
     roles.server.restart()
     gate.let_through()
@@ -126,9 +120,7 @@ def test_a_killed_server_misses_nothing_that_the_worker_has_done_meanwhile(line:
 
 
 def test_a_worker_that_is_asked_to_end_hands_its_build_back(line: Line, roles: Roles) -> None:
-    gate = Gate()
-    build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    gate, build_id = line.at_a_gate("v1.2.3")
     roles.worker.end()
     assert not gate.somebody_waits
     roles.worker.start()
@@ -155,9 +147,7 @@ def test_a_webhook_is_taken_while_the_broker_is_away_and_built_when_it_is_back(
 
 
 def test_the_broker_dies_during_a_build_and_the_build_ends_well(line: Line, rabbitmq: RabbitNode) -> None:
-    gate = Gate()
-    build_id = line.project.release("v1.2.3", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    gate, build_id = line.at_a_gate("v1.2.3")
     rabbitmq.kill()
     gate.let_through()
     rabbitmq.start()

@@ -146,9 +146,7 @@ def test_two_tags_pushed_at_once_are_built_at_the_same_time(line: Line) -> None:
 
 
 def test_a_cancelled_build_ends_at_once_with_its_program_and_can_be_restarted(line: Line) -> None:
-    gate = Gate()
-    build_id = line.project.release("v1.0.0", {"Dockerfile": gate.dockerfile})
-    line.wait_until_logged(build_id, SAYS)
+    gate, build_id = line.at_a_gate("v1.0.0")
     assert gate.somebody_waits
     cancelled_at = time.monotonic()
     line.lumper.client.post(f"builds/{build_id}/cancel")

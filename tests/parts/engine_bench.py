@@ -10,9 +10,9 @@ import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,10 @@ def daemons() -> Iterator[Daemons]:
         yield Daemons(stack)
 
 
+Labels = Callable[[str], Awaitable[Mapping[str, str]]]
+"""What tells the labels of an image."""
+
+
 @dataclass
 class Bench:
     """An engine and what a test must know of its surroundings.
@@ -88,7 +92,7 @@ class Bench:
     prefix: str
     refusing: str
     manifests: Mapping[str, bytes]
-    labels: Callable[[str], asyncio.Future[Mapping[str, str]]]
+    labels: Labels
     runs: Callable[[str], bool]
     blobs: Mapping[str, bytes] = field(default_factory=dict)
     keeps_images: bool = True
@@ -126,6 +130,22 @@ class Bench:
         return printed(self.told)
 
 
+def _bench(
+    engine: Engine, down: Engine, registry: PushSink, full: PushSink, labels: Labels, path: str = "lumper/"
+) -> Bench:
+    """A bench of a real engine: its images are pushed to `registry`, and refused by `full`, below this path."""
+    return Bench(
+        engine=engine,
+        down=down,
+        prefix=f"{registry.address}/{path}",
+        refusing=f"{full.address}/{path}",
+        manifests=registry.manifests,
+        labels=labels,
+        runs=_is_running,
+        blobs=registry.blobs,
+    )
+
+
 @asynccontextmanager
 async def _dummy(_: Path, __: Daemons) -> AsyncIterator[Bench]:
     engine = DummyEngine(refusals={"full.test": "no space left on device"})
@@ -139,7 +159,7 @@ async def _dummy(_: Path, __: Daemons) -> AsyncIterator[Bench]:
         prefix="registry.test/lumper/",
         refusing="full.test/lumper/",
         manifests=engine.pushed,
-        labels=lambda image: asyncio.ensure_future(labels(image)),
+        labels=labels,
         runs=lambda text: any(text in command for command in engine.running),
     )
     await engine.close()
@@ -173,16 +193,7 @@ async def _engine(
 
     async with push_sink() as registry, push_sink(refusal="no space left on device") as full:
         try:
-            yield Bench(
-                engine=engine,
-                down=down,
-                prefix=f"{registry.address}/{path}",
-                refusing=f"{full.address}/{path}",
-                manifests=registry.manifests,
-                labels=lambda image: asyncio.ensure_future(labels(image)),
-                runs=_is_running,
-                blobs=registry.blobs,
-            )
+            yield _bench(engine, down, registry, full, labels, path)
         finally:
             for host in (registry.address, full.address):
                 for name in await engine.images(f"{host}/"):
@@ -205,16 +216,8 @@ async def _buildah(folder: Path, _: Daemons) -> AsyncIterator[Bench]:
         place = Place(folder / "buildah")
         engine = BuildahEngine(folder / "buildah", size)
         try:
-            yield Bench(
-                engine=engine,
-                down=BuildahEngine(folder / "down", size, program=f"{folder}/buildah"),
-                prefix=f"{registry.address}/lumper/",
-                refusing=f"{full.address}/lumper/",
-                manifests=registry.manifests,
-                labels=lambda image: asyncio.ensure_future(labels(image)),
-                runs=_is_running,
-                blobs=registry.blobs,
-            )
+            down = BuildahEngine(folder / "down", size, program=f"{folder}/buildah")
+            yield _bench(engine, down, registry, full, labels)
             assert await _output("buildah", *place.arguments, "containers", "--quiet") == b""
             left = [*place.volatile.glob("*"), *place.base.glob("work/*")]
             assert {path.name for path in left} <= {"run", "tmp"}
@@ -264,17 +267,7 @@ def _with_layout(engine: Engine, down: Engine, layout: Path, registry: PushSink,
     async def labels(image: str) -> Mapping[str, str]:
         return labels_in(layout, image)
 
-    return Bench(
-        engine=engine,
-        down=down,
-        prefix=f"{registry.address}/lumper/",
-        refusing=f"{full.address}/lumper/",
-        manifests=registry.manifests,
-        labels=lambda image: asyncio.ensure_future(labels(image)),
-        runs=_is_running,
-        blobs=registry.blobs,
-        keeps_images=False,
-    )
+    return replace(_bench(engine, down, registry, full, labels), keeps_images=False)
 
 
 @asynccontextmanager

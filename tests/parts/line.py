@@ -24,6 +24,7 @@ from lumper.model.image import beside
 from lumper.model.log import from_line
 from parts.docker_engine import engine, remove_service
 from parts.forge import Forge, ForgeProject
+from parts.gate import SAYS, Gate
 from parts.lumper_process import LumperServer
 from parts.registry_reader import RegistryReader, wrong_blobs
 from parts.smtp import Mailbox
@@ -92,6 +93,13 @@ class Line:
         except TimeoutError as exc:
             build = self.build(build_id)
             raise TimeoutError(f"{exc}: {build}\n{self.text(build_id)}\n{self.lumper.said}") from None
+
+    def at_a_gate(self, tag: str) -> tuple[Gate, int]:
+        """A gate, and a build of this tag that has come to it."""
+        gate = Gate()
+        build_id = self.project.release(tag, {"Dockerfile": gate.dockerfile})
+        self.wait_until_logged(build_id, SAYS)
+        return gate, build_id
 
     def mails(self, words: str) -> list[EmailMessage]:
         """All mails with these words in their subject."""
