@@ -26,6 +26,7 @@ from lumper.history.tables import builds
 from lumper.model.build import Attested
 from lumper.model.image import Manifest
 from lumper.model.people import Role
+from lumper.registry.attest.forms import artifact
 from lumper.registry.attest.signer import make_signing_key, read_signer
 from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
@@ -158,9 +159,11 @@ async def test_a_signature_by_another_key_does_not_stand_for_ours(built: Built, 
     subject = await built.api.history.images.manifest("owner/app", built.digest)
     assert isinstance(subject, Manifest)
     await other.sign("owner/app", subject)
+    await built.client.push_manifest("owner/app", "sbom", json.loads(artifact([], "application/spdx+json", subject)))
     await built.attester.sign()
     found = (await built.api.ask("GET", f"/inspect/owner/app@{built.digest}")).body["beside"]
     assert sorted(one["ours"] for one in found if one["kind"] == "signature") == [False, True]
+    assert [one["ours"] for one in found if one["kind"] == "SBOM (SPDX)"] == [False]
 
 
 async def test_inspect_leads_from_the_tag_to_the_build_and_who_pushed_it(built: Built) -> None:

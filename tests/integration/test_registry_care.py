@@ -38,7 +38,7 @@ def test_garbage_is_told_and_then_given_up_by_hand(tmp_path: Path) -> None:
         assert f"sha256:{file.name}" in shown.out
         wait_for(lambda: lumper("registry", "gc", "--json", *here).json["freed"] == 2048, "the end of the bytes")
         assert not file.exists()
-        assert lumper("registry", "gc", *here).out == "Nothing can be given up.\n"
+        assert lumper("registry", "gc", *here).out.startswith("Nothing can be given up.\nWhat was deleted ")
     assert lumper("registry", "gc", "--json", *here).json["garbage"] == []
 
 

@@ -13,6 +13,8 @@ from lumper.cli.output import show_json, size, table
 from lumper.errors import ServerUnreachable, StorageError
 
 _HERE = Target()
+_NO_GARBAGE = """Nothing can be given up.
+What was deleted can be after [registry] gc_grace, and what a tag has left or retention removed after undo_days."""
 
 
 def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> None:
@@ -33,7 +35,7 @@ def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> 
         show_json(report)
         return
     rows = [(g["kind"], g["repository"], g["name"], size(g["size"]), g["why"]) for g in report["garbage"]]
-    table(("what", "repository", "name", "size", "why"), rows, empty="Nothing can be given up.")
+    table(("what", "repository", "name", "size", "why"), rows, empty=_NO_GARBAGE)
     if unseen := sum(report["counts"].values()) - len(rows):
         print(f"… and {unseen} more.")
     if rows:

@@ -31,7 +31,8 @@ def images(repository: str = "", /, *, json: Json = False, target: Target = _HER
             for t in found["tags"]
         ]
         table(("tag", "digest", "size", "pushed", "build"), rows, empty="No tags.")
-        print(f"\ndocker pull {found['pull']}:TAG")
+        if rows:
+            print(f"\ndocker pull {found['pull']}:TAG")
     else:
         rows = [(i["name"], i["tags"], size(i["size"]), ago(i["updated_at"])) for i in found]
         table(("repository", "tags", "size", "changed"), rows, empty="No images yet.")

@@ -44,7 +44,7 @@ def inspect(reference: str, /, *, json: Json = False, target: Target = _HERE) ->
             print(line)
     print()
     rows = [(_KINDS.get(b["kind"], b["kind"]), "by this Lumper" if b["ours"] else "by others") for b in found["beside"]]
-    table(("beside it", "signed"), rows, empty="Nothing is told of it beside it: not signed, no provenance.")
+    table(("beside it", "made"), rows, empty="Nothing is told of it beside it: not signed, no provenance.")
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

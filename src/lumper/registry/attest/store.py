@@ -24,6 +24,7 @@ from lumper.registry.attest.forms import (
     tag_beside,
 )
 from lumper.registry.attest.port import Signer
+from lumper.registry.inspect.artifact_types import in_words
 from lumper.registry.manifest_format import OCI_MANIFEST
 from lumper.registry.registry import Registry
 
@@ -33,7 +34,10 @@ _OWNER = "the registry itself"
 
 @dataclass(frozen=True)
 class Beside:
-    """Something that lies beside an image. `kind` is `signature`, or the type of a predicate; `ours`: we signed it."""
+    """Something that lies beside an image; `ours`: we signed it.
+
+    `kind` is `signature`, the type of a predicate, or what other referrers are called, such as `SBOM (SPDX)`.
+    """
 
     digest: str
     kind: str
@@ -101,6 +105,11 @@ class Attestations:
             ours = blob is not None and await asyncio.to_thread(self._told_by_us, blob.content) is not None
             size = len(blob.content) if blob else 0
             found.append(Beside(referrer.digest, referrer.annotations.get(PREDICATE, ""), ours, size))
+        others, _ = await self._registry.metadata.referrers(repository, subject.digest)
+        for one in others:
+            if one.artifact_type not in (SIGNATURE_TYPE, IN_TOTO):
+                kind = in_words(one.artifact_type, one.annotations) or one.artifact_type or one.media_type
+                found.append(Beside(one.digest, kind, ours=False, size=one.size))
         return found
 
     async def told(self, repository: str, digest: str, predicate_type: str) -> dict[str, Any] | None:

@@ -104,5 +104,5 @@ class SignIn:
         if not await self._accounts.redeem_setup_token(token):
             raise Unauthorized(
                 "This link was used already, or is too old.",
-                hint="Restart `lumper up`: it prints a new one as long as there is no user.",
+                hint="Restart the server: it prints a new one as long as there is no user.",
             )
