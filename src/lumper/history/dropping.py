@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, or_, select, update
 
 from lumper.history.connection import AsyncConnection
 from lumper.history.renames import rename
@@ -35,36 +35,11 @@ async def drop_manifests(connection: AsyncConnection, identity: int, digests: Se
     now = datetime.now(UTC)
     for some in parts(digests):
         mine = and_(manifests.c.repository_id == identity, manifests.c.digest.in_(some))
-        abandoned = list(
-            (
-                await connection.execute(
-                    select(manifests.c.digest).where(mine, or_(manifests.c.abandoned, manifests.c.retired))
-                )
-            ).scalars()
-        )
-        theirs = select(manifest_links.c.child).where(
-            manifest_links.c.repository_id == identity, manifest_links.c.parent.in_(some)
-        )
-        await connection.execute(
-            update(repository_blobs)
-            .where(repository_blobs.c.repository_id == identity, repository_blobs.c.digest.in_(theirs))
-            .values(linked_at=now)
-        )
-        await connection.execute(
-            update(manifests)
-            .where(
-                manifests.c.repository_id == identity,
-                or_(manifests.c.digest.in_(theirs), manifests.c.subject.in_(some)),
-            )
-            .values(pushed_at=now)
-        )
+        unwanted = select(manifests.c.digest).where(mine, or_(manifests.c.abandoned, manifests.c.retired))
+        abandoned = list((await connection.execute(unwanted)).scalars())
+        await _rejuvenate(connection, identity, some, now)
         if abandoned:
-            of_abandoned = select(manifest_links.c.child).where(
-                manifest_links.c.repository_id == identity, manifest_links.c.parent.in_(abandoned)
-            )
-            await _abandon(
-                connection, identity, or_(manifests.c.digest.in_(of_abandoned), manifests.c.subject.in_(abandoned))
-            )
+            await _abandon(connection, identity, _needed_by(identity, abandoned))
         await _drop_statements(connection, identity, some)
         pointing = select(tags.c.name).where(tags.c.repository_id == identity, tags.c.digest.in_(some))
         await rename(connection, identity, [*some, *(await connection.execute(pointing)).scalars()])
@@ -73,6 +48,23 @@ async def drop_manifests(connection: AsyncConnection, identity: int, digests: Se
         count += (await connection.execute(delete(manifests).where(mine))).rowcount
         await _given_up(connection, some, now)
     return count
+
+
+async def _rejuvenate(connection: AsyncConnection, identity: int, digests: Sequence[str], now: datetime) -> None:
+    """What these manifests need, and what says something of them, is as young as if it came now."""
+    mine = repository_blobs.c.repository_id == identity, repository_blobs.c.digest.in_(_children(identity, digests))
+    await connection.execute(update(repository_blobs).where(*mine).values(linked_at=now))
+    theirs = manifests.c.repository_id == identity, _needed_by(identity, digests)
+    await connection.execute(update(manifests).where(*theirs).values(pushed_at=now))
+
+
+def _needed_by(identity: int, digests: Sequence[str]) -> ColumnElement[bool]:
+    return or_(manifests.c.digest.in_(_children(identity, digests)), manifests.c.subject.in_(digests))
+
+
+def _children(identity: int, digests: Sequence[str]) -> Select[str]:
+    links = manifest_links.c
+    return select(links.child).where(links.repository_id == identity, links.parent.in_(digests))
 
 
 async def _drop_statements(connection: AsyncConnection, identity: int, digests: Sequence[str]) -> None:

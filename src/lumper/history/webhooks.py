@@ -1,8 +1,8 @@
 """Webhooks and the calls to them.
 
 Rows of the activity log become calls: one row for each webhook that wants to hear of it, which waits, is delivered or
-dead. A webhook remembers up to which row all calls are made. Where several processes write, a row may become visible
-after a later one; so rows are looked at again until they are a minute old, and a call that is there is not made again.
+dead. A webhook remembers up to which row all calls are made: none comes before it later, since whoever writes one has
+the lock of all that write until it is committed. A call that is there is not made again, should two processes do so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from lumper.model.webhook import Call, CallState, Format, Webhook, event_of, pin
 
 _TOPIC = "webhooks"
 _STEP = 200  # rows that become calls in one transaction
-_LATE = timedelta(minutes=1)  # no transaction takes as long
 _KEPT = timedelta(days=7)  # calls that were delivered
 _HERE = webhook_calls.c
 
@@ -132,15 +131,11 @@ class Webhooks:
             rows = [activity_from_row(row) for row in await connection.execute(query)]
         if not rows:
             return False
-        events = {one.id: await self._event(one) for one in rows}
-        certain = datetime.now(UTC) - _LATE
-        safe = [one.id for one in rows if not self._database.shared or one.at < certain]
+        events, last = {one.id: await self._event(one) for one in rows}, rows[-1].id
         async with self._database.write() as connection:
             await _make_calls(connection, rows, events)
-            if safe:
-                done = update(webhooks).where(webhooks.c.seen < safe[-1]).values(seen=safe[-1])
-                await connection.execute(done)
-        return len(rows) == _STEP and bool(safe)
+            await connection.execute(update(webhooks).where(webhooks.c.seen < last).values(seen=last))
+        return len(rows) == _STEP
 
     async def _event(self, one: Activity) -> dict[str, Any]:
         found = await self._images.manifest(one.repository, one.digest) if one.digest else None

@@ -154,19 +154,20 @@ async def test_a_teller_that_was_cut_off_begins_with_what_was_not_taken(house: H
         assert [got.event for got in here.got] == [here.got[0].event] * 2
 
 
-async def test_a_row_that_becomes_visible_late_is_told_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With PostgreSQL the row 7 may be committed before the row 6."""
-    monkeypatch.setattr(Database, "shared", property(lambda _: True))
+@pytest.mark.parametrize("shared", [False, True])
+async def test_all_that_has_happened_is_told_at_once_and_looked_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, shared: bool
+) -> None:
+    monkeypatch.setattr(Database, "shared", property(lambda _: shared))
     async with receiver() as here:
         webhook = await house.tells(here)
-        await house.happens("1")
+        done = [Activity(datetime.now(UTC), AuditAction.TAG, Actor(), "team/app", str(tag)) for tag in range(450)]
+        async with house.database.write() as connection:
+            await connection.run_sync(record, done)
         await house.webhooks.spread()
-        await house.happens("2")
-        await house.webhooks.spread()
-        await house.webhooks.spread()
-        assert len(await house.webhooks.calls(webhook.id)) == 2
+        assert len(await house.webhooks.calls(webhook.id, limit=1000)) == 450
         async with house.database.read() as connection:
-            assert (await connection.execute(select(webhooks.c.seen))).scalar_one() == 0
+            assert (await connection.execute(select(webhooks.c.seen))).scalar_one() == 450
 
 
 async def test_what_was_delivered_long_ago_is_forgotten_and_what_was_not_is_kept(house: House) -> None:
