@@ -20,7 +20,7 @@ from lumper.web.oci.conditions import check_change, check_match, depends, has_al
 from lumper.web.oci.guard import Guard
 from lumper.web.oci.namespaces import namespace_headers
 from lumper.web.oci.ranges import Span, parse_range
-from lumper.web.oci.sendfile import FileSender, Piece, send_file
+from lumper.web.oci.sendfile import FileSender, Outlet, Piece, send_file
 
 _TYPE = "application/octet-stream"
 
@@ -91,16 +91,17 @@ class BlobRoutes:
         self, request: web.Request, response: web.StreamResponse, blob: StoredBlob, pieces: list[Piece]
     ) -> None:
         chunks = self._chunks(blob, pieces)
-        first = await anext(chunks, b"")  # a storage that does not answer is told so, which it cannot be afterwards
+        chunk = await anext(chunks, b"")  # a storage that does not answer is told so, which it cannot be afterwards
         with contextlib.suppress(ConnectionResetError):  # the client has gone
             await response.prepare(request)
-            if request.transport is not None:  # a client that stops reading leaves one chunk in memory, and not several
+            if request.transport is not None:
                 request.transport.set_write_buffer_limits(0)
-            if first:
-                await response.write(first)
-            async for chunk in chunks:
-                await request.writer.drain()
-                await response.write(chunk)
+            outlet = Outlet(request)
+            while chunk:
+                await outlet.write(chunk)
+                del chunk
+                await outlet.ready()
+                chunk = await anext(chunks, b"")
             await response.write_eof()
 
     async def _chunks(self, blob: StoredBlob, pieces: list[Piece]) -> AsyncIterator[bytes]:

@@ -51,11 +51,16 @@ class FileSender:
         The more there are, the smaller the pieces are that each has in memory. Raises StorageError.
         """
         with self._copied.taken():
-            position = span.start
+            position, outlet = span.start, Outlet(request)
             while position < span.end:
                 size = min(self._copied.share, span.end - position)
-                position += await _copy_piece(request, file, position, size)
-                await request.writer.drain()
+                piece = await asyncio.to_thread(os.pread, file.fileno(), size, position)
+                if not piece:
+                    raise StorageError(_SHORT)
+                position += len(piece)
+                await outlet.write(piece)
+                del piece
+                await outlet.ready()
 
     async def send_part(self, transport: asyncio.WriteTransport, file: FileIO, start: int, size: int) -> int:
         """Send a large part of a file; how much of it was there.
@@ -126,13 +131,39 @@ class FileSender:
         return self._under_way > _THREADS
 
 
-async def _copy_piece(request: web.Request, file: FileIO, position: int, size: int) -> int:
-    """Hand a piece to the connection, so that nobody else has it in memory; its size. Raises StorageError."""
-    piece = await asyncio.to_thread(os.pread, file.fileno(), size, position)
-    if not piece:
-        raise StorageError(_SHORT)
-    await request.writer.write(piece, drain=False)  # type: ignore[call-arg]  # it would wait with the piece in hand
-    return len(piece)
+class Outlet:
+    """Sends an answer in pieces, each once there is room for it: nobody holds bytes for a client that has stopped."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._room = 0  # bytes that the kernel takes, about
+
+    async def write(self, piece: bytes) -> None:
+        """Hand a piece to the connection. Raises ConnectionError."""
+        self._room -= len(piece)
+        await self._request.writer.write(piece, drain=False)  # type: ignore[call-arg]  # not with the piece in hand
+
+    async def ready(self) -> None:
+        """Wait until the kernel has all that was written, and room for more. Raises ConnectionError."""
+        await self._request.writer.drain()
+        transport = self._request.transport
+        connection = transport.get_extra_info("socket") if transport else None
+        if self._room > 0 or connection is None or connection.fileno() < 0:
+            return
+        mine = os.dup(connection.fileno())  # the event loop may wait for the connection's own
+        try:
+            if not _takes(mine):
+                await _writable(mine)
+            self._room = connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 4
+        finally:
+            os.close(mine)
+
+
+def _takes(connection: int) -> bool:
+    """Whether at least a third of what the kernel holds for the client is free. Source: linux/net/core/stream.c."""
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 class _Stream:

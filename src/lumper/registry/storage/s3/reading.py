@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STREAMS = 4  # at the same time
 _TURN = 16 << 20  # bytes, then another reader may have the stream's place
 _PATIENCE = 1.0  # seconds that a reader may take for a piece and keep its stream
-_PIECES = 2 << 20  # bytes that all readers have in hand, about
+_PIECES = 1 << 20  # bytes that all readers have in hand, about
 _PIECE_LEAST, _PIECE_MOST = 16 << 10, 128 << 10  # bytes of one
 _READ_AHEAD = 64 << 10  # bytes at least of a stream's own pieces
 _GROWS = 8  # times as much is asked for after a piece that was taken in time
