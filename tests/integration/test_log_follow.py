@@ -23,6 +23,7 @@ from lumper.model.events import AttemptFinished
 from lumper.model.log import to_line
 from lumper.model.people import Role
 from lumper.roles.acceptance import Acceptance
+from parts.eventually import eventually
 from parts.forked_lumper import environment
 from parts.late_waiting import late_waiting
 from parts.live_api import Api, live_api
@@ -280,6 +281,48 @@ async def test_a_log_that_is_removed_while_it_is_read_is_told_as_such(api: Api) 
         assert "keep_days" in err.decode()
         assert "No Lumper server" not in err.decode()
         assert process.returncode == 1
+
+
+async def test_an_answer_that_cannot_go_on_is_cut_off_and_no_other_one_follows_in_it(api: Api) -> None:
+    build = await api.build()
+    await api.start(build)
+    await say(api, build, 1, "one")
+    reader, writer = await _asked(api, f"/api/v1/builds/{build}/log?follow=1")
+    came = await reader.readuntil(b"one")
+    async with api.history.database.write() as connection:
+        await connection.exec_driver_sql("ALTER TABLE builds RENAME TO moved")
+    api.history.logs.wake()
+    with suppress(ConnectionError):
+        async with asyncio.timeout(60):
+            while more := await reader.read(4096):
+                came += more
+    writer.close()
+    assert (came.count(b"HTTP/1.1"), came.count(b"error"), came.endswith(b"0\r\n\r\n")) == (1, 0, False)
+
+
+async def test_who_leaves_in_the_middle_of_a_page_is_no_matter_for_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    build = await finished_log(api)
+    reader, writer = await _asked(api, f"/builds/{build}/log.txt")
+    await reader.readuntil(b"RUN make")
+    writer.transport.abort()
+
+    async def gone() -> bool:
+        assert api.runner.server is not None
+        return not api.runner.server.connections
+
+    await eventually(gone)
+    assert "a page failed" not in caplog.text
+
+
+async def _asked(api: Api, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which this was asked for, by the operator."""
+    address = urlsplit(api.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    token = api.tokens[Role.OPERATOR]
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    return reader, writer
 
 
 async def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:

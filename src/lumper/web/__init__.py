@@ -9,6 +9,6 @@ auth/        who asks, and how often they may
 connection/  what stands before aiohttp: TLS, the shortcut, proxies
 health, metrics   for machines that watch
 
-Shared by api/ and pages/, which know nothing of each other: small_bodies, visibility (who sees which build),
+Shared by api/ and pages/, which know nothing of each other: small_bodies, cut_off, visibility (who sees which build),
 statements (what was told of images), log_lines and log_search, sse.
 """

@@ -14,6 +14,7 @@ from lumper.web.api.answers import answer, error_response
 from lumper.web.api.openapi import check_query
 from lumper.web.auth.authenticator import Authenticator, actor_of
 from lumper.web.auth.csrf import same_origin
+from lumper.web.cut_off import cut_off
 from lumper.web.small_bodies import MOST_BYTES
 
 _IDENTITY = web.RequestKey("identity", Identity)
@@ -49,6 +50,7 @@ class Guard:
                     {"error": "The body is too large.", "hint": f"At most {MOST_BYTES} bytes are taken."}, 413
                 )
             except LumperError as exc:
+                cut_off(request, exc.sentence)
                 return error_response(exc)
 
         guarded.__dict__["roles"] = roles

@@ -27,6 +27,7 @@ from lumper.model.links import Links
 from lumper.model.people import PEOPLE, Identity, Role
 from lumper.web.assets import Assets
 from lumper.web.auth.authenticator import Authenticator
+from lumper.web.cut_off import cut_off
 from lumper.web.pages import formats
 from lumper.web.pages.security import for_machines, require_same_origin
 
@@ -111,11 +112,13 @@ class Site:
             try:
                 return await handler(request)
             except LumperError as exc:
+                cut_off(request, exc.sentence)
                 return self._error(request, exc)
-            except web.HTTPException:
+            except (web.HTTPException, ConnectionError):  # who has asked has gone
                 raise
-            except Exception:  # a fault of ours: whoever looks at a page gets one that says so, the log has the rest
+            except Exception as exc:  # a fault of ours: who looks at a page gets one that says so, the log has the rest
                 log.exception("a page failed", action="page.error", path=request.path)
+                cut_off(request, repr(exc))
                 return self._trouble(request, 500, "Something went wrong in Lumper.", "The server's log tells more.")
 
         return shown
