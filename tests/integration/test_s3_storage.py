@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from lumper.errors import StorageError, StorageFull
-from lumper.registry.storage.s3 import S3Storage, keys, multipart, uploads
+from lumper.registry.storage.s3 import S3Storage, keys, multipart, progress, uploads
 from lumper.registry.storage.s3.multipart import Body, Multipart
 from lumper.registry.storage.s3.objects import Objects
 from lumper.registry.storage.s3.tail import Tail
@@ -504,3 +504,36 @@ async def test_a_part_that_s3_refuses_fails_the_push_and_what_was_written_down_b
     assert await storage.uploaded("u") == 9 * MIB
     await storage.abort("u")
     assert bucket.objects() == []
+
+
+async def test_bytes_after_a_part_that_is_lost_do_not_count(
+    storage: S3Storage, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_part = Multipart.put_part
+
+    async def second_is_lost(multipart: Multipart, key: str, upload: str, number: int, body: Body) -> str:
+        if number == 2:
+            raise StorageError
+        return await put_part(multipart, key, upload, number, body)
+
+    monkeypatch.setattr(Multipart, "put_part", second_is_lost)
+    monkeypatch.setattr(uploads, "CHECKPOINT", 1)
+    await storage.begin("u")
+    with pytest.raises(StorageError):
+        await storage.append("u", 0, pieces(LARGE + LARGE[: 8 * MIB]))
+
+    assert await storage.uploaded("u") == 0
+
+
+async def test_a_blob_of_more_parts_than_s3_takes_is_refused(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_MOST_PARTS", 2)
+    await storage.begin("u")
+    assert await storage.append("u", 0, pieces(LARGE[: 15 * MIB])) == 15 * MIB  # a part, and most of the last one
+    with pytest.raises(StorageFull, match="larger than S3 takes"):
+        await storage.append("u", 15 * MIB, pieces(LARGE[15 * MIB :]))
+
+    kept = LARGE[: await storage.uploaded("u")]
+    assert await storage.commit("u", sha256(kept)) is not None
+    assert await content(storage, sha256(kept)) == kept

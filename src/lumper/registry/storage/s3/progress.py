@@ -115,7 +115,7 @@ class Writer:
             self._gathered_size += len(room)
             view = view[len(room) :]
             if len(self._progress.tail) + self._gathered_size == PART:
-                await whole(self._send_tail())
+                await whole(self._send())
             elif self._gathered_size >= self._room.share:
                 await whole(self._put_away())
 
@@ -128,14 +128,8 @@ class Writer:
             self.failed = True
             raise
 
-    async def _send_tail(self) -> None:
-        try:
-            await self._send()
-        except BaseException:
-            self.failed = True
-            raise
-
     async def _send(self) -> None:
+        """The tail, as the next part."""
         progress = self._progress
         await self._put_away()
         if len(progress.etags) + len(self._under_way) >= _MOST_PARTS - 1:
@@ -162,7 +156,7 @@ class Writer:
     async def settle(self) -> None:
         """Wait until all bytes are there. Raises what went wrong with some of them, when no part is under way."""
         try:
-            if self._gathered and not self.failed:
+            if self._gathered:
                 await self._put_away()
             while self._under_way:
                 await self._oldest()
