@@ -239,6 +239,9 @@ async def test_an_upload_is_begun_once(storage: Storage) -> None:
     await storage.begin("u")
     with pytest.raises(StorageError):
         await storage.begin("u")
+    await storage.append("u", 0, pieces(b"x"))
+    with pytest.raises(StorageError):
+        await storage.begin("u")
 
 
 async def test_uploads_are_listed_with_the_time_of_their_last_byte(storage: Storage) -> None:

@@ -136,6 +136,7 @@ async def test_the_errors_of_the_disk_are_translated(tmp_path: Path) -> None:
     assert await storage.uploaded("u") == 0
     with pytest.raises(StorageError, match="refused"):
         await storage.commit("u", sha256(b"x"), b"x")
+    assert await storage.uploaded("u") == 0
     with pytest.raises(StorageError, match="refused"):
         await storage.put(sha256(b"x"), b"x")
 

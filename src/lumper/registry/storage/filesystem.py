@@ -332,7 +332,7 @@ class FilesystemStorage:
     async def identity(self) -> str:
         """The id that it was given."""
         found = await self._where_it_is(read_name, paths.identity(self._root)) or ""
-        self._presence.expected = self._presence.expected or bool(found)
+        self._presence.expected = bool(found)
         return found
 
     async def identify(self, identity: str) -> None:

@@ -79,7 +79,7 @@ class UploadEnd:
 
 def write_all(descriptor: int, parts: Sequence[_Bytes], offset: int = 0) -> None:
     """Write all of it with as few calls as it takes. Raises OSError."""
-    pending = [memoryview(part) for part in parts if part]
+    pending = [memoryview(part) for part in parts]
     while pending:
         written = os.pwritev(descriptor, pending, offset)
         offset += written
