@@ -11,13 +11,14 @@ from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.engines.buildkit.address import Certificates, parse_address
 from lumper.build.port import BuildRequest
 from lumper.errors import EngineError, EngineUnavailable
-from lumper.model.build import Output, Progress
+from lumper.model.build import Progress
 from lumper.wiring.adapters import open_target
 from parts.certificates import Authority, Pair
 from parts.context import BASE, context_tar, stream
 from parts.eventually import eventually
 from parts.ports import free_ports
-from parts.push_sink import push_sink
+from parts.push_sink import PushSink, push_sink
+from parts.records import printed
 from parts.second_engine import second_engine
 
 
@@ -38,37 +39,52 @@ async def test_builds_pushes_and_cancels_over_tls_and_only_for_those_that_it_kno
 
     async with second_engine(*options), push_sink() as registry:
         ours = engine(authority, client)
-        image, told = f"{registry.address}/app:1", list[Progress]()
-        large: dict[str, bytes | str] = {
-            "Dockerfile": f"{BASE}COPY large /\nRUN echo built\n",
-            "large": bytes(40 << 20),
-        }
-        await ours.build(BuildRequest("1", image), stream(context_tar(large)), told.append)
-        assert any(isinstance(record, Output) and record.text == "built" for record in told)
-        assert await ours.images(f"{registry.address}/") == [image]
-        assert (await ours.push(image, None, told.append)).digest in registry.manifests
-        assert await ours.cache_size() >= 0
-
-        waits = stream(context_tar({"Dockerfile": f"{BASE}RUN echo begun; sleep 1000\n"}))
-        building = asyncio.create_task(ours.build(BuildRequest("2", f"{registry.address}/app:2"), waits, told.append))
-
-        async def begun() -> bool:
-            return any(isinstance(record, Output) and record.text == "begun" for record in told)
-
-        await eventually(begun)
-        building.cancel()
-        await asyncio.wait_for(asyncio.wait((building,)), 60)
-        assert building.cancelled()
+        await builds_and_pushes(ours, registry)
+        await is_cancelled(ours, registry)
         await ours.close()
-
-        plain = engine(None, None)
-        with pytest.raises(EngineError, match="HTTPS server") as caught:
-            await plain.info()
-        await plain.close()
-        assert "engine_ca" in caught.value.hint
+        await says_that_tls_is_wanted(engine(None, None))
         for wrong in (engine(authority, stranger), engine(others, client), engine(authority, None)):
-            with pytest.raises(EngineUnavailable, match="cannot be reached"):
-                await wrong.info()
-            with pytest.raises(EngineUnavailable, match="cannot be reached"):
-                await wrong.build(BuildRequest("3", image), stream(context_tar({"Dockerfile": BASE})), told.append)
-            await wrong.close()
+            await is_not_reached(wrong, registry)
+
+
+async def builds_and_pushes(engine: BuildKitEngine, registry: PushSink) -> None:
+    image, told = f"{registry.address}/app:1", list[Progress]()
+    large: dict[str, bytes | str] = {
+        "Dockerfile": f"{BASE}COPY large /\nRUN echo built\n",
+        "large": bytes(40 << 20),
+    }
+    await engine.build(BuildRequest("1", image), stream(context_tar(large)), told.append)
+    assert "built" in printed(told)
+    assert await engine.images(f"{registry.address}/") == [image]
+    assert (await engine.push(image, None, told.append)).digest in registry.manifests
+    assert await engine.cache_size() >= 0
+
+
+async def is_cancelled(engine: BuildKitEngine, registry: PushSink) -> None:
+    told = list[Progress]()
+    waits = stream(context_tar({"Dockerfile": f"{BASE}RUN echo begun; sleep 1000\n"}))
+    building = asyncio.create_task(engine.build(BuildRequest("2", f"{registry.address}/app:2"), waits, told.append))
+
+    async def begun() -> bool:
+        return "begun" in printed(told)
+
+    await eventually(begun)
+    building.cancel()
+    await asyncio.wait_for(asyncio.wait((building,)), 60)
+    assert building.cancelled()
+
+
+async def says_that_tls_is_wanted(engine: BuildKitEngine) -> None:
+    with pytest.raises(EngineError, match="HTTPS server") as caught:
+        await engine.info()
+    await engine.close()
+    assert "engine_ca" in caught.value.hint
+
+
+async def is_not_reached(engine: BuildKitEngine, registry: PushSink) -> None:
+    with pytest.raises(EngineUnavailable, match="cannot be reached"):
+        await engine.info()
+    request = BuildRequest("3", f"{registry.address}/app:1")
+    with pytest.raises(EngineUnavailable, match="cannot be reached"):
+        await engine.build(request, stream(context_tar({"Dockerfile": BASE})), list[Progress]().append)
+    await engine.close()

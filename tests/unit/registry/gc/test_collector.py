@@ -23,8 +23,7 @@ from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from parts.eventually import eventually
 from parts.live_registry import digest_of, image_index, image_manifest
-
-NOW = Policy(timedelta(0), untagged=True)
+from parts.loose_blobs import NOW, push
 
 
 class Gate:
@@ -82,17 +81,6 @@ class BusyMetadata(MemoryMetadata):
             await self.link_blob("two", self.linked, 1)
             self.linked = ""
         return found
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-
-
-async def push(registry: Registry, data: bytes, repository: str = "one") -> str:
-    session = await registry.blobs.begin(repository, "me")
-    await registry.blobs.append(session, 0, pieces(data))
-    return (await registry.blobs.finish(session, digest_of(data))).digest
 
 
 async def put(registry: Registry, document: dict[str, object], reference: str = "") -> str:
@@ -374,46 +362,3 @@ async def test_a_run_that_is_cancelled_holds_what_it_deletes_until_that_is_done(
     gate.opened.set()
     await pushing
     assert (await registry.blobs.stat("one", digest)).size == 1
-
-
-class Watched(MemoryMetadata):
-    """Notes from when on things were looked at."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.looked: list[datetime | None] = []
-
-    async def idle_blobs(
-        self, before: datetime, *, after: str = "", limit: int = 500, since: datetime | None = None
-    ) -> list[tuple[str, int]]:
-        self.looked.append(since)
-        return await super().idle_blobs(before, after=after, limit=limit, since=since)
-
-
-async def test_a_quick_run_looks_at_what_is_new_once_everything_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    metadata = Watched()
-    registry = Registry(MemoryStorage(), metadata, NOW)
-    begun = datetime.now(UTC)
-
-    for quick in (True, True, False, True):
-        await registry.collector.run(quick=quick)
-    between = datetime.now(UTC)
-    await registry.collector.run(dry_run=True)
-    await registry.collector.run(quick=True)
-    monkeypatch.setattr(gc, "_WHOLE_SECONDS", -1.0)
-    await registry.collector.run(quick=True)
-
-    first, second, third, fourth, dry, fifth, when_a_day_is_over = metadata.looked
-    assert first is third is dry is when_a_day_is_over is None
-    assert second is not None and fourth is not None and fifth is not None
-    assert begun <= second < fourth < fifth < between  # what the dry run saw was not given up
-
-
-async def test_quick_runs_give_up_step_by_step_what_whole_runs_would() -> None:
-    registry = Registry(MemoryStorage(), MemoryMetadata(), NOW)
-    await registry.collector.run(quick=True)
-    await push(registry, b"x")
-
-    kinds = [one.kind for _ in range(3) for one in (await registry.collector.run(quick=True)).garbage]
-
-    assert kinds == [GarbageKind.LINK, GarbageKind.BYTES]

@@ -14,13 +14,7 @@ from aiohttp import web
 from parts.command_line import Ran, lumper
 from parts.live_registry import RegistryClient
 from parts.lumper_process import LumperServer
-from parts.upstream import Door, upstream
-
-
-@pytest.fixture
-async def old(tmp_path: Path) -> AsyncIterator[tuple[Door, RegistryClient]]:
-    async with upstream(tmp_path / "old") as running:
-        yield running
+from parts.upstream import Door
 
 
 @pytest.fixture
