@@ -10,7 +10,7 @@ from lumper.build.pushing import push_image
 from lumper.build.recipe.asked import reference_problem
 from lumper.build.recipe.recipe import Recipe
 from lumper.build.recipe.tag_templates import Moment
-from lumper.build.spreading import Copy, Elsewhere, Held, spread, tags_at, tags_by
+from lumper.build.spreading import BuiltImage, Copy, Elsewhere, spread, tags_at, tags_by
 from lumper.errors import Invalid
 from lumper.model.image import LATEST, is_repository, is_tag
 
@@ -77,7 +77,7 @@ async def push_here(
         Elsewhere(place, tuple(_parts(name)[2] for name in group), logins.get(place.partition("/")[0]) or Login("", ""))
         for place, group in groupby(others, key=lambda name: name.rpartition(":")[0])
     ]
-    held = Held(repository, pushed.digest, login or Login("", ""))
+    held = BuiltImage(repository, pushed.digest, login or Login("", ""))
     await spread(copy_from(host), held, places, report, timeout=_PUSH_TIMEOUT)
     return dict.fromkeys(names, pushed.digest)
 

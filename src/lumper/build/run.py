@@ -28,7 +28,7 @@ from lumper.build.silence import Listener
 from lumper.build.source.checkout import CheckoutRequest, Mirrors
 from lumper.build.source.contents import Checkout
 from lumper.build.source.whole import Wanted
-from lumper.build.spreading import Copy, Held, elsewhere, spread
+from lumper.build.spreading import BuiltImage, Copy, elsewhere, spread
 from lumper.errors import BuildFailed, BuildTimeout, EngineError, LumperError
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
@@ -282,7 +282,7 @@ class _Attempt:
             return ()
         places = elsewhere(recipe, self._moment(checkout), self._given)
         with self._stage("spread"):
-            image = Held(self._job.image, pushed.digest, await self._login())
+            image = BuiltImage(self._job.image, pushed.digest, await self._login())
             return await spread(self._builder.copy, image, places, self._report, timeout=self._builder.push_timeout)
 
     async def _build(self, request: BuildRequest, recipe: Recipe, checkout: Checkout, report: Report) -> None:

@@ -24,8 +24,8 @@ FIRST_SPREAD = 9101
 
 
 @dataclass(frozen=True)
-class Held:
-    """The image in the own registry, and how to sign in there."""
+class BuiltImage:
+    """An image in the own registry, and how to sign in there."""
 
     repository: str
     digest: str
@@ -41,7 +41,7 @@ class Elsewhere:
     login: Login
 
 
-Copy = Callable[[Held, Elsewhere, Callable[[str], None]], Awaitable[None]]
+Copy = Callable[[BuiltImage, Elsewhere, Callable[[str], None]], Awaitable[None]]
 """Copies an image and says what it did. Raises LumperError."""
 
 
@@ -65,7 +65,7 @@ def tags_by(templates: Sequence[Template] | None, recipe: Recipe, moment: Moment
 
 
 async def spread(
-    copy: Copy, image: Held, places: Sequence[Elsewhere], report: Report, *, timeout: float
+    copy: Copy, image: BuiltImage, places: Sequence[Elsewhere], report: Report, *, timeout: float
 ) -> tuple[str, ...]:
     """Copy the image to each of the places, which has `timeout` s, also when others have failed; its names there.
 
@@ -94,7 +94,7 @@ async def spread(
 
 
 async def _one(
-    copy: Copy, image: Held, place: Elsewhere, report: Report, number: int, name: str, timeout: float
+    copy: Copy, image: BuiltImage, place: Elsewhere, report: Report, number: int, name: str, timeout: float
 ) -> LumperError | None:
     """Why it failed, or None."""
     report(Step(number, name, StepState.RUNNING, time.time()))

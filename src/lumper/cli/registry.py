@@ -11,11 +11,17 @@ app = App(name="registry", help="A registry alone, and the care of what it keeps
 
 app.command("lumper.cli.origin:key", name="key", help="Print the public key with which images are signed here.")
 app.command("lumper.cli.copying:import_", name="import", help="Copy every image of another registry into this one.")
-app.command("lumper.cli.care:gc", name="gc", help="Give up what nothing needs any more.")
-app.command("lumper.cli.care:verify", name="verify", help="Read everything again, and tell what is missing or wrong.")
-app.command("lumper.cli.care:rebuild", name="rebuild", help="Bring back from the storage what the database lost.")
+app.command("lumper.cli.maintenance:gc", name="gc", help="Give up what nothing needs any more.")
 app.command(
-    "lumper.cli.care:adopt", name="adopt", help="Say that the database's images lie in the storage configured now."
+    "lumper.cli.maintenance:verify", name="verify", help="Read everything again, and tell what is missing or wrong."
+)
+app.command(
+    "lumper.cli.maintenance:rebuild", name="rebuild", help="Bring back from the storage what the database lost."
+)
+app.command(
+    "lumper.cli.maintenance:adopt",
+    name="adopt",
+    help="Say that the database's images lie in the storage configured now.",
 )
 app.command("lumper.cli.retention:retention", name="retention", help="Remove the tags that no rule keeps.")
 app.command("lumper.cli.rules:app", name="rules", help="Immutable tags, retention and quotas.")

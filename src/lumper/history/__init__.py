@@ -6,7 +6,7 @@ Database    database.py on sqlite.py or postgresql.py (with pipelining.py), by c
 Sources     projects.py, refs.py, deliveries.py, triggers.py, schedule.py
 Builds      builds.py, dispatch.py, splitting.py; verifications.py, verification_rows.py; origins.py; logs.py or
             log_rows.py, as long as kept_logs.py says
-Images      images.py, tagging.py, names.py, renames.py; shown.py, overview.py, usage.py for people
+Images      images.py, tagging.py, names.py, renames.py; catalog.py, overview.py, usage.py for people
 Their end   rules.py, in_use.py, retention.py; collection.py takes what garbage.py finds by dropping.py; needs.py;
             stored.py, flaws.py
 Rollouts    rollouts.py

@@ -22,7 +22,7 @@ PROJECT = "project:"  # before the name of a project, whose builds hold the gran
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldGrant:
     """A grant and whose it is: a person's, a robot's, or `project:NAME`'s."""
 
     account: str
@@ -37,16 +37,16 @@ class Grants:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def all(self, account: str = "") -> list[Held]:
+    async def all(self, account: str = "") -> list[HeldGrant]:
         """Those of one account, or all."""
         query = select(grants).order_by(grants.c.account, grants.c.repository)
         if account:
             query = query.where(grants.c.account == account)
         async with self._database.read() as connection:
             rows = await connection.execute(query)
-            return [Held(row.account, row.repository, _ordered(row.actions), row.created_at) for row in rows]
+            return [HeldGrant(row.account, row.repository, _ordered(row.actions), row.created_at) for row in rows]
 
-    async def add(self, account: str, repository: str, actions: Iterable[str], actor: Actor = SERVER) -> Held:
+    async def add(self, account: str, repository: str, actions: Iterable[str], actor: Actor = SERVER) -> HeldGrant:
         """Allow more; with what the account was granted for the same pattern before. Raises Invalid, NotFound."""
         new = checked(repository, actions)
         same = (grants.c.account == account) & (grants.c.repository == repository)
@@ -61,7 +61,7 @@ class Grants:
             else:
                 await connection.execute(update(grants).where(same).values(actions=all_of_them))
             await told(connection, AuditAction.GRANT, account, ", ".join(all_of_them), actor, repository)
-        return Held(account, repository, all_of_them, now)
+        return HeldGrant(account, repository, all_of_them, now)
 
     async def remove(self, account: str, repository: str, actor: Actor = SERVER) -> None:
         """Take a grant back. Raises NotFound."""

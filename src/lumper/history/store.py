@@ -9,6 +9,7 @@ from pathlib import Path
 from lumper.history.accounts import Accounts
 from lumper.history.activity import ActivityLog
 from lumper.history.builds import BuildHistory
+from lumper.history.catalog import Catalog
 from lumper.history.database import Database
 from lumper.history.deliveries import DeliveryHistory
 from lumper.history.figures import Figures
@@ -21,7 +22,6 @@ from lumper.history.projects import ProjectHistory
 from lumper.history.rollouts import RolloutHistory
 from lumper.history.sealing import Sealer
 from lumper.history.secrets import Secrets
-from lumper.history.shown import Shown
 from lumper.history.triggers import TriggerHistory
 from lumper.history.verifications import Verifications
 from lumper.history.webhooks import Webhooks
@@ -42,7 +42,7 @@ class History:
     builds: BuildHistory
     rollouts: RolloutHistory
     images: ImageHistory
-    shown: Shown
+    catalog: Catalog
     activity: ActivityLog
     accounts: Accounts
     logs: Logs
@@ -74,7 +74,7 @@ def open_history(
         builds=builds,
         rollouts=RolloutHistory(database, outbox, links),
         images=images,
-        shown=Shown(database),
+        catalog=Catalog(database),
         activity=ActivityLog(database),
         accounts=Accounts(database),
         logs=DatabaseLogs(database) if database.shared else FolderLogs(logs),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lumper.build.port import Login
-from lumper.build.spreading import Elsewhere, Held
+from lumper.build.spreading import BuiltImage, Elsewhere
 from lumper.model.addresses import registry_url
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.reference import parse_reference
@@ -37,7 +37,7 @@ class Spreader:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    async def copy(self, image: Held, place: Elsewhere, say: Callable[[str], None]) -> None:
+    async def copy(self, image: BuiltImage, place: Elsewhere, say: Callable[[str], None]) -> None:
         """Copy an image with all its platforms, and let all tags point at it. Raises RemoteError."""
         host, _, path = place.repository.partition("/")
         reference = parse_reference(f"{registry_url(host)}/{path}")

@@ -10,12 +10,12 @@ from lumper.build.port import Login
 from lumper.build.recipe.asked import Asked, Place
 from lumper.build.recipe.recipe import Recipe
 from lumper.build.recipe.tag_templates import Moment, Template
-from lumper.build.spreading import Elsewhere, Held, elsewhere, spread
+from lumper.build.spreading import BuiltImage, Elsewhere, elsewhere, spread
 from lumper.errors import LumperError, PushFailed, PushRefused, RemoteUnauthorized, RemoteUnavailable
 from lumper.model.build import Output, Progress, Step
 from lumper.model.secrets import Entrusted
 
-HELD = Held("owner/app", "sha256:" + "ab" * 32, Login("_build-1-1", "t"))
+HELD = BuiltImage("owner/app", "sha256:" + "ab" * 32, Login("_build-1-1", "t"))
 GIVEN = Entrusted(logins={"r.example.com": ("bot", "p"), "docker.io": ("hub", "q")}, taken=frozenset({"1", "latest"}))
 
 
@@ -44,7 +44,7 @@ class Registries:
         self.troubles = troubles
         self.copied: list[str] = []
 
-    async def copy(self, image: Held, place: Elsewhere, say: Callable[[str], None]) -> None:
+    async def copy(self, image: BuiltImage, place: Elsewhere, say: Callable[[str], None]) -> None:
         if trouble := self.troubles.get(place.repository):
             raise trouble
         if place.repository == "slow":

@@ -11,7 +11,7 @@ import pytest
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.grants import Grants
 from lumper.build.port import Limits, Login
-from lumper.build.spreading import Elsewhere, Held
+from lumper.build.spreading import BuiltImage, Elsewhere
 from lumper.model.build import Outcome
 from lumper.model.events import (
     AttemptFinished,
@@ -149,7 +149,7 @@ async def test_what_is_built_once_more_to_be_compared_goes_to_no_other_registry(
     toml = '[build]\npush = ["other.test/team/app"]\n'
     went: list[tuple[str, str]] = []
 
-    async def copy(image: Held, place: Elsewhere, _: object) -> None:
+    async def copy(image: BuiltImage, place: Elsewhere, _: object) -> None:
         went.append((image.digest, place.repository))
 
     first = bench.tag("v1.0.1", "FROM scratch\n", toml)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lumper.errors import Invalid
 from lumper.history.accounts import Accounts, Robot, User
-from lumper.history.grants import Held
+from lumper.history.grants import HeldGrant
 from lumper.model.people import PEOPLE, Role
 from lumper.model.rights import Action
 from lumper.web.api.answers import answer
@@ -191,12 +191,12 @@ class GrantRoutes:
     def __init__(self, accounts: Accounts) -> None:
         self._grants = accounts.grants
 
-    @describe(list[Held], query={"account": str})
+    @describe(list[HeldGrant], query={"account": str})
     async def show(self, request: web.Request) -> web.Response:
         """All grants, or those of one account."""
         return answer(await self._grants.all(request.query.get("account", "")))
 
-    @describe(Held, status=201, body=NewGrant)
+    @describe(HeldGrant, status=201, body=NewGrant)
     async def add(self, request: web.Request) -> web.Response:
         """Allow an account more."""
         new = await body_of(request, NewGrant)

@@ -47,7 +47,7 @@ def add_routes(
     queues.add_routes(app, guard, parts.broker, history.builds.dispatch)
     rollouts.add_routes(app, guard, history.rollouts)
     images.add_routes(app, guard, history, links)
-    tags.add_routes(app, guard, registry.tags, history.shown)
+    tags.add_routes(app, guard, registry.tags, history.catalog)
     origin.add_routes(app, guard, origin.Origins(history, registry, parts.attestations))
     attestations.add_routes(app, guard, Statements(history, parts.attestations))
     rules.add_routes(app, guard, registry.metadata, registry.retention)

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from lumper.errors import Conflict, Invalid
-from lumper.history.shown import Shown
+from lumper.history.catalog import Catalog
 from lumper.model.activity import Activity
 from lumper.model.people import GRANTED, PEOPLE
 from lumper.model.rights import Action
@@ -35,9 +35,9 @@ class Move(BaseModel):
 class TagRoutes:
     """The handlers."""
 
-    def __init__(self, tags: Tags, shown: Shown) -> None:
+    def __init__(self, tags: Tags, catalog: Catalog) -> None:
         self._tags = tags
-        self._shown = shown
+        self._catalog = catalog
 
     @describe(list[Activity], query={"after": Number, "limit": Limit})
     async def history(self, request: web.Request) -> web.Response:
@@ -78,14 +78,14 @@ class TagRoutes:
         return answer(reference)
 
     async def _check_no_part(self, reference: Reference) -> None:
-        if part := await self._shown.part_of(reference.repository, reference.digest):
+        if part := await self._catalog.part_of(reference.repository, reference.digest):
             hint = "Delete the index first; or break it: `lumper image delete --break-index`."
             raise Conflict(part, hint=hint)
 
 
-def add_routes(app: web.Application, guard: Guard, tags: Tags, shown: Shown) -> None:
+def add_routes(app: web.Application, guard: Guard, tags: Tags, catalog: Catalog) -> None:
     """Serve the part of the API about tags."""
-    routes = TagRoutes(tags, shown)
+    routes = TagRoutes(tags, catalog)
     app.router.add_get("/api/v1/history/{reference:.+}", guard.allowed(routes.history, *PEOPLE, *GRANTED))
     app.router.add_put("/api/v1/images/{name:.+}", guard.allowed(routes.move, *PEOPLE, *GRANTED))
     app.router.add_delete("/api/v1/images/{name:.+}", guard.allowed(routes.delete, *PEOPLE, *GRANTED))

@@ -44,20 +44,20 @@ class ImagePage:
         if manifest is None:
             return await self._gone(reference)
         contents, trouble = await self._contents(repository, manifest)
-        known = await self._history.shown.known(repository, [manifest.digest])
+        known = await self._history.catalog.known(repository, [manifest.digest])
         build = await self._build(request, repository, manifest)
         return self._site.render(
             request,
             "image.html",
             reference=reference,
             manifest=manifest,
-            tags=await self._history.shown.tags_at(repository, manifest.digest),
+            tags=await self._history.catalog.tags_at(repository, manifest.digest),
             pulled_at=known[manifest.digest].pulled_at if manifest.digest in known else None,
-            space=await self._history.shown.space(repository, manifest.digest),
+            space=await self._history.catalog.space(repository, manifest.digest),
             rule=(await self._registry.metadata.rules()).freezing(repository),
-            parents=await self._history.shown.parents(repository, manifest.digest),
+            parents=await self._history.catalog.parents(repository, manifest.digest),
             contents=contents,
-            sizes=await self._history.shown.children(repository, manifest.digest) if contents.platforms else {},
+            sizes=await self._history.catalog.children(repository, manifest.digest) if contents.platforms else {},
             programs=_programs(contents),
             kind=in_words(contents.artifact_type, contents.annotations),
             trouble=trouble,

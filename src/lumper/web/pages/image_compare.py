@@ -44,7 +44,7 @@ class ComparePages:
         """What changed from `a` to `b`, tags or digests; without both of them, a form that asks for them."""
         reference = reference_of(request)
         name = reference.repository
-        if reference.tag or reference.digest or not await self._history.shown.held([name]):
+        if reference.tag or reference.digest or not await self._history.catalog.summaries([name]):
             raise nothing(str(request.match_info["reference"]))
         asked = [request.query.get(key, "").replace("\0", "").strip()[:_LONGEST] for key in ("a", "b")]
         sides = [await self._side(name, text) for text in asked] if all(asked) else []
@@ -54,7 +54,7 @@ class ComparePages:
             name=name,
             asked=asked,
             sides=sides,
-            offered=[tag.name for tag in await self._history.shown.newest_tags(name, limit=_OFFERED)],
+            offered=[tag.name for tag in await self._history.catalog.newest_tags(name, limit=_OFFERED)],
             found=_found(sides),
         )
 

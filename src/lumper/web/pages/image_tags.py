@@ -123,7 +123,7 @@ class TagPages:
     async def ask(self, request: web.Request) -> web.Response:
         """What goes with the tag or the image, before it goes."""
         removal = await self._removal(request)
-        space = await self._history.shown.space(removal.reference.repository, removal.manifest.digest)
+        space = await self._history.catalog.space(removal.reference.repository, removal.manifest.digest)
         return self._site.render(
             request, "image_delete.html", removal=removal, reference=removal.reference, space=space
         )
@@ -150,7 +150,7 @@ class TagPages:
         if manifest is None:
             raise nothing(str(reference))
         digest = manifest.digest
-        tags = await self._history.shown.tags_at(repository, digest, limit=_MOST)
+        tags = await self._history.catalog.tags_at(repository, digest, limit=_MOST)
         referrers, _ = await images.referrers(repository, digest, limit=_MOST, most_bytes=1 << 20)
         used = await self._used(request, repository, manifest)
         refused = await self._frozen(reference, tags)
@@ -161,7 +161,7 @@ class TagPages:
     async def _used(self, request: web.Request, repository: str, manifest: Manifest) -> str:
         """Why the image, or a part of it, is in use. Users are not told of hosts."""
         in_use = await self._registry.metadata.in_use()
-        parts = [manifest.digest, *await self._history.shown.children(repository, manifest.digest)]
+        parts = [manifest.digest, *await self._history.catalog.children(repository, manifest.digest)]
         why = next((in_use[digest] for digest in parts if digest in in_use), "")
         return why if not why or request[IDENTITY].role in PEOPLE else "it runs, or is what its project built last"
 
@@ -175,5 +175,5 @@ class TagPages:
         """Why the image itself stays."""
         if used:
             return f"The image is in use: {used}."
-        part = await self._history.shown.part_of(repository, digest)
+        part = await self._history.catalog.part_of(repository, digest)
         return f"{part} Delete that first." if part else ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from lumper.history.shown import Held, Rank
+from lumper.history.catalog import Rank, RepositorySummary
 from lumper.history.store import History
 from lumper.model.rights import Action, Rights
 from lumper.registry.registry import Registry
@@ -42,7 +42,7 @@ class ImagePages:
         rank = _rank(request.query.get("by", "")) if not last else None
         names = await self._names(text, last, rights, _SORTED if rank else _REPOSITORIES)
         too_many = bool(rank) and len(names) > _SORTED
-        images = await (self._sorted(names, rank) if rank and not too_many else self._held(names))
+        images = await (self._sorted(names, rank) if rank and not too_many else self._summaries(names))
         shown, more = [one.name for one in images], len(names) > _REPOSITORIES
         upstreams = self._registry.upstreams
         mirrors = {name: found.registry.url for name in shown if upstreams and (found := upstreams.of(name))}
@@ -59,12 +59,12 @@ class ImagePages:
             too_many=too_many and _SORTED,
         )
 
-    async def _held(self, names: Sequence[str]) -> list[Held]:
-        return await self._history.shown.held(names[:_REPOSITORIES])
+    async def _summaries(self, names: Sequence[str]) -> list[RepositorySummary]:
+        return await self._history.catalog.summaries(names[:_REPOSITORIES])
 
-    async def _sorted(self, names: Sequence[str], rank: Rank) -> list[Held]:
-        first = await self._history.shown.first(names, rank, limit=_REPOSITORIES)
-        held = {one.name: one for one in await self._held(first)}
+    async def _sorted(self, names: Sequence[str], rank: Rank) -> list[RepositorySummary]:
+        first = await self._history.catalog.first(names, rank, limit=_REPOSITORIES)
+        held = {one.name: one for one in await self._summaries(first)}
         return [held[name] for name in first if name in held]
 
     async def _names(self, wanted: str, last: str, rights: Rights, most: int) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from lumper.history.shown import Known, Order
+from lumper.history.catalog import KnownManifest, Order
 from lumper.history.store import History
 from lumper.model.activity import Activity
 from lumper.model.image import Manifest, Tag, version_key
@@ -43,7 +43,7 @@ class Row:
     """
 
     version: Version
-    known: Known | None
+    known: KnownManifest | None
     move: Activity | None
     told: Sequence[str]
     platforms: Sequence[str]
@@ -79,16 +79,16 @@ class RepositoryPage:
         """Its tags by digest: all or those set last, by name page by page, or those that begin with a text."""
         wanted, last = (request.query.get(key, "").replace("\0", "")[:128] for key in ("q", "last"))
         wanted, order = wanted.strip(), _order(request.query.get("by", ""))
-        held = next(iter(await self._history.shown.held([name])), None)
+        held = next(iter(await self._history.catalog.summaries([name])), None)
         if held is None:
             raise nothing(name)
-        tags = await self._history.shown.named_tags(name, begin=wanted, last=last, limit=_TAGS + 1)
+        tags = await self._history.catalog.named_tags(name, begin=wanted, last=last, limit=_TAGS + 1)
         more = tags[_TAGS - 1].name if len(tags) > _TAGS else ""
         by_name = bool(wanted or last or "by" in request.query)
-        newest = await self._history.shown.newest_tags(name, limit=_TAGS) if more and not by_name else []
+        newest = await self._history.catalog.newest_tags(name, limit=_TAGS) if more and not by_name else []
         sorted_by = order if order and not (wanted or last or held.more_tags) else None
         if sorted_by:
-            newest, by_name = await self._history.shown.tags_by(name, sorted_by, limit=_TAGS), False
+            newest, by_name = await self._history.catalog.tags_by(name, sorted_by, limit=_TAGS), False
         rows = await self._rows(name, newest or tags[:_TAGS])
         if sorted_by:
             rows.sort(key=_KEYS[sorted_by])
@@ -112,9 +112,9 @@ class RepositoryPage:
 
     async def _rows(self, name: str, tags: Sequence[Tag]) -> list[Row]:
         found = versions(tags)
-        shown, digests = self._history.shown, [version.digest for version in found]
-        moves = await shown.last_moves(name, [version.tags[0] for version in found])
-        known, told = await shown.known(name, digests), await shown.told(name, digests)
+        catalog, digests = self._history.catalog, [version.digest for version in found]
+        moves = await catalog.last_moves(name, [version.tags[0] for version in found])
+        known, told = await catalog.known(name, digests), await catalog.told(name, digests)
         platforms = await self._platforms(name, [one.manifest for one in known.values()])
         rule = (await self._registry.metadata.rules()).freezing(name)
         return [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from lumper.errors import Conflict, Forbidden, Invalid
-from lumper.history.shown import Held
+from lumper.history.catalog import RepositorySummary
 from lumper.history.store import History
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
@@ -25,7 +25,7 @@ _A_LOOK = 100  # digests that are looked for at once
 class Emptying:
     """What would go, and why it may not: `refused` is "" if it may. `seen` is the newest that is known of it."""
 
-    held: Held
+    held: RepositorySummary
     manifests: int
     more: bool
     refused: str
@@ -77,7 +77,7 @@ class RepositoryDelete:
         return reference.repository
 
     async def _emptying(self, request: web.Request, name: str) -> Emptying:
-        held = next(iter(await self._history.shown.held([name])), None)
+        held = next(iter(await self._history.catalog.summaries([name])), None)
         digests = await self._registry.metadata.digests(name, "sha", _MOST + 1)
         if held is None or not digests:
             raise nothing(name)
@@ -91,7 +91,7 @@ class RepositoryDelete:
         in_use = await self._registry.metadata.in_use()
         digests = [*in_use]
         for at in range(0, len(digests), _A_LOOK):
-            if known := await self._history.shown.known(name, digests[at : at + _A_LOOK]):
+            if known := await self._history.catalog.known(name, digests[at : at + _A_LOOK]):
                 digest = min(known)
                 people = request[IDENTITY].role in PEOPLE
                 why = in_use[digest] if people else "it runs, or is what its project built last"

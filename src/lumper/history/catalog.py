@@ -27,7 +27,7 @@ _MOST_REFERRERS = 20_000  # whose kinds are told together
 
 
 @dataclass(frozen=True)
-class Held:
+class RepositorySummary:
     """A repository as a list shows it: the number of tags, the bytes of layers, configs and manifests.
 
     There are more than so many if it says so.
@@ -42,7 +42,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownManifest:
     """A manifest, and when it was last asked for, as far as that is known; a minute late."""
 
     manifest: Manifest
@@ -72,13 +72,13 @@ class Rank(StrEnum):
     CHANGED = "changed"
 
 
-class Shown:
-    """The questions."""
+class Catalog:
+    """Repositories, tags and manifests as pages list them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def held(self, names: Sequence[str]) -> list[Held]:
+    async def summaries(self, names: Sequence[str]) -> list[RepositorySummary]:
         """These repositories, at most 100, with what they hold; those that are not there are left out."""
         if not names:
             return []
@@ -89,7 +89,7 @@ class Shown:
                 return []
             counted = await connection.execute(union_all(*[_counts(row.id, row.name) for row in there]))
             counts = {row.id: row for row in counted}
-        return [_held(row, counts[row.id]) for row in there]
+        return [_summary(row, counts[row.id]) for row in there]
 
     async def first(self, names: Sequence[str], rank: Rank, *, limit: int) -> list[str]:
         """At most `limit` of these repositories, at most 1000: the largest first, or those that changed last.
@@ -137,12 +137,12 @@ class Shown:
         async with self._database.read() as connection:
             return {row.digest: row.total for row in await connection.execute(query)}
 
-    async def known(self, repository: str, digests: Sequence[str]) -> dict[str, Known]:
+    async def known(self, repository: str, digests: Sequence[str]) -> dict[str, KnownManifest]:
         """These manifests, at most 100, as far as they are there."""
         query = select(manifests).where(manifests.c.repository_id == id_of(repository), manifests.c.digest.in_(digests))
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
-        return {row.digest: Known(manifest_from_row(row), row.pulled_at) for row in rows}
+        return {row.digest: KnownManifest(manifest_from_row(row), row.pulled_at) for row in rows}
 
     async def space(self, repository: str, digest: str) -> Space:
         """What the manifest takes, with all that it needs; of what is below the images of an index nothing is told."""
@@ -263,8 +263,8 @@ def _of(query: Any) -> ScalarSelect[Any]:
     return found
 
 
-def _held(row: Any, counts: Any) -> Held:
-    return Held(
+def _summary(row: Any, counts: Any) -> RepositorySummary:
+    return RepositorySummary(
         row.name,
         min(counts.tags, _MOST_TAGS),
         int(counts.size + counts.own_size),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.history import shown
+from lumper.history import catalog
+from lumper.history.catalog import Catalog, Order, Space
 from lumper.history.images import ImageHistory
-from lumper.history.shown import Order, Shown, Space
 from lumper.model.activity import Actor
 from lumper.model.image import Link, NewManifest
 from parts.known_metadata import Known, postgresql, sqlite
@@ -30,20 +30,20 @@ async def images(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.fixture
-def asked(images: ImageHistory) -> Shown:
-    return Shown(images._database)
+def asked(images: ImageHistory) -> Catalog:
+    return Catalog(images._database)
 
 
 async def push(images: ImageHistory, digest: str, *tags: str, links: tuple[Link, ...] = (), actor: Actor = ANN) -> None:
     await images.put_manifest("one", NewManifest(digest, OCI, 10, links), tags, actor)
 
 
-async def test_repositories_are_shown_with_what_they_hold(images: ImageHistory, asked: Shown) -> None:
+async def test_repositories_are_shown_with_what_they_hold(images: ImageHistory, asked: Catalog) -> None:
     await images.link_blob("one", A, 5)
     await images.link_blob("one", B, 7)
     await images.link_blob("two", A, 5)
     await push(images, C, "1.0", "latest", "_build-1-1")
-    one, two = await asked.held(["two", "none", "one"])
+    one, two = await asked.summaries(["two", "none", "one"])
     assert (one.name, one.tags, one.size, one.more_tags, one.more_size) == (
         "one",
         2,
@@ -53,27 +53,27 @@ async def test_repositories_are_shown_with_what_they_hold(images: ImageHistory, 
     )  # with the manifest
     assert (two.name, two.tags, two.size) == ("two", 0, 5)
     assert one.updated_at == (await images.activities(repository="one", limit=1))[0].at
-    assert await asked.held([]) == await asked.held(["none"]) == []
+    assert await asked.summaries([]) == await asked.summaries(["none"]) == []
     listed = {image.name: image.size for image in await images.images()}
     assert listed["one"] == one.size
 
 
 async def test_what_is_much_is_not_counted_to_its_end(
-    images: ImageHistory, asked: Shown, monkeypatch: pytest.MonkeyPatch
+    images: ImageHistory, asked: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shown, "_MOST_TAGS", 2)
-    monkeypatch.setattr(shown, "_MOST_SIZES", 1)
+    monkeypatch.setattr(catalog, "_MOST_TAGS", 2)
+    monkeypatch.setattr(catalog, "_MOST_SIZES", 1)
     await images.link_blob("one", A, 5)
     await push(images, C, "1", "2")
-    (one,) = await asked.held(["one"])
+    (one,) = await asked.summaries(["one"])
     assert (one.tags, one.more_tags, one.size, one.more_size) == (2, False, 15, False)
     await images.link_blob("one", B, 5)
     await push(images, C, "3")
-    (one,) = await asked.held(["one"])
+    (one,) = await asked.summaries(["one"])
     assert (one.tags, one.more_tags, one.size, one.more_size) == (2, True, 20, True)
 
 
-async def test_tags_of_an_image_its_parts_and_what_it_is_a_part_of(images: ImageHistory, asked: Shown) -> None:
+async def test_tags_of_an_image_its_parts_and_what_it_is_a_part_of(images: ImageHistory, asked: Catalog) -> None:
     await push(images, A, "b", "a", "_build-1-1")
     await push(images, B, "index", links=(Link(A, 10, manifest=True),))
     assert await asked.tags_at("one", A) == ["a", "b"]
@@ -85,7 +85,7 @@ async def test_tags_of_an_image_its_parts_and_what_it_is_a_part_of(images: Image
     assert await asked.children("one", A) == {}
 
 
-async def test_who_set_a_tag_last_is_told(images: ImageHistory, asked: Shown) -> None:
+async def test_who_set_a_tag_last_is_told(images: ImageHistory, asked: Catalog) -> None:
     await push(images, A, "1", "2")
     await push(images, B, "2", actor=BOB)
     found = await asked.last_moves("one", ["1", "2", "3"])
@@ -93,7 +93,7 @@ async def test_who_set_a_tag_last_is_told(images: ImageHistory, asked: Shown) ->
     assert await asked.last_moves("one", []) == await asked.last_moves("two", ["1"]) == {}
 
 
-async def test_the_tags_set_last_and_those_by_name(images: ImageHistory, asked: Shown) -> None:
+async def test_the_tags_set_last_and_those_by_name(images: ImageHistory, asked: Catalog) -> None:
     await push(images, A, "1", "2", "old", "_build-1-1", A.replace(":", "-") + ".sig")
     await push(images, B, "1")
     await push(images, C, "gone")
@@ -106,7 +106,7 @@ async def test_the_tags_set_last_and_those_by_name(images: ImageHistory, asked: 
     assert await asked.newest_tags("two", limit=9) == await asked.named_tags("two", limit=9) == []
 
 
-async def test_what_refers_to_images_is_told_by_its_type(images: ImageHistory, asked: Shown) -> None:
+async def test_what_refers_to_images_is_told_by_its_type(images: ImageHistory, asked: Catalog) -> None:
     note = A.replace(":", "-") + ".sig"
     await push(images, A, "1", note)
     await images.put_manifest("one", NewManifest(B, OCI, 10, (), subject=A, artifact_type="a/b"), (), ANN)
@@ -115,7 +115,7 @@ async def test_what_refers_to_images_is_told_by_its_type(images: ImageHistory, a
     assert {digest: one.manifest.total for digest, one in (await asked.known("one", [A, C])).items()} == {A: 10}
 
 
-async def test_when_an_image_was_pulled_last_is_told(images: ImageHistory, asked: Shown) -> None:
+async def test_when_an_image_was_pulled_last_is_told(images: ImageHistory, asked: Catalog) -> None:
     await push(images, A, "1")
     assert (await asked.known("one", [A]))[A].pulled_at is None
     assert await asked.known("two", [A]) == {}
@@ -125,7 +125,7 @@ async def test_when_an_image_was_pulled_last_is_told(images: ImageHistory, asked
 
 
 async def test_tags_are_sorted_by_the_size_of_their_images_and_by_when_they_were_pulled(
-    images: ImageHistory, asked: Shown
+    images: ImageHistory, asked: Catalog
 ) -> None:
     await push(images, A, "1", "_build-1-1", A.replace(":", "-") + ".sig")
     await push(images, B, "2", links=(Link(C, 50),))
@@ -136,7 +136,7 @@ async def test_tags_are_sorted_by_the_size_of_their_images_and_by_when_they_were
 
 
 async def test_the_space_of_an_index_counts_what_its_images_share_once_and_tells_what_it_alone_has(
-    images: ImageHistory, asked: Shown
+    images: ImageHistory, asked: Catalog
 ) -> None:
     mine, shared, elsewhere, first, second, index = ("sha256:" + str(number) * 64 for number in range(1, 7))
     common = (Link(shared, 100), Link(elsewhere, 1000))
