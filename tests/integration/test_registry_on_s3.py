@@ -114,7 +114,7 @@ def test_the_doctor_looks_at_the_bucket(bucket: Bucket, tmp_path: Path, name: st
     if name:
         settings["LUMPER_REGISTRY_STORAGE"] = f"s3://{name}"
     done = subprocess.run(
-        [sys.executable, "-m", "lumper", "doctor", "--json", "--data", str(tmp_path)],
+        [sys.executable, "-m", "lumper", "doctor", "--registry", "--json", "--data", str(tmp_path)],
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
         timeout=60,
@@ -124,3 +124,12 @@ def test_the_doctor_looks_at_the_bucket(bucket: Bucket, tmp_path: Path, name: st
     assert check["well"] is well
     assert bucket.objects() == []
     assert well or "bucket" in check["hint"]
+    assert done.returncode == (0 if well else 1)  # and not an abort by a thread of the client of S3
+
+
+def test_the_doctor_ends_well_where_the_service_is_away(bucket: Bucket, tmp_path: Path) -> None:
+    settings = {**os.environ, **environment(bucket, LUMPER_REGISTRY_ENDPOINT="http://127.0.0.1:1")}
+    doctor = [sys.executable, "-m", "lumper", "doctor", "--registry", "--json", "--data", str(tmp_path)]
+    # without the care for the threads of S3's client about half of them are aborted
+    several = [subprocess.Popen(doctor, env=settings, stdout=subprocess.DEVNULL) for _ in range(3)]
+    assert [one.wait(timeout=60) for one in several] == [1, 1, 1]
