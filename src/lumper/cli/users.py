@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from lumper.cli.client import Target, connect
 from lumper.cli.line_file import line_of
 from lumper.cli.output import Json, ago, show_json, table, tell
+from lumper.errors import Invalid
 
 app = App(name="user", help="People with a password, for the web UI and `docker login`.")
 
@@ -137,5 +138,8 @@ def _password(file: Path | None) -> str:
     if file is not None:
         return line_of(file, "password")
     if sys.stdin.isatty():
-        return getpass.getpass("Password: ")
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Once more: ") != password:
+            raise Invalid("The second password was another one.", hint="Nothing was changed: try again.")
+        return password
     return sys.stdin.readline().rstrip("\n")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import sys
+from subprocess import PIPE, Popen
+
 import pytest
 
 from lumper.cli.copying import import_
@@ -43,3 +48,20 @@ def test_a_mistake_is_told_with_where_to_look(
 def test_a_prefix_that_names_no_repository_is_refused_before_anything_is_asked() -> None:
     with pytest.raises(Invalid, match="cannot go before the names"):
         import_("https://registry.example.org", prefix="Old Ones")
+
+
+def test_a_password_that_is_typed_is_typed_twice() -> None:
+    controller, terminal = pty.openpty()
+    typed = [sys.executable, "-m", "lumper", "user", "add", "ann", "--url", "http://127.0.0.1:1"]
+    with Popen(typed, stdin=terminal, stderr=PIPE, start_new_session=True) as asking:
+        os.close(terminal)
+        assert asking.stderr is not None
+        for prompt, answer in ((b"Password: ", b"correct horse\n"), (b"Once more: ", b"correct hose\n")):
+            while not prompt.startswith(asking.stderr.read(1)):
+                pass
+            assert asking.stderr.read(len(prompt) - 1) == prompt[1:]
+            os.write(controller, answer)
+        told = asking.stderr.read()
+    os.close(controller)
+    assert b"lumper: The second password was another one." in told
+    assert asking.returncode == 1

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lumper.errors import Conflict, Invalid
 from lumper.history.catalog import Catalog
-from lumper.model.activity import Activity
+from lumper.model.activity import Activity, AuditAction
 from lumper.model.people import GRANTED, PEOPLE
 from lumper.model.rights import Action
 from lumper.registry.reference import Reference
@@ -46,7 +46,8 @@ class TagRoutes:
         after, limit = number(request, "after", 0), limit_of(request)
         found = await self._tags.history(reference, after=after, limit=limit)
         if identity_of(request).role not in PEOPLE:
-            found = [replace(one, actor=replace(one.actor, address="")) for one in found]
+            told = [one for one in found if one.action is not AuditAction.GRANT]  # is for those who grant
+            found = [replace(one, actor=replace(one.actor, address="")) for one in told]
         return answer(found)
 
     @describe(Moved, body=Move)
