@@ -12,6 +12,7 @@ pytest_plugins = [
     "parts.worker_bench",
     "parts.s3_service",
     "parts.spreading",
+    "parts.topics",
 ]
 
 # Where this is set, each of the hundreds of processes that tests start compiles all of Lumper, for half a second.

@@ -12,18 +12,9 @@ import pytest
 
 from lumper.build.engines.buildah.place import Place
 from parts.engine_bench import remove_storage
-from parts.line import Line
+from parts.line import DEPLOY, Line
 from parts.lumper_process import LumperServer
 from parts.waiting import wait_for
-
-DEPLOY = """\
-[deploy]
-ports = ["8080"]
-
-[deploy.health]
-http = "/"
-interval = 0.1
-"""
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,8 @@ import time
 import pytest
 
 from parts.gate import SAYS, Gate
-from parts.line import Line, body_of
+from parts.line import DEPLOY, Line, body_of
 
-DEPLOY = """\
-[deploy]
-ports = ["8080"]
-
-[deploy.health]
-http = "/"
-interval = 0.1
-"""
 LABEL = "org.opencontainers.image"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from lumper.queue.brokers.rabbitmq import RabbitBroker
 from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.port import Broker, DeadLetter, Delivery, Message
 from parts.rabbitmq import RabbitNode
-
-SOON = 60.0  # seconds within which what must happen happens, on a busy machine too
+from parts.topics import SOON, following
 
 
 @pytest.fixture(params=["memory", "sqlite", "rabbitmq"])
@@ -34,18 +32,8 @@ async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await made.close()
 
 
-@pytest.fixture
-def topic() -> str:
-    return f"test-{secrets.token_hex(6)}"
-
-
 def messages(topic: str, count: int) -> list[Message]:
     return [Message(f"{topic}-{number}", topic, f"body {number}".encode()) for number in range(count)]
-
-
-async def following(deliveries: AsyncIterator[Delivery]) -> Delivery:
-    async with asyncio.timeout(SOON):
-        return await anext(deliveries)
 
 
 async def nothing_comes(deliveries: AsyncIterator[Delivery], seconds: float = 0.3) -> bool:

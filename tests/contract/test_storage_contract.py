@@ -15,6 +15,7 @@ from lumper.model.image import Name
 from lumper.registry.port import Storage
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.memory import MemoryStorage
+from parts.pieces import pieces
 from parts.s3_service import Bucket
 
 MIB = 1 << 20
@@ -22,11 +23,6 @@ MIB = 1 << 20
 
 def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 async def broken(*parts: bytes) -> AsyncIterator[bytes]:

@@ -32,6 +32,7 @@ from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.roles.attester import Attester
+from parts.clock import Clock
 from parts.live_api import Api, live_api
 from parts.live_registry import RegistryClient
 
@@ -264,15 +265,6 @@ async def test_an_image_whose_layers_cannot_be_read_has_its_provenance_all_the_s
     await built.attester.describe()  # its only layer is no tar file
     assert len((await built.manifest(f"{built.beside}.att"))["layers"]) == 1
     assert (await built.api.history.builds.get(built.build_id)).attested is Attested.WHOLE
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class WeakStorage(FilesystemStorage):

@@ -16,8 +16,7 @@ from lumper.queue.brokers.rabbitmq import RabbitBroker
 from lumper.queue.brokers.rabbitmq_topology import DELIVERY_LIMIT
 from lumper.queue.port import Delivery, Message
 from parts.rabbitmq import RabbitNode
-
-SOON = 60.0
+from parts.topics import SOON, following
 
 
 @pytest.fixture
@@ -25,16 +24,6 @@ async def broker(rabbitmq: RabbitNode) -> AsyncIterator[RabbitBroker]:
     made = RabbitBroker(rabbitmq.url, timeout=SOON)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def topic() -> str:
-    return f"test-{secrets.token_hex(6)}"
-
-
-async def following(deliveries: AsyncIterator[Delivery]) -> Delivery:
-    async with asyncio.timeout(SOON):
-        return await anext(deliveries)
 
 
 async def is_published(broker: RabbitBroker, message: Message) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,11 +11,10 @@ import pytest
 
 from lumper.errors import QueueUnavailable
 from lumper.queue.brokers.sqlite import SqliteBroker
-from lumper.queue.port import Broker, Delivery, Message
+from lumper.queue.port import Broker, Message
 from parts.queue_process import LEASE, QueueProcess, open_queue
 from parts.rabbitmq import RabbitNode
-
-SOON = 60.0
+from parts.topics import SOON, following
 
 
 @pytest.fixture(params=["sqlite", "rabbitmq"])
@@ -32,16 +30,6 @@ async def broker(queue: str) -> AsyncIterator[Broker]:
     made = open_queue(queue)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def topic() -> str:
-    return f"test-{secrets.token_hex(6)}"
-
-
-async def following(deliveries: AsyncIterator[Delivery]) -> Delivery:
-    async with asyncio.timeout(SOON):
-        return await anext(deliveries)
 
 
 async def test_what_a_killed_process_held_goes_to_another(queue: str, broker: Broker, topic: str) -> None:

@@ -32,6 +32,16 @@ from parts.waiting import wait_for
 
 _parser = BytesParser(policy=default)
 
+DEPLOY = """\
+[deploy]
+ports = ["8080"]
+
+[deploy.health]
+http = "/"
+interval = 0.1
+"""
+"""A lumper.toml whose image is a page server, which runs once it answers."""
+
 ENDED = ("succeeded", "failed", "cancelled")
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from lumper.registry.gc.collector import Policy
 from lumper.registry.registry import Registry
 from parts.live_registry import digest_of
+from parts.pieces import pieces
 
 NOW = Policy(timedelta(0), untagged=True)
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 async def push(registry: Registry, data: bytes, repository: str = "one") -> str:

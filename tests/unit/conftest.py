@@ -1,15 +1,18 @@
-"""The history in a database of its own: in each kind of database that there is."""
+"""The history in a database of its own, of each kind that there is; one database as two processes have it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from lumper.history.database import Database
 from lumper.history.store import History, open_history
 from lumper.model.links import Links
 from lumper.queue.codec import encode
+from parts.postgresql import PostgresServer
 
 
 @pytest.fixture
@@ -20,3 +23,15 @@ async def history(tmp_path: Path, database_url: str) -> AsyncIterator[History]:
     await opened.database.migrate()
     yield opened
     await opened.database.close()
+
+
+@pytest.fixture
+async def two(postgres: PostgresServer) -> AsyncIterator[tuple[Database, Database]]:
+    """The same database, as two processes have it."""
+    url = await asyncio.to_thread(postgres.ready)
+    one, other = Database(url), Database(url)
+    await one.listen()
+    await other.listen()
+    yield one, other
+    await one.close()
+    await other.close()

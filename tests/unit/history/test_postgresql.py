@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -29,18 +28,6 @@ from parts.tcp_line import NarrowLine, opened
 
 A, B = (f"sha256:{letter * 64}" for letter in "ab")
 OCI = "application/vnd.oci.image.manifest.v1+json"
-
-
-@pytest.fixture
-async def two(postgres: PostgresServer) -> AsyncIterator[tuple[Database, Database]]:
-    """The same database, as two processes have it."""
-    url = await asyncio.to_thread(postgres.ready)
-    one, other = Database(url), Database(url)
-    await one.listen()
-    await other.listen()
-    yield one, other
-    await one.close()
-    await other.close()
 
 
 async def _made(database: Database, name: str) -> int:

@@ -12,6 +12,7 @@ from lumper.registry.listings import page_size
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
+from parts.pieces import pieces
 
 OF_THE_SPECIFICATION = {  # OCI distribution-spec 1.1, "Error Codes"
     "BLOB_UNKNOWN",
@@ -34,11 +35,6 @@ OF_THE_SPECIFICATION = {  # OCI distribution-spec 1.1, "Error Codes"
 @pytest.fixture
 def registry() -> Registry:
     return Registry(MemoryStorage(), MemoryMetadata())
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 async def test_stale_uploads_expire_and_fresh_ones_stay(registry: Registry) -> None:

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import resource
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,11 @@ from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store
 from lumper.registry.storage.upload_file import hash_of
+from parts.pieces import pieces
 
 
 def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 async def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:

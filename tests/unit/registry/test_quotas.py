@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -16,18 +15,9 @@ from lumper.model.rules import Rule
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
 from lumper.registry.quota import Quotas
+from parts.clock import Clock
 
 ANN = Actor("ann", "admin")
-
-
-@dataclass
-class Clock:
-    """A clock that is set by hand."""
-
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Slow:

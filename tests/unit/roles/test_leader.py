@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
@@ -33,18 +32,11 @@ class Work:
             self.leaders.remove(who)
 
 
-@pytest.fixture
-async def two(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Database, Database]]:
-    """The same database, as two processes have it."""
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is lost is noticed, and another leader found, within a second."""
     monkeypatch.setattr(postgresql, "_ALIVE_SECONDS", 1.0)
     monkeypatch.setattr(leader, "_PAUSE_SECONDS", 0.05)
-    url = await asyncio.to_thread(postgres.ready)
-    one, other = Database(url), Database(url)
-    await one.listen()
-    await other.listen()
-    yield one, other
-    await one.close()
-    await other.close()
 
 
 async def test_who_has_lost_the_lock_alone_gives_up_what_another_takes_up(

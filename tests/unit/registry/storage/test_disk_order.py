@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -19,14 +19,10 @@ from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store
 from lumper.registry.storage.whole_disk import WholeDisk, _Calls
+from parts.pieces import pieces
 
 DATA = bytes(range(250))
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 def open_files() -> list[str]:

@@ -4,19 +4,7 @@ import pytest
 
 from lumper.errors import TooManyAttempts
 from lumper.web.auth.backoff import Backoff
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from parts.clock import Clock
 
 
 @pytest.fixture

@@ -8,21 +8,7 @@ from hypothesis import strategies as st
 
 from lumper.errors import TooManyRequests
 from lumper.web.auth.rate_limits import BURST_SECONDS, Buckets, RateLimits, network
-
-
-class Clock:
-    """A time that stands until it is set forward."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from parts.clock import Clock
 
 
 def admitted(limits: RateLimits, account: str, address: str, most: int = 10_000) -> int:
