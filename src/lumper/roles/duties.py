@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +35,8 @@ from lumper.roles.triggers import Triggers
 from lumper.roles.verifier import Verifier
 
 log = get_logger(__name__)
+
+Action = Callable[[], Awaitable[object]]
 
 _EXPIRE_SECONDS = 5.0
 _DISPATCH_SECONDS = 1.0
@@ -79,7 +82,7 @@ class Duties:
             "relay": lambda: lead(self.history.database, "relay", self._relay),
             "events": lambda: consume(self.broker, EVENTS, acceptance.handle, _EVENTS),
             "statuses": lambda: consume(self.broker, STATUSES, self.desk.handle, _STATUSES),
-            "leases": lambda: self._expire_leases(acceptance),
+            "leases": lambda: forever("builds.expire", _EXPIRE_SECONDS, when_heard(acceptance.expire)),
             "names": self._tell_names,
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self.registry.pulls.flush),
             "uploads": self._expire_uploads,
@@ -95,7 +98,7 @@ class Duties:
             parts["gc"] = self._collect_for_ever
         return parts
 
-    def _of_one(self) -> list[tuple[str, float, Callable[[], Awaitable[object]]]]:
+    def _of_one(self) -> list[tuple[str, float, Action]]:
         """What one of several servers does every so many seconds."""
         return [
             ("dispatch", _DISPATCH_SECONDS, self.history.builds.dispatch.tick),
@@ -105,7 +108,7 @@ class Duties:
             ("logs", LOGS_SECONDS, self.keeper.tidy),
         ]
 
-    def _of_one_after_commits(self) -> list[tuple[str, float, Callable[[], Awaitable[object]]]]:
+    def _of_one_after_commits(self) -> list[tuple[str, float, Action]]:
         """What one of several servers does, at most every so many seconds, when something was written."""
         return [
             ("sign", _SIGN_SECONDS, self.attester.sign),
@@ -125,11 +128,6 @@ class Duties:
 
     async def _relay(self) -> None:
         await relay(self.history.outbox, self.broker, self._published)
-
-    async def _expire_leases(self, acceptance: Acceptance) -> None:
-        """Look for lost workers, once there was time to hear of those that live: the server may have been away."""
-        await asyncio.sleep(LEASE_SECONDS)
-        await forever("builds.expire", _EXPIRE_SECONDS, acceptance.expire)
 
     async def _expire_uploads(self) -> None:
         clock = SteadyClock(_UPLOAD_AGE)
@@ -158,3 +156,22 @@ class Duties:
         if any(report.counts.values()):
             counts = {str(kind): count for kind, count in report.counts.items()}
             log.info("garbage was collected", action="registry.gc", freed=report.freed, **counts)
+
+
+def when_heard(
+    expire: Action, now: Callable[[], float] = time.time, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> Action:
+    """`expire`, which looks for lost workers, once there was time to hear of those that live.
+
+    The server may have been away, its machine may have stood still, or its clock may have been set since the last look.
+    """
+    looked = 0.0
+
+    async def look() -> None:
+        nonlocal looked
+        if now() - looked > 2 * _EXPIRE_SECONDS:
+            await sleep(LEASE_SECONDS)
+        await expire()
+        looked = now()
+
+    return look
