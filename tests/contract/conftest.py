@@ -1,4 +1,4 @@
-"""The registry's metadata of each kind, for the suites that all kinds have to pass."""
+"""The registry's metadata and storages of each kind, for the suites that all kinds have to pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.registry.port import Metadata
+from lumper.registry.port import Metadata, Storage
 from parts.known_metadata import KINDS, Known
+from parts.storages import filesystem, memory, s3
 
 
 @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
@@ -22,3 +23,11 @@ async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture
 def metadata(known: Known) -> Metadata:
     return known.metadata
+
+
+@pytest.fixture(params=[filesystem, memory, s3], ids=lambda make: make.__name__)
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
+    make: Callable[[pytest.FixtureRequest], Storage] = request.param
+    made = make(request)
+    yield made
+    await made.close()

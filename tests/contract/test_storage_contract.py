@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from lumper.errors import StorageError
-from lumper.model.image import Name
 from lumper.registry.port import Storage
-from lumper.registry.storage.filesystem import FilesystemStorage
-from lumper.registry.storage.memory import MemoryStorage
 from parts.pieces import pieces
-from parts.s3_service import Bucket
 
 MIB = 1 << 20
 
@@ -33,28 +28,6 @@ async def broken(*parts: bytes) -> AsyncIterator[bytes]:
 
 async def content(storage: Storage, digest: str, start: int = 0, end: int | None = None) -> bytes:
     return b"".join([chunk async for chunk in storage.read(digest, start, end)])
-
-
-def filesystem(request: pytest.FixtureRequest) -> Storage:
-    folder: Path = request.getfixturevalue("tmp_path")
-    return FilesystemStorage(folder / "registry")
-
-
-def memory(_request: pytest.FixtureRequest) -> Storage:
-    return MemoryStorage()
-
-
-def s3(request: pytest.FixtureRequest) -> Storage:
-    bucket: Bucket = request.getfixturevalue("bucket")
-    return bucket.open()
-
-
-@pytest.fixture(params=[filesystem, memory, s3], ids=lambda make: make.__name__)
-async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
-    make: Callable[[pytest.FixtureRequest], Storage] = request.param
-    made = make(request)
-    yield made
-    await made.close()
 
 
 async def test_what_was_put_is_read_back_whole(storage: Storage) -> None:
@@ -279,7 +252,7 @@ async def test_a_storage_keeps_the_id_that_it_was_given(storage: Storage) -> Non
 
     assert await storage.identity() == "another"
     assert await storage.blobs() == []
-    assert await names(storage) == []
+    assert [page async for page in storage.names() if page] == []
 
 
 async def test_a_blob_with_wrong_bytes_is_not_there_until_it_is_stored_anew(storage: Storage) -> None:
@@ -371,70 +344,3 @@ async def test_blobs_are_listed_in_the_order_of_their_digests(storage: Storage) 
     assert [one for one, _, _ in await storage.blobs(digests[2], 4)] == digests[3:7]
     assert [one for one, _, _ in await storage.blobs(digests[-1])] == [digest]
     assert await storage.blobs(digest) == []
-
-
-async def names(storage: Storage) -> list[Name]:
-    return [name async for page in storage.names() for name, _ in page]
-
-
-async def test_a_name_is_said_until_it_is_erased(storage: Storage) -> None:
-    digest = sha256(b"x")
-    assert await storage.noted("owner/app", "v1") is None
-    assert await names(storage) == []
-
-    await storage.note(Name("owner/app", "v1", sha256(b"before")))
-    await storage.note(Name("owner/app", "v1", digest))
-    await storage.note(Name("owner/app", digest, "application/x"))
-
-    assert await storage.noted("owner/app", "v1") == digest
-    assert await storage.noted("owner/app", digest) == "application/x"
-    assert await storage.noted("owner", "v1") is None
-
-    await storage.erase("owner/app", "v1")
-    await storage.erase("owner/app", "v1")
-    assert await storage.noted("owner/app", "v1") is None
-    assert await names(storage) == [Name("owner/app", digest, "application/x")]
-
-
-async def test_names_are_listed_with_their_time_a_repositorys_manifests_before_its_tags(storage: Storage) -> None:
-    sha512 = f"sha512:{'0f' * 64}"
-    began = datetime.now(UTC)
-    said = {
-        Name(repository, reference, says)
-        for repository in ("a", "a-b", "a/0", "a/b", "a/b/c", "b")
-        for reference, says in ((sha256(b"x"), "type"), (sha512, ""), ("Latest", sha256(b"x")), ("_1.2-x", "y"))
-    }
-    for name in said:
-        await storage.note(name)
-
-    listed = [(name, at) async for page in storage.names() for name, at in page]
-
-    assert len(listed) == len(said)
-    assert {name for name, _ in listed} == said
-    assert all(began - timedelta(seconds=2) <= at <= datetime.now(UTC) + timedelta(seconds=2) for _, at in listed)
-    for repository in {name.repository for name in said}:
-        kinds = [name.is_tag for name, _ in listed if name.repository == repository]
-        assert kinds == sorted(kinds)
-
-
-async def test_many_names_are_listed_in_pages(storage: Storage) -> None:
-    tags = [f"v{n}" for n in range(1050)]
-    for start in range(0, len(tags), 50):
-        await asyncio.gather(*(storage.note(Name("a", tag, sha256(b"x"))) for tag in tags[start : start + 50]))
-
-    pages = [page async for page in storage.names()]
-
-    assert max(len(page) for page in pages) <= 1000
-    assert sorted(name.reference for page in pages for name, _ in page) == sorted(tags)
-
-
-@pytest.mark.parametrize(
-    "name", [("../x", "v1"), ("a", "../v1"), ("a", ".v1"), ("A", "v1"), ("a", "sha256:../x"), ("a", "")]
-)
-async def test_what_names_nothing_is_refused(storage: Storage, name: tuple[str, str]) -> None:
-    with pytest.raises(StorageError):
-        await storage.note(Name(*name, "x"))
-    with pytest.raises(StorageError):
-        await storage.noted(*name)
-    with pytest.raises(StorageError):
-        await storage.erase(*name)

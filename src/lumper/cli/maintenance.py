@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lumper.cli.client import Target, connect
-from lumper.cli.output import show_json, size, table
+from lumper.cli.output import Json, show_json, size, table
 from lumper.errors import ServerUnreachable, StorageError
 
 _HERE = Target()
@@ -17,7 +17,7 @@ _NO_GARBAGE = """Nothing can be given up.
 What was deleted can be after [registry] gc_grace, and what a tag has left or retention removed after undo_days."""
 
 
-def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> None:
+def gc(*, dry_run: bool = False, json: Json = False, target: Target = _HERE) -> None:
     """Give up what no tag, build or rollout needs any more, while pushes and pulls go on.
 
     Example: lumper registry gc --dry-run
@@ -26,8 +26,6 @@ def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> 
     ----------
     dry_run
         Only tell what would go now; what it leaves behind goes later.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         report = client.post("registry/gc", dry_run=int(dry_run))
@@ -42,7 +40,7 @@ def gc(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> 
         print(f"\n{size(report['freed'])} {'would be' if dry_run else 'were'} given back.")
 
 
-def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) -> None:
+def verify(*, repair: bool = False, json: Json = False, target: Target = _HERE) -> None:
     """Read everything again that the registry keeps, and tell what is missing or not what its digest says.
 
     The status is 1 if anything is wrong.
@@ -53,8 +51,6 @@ def verify(*, repair: bool = False, json: bool = False, target: Target = _HERE) 
     ----------
     repair
         Tell the storage which manifests and tags there are, where it has that wrong.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         flaws, done = _followed(client.lines("registry/verify", method="POST", repair=int(repair)), "flaw", _read)
@@ -96,7 +92,7 @@ def adopt(*, data: Path | None = None, config: Path | None = None) -> None:
     print(f"The images lie in {where}. Start the server, then compare: `lumper registry verify`.")
 
 
-def rebuild(*, dry_run: bool = False, json: bool = False, target: Target = _HERE) -> None:
+def rebuild(*, dry_run: bool = False, json: Json = False, target: Target = _HERE) -> None:
     """Bring back from the storage what the database does not know: after it was lost, or is older than the storage.
 
     Only what is missing is added. Running it again is safe, and so are pushes and pulls meanwhile. The status is 1 if
@@ -108,8 +104,6 @@ def rebuild(*, dry_run: bool = False, json: bool = False, target: Target = _HERE
     ----------
     dry_run
         Only tell what would come back.
-    json
-        Print JSON.
     """
     with connect(target) as client:
         lines = client.lines("registry/rebuild", method="POST", dry_run=int(dry_run))
