@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from shutil import get_terminal_size
+
 from lumper.cli.client import Target, connect
 from lumper.cli.output import Json, ago, show_json, size, table
 
 _HERE = Target()
+_WIDE = 120  # columns that have room for whole digests
 
 
 def images(repository: str = "", /, *, json: Json = False, target: Target = _HERE) -> None:
@@ -26,8 +30,9 @@ def images(repository: str = "", /, *, json: Json = False, target: Target = _HER
     if json:
         show_json(found)
     elif repository:
+        shown = 19 if sys.stdout.isatty() and get_terminal_size().columns < _WIDE else None  # `sha256:` and 12 digits
         rows: list[tuple[str, ...]] = [
-            (t["name"], t["digest"], size(t["size"]), ago(t["updated_at"]), str(t["build_id"] or ""))
+            (t["name"], t["digest"][:shown], size(t["size"]), ago(t["updated_at"]), str(t["build_id"] or ""))
             for t in found["tags"]
         ]
         table(("tag", "digest", "size", "pushed", "build"), rows, empty="No tags.")

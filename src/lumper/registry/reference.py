@@ -43,5 +43,5 @@ def _hint(text: str) -> str:
     if rest and (":" in host or "." in host or host == "localhost"):
         return f"Leave out the registry's host: {rest[:300]}."
     if re.search(r"@sha256:[0-9a-f]+\Z", text):
-        return "Write all 64 digits of the digest: `lumper images REPOSITORY` shows them."
+        return "Write all 64 digits of the digest: `lumper image inspect REPOSITORY:TAG` shows them."
     return "Write REPOSITORY:TAG or REPOSITORY@sha256:…."

@@ -14,7 +14,10 @@ from lumper.registry.reference import parse_reference
         ("127.0.0.1:5000/team/app:1.0", "Leave out the registry's host: team/app:1.0."),
         ("https://registry.example.org/team/app", "Leave out the registry's host: team/app."),
         ("registry.example.org/team/app:", "Leave out the registry's host: team/app:."),
-        ("team/app@sha256:4a5b", "Write all 64 digits of the digest: `lumper images REPOSITORY` shows them."),
+        (
+            "team/app@sha256:4a5b",
+            "Write all 64 digits of the digest: `lumper image inspect REPOSITORY:TAG` shows them.",
+        ),
         ("Team/App", "Write REPOSITORY:TAG or REPOSITORY@sha256:…."),
         ("", "Write REPOSITORY:TAG or REPOSITORY@sha256:…."),
     ],
