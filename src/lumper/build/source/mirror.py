@@ -35,7 +35,7 @@ _LOOK_EVERY = 0.5  # seconds between two looks at a growing mirror
 class Mirror:
     """One bare repository; `named` is the URL of the project that it serves.
 
-    All but `has` and `mark_damaged` is done with the lock held.
+    All but `has` and `mark_damaged` is done with the lock held. A fetch has `timeout` seconds.
     """
 
     def __init__(self, git: Git, path: Path, reach: Reach, named: str, *, timeout: float, max_bytes: int) -> None:

@@ -31,7 +31,7 @@ class RemoteRef:
 
 
 class Remotes:
-    """Asks other git servers. `home` is a folder of ours."""
+    """Asks other git servers, which have `timeout` seconds each time. `home` is a folder of ours."""
 
     def __init__(
         self,

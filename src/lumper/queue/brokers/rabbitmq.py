@@ -291,7 +291,7 @@ class _Subscription:
             raise
 
     async def retire(self, timeout: float) -> None:
-        """Let no more messages come; with the answer to what is in hand, this is over."""
+        """Let no more messages come, within `timeout` seconds; with the answer to what is in hand, this is over."""
         with translated(self.place):
             async with asyncio.timeout(timeout):
                 await self._queue.cancel(self._tag)

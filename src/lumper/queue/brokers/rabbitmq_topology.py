@@ -52,7 +52,7 @@ def topic_queue(topic: str, personal_expiry: float) -> Queue:
 
 
 def dead_queue(topic: str, personal_expiry: float) -> Queue:
-    """Where the dead letters of a topic are."""
+    """Where the dead letters of a topic are; one of a single process goes after `personal_expiry` seconds unused."""
     arguments: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT}
     return Queue(_name(topic) + ".dead", arguments | _expiry(topic, personal_expiry))
 

@@ -53,7 +53,7 @@ def none_due(connection: sqlite3.Connection, topic: str, now: float) -> Claims |
 
 
 def claim(connection: sqlite3.Connection, topic: str, holder: str, *, count: int, now: float, lease: float) -> Claims:
-    """Take the oldest messages that are free into the holder's hands."""
+    """Take the oldest messages that are free into the holder's hands, for `lease` seconds unless it renews them."""
     _free_what_is_due(connection, topic, holder, now=now, overdue=now - lease)
     rows = connection.execute(
         "UPDATE message SET holder = ?, visible_at = ?, deliveries = deliveries + 1 WHERE seq IN"

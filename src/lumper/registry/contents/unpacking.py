@@ -51,7 +51,7 @@ class _Gzip:
         return not self._inflate.unconsumed_tail
 
     def decompress(self, data: bytes, most: int) -> bytes:
-        """What comes next."""
+        """What comes next, at most `most` bytes."""
         try:
             return self._inflate.decompress(data or self._inflate.unconsumed_tail, most)
         except zlib.error as exc:
@@ -82,7 +82,7 @@ class _Zstd:
         return bool(self._frame.needs_input)
 
     def decompress(self, data: bytes, most: int) -> bytes:
-        """What comes next."""
+        """What comes next, at most `most` bytes."""
         try:
             return bytes(self._frame.decompress(data, most))
         except self._error as exc:

@@ -204,8 +204,8 @@ async def end_following(
 ) -> None:
     """Wait until the engine has told everything: then the programs of all steps have ended, cancelled ones too.
 
-    What a step prints fast may take the engine longer to tell than to execute: with `progress`, only silence ends the
-    wait, and the log says that something is missing.
+    What a step prints fast may take the engine longer to tell than to execute: with `progress`, only `timeout` seconds
+    of silence end the wait, and the log says that something is missing.
     """
     try:
         if progress is None:

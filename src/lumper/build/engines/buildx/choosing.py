@@ -83,5 +83,5 @@ def first_may_build(needed: Collection[Capability], capabilities: Collection[Cap
 
 
 def share(keep: int, size: int, total: int) -> int:
-    """How much of what may be kept is for a cache of this size, when all together have the total. Pure."""
+    """How many of the bytes that may be kept are for a cache of this size, when all together have the total. Pure."""
     return keep * size // total if total else keep

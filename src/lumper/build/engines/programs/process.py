@@ -140,7 +140,10 @@ class _Listening:
 
 
 async def end(process: asyncio.subprocess.Process, grace: float = GRACE) -> None:
-    """End a program with all that it has started: first by asking, so that it tidies up. Nothing of it runs after."""
+    """End a program with all that it has started. Nothing of it runs after.
+
+    First it is asked to, so that it tidies up, for which it has `grace` seconds.
+    """
     known = _descendants(process.pid)
     try:
         if process.returncode is None:
