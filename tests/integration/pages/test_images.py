@@ -56,6 +56,8 @@ async def test_an_image_tells_its_layers_settings_and_how_to_pull_it(shop: Put, 
             "/images/acme/shop:latest",
         ):
             assert words in page, (path, words)
+        size = page.partition('<p class="facts"><span><b>')[2].partition("<")[0]
+        assert f"{size} in the storage, all of it for this image alone" in page
     assert f"podman pull {REGISTRY}/acme/shop:1.4.2" in await seen(person, "/images/acme/shop:1.4.2")
 
 
