@@ -83,6 +83,5 @@ def private(file: Path) -> None:
 
     What cannot be made is told by whoever opens it next.
     """
-    if not file.exists():
-        with suppress(OSError):
-            file.touch(mode=0o600)
+    with suppress(OSError):
+        file.touch(mode=0o600, exist_ok=False)

@@ -65,6 +65,20 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     await broker.close()
 
 
+async def test_nobody_waits_for_ever_for_a_mistake_within_a_transaction(tmp_path: Path) -> None:
+    file = QueueFile(tmp_path / "queue.db")
+
+    def mistaken(_: object) -> None:
+        raise KeyError("a mistake")
+
+    async with asyncio.timeout(60):
+        answers = await asyncio.gather(*(file.write(each) for each in (work.version, mistaken)), return_exceptions=True)
+        assert isinstance(answers[0], int)
+        assert isinstance(answers[1], QueueUnavailable)
+        assert isinstance(await file.write(work.version), int)
+        await file.close()
+
+
 async def test_a_file_that_is_no_queue_is_refused_and_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "queue.db"
     file.write_bytes(b"certainly not a database\n" * 100)

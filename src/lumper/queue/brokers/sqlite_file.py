@@ -122,7 +122,7 @@ class QueueFile:
             raise QueueUnavailable("The queue was closed.", hint="Lumper is stopping.")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
-        except (sqlite3.Error, ValueError) as exc:
+        except Exception as exc:
             raise _error(self._path, exc) from exc
 
     async def _run(self) -> None:
@@ -144,7 +144,7 @@ class QueueFile:
         """The results in order; a part that failed has its error in its place."""
         try:
             return self._in_one_transaction([part.work for part in asked], durable=any(part.durable for part in asked))
-        except (sqlite3.Error, ValueError) as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is: nobody may wait for an answer for ever
             if len(asked) == 1:
                 error = _error(self._path, exc)
                 error.__cause__ = exc
@@ -197,7 +197,7 @@ class QueueFile:
             self._connection = None
 
 
-def _error(path: Path, exc: sqlite3.Error | ValueError) -> QueueError:
+def _error(path: Path, exc: Exception) -> QueueError:
     if isinstance(exc, ValueError):  # a text that is no Unicode
         return QueueError(f"The queue cannot store this message: {exc}.")
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
