@@ -94,7 +94,7 @@ class Builder:
 
         A name that stays is swept later (upkeep.py).
         """
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(EngineError, OSError):
             await self.engine.remove(private_image(job, self.registry))
 
 

@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from lumper.build.engines.buildkit.address import parse_address
+from lumper.build.engines.buildkit.daemon import DaemonEngine
 from lumper.build.engines.dummy import STEP_SIZE, DummyEngine
-from lumper.build.port import BuildRequest
+from lumper.build.port import BuildRequest, Engine
 from lumper.build.run import Builder
 from lumper.build.source.checkout import Mirrors
 from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.errors import EngineUnavailable
+from lumper.model.events import BuildJob
+from lumper.wiring.adapters import open_target
 from parts.context import context_tar, stream
 from parts.worker_bench import a_login, no_credentials
 
 
-def builder(folder: Path, engine: DummyEngine, timeout: float = 3600.0) -> Builder:
+def builder(folder: Path, engine: Engine, timeout: float = 3600.0) -> Builder:
     """What builds with this engine."""
     return Builder(engine, Mirrors(folder), "r.test", a_login, no_credentials, timeout=timeout, push_timeout=0.0)
 
@@ -82,3 +86,11 @@ async def test_an_engine_that_is_away_is_told_and_the_next_time_is_a_first_one_a
             await chore()
     await upkeep.prune_mirrors()
     assert set(upkeep.chores()) == {"worker.names", "worker.mirrors", "worker.engine_disk"}
+
+
+async def test_a_name_that_the_disk_does_not_let_go_stays_and_ends_no_worker(tmp_path: Path) -> None:
+    job = BuildJob(1, 1, "p", "app", "http://git.test/app.git", False, "refs/tags/v1", "a" * 40, "app", "_build-1-1")
+    (tmp_path / "images/lock").mkdir(parents=True)  # where a file has to be written
+    engine = DaemonEngine(parse_address("buildkitd+tcp://127.0.0.1:9"), tmp_path / "images", open_target)
+    await builder(tmp_path, engine).forget(job)
+    await engine.close()
