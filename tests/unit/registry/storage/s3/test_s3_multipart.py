@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +12,7 @@ from aiohttp import web
 from lumper.errors import StorageError
 from lumper.registry.storage.s3 import Bucket, Credentials
 from lumper.registry.storage.s3.multipart import Multipart
+from lumper.registry.storage.s3.tail import Tail
 from parts.http_server import serving
 
 UPLOAD = (
@@ -62,3 +65,26 @@ async def test_uploads_are_listed_page_by_page() -> None:
 async def test_a_listing_that_does_not_end_is_an_error(pages: dict[str, str]) -> None:
     with pytest.raises(StorageError):
         await unfinished(pages)
+
+
+async def test_who_is_silent_is_not_asked_again_and_has_more_time_for_joining() -> None:
+    asked: list[str] = []
+    silence = 0.1
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(answer) as url:
+        multipart = Multipart(Bucket(url, "images", "in", Credentials("id", "secret", "eu-1"), silence=silence))
+        try:
+            with pytest.raises(StorageError, match="does not answer"):
+                await multipart.put("data/u", Tail())
+            began = time.monotonic()
+            with pytest.raises(StorageError, match="does not answer"):
+                await multipart.complete("data/u", "u", ["etag"])
+            assert time.monotonic() - began > 3 * silence
+        finally:
+            await multipart.close()
+    assert asked == ["PUT", "POST"]
