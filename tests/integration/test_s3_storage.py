@@ -176,6 +176,15 @@ async def test_a_blob_whose_bytes_the_bucket_has_lost_is_not_there_once_that_was
     assert bucket.objects() == []
 
 
+async def test_bytes_behind_those_of_a_blob_are_wrong_bytes(storage: S3Storage, bucket: Bucket) -> None:
+    folder = f"/images/here/blobs/sha256/{sha256(b'x').removeprefix('sha256:')}"
+    bucket.request("PUT", f"{folder}/1-u")
+    bucket.request("PUT", "/images/here/data/u", body=b"x and more")
+
+    assert await storage.set_aside(sha256(b"x")) == "it has 10 bytes, not 1"
+    assert await storage.stat(sha256(b"x")) is None
+
+
 async def test_of_two_places_the_right_one_counts(storage: S3Storage, other: S3Storage, bucket: Bucket) -> None:
     await asyncio.gather(push(storage, "first", LARGE), push(other, "second", LARGE))
     if len(bucket.objects()) == 2:  # one came after the other

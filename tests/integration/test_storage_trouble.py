@@ -284,6 +284,13 @@ async def test_what_s3_refuses_is_told_with_what_to_do(
             assert advice in refused.value.hint
 
 
+async def test_a_refusal_without_words_is_told_with_what_to_do(service: S3Service) -> None:
+    async with opened(service.bucket(), [refusing("HEAD", "", 403, "which nobody sees")]) as storage:
+        with pytest.raises(StorageError, match="AccessDenied") as refused:
+            await storage._objects.size("x")
+    assert "Allow this key" in refused.value.hint
+
+
 async def test_what_passes_is_tried_again_and_what_does_not_is_not(
     service: S3Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
