@@ -81,6 +81,7 @@ async def test_a_manifest_is_known_with_the_bytes_behind_it(metadata: Metadata) 
 async def test_an_index_counts_what_its_children_hold(metadata: Metadata) -> None:
     await metadata.put_manifest("one", image(A, Link(C, 100)), [])
     await metadata.put_manifest("one", image(B, Link(D, 1000)), [])
+    await metadata.put_manifest("two", image(A, Link(C, 100)), [])
     await metadata.put_manifest("one", image(D, Link(A, 10, manifest=True), Link(B, 10, manifest=True), size=5), ["x"])
 
     manifest = await metadata.manifest("one", D)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from sqlalchemy import Row, Select
 
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
@@ -31,6 +34,36 @@ async def test_all_histories_on_one_database_see_a_tag_move(database: Database) 
         assert await digest_of_tag(reader, "latest") == A  # not before it is committed
 
     assert await digest_of_tag(reader, "latest") == B
+
+
+async def test_what_changes_while_it_is_read_is_not_remembered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, writer = ImageHistory(database), ImageHistory(database)
+    rows = database.rows
+    for ask, change, remembered in (
+        (lambda: images.tag("one", "v1"), writer.delete_tag("one", "v1"), lambda: images.remembered_tag("one", "v1")),
+        (lambda: images.has_blob("one", B), writer.unlink_blob("one", B), lambda: images.remembers_blob("one", B)),
+        (
+            lambda: images.manifest("one", A),
+            writer.delete_manifest("one", A),
+            lambda: images.remembered_manifest("one", A),
+        ),
+    ):
+        await writer.put_manifest("one", NewManifest(A, OCI, 1, ()), ["v1"])
+        await writer.link_blob("one", B, 1)
+
+        async def changed(query: Select[Any], change: Awaitable[bool] = change) -> Sequence[Row[Any]]:
+            found = await rows(query)
+            patch.undo()
+            assert await change
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "rows", changed)
+            assert await ask()
+        assert not remembered()
+        assert not await ask()
 
 
 async def test_a_transaction_that_failed_moves_nothing(database: Database) -> None:
