@@ -6,10 +6,11 @@ there may be several, it hears of tags that a push has moved, too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, literal, select
+from sqlalchemy import Connection, Insert, bindparam, insert, select
 
 from lumper.history.connection import AsyncConnection
 from lumper.history.tables import renames, tags
@@ -27,8 +28,20 @@ async def rename(connection: AsyncConnection, identity: int, references: Sequenc
 
 def rename_moved(connection: Connection, identity: int, digest: str, names: Sequence[str], now: datetime) -> None:
     """Within a push, right before it points these tags at `digest`: those that point elsewhere, if others may push."""
-    public = [one for one in names if not one.startswith(PRIVATE_PREFIX)]
-    if public and connection.dialect.name == "postgresql":
-        elsewhere = tags.c.repository_id == identity, tags.c.name.in_(public), tags.c.digest != digest
-        moved = select(tags.c.repository_id, tags.c.name, literal(now, renames.c.changed_at.type)).where(*elsewhere)
-        connection.execute(insert(renames).from_select(["repository_id", "reference", "changed_at"], moved))
+    told = {"in": identity, "at": now, "to": digest}
+    rows = [{**told, "tag": one} for one in names if not one.startswith(PRIVATE_PREFIX)]
+    if rows and connection.dialect.name == "postgresql":
+        connection.execute(_moved(), rows)
+
+
+@functools.cache
+def _moved() -> Insert:
+    """Whether a tag moves is read by the statement that writes so: a push has no query more."""
+    elsewhere = (
+        tags.c.repository_id == bindparam("in"),
+        tags.c.name == bindparam("tag"),
+        tags.c.digest != bindparam("to"),
+    )
+    at = bindparam("at", type_=renames.c.changed_at.type)
+    moved = select(tags.c.repository_id, tags.c.name, at).where(*elsewhere)
+    return insert(renames).from_select(["repository_id", "reference", "changed_at"], moved)
