@@ -93,6 +93,7 @@ async def test_what_cannot_be_undone_or_reached_is_told(api: Api, registry: Regi
         (f"{APP}:_build-1-1", {"to": two}, 400, "belongs to a build"),
         (f"{APP}:new", {"to": "_build-1-1"}, 404, "no tag"),
         ("/images/Owner:x", {"undo": True}, 400, "names no image"),
+        ("/images/", {"undo": True}, 400, "names no image"),
     ]
     for path, body, status, words in cases:
         answer = await api.ask("PUT", path, body)

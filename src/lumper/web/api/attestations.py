@@ -37,4 +37,4 @@ def add_routes(app: web.Application, guard: Guard, statements: Statements) -> No
     told = AttestationRoutes(statements)
     for path, handler in (("packages", told.packages), ("provenance", told.provenance)):
         guarded = guard.allowed(handler, *PEOPLE, *GRANTED)
-        app.router.add_get(f"/api/v1/{path}/{{reference:.+}}", guarded, allow_head=False)
+        app.router.add_get(f"/api/v1/{path}/{{reference:.*}}", guarded, allow_head=False)

@@ -111,5 +111,5 @@ class Origins:
 def add_routes(app: web.Application, guard: Guard, origins: Origins) -> None:
     """Serve the part of the API about where images come from."""
     inspect = guard.allowed(origins.inspect, *PEOPLE, *GRANTED)
-    app.router.add_get("/api/v1/inspect/{reference:.+}", inspect, allow_head=False)
+    app.router.add_get("/api/v1/inspect/{reference:.*}", inspect, allow_head=False)
     app.router.add_get("/api/v1/registry/key", guard.allowed(origins.key, *Role), allow_head=False)

@@ -87,6 +87,6 @@ class TagRoutes:
 def add_routes(app: web.Application, guard: Guard, tags: Tags, catalog: Catalog) -> None:
     """Serve the part of the API about tags."""
     routes = TagRoutes(tags, catalog)
-    app.router.add_get("/api/v1/history/{reference:.+}", guard.allowed(routes.history, *PEOPLE, *GRANTED))
-    app.router.add_put("/api/v1/images/{name:.+}", guard.allowed(routes.move, *PEOPLE, *GRANTED))
-    app.router.add_delete("/api/v1/images/{name:.+}", guard.allowed(routes.delete, *PEOPLE, *GRANTED))
+    app.router.add_get("/api/v1/history/{reference:.*}", guard.allowed(routes.history, *PEOPLE, *GRANTED))
+    app.router.add_put("/api/v1/images/{name:.*}", guard.allowed(routes.move, *PEOPLE, *GRANTED))
+    app.router.add_delete("/api/v1/images/{name:.*}", guard.allowed(routes.delete, *PEOPLE, *GRANTED))
