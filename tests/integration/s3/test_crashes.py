@@ -37,13 +37,6 @@ async def reached(bucket: Bucket) -> AsyncIterator[tuple[Proxy, Bucket]]:
         yield found
 
 
-@pytest.fixture
-async def storage(bucket: Bucket) -> AsyncIterator[S3Storage]:
-    opened = bucket.open()
-    yield opened
-    await opened.close()
-
-
 def acknowledged(folder: Path) -> dict[str, str]:
     """Where tags point, as the client was told."""
     told = folder / "acknowledged"
