@@ -25,7 +25,7 @@ class Time(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the text in the table."""
-        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) if value else None
+        return datetime.fromisoformat(value) if value else None
 
 
 @compiles(String, "postgresql")
