@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lumper.model.garbage import GarbageKind
 from lumper.registry.gc import collector as gc
+from lumper.registry.gc.collector import Policy
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
@@ -55,3 +56,16 @@ async def test_quick_runs_give_up_step_by_step_what_whole_runs_would() -> None:
     kinds = [one.kind for _ in range(3) for one in (await registry.collector.run(quick=True)).garbage]
 
     assert kinds == [GarbageKind.LINK, GarbageKind.BYTES]
+
+
+async def test_a_quick_run_reaches_back_to_what_was_left_alone_because_somebody_had_asked_for_it() -> None:
+    metadata = Watched()
+    registry = Registry(MemoryStorage(), metadata, Policy(timedelta(hours=1)))
+    begun = datetime.now(UTC)
+
+    for _ in range(2):
+        await registry.collector.run(quick=True)
+
+    since = metadata.looked[1]
+    assert since is not None
+    assert begun - timedelta(hours=4) <= since <= datetime.now(UTC) - timedelta(hours=4)

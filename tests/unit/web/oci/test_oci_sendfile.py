@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,26 @@ async def test_a_file_for_which_no_descriptor_is_left_cannot_be_had_at_the_momen
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with pytest.raises(FileNotFoundError):
         await send_file(sender, request, web.StreamResponse(), tmp_path / "gone", [])
+
+
+@pytest.mark.parametrize("together", [1, 3, 6])
+async def test_of_a_file_that_part_is_sent_which_was_asked_for_and_no_byte_more(tmp_path: Path, together: int) -> None:
+    """One alone is sent from the event loop, several by threads, and more than there are threads in turns."""
+    loop, sender, data = asyncio.get_running_loop(), FileSender(), os.urandom(3 << 20)
+    (tmp_path / "blob").write_bytes(data)
+
+    async def sent(start: int, size: int) -> None:
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        with (tmp_path / "blob").open("rb", 0) as file, theirs:
+            sending = asyncio.create_task(sender.send_part(transport, file, start, size))
+            sending.add_done_callback(lambda _: transport.close())
+            got = bytearray()
+            while piece := await loop.sock_recv(theirs, 1 << 20):
+                got += piece
+            assert got == data[start : start + size]
+            assert await sending == len(got)
+
+    await asyncio.gather(*(sent(number, 2 << 20) for number in range(together)))
+    await sent(2 << 20, 2 << 20)  # the file is shorter
