@@ -108,6 +108,11 @@ class Pushing:
         self.send(connection, "PATCH", self.begin(connection), None)
         connection.send(b"%x\r\n%s\r\n" % (len(PIECE) - 1, PIECE[1:]))
 
+    def stop_sending_a_manifest(self, connection: http.client.HTTPConnection) -> None:
+        """Push a manifest of 2 MiB without its last byte."""
+        self.send(connection, "PUT", "/v2/a/b/manifests/x", 2 * MIB)
+        connection.send((PIECE * 2)[1:])
+
     def sign_in(self, password: str) -> None:
         """Ask for a token by a password, in vain; it is hashed, though there is no such user."""
         basic = base64.b64encode(f"ada:{password}".encode()).decode()
@@ -206,6 +211,18 @@ def test_uploads_that_stop_hold_no_bytes_in_memory(pushing: Pushing) -> None:
     with ExitStack() as stack:
         for number in range(CLIENTS):
             pushing.stop_sending(stack.enter_context(pushing.connected_by_tls() if number % 2 else pushing.connected()))
+        assert pushing.memory("VmHWM") < MOST
+
+
+def test_manifests_that_stop_hold_no_bytes_in_memory(pushing: Pushing) -> None:
+    with ExitStack() as stack:
+        for _ in range(CLIENTS // 4):
+            pushing.stop_sending_a_manifest(stack.enter_context(pushing.connected()))
+        with pushing.connected() as connection:  # a large one that comes meanwhile is read nevertheless
+            body = b" " * MIB + b"{}"
+            pushing.send(connection, "PUT", "/v2/a/b/manifests/y", len(body))
+            connection.send(body)
+            assert connection.getresponse().status == 400
         assert pushing.memory("VmHWM") < MOST
 
 

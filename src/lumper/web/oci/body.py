@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from tempfile import SpooledTemporaryFile
 
 from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from lumper.errors import StorageError
 from lumper.registry.errors import refuse
 from lumper.room import Room
 
+SPOOLED = 64 << 10  # bytes of a body that is wanted whole; what is larger waits in a file
 IDLE_SECONDS = 60.0  # without a byte, then the upload is given up; its bytes are kept
 
 
@@ -66,15 +69,32 @@ async def incoming_small(request: web.Request) -> bytes:
     return b"".join([piece async for piece in incoming(request)]) if request.can_read_body else b""
 
 
-async def incoming_whole(request: web.Request, most: int) -> bytes:
-    """The request's body, at most `most` bytes. Raises RegistryError MANIFEST_TOO_LARGE, before reading if it can."""
+async def incoming_spooled(request: web.Request, most: int) -> SpooledTemporaryFile[bytes]:
+    """The request's body, at most `most` bytes, in a file that is at its end; a small one is only in memory.
+
+    Raises RegistryError MANIFEST_TOO_LARGE, before reading if it can, StorageError if there can be no file.
+    """
     if request.content_length is not None and request.content_length > most:
         raise refuse("MANIFEST_TOO_LARGE")
-    pieces: list[bytes] = []
+    spool = SpooledTemporaryFile[bytes](SPOOLED)
     size = 0
-    async for piece in incoming(request):
-        size += len(piece)
-        if size > most:
-            raise refuse("MANIFEST_TOO_LARGE")
-        pieces.append(piece)
-    return b"".join(pieces)
+    try:
+        async for piece in incoming(request):
+            size += len(piece)
+            if size > most:
+                raise refuse("MANIFEST_TOO_LARGE")
+            await _write(spool, piece, size)
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+async def _write(spool: SpooledTemporaryFile[bytes], piece: bytes, size: int) -> None:
+    try:
+        if size <= SPOOLED:
+            spool.write(piece)
+        else:
+            await asyncio.to_thread(spool.write, piece)
+    except OSError as exc:
+        raise StorageError(f"There is no file for a large body: {exc.strerror}.") from exc

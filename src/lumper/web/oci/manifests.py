@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
 from aiohttp import hdrs, web
 
 from lumper.model.image import is_digest
@@ -12,10 +16,11 @@ from lumper.web.auth.authenticator import actor_of
 from lumper.web.connection.proxies import address_of
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import DIGEST, Routes, digest_headers, manifest_headers
-from lumper.web.oci.body import incoming_whole
+from lumper.web.oci.body import SPOOLED, incoming_spooled
 from lumper.web.oci.conditions import check_change, check_match, depends, has_already
 from lumper.web.oci.guard import Guard
 
+_LARGE = 2  # manifests at the same time
 _MOST_TAGS = 250  # of one push; each is a file that is waited for
 
 
@@ -25,6 +30,7 @@ class ManifestRoutes:
     def __init__(self, manifests: Manifests, guard: Guard) -> None:
         self._manifests = manifests
         self._guard = guard
+        self._large = asyncio.Semaphore(_LARGE)
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -57,17 +63,26 @@ class ManifestRoutes:
             caller.check_tag(tag)
         expected = await self._expected(request, address)
         media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
-        body = await incoming_whole(request, MAX_BYTES)
         actor = actor_of(caller.reach.identity, request)
-        manifest = await self._manifests.put(
-            address.repository, address.item, media_type, body, asked, actor=actor, expected=expected
-        )
+        async with self._whole(request) as body:
+            manifest = await self._manifests.put(
+                address.repository, address.item, media_type, body, asked, actor=actor, expected=expected
+            )
         headers = {hdrs.LOCATION: f"/v2/{address.repository}/manifests/{manifest.digest}", DIGEST: manifest.digest}
         if manifest.subject:
             headers["OCI-Subject"] = manifest.subject
         if asked:
             headers["OCI-Tag"] = ", ".join(asked)
         return web.Response(status=201, headers=headers)
+
+    @contextlib.asynccontextmanager
+    async def _whole(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The body; of large ones, which become many objects, there are few in memory at the same time."""
+        with await incoming_spooled(request, MAX_BYTES) as spool:
+            large = spool.tell() > SPOOLED
+            async with self._large if large else contextlib.nullcontext():
+                spool.seek(0)
+                yield await asyncio.to_thread(spool.read) if large else spool.read()
 
     async def _delete(self, request: web.Request, address: Address) -> web.Response:
         caller = await self._guard.allowed(request, address, DELETE)

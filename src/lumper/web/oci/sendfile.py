@@ -150,13 +150,14 @@ class Outlet:
         connection = transport.get_extra_info("socket") if transport else None
         if self._room > 0 or connection is None or connection.fileno() < 0:
             return
-        mine = os.dup(connection.fileno())  # the event loop may wait for the connection's own
-        try:
-            if not _takes(mine):
+        if not _takes(connection.fileno()):
+            mine = os.dup(connection.fileno())  # the event loop may wait for the connection's own
+            try:
                 await _writable(mine)
-            self._room = connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 4
-        finally:
-            os.close(mine)
+            finally:
+                os.close(mine)
+        if connection.fileno() >= 0:
+            self._room = connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 3
 
 
 def _takes(connection: int) -> bool:
