@@ -15,7 +15,7 @@ import pytest
 from parts.command_line import lumper
 from parts.live_registry import digest_of, image_manifest
 from parts.lumper_process import LumperProcess, LumperServer
-from parts.small_disk import small_disk
+from parts.small_disk import filled, small_disk
 from parts.waiting import wait_for
 
 MIB = 1 << 20
@@ -73,6 +73,10 @@ def test_a_disk_that_pushes_have_filled_is_made_free_again_by_deleting(disk: Pat
         client = Client(server)
         statuses = [client.push(f"v{n}", os.urandom(8 * MIB)) for n in range(5)]
         assert (statuses[0], statuses[-1]) == (201, 507)
+        with filled(disk):  # to the last byte: not even a manifest that is on its way has a file
+            large = b" " * MIB + b"{}"
+            status, told = client.ask("PUT", "/v2/a/manifests/large", large)
+            assert (status, b"no file for a large manifest" in told) == (507, True)
         for n in range(statuses.index(507)):
             assert client.ask("DELETE", f"/v2/a/manifests/v{n}")[0] == 202
 

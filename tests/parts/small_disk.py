@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parts.lacking import lacking
@@ -29,3 +29,16 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 
 def _unmounted(place: Path) -> bool:
     return subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """Have a file take all that is left on `disk`."""
+    filler = disk / "filler"
+    try:
+        with suppress(OSError), filler.open("wb", 0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield
+    finally:
+        filler.unlink()

@@ -28,6 +28,7 @@ def make_app(parts: Parts, settings: Settings) -> web.Application:
         public_url=settings.public_url,
         requests=parts.metrics.requests,
         limits=settings.limits,
+        folder=settings.data,
     )
     metrics.add_routes(app, guard, parts, settings.data)
     health.add_routes(app, {"database": history.figures.answers, "storage": registry.answers})

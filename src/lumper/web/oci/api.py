@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from aiohttp import hdrs, web
 
@@ -40,13 +41,19 @@ def add_routes(
     public_url: str = "",
     requests: Requests | None = None,
     limits: RateLimits | None = None,
+    folder: Path | None = None,
 ) -> None:
-    """Serve `/v2/`. `public_url` is where clients reach us (`https://host`), "" for what they ask for."""
+    """Serve `/v2/`.
+
+    `public_url` is where clients reach us (`https://host`), "" for what they ask for. Large manifests wait in `folder`,
+    or where the system keeps such files.
+    """
     namespaces = Namespaces(registry.upstreams, registry.listings, authenticator) if registry.upstreams else None
     guard = Guard(authenticator, public_url, limits or RateLimits())
     requests = requests or Requests()
     uploads, wire = UploadRoutes(registry.blobs, guard, requests), Wire()
-    api = _RegistryApi(registry, guard, namespaces, requests, uploads)
+    manifests = ManifestRoutes(registry.manifests, guard, folder)
+    api = _RegistryApi(registry, guard, namespaces, requests, {**uploads.routes(), **manifests.routes()})
     pushes = SmallPushes(uploads, guard, requests, namespaces, wire)
     app[ANSWERS] = RegistryAnswers(registry, guard, requests, app.get(PROXIES) or Proxies(()), pushes, wire)
     app.router.add_route("*", "/v2", api.handle)
@@ -61,7 +68,7 @@ def _encoded(request: web.Request) -> bool:
 
 class _RegistryApi:
     def __init__(
-        self, registry: Registry, guard: Guard, namespaces: Namespaces | None, requests: Requests, uploads: UploadRoutes
+        self, registry: Registry, guard: Guard, namespaces: Namespaces | None, requests: Requests, pushes: Routes
     ) -> None:
         self._guard = guard
         self._namespaces = namespaces
@@ -70,9 +77,8 @@ class _RegistryApi:
             (Kind.PING, "GET"): self._ping,
             **TokenRoutes(guard, namespaces).routes(),
             **ListingRoutes(registry.listings, guard).routes(),
-            **ManifestRoutes(registry.manifests, guard).routes(),
             **BlobRoutes(registry.blobs, guard, requests).routes(),
-            **uploads.routes(),
+            **pushes,
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

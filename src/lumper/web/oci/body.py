@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
 
 from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from lumper.errors import StorageError
+from lumper.errors import StorageError, StorageFull
 from lumper.registry.errors import refuse
 from lumper.room import Room
 
@@ -69,14 +71,15 @@ async def incoming_small(request: web.Request) -> bytes:
     return b"".join([piece async for piece in incoming(request)]) if request.can_read_body else b""
 
 
-async def incoming_spooled(request: web.Request, most: int) -> SpooledTemporaryFile[bytes]:
+async def incoming_spooled(request: web.Request, most: int, folder: Path | None) -> SpooledTemporaryFile[bytes]:
     """The request's body, at most `most` bytes, in a file that is at its end; a small one is only in memory.
 
-    Raises RegistryError MANIFEST_TOO_LARGE, before reading if it can, StorageError if there can be no file.
+    The file is in `folder`, or where the system keeps such files, and has no name. Raises RegistryError
+    MANIFEST_TOO_LARGE, before reading if it can, StorageFull, StorageError if there can be no file.
     """
     if request.content_length is not None and request.content_length > most:
         raise refuse("MANIFEST_TOO_LARGE")
-    spool = SpooledTemporaryFile[bytes](SPOOLED)
+    spool = SpooledTemporaryFile[bytes](SPOOLED, dir=None if folder is None else str(folder))
     size = 0
     try:
         async for piece in incoming(request):
@@ -97,4 +100,5 @@ async def _write(spool: SpooledTemporaryFile[bytes], piece: bytes, size: int) ->
         else:
             await asyncio.to_thread(spool.write, piece)
     except OSError as exc:
-        raise StorageError(f"There is no file for a large body: {exc.strerror}.") from exc
+        kind = StorageFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        raise kind(f"There is no file for a large manifest on its way: {exc.strerror}.") from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from aiohttp import hdrs, web
 
@@ -27,9 +28,11 @@ _MOST_TAGS = 250  # of one push; each is a file that is waited for
 class ManifestRoutes:
     """Answers what is asked of manifests and tags."""
 
-    def __init__(self, manifests: Manifests, guard: Guard) -> None:
+    def __init__(self, manifests: Manifests, guard: Guard, folder: Path | None) -> None:
+        """Large ones are in `folder` until all of them has come; None: where the system keeps such files."""
         self._manifests = manifests
         self._guard = guard
+        self._folder = folder
         self._large = asyncio.Semaphore(_LARGE)
 
     def routes(self) -> Routes:
@@ -78,7 +81,7 @@ class ManifestRoutes:
     @contextlib.asynccontextmanager
     async def _whole(self, request: web.Request) -> AsyncIterator[bytes]:
         """The body; of large ones, which become many objects, there are few in memory at the same time."""
-        with await incoming_spooled(request, MAX_BYTES) as spool:
+        with await incoming_spooled(request, MAX_BYTES, self._folder) as spool:
             large = spool.tell() > SPOOLED
             async with self._large if large else contextlib.nullcontext():
                 spool.seek(0)
