@@ -309,5 +309,7 @@ def _opened(stack: contextlib.ExitStack, folder: DataFolder) -> str:
 
 def _read_token(file: Path | None) -> str:
     if file is None:
-        raise ServerUnreachable("There is no token to sign in with.", hint="Give --token-file, or set LUMPER_TOKEN.")
+        raise ServerUnreachable(
+            "There is no token to sign in with.", hint="Give --token-file, or set LUMPER_TOKEN_FILE or LUMPER_TOKEN."
+        )
     return line_of(file, "token")
