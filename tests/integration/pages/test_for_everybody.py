@@ -64,7 +64,8 @@ LOOK = """() => {
       faint.add(`${element.localName}.${element.className} ${ratio.toFixed(2)} ${text.slice(0, 30)}`);
     }
   }
-  for (const element of document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a[href]')) {
+  const used = 'input:not([type=hidden], [hidden]), select, textarea, button, a[href]';
+  for (const element of document.querySelectorAll(used)) {
     const label = element.labels && element.labels[0];
     const name = element.getAttribute('aria-label') || (label && label.textContent) || element.textContent;
     if (!name.trim()) nameless.push(element.outerHTML.slice(0, 90));
