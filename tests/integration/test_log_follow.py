@@ -204,13 +204,13 @@ async def test_ctrl_c_ends_it_at_whatever_moment(api: Api) -> None:
                 await asyncio.wait_for(process.wait(), number * start / 7)
             process.send_signal(signal.SIGINT)
             try:
-                await asyncio.wait_for(process.wait(), 8 + 5 * start)
+                await asyncio.wait_for(process.wait(), 30 + 5 * start)  # a machine may stand still
             except TimeoutError:  # Python loses what it raises within a callback of an import, of itself or of Lumper
                 lost += 1
                 process.send_signal(signal.SIGINT)
             await process.communicate()
             assert process.returncode in (130, -signal.SIGINT, 1)  # 1: Python itself had not begun yet
-    assert lost <= 3
+    assert lost <= 1
 
 
 async def test_a_log_goes_on_where_it_was_when_the_server_is_back(api: Api) -> None:
