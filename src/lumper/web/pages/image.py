@@ -15,6 +15,7 @@ from lumper.model.image import IN_TOTO, PREDICATE, Manifest, Referrer
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
 from lumper.registry.attest.provenance import PROVENANCE
+from lumper.registry.attest.store import MOST_LISTED
 from lumper.registry.contents.spdx import SPDX
 from lumper.registry.inspect.artifact_types import HELM, in_words, of_tag, short
 from lumper.registry.inspect.image import Inspection, shown, shown_texts
@@ -77,7 +78,9 @@ class ImagePage:
         """What this Lumper has told of the image beside it: `signature`, `provenance`, `packages`."""
         if build is None or build.digest != manifest.digest or build.attested not in (Attested.SIGNED, Attested.WHOLE):
             return set()
-        told, _ = await self._history.images.referrers(repository, manifest.digest, artifact_types=[IN_TOTO])
+        told, _ = await self._history.images.referrers(
+            repository, manifest.digest, artifact_types=[IN_TOTO], limit=MOST_LISTED
+        )
         kinds = {one.annotations.get(PREDICATE, "") for one in told}
         return {"signature", *(_KINDS[kind] for kind in kinds & _KINDS.keys())}
 
