@@ -19,7 +19,7 @@ from lumper.errors import StorageError
 from lumper.model.people import Role
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream
-from parts.live_registry import LiveRegistry, RegistryClient, live_registry
+from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
 from parts.small_disk import small_disk
 from parts.upstream import Door, upstream
 
@@ -134,3 +134,26 @@ async def test_what_passes_without_being_kept_is_whole_and_right_or_an_error(tmp
         async with client.request("GET", blob) as response:
             assert await response.read() == layer
         assert not live.files
+
+
+async def test_what_upstream_lacks_is_not_there_also_when_the_disk_is_full(tmp_path: Path, layer: bytes) -> None:
+    async def tells_nothing(request: web.Request) -> web.Response | None:
+        return web.Response(status=404) if request.method == "HEAD" and "/blobs/" in request.path else None
+
+    with small_disk(tmp_path / "mirror", "16m") as data:
+        async with upstream(tmp_path / "hub") as (door, pusher), mirror(data, door) as (_, client):
+            blob = f"/v2/hub/app/blobs/{await pusher.push_blob('app', layer)}"
+            with (data / "ballast").open("wb", buffering=0) as ballast:
+                free = os.statvfs(data)
+                os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_bsize)
+            lacking = f"/v2/hub/app/blobs/{digest_of(b'nowhere')}"
+            assert await client.status("HEAD", lacking) == 404
+            assert await client.refusal("GET", lacking) == (404, "BLOB_UNKNOWN")
+            asked = sum(door.asked.values())
+            assert await client.refusal("GET", lacking) == (404, "BLOB_UNKNOWN")
+            assert sum(door.asked.values()) == asked
+
+            door.first = tells_nothing
+            async with client.request("GET", blob) as response:
+                assert (response.status, await response.read()) == (200, layer)
+            (data / "ballast").unlink()

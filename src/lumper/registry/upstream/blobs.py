@@ -61,9 +61,9 @@ class CachedBlobs(Blobs):
                 raise
         source = Source(upstream.registry, upstream.remote_name(repository), digest)
         try:
-            return await had(source, repository, digest)
-        except StorageError as exc:
-            return await self._passed_on(source, exc)
+            return await _had_or_passed_on(had, source, repository, digest)
+        except StorageError:
+            raise
         except LumperError as exc:
             answer = as_answer(exc, "BLOB_UNKNOWN", digest)
             if answer.code == "BLOB_UNKNOWN":
@@ -96,17 +96,6 @@ class CachedBlobs(Blobs):
             await asyncio.shield(task)
             return await super().stat(repository, digest)
         return ArrivingBlob(digest, arrival.size, arrival=arrival, source=source)
-
-    async def _passed_on(self, source: Source, trouble: StorageError) -> StoredBlob:
-        """The blob as it is upstream. Raises RegistryError, and `trouble` if upstream does not tell its size."""
-        _log_passing(source, trouble)
-        try:
-            size = await source.registry.blob_size(source.repository, source.digest)
-        except LumperError as exc:
-            raise as_answer(exc, "BLOB_UNKNOWN", source.digest) from exc
-        if not size:
-            raise trouble
-        return PassingBlob(source.digest, size, source=source)
 
     async def _linked(self, source: Source, repository: str, digest: str) -> StoredBlob | None:
         """The blob, if another repository has brought it here already, and upstream tells that this one has it too."""
@@ -205,6 +194,25 @@ async def _size(source: Source) -> int | None:
         return await source.registry.blob_size(source.repository, source.digest)
     except RemoteUnauthorized:
         return None
+
+
+async def _had_or_passed_on(had: _Had, source: Source, repository: str, digest: str) -> StoredBlob:
+    try:
+        return await had(source, repository, digest)
+    except StorageError as exc:
+        return await _passed_on(source, exc)
+
+
+async def _passed_on(source: Source, trouble: StorageError) -> StoredBlob:
+    """The blob as it is upstream. Raises RemoteError, and `trouble` if upstream does not tell its size."""
+    size = await _size(source)
+    if not size:  # what it does not tell of it may give
+        async with source.registry.blob(source.repository, source.digest) as incoming:
+            size = incoming.size
+    if not size:
+        raise trouble
+    _log_passing(source, trouble)
+    return PassingBlob(source.digest, size, source=source)
 
 
 def _log_passing(source: Source, trouble: StorageError) -> None:
