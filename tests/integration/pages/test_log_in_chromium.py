@@ -214,3 +214,26 @@ async def test_lines_of_any_length_are_shown_a_few_at_a_time_and_whole_when_they
     await page.keyboard.press("End")
     await expect(lines.last).to_be_in_viewport()
     assert await elements(sight) < 40_000
+
+
+async def test_the_key_end_leads_to_the_end_while_the_browser_still_glides_and_makes_lines(
+    sight: Sight, project: Any
+) -> None:
+    live, page = sight.live, sight.page
+    build_id = await live.running(project, "v3.7.0")
+    await live.say(build_id, step_lines(1, "RUN wide", [*["y" * 2000] * 302, "the end"]))
+    await live.ended(build_id, BuildState.SUCCEEDED)
+    devtools = await page.context.new_cdp_session(page)
+    await devtools.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    lines = sight.step(1).locator(".l")
+    end = lines.and_(page.get_by_text("the end", exact=True))
+    for _ in range(4):
+        await sight.go(f"/builds/{build_id}")
+        await sight.step(1).locator("button").first.click()
+        await expect(lines.first).to_be_attached()
+        await page.keyboard.press("PageDown")
+        await page.keyboard.press("End")
+        await expect(end).to_be_in_viewport()
+    await page.keyboard.press("PageUp")
+    await expect(end).not_to_be_in_viewport()
+    await devtools.detach()

@@ -7,6 +7,7 @@ import { LogSearch } from "./search.js";
 
 const SMALL = 150; // lines; a finished log of no more is shown whole
 const MOST_STEPS = 5000;
+const GLIDE = 1000; // milliseconds that browsers take at most to glide where a key or wheel sent the page
 
 const log = document.getElementById("log");
 const find = (name) => log.querySelector(`[data-${name}]`);
@@ -20,6 +21,7 @@ let following = false;
 let stuck = false; // to the end, while it runs away
 let bottom = { height: 0, y: 0 }; // of the page, and where it was scrolled to, when it was last brought there
 let pinned = false; // the same by the key End: lines that are made there are longer than was guessed
+let sent = -GLIDE; // when a key or the wheel sent the page somewhere
 let speaking = null; // the step of Lumper's own last word
 let ended = false;
 let away = false;
@@ -144,6 +146,12 @@ function follow(on) {
   if (following) plan();
 }
 
+// To the very end, at once: a browser glides there for some frames, and would go on gliding to where the end was.
+function end() {
+  pinned = true;
+  stick();
+}
+
 // A person goes away from the end.
 function leave() {
   follow(false);
@@ -215,12 +223,17 @@ const search = new LogSearch({
 find("all").addEventListener("click", toggleAll);
 find("follow").addEventListener("click", () => follow(!following));
 find("wrap").addEventListener("click", () => wrap(!log.hasAttribute("data-wrapped")));
-addEventListener("wheel", (event) => { if (event.deltaY < 0) leave(); }, { passive: true });
+addEventListener("wheel", (event) => {
+  sent = performance.now();
+  if (event.deltaY < 0) leave();
+}, { passive: true });
 addEventListener("touchmove", leave, { passive: true });
 for (const kind of ["pointerdown", "input"]) addEventListener(kind, () => (pinned = false), { capture: true });
 addEventListener("scroll", () => {
   const shorter = document.documentElement.scrollHeight < bottom.height; // which moves the page up by itself
-  if (scrollY < bottom.y - 8 && !shorter) pinned = false;
+  if (scrollY >= bottom.y - 8 || shorter) return;
+  if (performance.now() < sent + GLIDE) stick(); // it was on its way somewhere else before the key End
+  else pinned = false;
 }, { passive: true });
 new ResizeObserver(stick).observe(document.body);
 addEventListener("hashchange", () => {
@@ -228,15 +241,16 @@ addEventListener("hashchange", () => {
   aim();
 });
 document.addEventListener("keydown", (event) => {
+  pinned = false;
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
   if (event.key === "/") find("search").focus();
   else if (event.key === "e") toggleAll();
   else if (event.key === "f") follow(!following);
   else if (event.key === "w") wrap(!log.hasAttribute("data-wrapped"));
+  else if (event.key === "End" && !event.shiftKey) end();
   else {
+    sent = performance.now();
     if (["ArrowUp", "PageUp", "Home"].includes(event.key)) follow(false);
-    pinned = event.key === "End";
-    if (pinned) bottom = { height: document.documentElement.scrollHeight, y: scrollY };
     return;
   }
   event.preventDefault();
