@@ -23,11 +23,16 @@ Wait = Callable[[], Awaitable[None]]
 """Returns when there may be something to do."""
 
 Handler = Callable[[Payload], Awaitable[None]]
+Hears = Callable[[bool], None]
+"""Is told True when messages come from now on, and False when they do no more: the queue is away."""
+
 RECONNECT = RetryPolicy(first=0.2, factor=2.0, longest=10.0)
 """For what is away and is waited for, however long."""
 
 
-async def consume(broker: Broker, topic: str, handler: Handler, policy: RetryPolicy) -> None:
+async def consume(
+    broker: Broker, topic: str, handler: Handler, policy: RetryPolicy, hears: Hears = lambda _: None
+) -> None:
     """Hand every message of the topic to `handler`, one after the other, for ever.
 
     A handler that returns is done with the message. One that raises sees it again, as `policy` says, and in the end
@@ -38,10 +43,12 @@ async def consume(broker: Broker, topic: str, handler: Handler, policy: RetryPol
     while True:
         try:
             async with broker.consume(topic) as deliveries:
+                hears(True)
                 async for delivery in deliveries:
                     failures = 0
                     await _handle(delivery, handler, policy)
         except QueueUnavailable as exc:
+            hears(False)
             failures += 1
             log.warning("the queue is away", action="queue.away", topic=topic, error=exc.sentence)
             await asyncio.sleep(RECONNECT.pause(failures))

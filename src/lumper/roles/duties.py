@@ -77,12 +77,12 @@ class Duties:
 
     def parts(self) -> dict[str, Part]:
         """What runs side by side until it is cancelled, by name."""
-        acceptance = Acceptance(self.history)
+        acceptance, hearing = Acceptance(self.history), Hearing()
         parts: dict[str, Part] = {
             "relay": lambda: lead(self.history.database, "relay", self._relay),
-            "events": lambda: consume(self.broker, EVENTS, acceptance.handle, _EVENTS),
+            "events": lambda: consume(self.broker, EVENTS, acceptance.handle, _EVENTS, hearing),
             "statuses": lambda: consume(self.broker, STATUSES, self.desk.handle, _STATUSES),
-            "leases": lambda: forever("builds.expire", _EXPIRE_SECONDS, when_heard(acceptance.expire)),
+            "leases": lambda: forever("builds.expire", _EXPIRE_SECONDS, when_heard(acceptance.expire, hearing)),
             "names": self._tell_names,
             "pulls": lambda: forever("registry.pulls", FLUSH_SECONDS, self.registry.pulls.flush),
             "uploads": self._expire_uploads,
@@ -158,19 +158,38 @@ class Duties:
             log.info("garbage was collected", action="registry.gc", freed=report.freed, **counts)
 
 
+class Hearing:
+    """Whether workers are heard of: not while the queue is away. `breaks` counts how often it went."""
+
+    def __init__(self) -> None:
+        self.works = False
+        self.breaks = 0
+
+    def __call__(self, works: bool) -> None:
+        self.breaks += self.works and not works
+        self.works = works
+
+
 def when_heard(
-    expire: Action, now: Callable[[], float] = time.time, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    expire: Action,
+    hearing: Hearing,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Action:
     """`expire`, which looks for lost workers, once there was time to hear of those that live.
 
-    The server may have been away, its machine may have stood still, or its clock may have been set since the last look.
+    The server or the queue may have been away, its machine may have stood still, or its clock may have been set since
+    the last look.
     """
-    looked = 0.0
+    looked, breaks = 0.0, 0
 
     async def look() -> None:
-        nonlocal looked
-        if now() - looked > 2 * _EXPIRE_SECONDS:
+        nonlocal looked, breaks
+        if hearing.works and (now() - looked > 2 * _EXPIRE_SECONDS or hearing.breaks != breaks):
+            breaks = hearing.breaks
             await sleep(LEASE_SECONDS)
+        if not hearing.works or hearing.breaks != breaks:
+            return
         await expire()
         looked = now()
 
