@@ -21,7 +21,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from aiohttp import AddrInfoType, ClientError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import AddrInfoType, ClientError, ClientSession, ClientTimeout, ConnectionTimeoutError, TCPConnector
 from yarl import URL
 
 from lumper.errors import StorageError
@@ -132,18 +132,20 @@ class Multipart:
     ) -> tuple[Mapping[str, str], bytes]:
         """Make a request, again after what passes: every one of these may be repeated.
 
-        Who is silent for `patience` times as long as usual is not asked again.
+        Who is silent for `patience` times as long as usual is not asked again. Who takes no connection in time is once:
+        it may be this machine that stood still meanwhile.
         """
         silence = patience * self._bucket.silence
         path = f"/{self._bucket.name}" + ("" if key is None else "/" + quote(self._prefix + key))
         digest = hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else await asyncio.to_thread(body.sha256)
-        for pause in (*_PAUSES, None):
+        for tried, pause in enumerate((*_PAUSES, None)):
             if self._closed:
                 raise unreachable()
             try:
                 status, headers, answer = await self._try(method, path, query_string(query), body, digest, silence)
             except (ClientError, OSError) as exc:
-                if pause is None or isinstance(exc, TimeoutError):
+                unconnected = isinstance(exc, ConnectionTimeoutError) and not tried
+                if pause is None or (isinstance(exc, TimeoutError) and not unconnected):
                     raise unreachable() from exc
             else:
                 code = code_in(answer)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from lumper.errors import StorageError
-from lumper.registry.storage.s3 import Bucket, Credentials
+from lumper.registry.storage.s3 import Bucket, Credentials, multipart
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.tail import Tail
 from parts.http_server import serving
@@ -88,3 +89,33 @@ async def test_who_is_silent_is_not_asked_again_and_has_more_time_for_joining() 
         finally:
             await multipart.close()
     assert asked == ["PUT", "POST"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_connection_that_is_late_because_this_machine_stood_still_is_tried_once_more(
+    times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, connect, ahead = asyncio.get_running_loop(), multipart._socket, 0.0
+    moments = [*[20.0] * times, 0.0]
+
+    def connecting(*address: Any, **options: Any) -> Any:
+        nonlocal ahead
+        ahead += moments.pop(0)
+        return connect(*address, **options)
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text="<R><UploadId>one</UploadId></R>", content_type="application/xml")
+
+    monkeypatch.setattr(multipart, "_socket", connecting)
+    monkeypatch.setattr(loop, "time", lambda: time.monotonic() + ahead)
+    async with serving(answer) as url:
+        one = Multipart(Bucket(url, "images", "in", Credentials("id", "secret", "eu-1"), silence=600))
+        try:
+            if times == 1:
+                assert await one.create("data/u") == "one"
+            else:
+                with pytest.raises(StorageError, match="does not answer"):
+                    await one.create("data/u")
+                assert moments == [0.0]
+        finally:
+            await one.close()
