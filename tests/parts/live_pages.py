@@ -40,6 +40,7 @@ from lumper.web.auth.signed_tokens import Keys
 from lumper.web.replayer import Replayer
 from lumper.wiring.adapters import open_forge_api, open_forges
 from parts.page_images import Put
+from parts.ports import free_ports
 from parts.quick_user import quick_user
 
 PASSWORD = "correct horse battery"
@@ -62,7 +63,7 @@ class LivePages:
     worker_token: str
     told: Attestations
     links: Links
-    restart: Callable[[], Awaitable[int]]
+    restart: Callable[[], Awaitable[None]]
 
     async def project(self, url: str = "https://git.example.org/acme/shop.git", **names: str) -> Project:
         return await self.history.projects.add(parse_git_url(url), **names)
@@ -152,8 +153,8 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
     told = Attestations(registry, partial(read_signer, data / "signing.pem"), links.registry)
     runners: list[web.AppRunner] = []
 
-    async def serve(port: int) -> int:
-        """Serve them anew; the port."""
+    async def serve(port: int) -> None:
+        """Serve them anew."""
         while runners:
             await runners.pop().cleanup()
         app = web.Application()
@@ -167,10 +168,10 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         runners.append(web.AppRunner(app, shutdown_timeout=60))
         await runners[0].setup()
         await web.TCPSite(runners[0], "127.0.0.1", port, reuse_address=True).start()
-        return int(runners[0].addresses[0][1])
 
     try:
-        port = await serve(0)
+        (port,) = free_ports(1)  # which is there for nobody else between two servers
+        await serve(port)
         mail = MaildirChannel(data / "mail", sender="lumper@example.org")
         yield LivePages(
             f"http://127.0.0.1:{port}",

@@ -147,8 +147,8 @@ async def test_all_words_are_read_everything_has_a_name_and_nothing_is_too_wide(
 
 
 async def test_why_a_build_waits_stands_in_every_list(sight: Sight) -> None:
-    await sight.live.history.builds.online(events.WorkerOnline("builder-1", "boot", 2, at=datetime.now(UTC)))
     for path in ("/", "/projects/acme/shop"):
+        await sight.live.history.builds.online(events.WorkerOnline("builder-1", "boot", 2, at=datetime.now(UTC)))
         await sight.go(path)
         await expect(sight.page.locator("#build-6 .why")).to_have_text("given to builder-1")
         await expect(sight.page.locator("#build-7 .why")).to_have_text(

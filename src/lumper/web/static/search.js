@@ -10,6 +10,7 @@ export class LogSearch {
     this.forget();
     this.timer = 0;
     this.asked = null;
+    this.stale = false; // the log has grown since the server was asked
     input.addEventListener("input", () => this.later(PAUSE, () => this.search()));
     input.addEventListener("keydown", (event) => this.key(event));
     previous.addEventListener("click", () => this.go(-1));
@@ -41,7 +42,13 @@ export class LogSearch {
   grown() {
     if (!this.query) return;
     if (this.awaited) this.show();
-    if (!this.timer) this.later(GROWING, () => this.ask());
+    this.stale = true;
+    this.again();
+  }
+
+  // Not while an answer is still to come: it would come never, where each takes longer than that.
+  again() {
+    if (this.stale && !this.timer && !this.asked) this.later(GROWING, () => this.ask());
   }
 
   async search() {
@@ -57,17 +64,22 @@ export class LogSearch {
   // Whether the server has answered to what is looked for now.
   async ask() {
     this.asked?.abort();
+    this.asked = null;
+    this.stale = false;
     if (!this.query) return this.tell();
     const asked = (this.asked = new AbortController());
+    let found;
     try {
       const answer = await fetch(this.url(this.query), { signal: asked.signal });
       if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-      const { hits, count, whole } = await answer.json();
-      Object.assign(this, { hits, count, whole, trouble: "" });
-    } catch (error) {
-      if (asked.signal.aborted) return false;
-      this.trouble = "the search failed";
+      found = { ...(await answer.json()), trouble: "" };
+    } catch {
+      found = { trouble: "the search failed" };
     }
+    if (asked.signal.aborted) return false;
+    this.asked = null;
+    Object.assign(this, found);
+    this.again();
     this.tell();
     return true;
   }
