@@ -15,6 +15,7 @@ from parts.background import in_background
 from parts.docker_engine import ADDRESS
 from parts.first_user import pages
 from parts.forge import Forge
+from parts.kept_files import sizes_in
 from parts.line import Line, body_of, line_of, mails_in
 from parts.lumper_process import LumperServer
 from parts.ports import free_ports
@@ -221,7 +222,7 @@ def test_a_full_registry_is_told_and_the_build_succeeds_when_there_is_space(with
     assert "free some there" in mailed(line, "v1.0.1 failed")
     assert set(line.tags()) == {"1.0.0", "1.0", "1", "latest"}
     line.image().pull("latest")
-    assert [path for path in (registry / "uploads").iterdir() if path.stat().st_size] == []
+    assert [path for path, size in sizes_in(registry / "uploads").items() if size] == []
 
     subprocess.run(["mount", "-o", "remount,size=64m", str(registry)], check=True)
     line.lumper.client.post(f"builds/{build_id}/restart")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lumper.model.people import Role
 from parts.background import in_background
 from parts.context import BASE
 from parts.forge import serve_forge
+from parts.kept_files import contents_in
 from parts.line import Line, line_of
 from parts.live_registry import live_registry
 from parts.lumper_process import LumperProcess, LumperServer
@@ -74,6 +76,11 @@ def seen_by_ps() -> bytes:
     return shown
 
 
+def agents() -> set[bytes]:
+    """The folders of all agents that workers of this machine have started, also those of other tests."""
+    return set(re.findall(rb"lumper-ssh-\w+", seen_by_ps()))
+
+
 def test_a_secret_reaches_its_step_and_is_left_nowhere(line: Line, tmp_path: Path) -> None:
     (tmp_path / "value").write_text(SECRET + "\n")
     run(line, "set", line.project.name_at_lumper, "npm", value=tmp_path / "value")
@@ -92,7 +99,7 @@ def test_a_secret_reaches_its_step_and_is_left_nowhere(line: Line, tmp_path: Pat
     for layer in manifest["layers"]:
         content += gzip.decompress(image.blob(layer["digest"]))
     line.mail(f"{line.project.name} v1.0.0 built")
-    kept = {path: path.read_bytes() for path in line.lumper.data.rglob("*") if path.is_file()}
+    kept = contents_in(line.lumper.data)
     assert any(path.name == "queue.db" for path in kept)
     for form in FORMS:
         assert form not in shown
@@ -113,6 +120,7 @@ def test_a_step_reaches_an_agent_that_has_the_key_of_the_project(line: Line, tmp
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     shown = subprocess.run(["ssh-keygen", "-l", "-f", tmp_path / "key.pub"], check=True, capture_output=True, text=True)
     run(line, "ssh-key", line.project.name_at_lumper, value=tmp_path / "key")
+    before = agents()
     files: dict[str, bytes | str] = {f"root/{path}": data for path, data in program_with_libraries("ssh-add").items()}
     run_step = "RUN --mount=type=ssh chmod -R 755 /usr /lib /lib64; ssh-add -l\n"
     dockerfile = f"{BASE}COPY root /\nCOPY index.html /new-each-time\n{run_step}"
@@ -121,7 +129,8 @@ def test_a_step_reaches_an_agent_that_has_the_key_of_the_project(line: Line, tmp
     )
     line.succeeded(build_id)
     assert shown.stdout.split()[1] in line.text(build_id)
-    wait_for(lambda: b"lumper-ssh-" not in seen_by_ps(), "end of the agent")
+    left = agents() - before
+    wait_for(lambda: not left & agents(), "end of the agent")
 
 
 def test_a_base_image_of_our_own_registry_is_there_for_projects_that_were_granted_it(

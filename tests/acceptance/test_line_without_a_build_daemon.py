@@ -55,7 +55,7 @@ def test_a_cancelled_build_ends_with_its_program_and_can_be_restarted(line: Line
     line.lumper.client.post(f"builds/{build_id}/cancel")
     assert line.ended(build_id)["state"] == "cancelled"
     gate.wait_until_nobody_waits()
-    assert left_by(place) == []
+    wait_for(lambda: not left_by(place), "removal of what the cancelled build left")
 
     line.lumper.client.post(f"builds/{build_id}/restart")
     gate.let_through()
@@ -86,4 +86,4 @@ def test_the_program_of_a_killed_worker_ends_when_it_comes_back(line: Line, plac
     line.lumper.client.post(f"builds/{build_id}/cancel")
     assert line.ended(build_id)["state"] == "cancelled"
     wait_for(lambda: not second.exists(), "end of the program of the second attempt")
-    assert left_by(place) == []
+    wait_for(lambda: not left_by(place), "removal of what both attempts left")

@@ -13,10 +13,20 @@ import pytest
 from lumper.model.people import Role
 from lumper.registry.gc.collector import Policy
 from lumper.registry.remote.registry import RemoteRegistry
+from lumper.registry.upstream import blobs, manifests
 from lumper.registry.upstream.upstreams import Upstream
+from parts.eventually import LONGEST
 from parts.live_registry import LiveRegistry, RegistryClient, live_registry
 from parts.mirror import QUICK, Mirror
 from parts.upstream import Door, upstream
+
+
+@pytest.fixture(autouse=True)
+def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is believed for a moment is believed for the whole test, also where the machine stands still for a while."""
+    monkeypatch.setattr(manifests, "_ABSENT_SECONDS", 10 * LONGEST)
+    monkeypatch.setattr(manifests, "_STALE_SECONDS", 10 * LONGEST)
+    monkeypatch.setattr(blobs, "_ABSENT_SECONDS", 10 * LONGEST)
 
 
 @pytest.fixture
@@ -45,7 +55,7 @@ def mirror(tmp_path: Path, door: Door) -> Mirror:
     ) -> AsyncIterator[tuple[LiveRegistry, RegistryClient]]:
         data = tmp_path / "mirror"
         data.mkdir(exist_ok=True)
-        one = Upstream("hub", RemoteRegistry(door.url, patience=QUICK), **settings)
+        one = Upstream("hub", RemoteRegistry(door.url, patience=QUICK), **{"patience": LONGEST, **settings})
         async with (
             live_registry(data, upstreams=[one], policy=policy) as live,
             aiohttp.ClientSession() as session,
