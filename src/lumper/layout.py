@@ -34,6 +34,7 @@ from urllib.parse import quote
 
 from lumper.errors import Conflict, StorageError
 from lumper.file_locks import flocked
+from lumper.full_disk import storage_error
 
 CONFIG_FILE = Path("/etc/lumper/lumper.toml")
 _PATIENCE = 2.0  # seconds: longer than a command or a server that is ending holds the folder
@@ -90,7 +91,7 @@ class DataFolder:
                 owner = self.root.owner()
                 hint = f"Type `sudo -u {owner} lumper …`, or sign in with LUMPER_URL and LUMPER_TOKEN_FILE."
                 return StorageError(f"The data folder {self.root} is not yours: {owner} may use it.", hint=hint)
-        return StorageError(f"The data folder {self.root} cannot be made: {exc.strerror}.", hint=hint)
+        return storage_error(exc, f"The data folder {self.root} cannot be made: {exc.strerror}.", hint=hint)
 
     @property
     def database(self) -> Path:

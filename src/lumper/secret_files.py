@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lumper.errors import StorageError
 from lumper.fsync import sync_folder
+from lumper.full_disk import storage_error
 
 _KEY = 32  # bytes
 _MAKE = "`head -c 32 /dev/urandom | base64` makes a key; every server and every backup needs the same one."
@@ -51,11 +52,11 @@ def _draft(file: Path, content: bytes) -> Iterator[Path]:
 
 
 def make_key(file: Path) -> bytes:
-    """Read a key of 32 bytes, which the file holds as base64, or make one. Raises StorageError."""
+    """Read a key of 32 bytes, which the file holds as base64, or make one. Raises StorageFull, StorageError."""
     try:
         content = made_once(file, lambda: base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
     except OSError as exc:
-        raise StorageError(f"The key file {file} cannot be used: {exc}.") from exc
+        raise storage_error(exc, f"The key file {file} cannot be used: {exc}.") from exc
     return _key_in(file, content)
 
 

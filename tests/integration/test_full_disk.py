@@ -108,6 +108,17 @@ def test_a_server_that_starts_on_a_full_disk_serves_what_is_there(disk: Path) ->
         assert client.ask("GET", "/v2/a/tags/list")[0] == 200
 
 
+def test_a_server_that_was_ended_and_finds_no_room_to_open_its_database_says_so(disk: Path) -> None:
+    with LumperServer(disk / "data", SETTINGS, role="registry") as server:
+        server.end()
+        with filled(disk):
+            refused = lumper("registry", "--data", server.data, "--listen", server.address)
+        assert (refused.status, "There is no space left" in refused.err, "Free some space" in refused.err) == (
+            1, True, True,
+        )  # fmt: skip
+        server.start()
+
+
 def test_a_disk_that_goes_away_takes_no_images_with_it(tmp_path: Path) -> None:
     disk = tmp_path / "data" / "registry"
     server = LumperServer(tmp_path / "data", {**SETTINGS, "registry.keep_free": "0"}, role="registry")

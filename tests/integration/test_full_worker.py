@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from lumper.queue.brokers.memory import MemoryBroker
 from lumper.roles.worker import Worker
 from parts.git_repository import Repository
 from parts.running import Ear, listening, message, running
-from parts.small_disk import small_disk
+from parts.small_disk import filled, small_disk
 from parts.worker_bench import a_login, no_credentials
 
 JOBS = jobs_topic("w")
@@ -83,3 +84,24 @@ async def test_a_repository_that_has_no_room_fails_and_leaves_it_to_others(size:
             assert full.hint
             assert list(disk.glob("*.git/objects/pack/*")) == []
             assert (await bench.build(tmp_path, SMALL)).outcome is Outcome.SUCCEEDED
+
+
+async def test_a_build_whose_temporary_files_have_no_room_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "temporary", "64k") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        bench = Bench(tmp_path / "mirrors", tmp_path / "spool")
+        files = {
+            "app/Dockerfile": SMALL["Dockerfile"],
+            "lumper.toml": '[build]\ncontext = "app"\n',
+            ".gitattributes": "*.txt text eol=lf\n",  # which git is told of in a file
+        }
+        async with bench.at_work():
+            with filled(disk):
+                full = await bench.build(tmp_path, files)
+            assert full.outcome is Outcome.FAILED
+            assert "There is no space left on the worker" in full.error
+            assert full.hint
+            assert list(disk.iterdir()) == []
+            assert (await bench.build(tmp_path, files)).outcome is Outcome.SUCCEEDED

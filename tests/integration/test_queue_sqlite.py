@@ -50,6 +50,17 @@ async def test_it_goes_on_when_there_is_space_again(full_soon: Path) -> None:
     await broker.close()
 
 
+async def test_a_file_that_finds_no_room_to_be_opened_says_so(full_soon: Path) -> None:
+    broker = SqliteBroker(full_soon / "queue.db")
+    await broker.publish([Message("first", "topic", b"")])
+    await broker.close()
+    again = SqliteBroker(full_soon / "queue.db")
+    with filled(full_soon), pytest.raises(QueueUnavailable, match="disk is full"):
+        await again.publish([Message("second", "topic", b"")])
+    assert await again.depth("topic") == 1
+    await again.close()
+
+
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     broker = SqliteBroker(tmp_path / "nowhere" / "queue.db")
     with pytest.raises(QueueUnavailable, match=f"no folder {tmp_path / 'nowhere'}"):

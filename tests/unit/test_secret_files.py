@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lumper.errors import StorageFull
 from lumper.history.database import Database
+from lumper.history.tokens import make_token
 from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.port import Message
-from lumper.secret_files import made_once, replace
+from lumper.registry.attest.signer import make_signing_key
+from lumper.secret_files import made_once, make_key, replace
+from parts.small_disk import filled, small_disk
 
 
 def test_all_who_come_at_the_same_time_get_the_same_secret(tmp_path: Path) -> None:
@@ -85,3 +90,14 @@ async def test_databases_are_for_their_owner_only_in_a_folder_that_all_may_look_
     await database.close()
     assert {"lumper.db", "lumper.db-wal", "queue.db", "queue.db-wal"} <= found.keys()
     assert set(found.values()) == {0o600}
+
+
+@pytest.mark.parametrize("make", [make_key, make_token, make_signing_key])
+def test_on_a_full_disk_none_is_made_and_nothing_is_left_until_there_is_room(
+    make: Callable[[Path], object], tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        with filled(disk), pytest.raises(StorageFull, match="No space left"):
+            make(disk / "secret")
+        assert list(disk.iterdir()) == []
+        make(disk / "secret")

@@ -29,7 +29,8 @@ from lumper.build.source.checkout import CheckoutRequest, Mirrors
 from lumper.build.source.contents import Checkout
 from lumper.build.source.whole import Wanted
 from lumper.build.spreading import BuiltImage, Copy, elsewhere, spread
-from lumper.errors import BuildFailed, BuildTimeout, EngineError, LumperError
+from lumper.errors import BuildFailed, BuildTimeout, EngineError, LumperError, StorageFull
+from lumper.full_disk import no_space_left
 from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
@@ -86,6 +87,10 @@ class Builder:
             attempt.fail(BuildTimeout(f"The build did not end within {span(self.timeout)}.", hint=hint))
         except LumperError as exc:
             attempt.fail(exc)
+        except OSError as exc:  # such as of a temporary file
+            if not no_space_left(exc):
+                raise
+            attempt.fail(StorageFull(f"There is no space left on the worker: {exc}."))
         result = attempt.result
         return replace(result, stages=attempt.stages, error=masker.mask(result.error), hint=masker.mask(result.hint))
 

@@ -33,6 +33,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from lumper.errors import DatabaseBroken, DatabaseFailed, Invalid, StorageError, StorageFull
+from lumper.full_disk import no_space_left
 from lumper.history import schema
 from lumper.history.connection import AsyncConnection
 
@@ -40,6 +41,7 @@ _CHANGES = "lumper_changes"
 _LAST = "lumper_last"
 _OTHER_TABLES = ("42P01", "42703")  # undefined_table, undefined_column
 _OTHER_VERSION = "Another version of Lumper has made it: use that one, or begin with another data folder or database."
+_FULL_ELSEWHERE = "Free some space on the disk of PostgreSQL; nothing that was stored is lost."
 _AWAY = "Check [database] url, and that PostgreSQL runs and lets this machine in."
 
 _T = TypeVar("_T")
@@ -361,8 +363,8 @@ def _translating() -> Iterator[None]:
 
 def _translated(exc: BaseException | None, *, away: bool) -> StorageError:
     words, state = str(exc).strip(), getattr(exc, "sqlstate", "")
-    if "disk is full" in words or "No space left" in words or state == "53100":
-        return StorageFull()
+    if no_space_left(exc) or "No space left" in words:  # who connects is told in words only
+        return StorageFull(hint=_FULL_ELSEWHERE if state or away else "")
     if away or words.startswith(("connection failed", "connection is bad", "failed to resolve", "connection timeout")):
         return DatabaseFailed(f"The database does not answer: {words}.", hint=_AWAY)
     if words.endswith(("is malformed", "is not a database")):  # of SQLite

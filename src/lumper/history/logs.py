@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
@@ -18,6 +17,7 @@ from typing import BinaryIO
 from weakref import WeakValueDictionary
 
 from lumper.errors import LogGap, StorageError, StorageFull
+from lumper.full_disk import no_space_left
 
 _CHUNK = 256 * 1024
 
@@ -122,7 +122,7 @@ class FolderLogs(Logs):
                     raise LogGap(f"{path.name} ends at {size}, the chunk begins at {offset}.")
                 file.write(data[size - offset :])
         except OSError as exc:
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            if no_space_left(exc):
                 raise StorageFull() from exc
             raise StorageError(f"The log {path} cannot be written: {exc.strerror}.") from exc
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from lumper import secret_files
-from lumper.errors import StorageError
+from lumper.full_disk import storage_error
 from lumper.history.database import Database, insert_missing
 from lumper.history.tables import shared_files
 
@@ -20,7 +20,7 @@ from lumper.history.tables import shared_files
 async def share(database: Database, name: str, file: Path, make: Callable[[Path], object]) -> None:
     """Let `file` hold what every server has under `name`; the first one to ask gives what it has, or `make` makes.
 
-    Without other servers nothing happens. Raises StorageError.
+    Without other servers nothing happens. Raises StorageFull, StorageError.
     """
     if not database.shared:
         return
@@ -42,4 +42,4 @@ def _write(file: Path, content: bytes) -> None:
             return
         secret_files.replace(file, content)
     except OSError as exc:
-        raise StorageError(f"{file} cannot be written: {exc.strerror}.") from exc
+        raise storage_error(exc, f"{file} cannot be written: {exc.strerror}.") from exc

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 
 from lumper.errors import Conflict, Invalid, NotFound, StorageError
+from lumper.full_disk import storage_error
 from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database, changed
 from lumper.history.grants import TOPIC, Grants, grants_of, tell, told
@@ -238,12 +239,14 @@ def _token_from_row(row: Row[Any]) -> ApiToken:
 
 
 def make_token(file: Path) -> str:
-    """Read the token, or make one. Raises StorageError."""
+    """Read the token, or make one. Raises StorageFull, StorageError."""
     try:
         content = made_once(file, lambda: f"{TOKEN_PREFIX}{secrets.token_urlsafe(32)}\n".encode("ascii"))
         file.chmod(0o600)
         token = content.decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as exc:
+    except OSError as exc:
+        raise storage_error(exc, f"The token file {file} cannot be used: {exc}.") from exc
+    except UnicodeDecodeError as exc:
         raise StorageError(f"The token file {file} cannot be used: {exc}.") from exc
     if not token.startswith(TOKEN_PREFIX) or len(token) < 40:
         raise StorageError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lumper.errors import StorageError, StorageFull
+from lumper.full_disk import no_space_left
 from lumper.logs import get_logger
 from lumper.model.build import Output, Progress, Step
 from lumper.model.events import EVENTS, LogChunk
@@ -156,7 +156,7 @@ class LogShipper:
         return [replace(output, stream=0, text=notice), *steps]
 
     def _trouble(self, exc: OSError) -> StorageError:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        if no_space_left(exc):
             return StorageFull(f"There is no space left on the worker, in {self._path.parent}.")
         return StorageError(f"The log cannot be kept in {self._path}: {exc.strerror}.")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
-from lumper.errors import DatabaseFailed, Invalid, StorageError
+from lumper.errors import DatabaseFailed, Invalid, StorageError, StorageFull
 from lumper.history import postgresql
 from lumper.history.database import Database, changed, epoch
 from lumper.history.images import ImageHistory
@@ -237,6 +237,13 @@ async def test_where_no_database_answers_that_is_said() -> None:
         assert "s3cret" not in caught.value.sentence
     finally:
         await database.close()
+
+
+async def test_its_full_disk_is_told_as_one_and_as_its_own(two: tuple[Database, Database]) -> None:
+    with pytest.raises(StorageFull) as full:
+        async with two[0].write() as connection:
+            await connection.execute(text("DO $$ BEGIN RAISE disk_full; END $$"))
+    assert "disk of PostgreSQL" in full.value.hint
 
 
 async def test_the_doctor_tells_which_database_it_is(two: tuple[Database, Database]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -28,6 +27,7 @@ from lumper.errors import (
     StorageError,
     StorageFull,
 )
+from lumper.full_disk import no_space_left
 from lumper.logs import get_logger
 from lumper.model.source import is_commit, is_safe_ref, parse_git_url
 
@@ -220,6 +220,6 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        if no_space_left(exc):
             raise StorageFull("There is no space left for the mirror of the repository.") from exc
         raise StorageError(f"The folder of the git mirrors cannot be used: {exc}.") from exc

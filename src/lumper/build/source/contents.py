@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from lumper.build.context.attributes import ATTRIBUTES, ATTRIBUTES_LIMIT, folders_around, inherited
 from lumper.build.context.dockerfile import copied
@@ -335,13 +336,13 @@ def _attributes_file(content: bytes) -> Iterator[Mapping[str, str]]:
     if not content:
         yield {}
         return
-    with tempfile.NamedTemporaryFile(prefix="lumper-attributes-") as file:
-        file.write(content)
-        file.flush()
+    with tempfile.TemporaryDirectory(prefix="lumper-attributes-") as folder:
+        file = Path(folder) / "attributes"
+        file.write_bytes(content)
         yield {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "core.attributesFile",
-            "GIT_CONFIG_VALUE_0": file.name,
+            "GIT_CONFIG_VALUE_0": str(file),
         }
 
 

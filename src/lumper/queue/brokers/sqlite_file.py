@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lumper.errors import QueueError, QueueUnavailable, StorageFull
+from lumper.full_disk import no_space_left
 from lumper.secret_files import private
 
 T = TypeVar("T")
@@ -200,9 +201,9 @@ class QueueFile:
 def _error(path: Path, exc: Exception) -> QueueError:
     if isinstance(exc, ValueError):  # a text that is no Unicode
         return QueueError(f"The queue cannot store this message: {exc}.")
-    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    if no_space_left(exc):
         return QueueUnavailable(f"The disk is full: the queue {path} cannot grow.", hint=StorageFull.default_hint)
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_CANTOPEN and not path.parent.is_dir():
         return QueueUnavailable(
             f"The queue {path} cannot be opened: there is no folder {path.parent}.", hint="Make it."

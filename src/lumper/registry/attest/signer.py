@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lumper.errors import StorageError
+from lumper.full_disk import storage_error
 from lumper.model.image import digest_of
 from lumper.secret_files import made_once
 
@@ -57,11 +58,11 @@ def read_signer(file: Path) -> EcdsaSigner:
 
 
 def make_signing_key(file: Path) -> None:
-    """Make the PEM file, if there is none. Raises StorageError."""
+    """Make the PEM file, if there is none. Raises StorageFull, StorageError."""
     try:
         made_once(file, _new_key)
     except OSError as exc:
-        raise StorageError(f"The signing key {file} cannot be made: {exc.strerror}.") from exc
+        raise storage_error(exc, f"The signing key {file} cannot be made: {exc.strerror}.") from exc
 
 
 def _new_key() -> bytes:

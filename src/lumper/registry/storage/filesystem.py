@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import hashlib
 import os
@@ -18,6 +17,7 @@ from typing import ParamSpec, TypeVar
 
 from lumper.errors import StorageError, StorageFull
 from lumper.fsync import sync_folder
+from lumper.full_disk import no_space_left
 from lumper.grouping import Grouped
 from lumper.model.image import Name
 from lumper.registry import paths
@@ -387,7 +387,7 @@ def _translating() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        if no_space_left(exc):
             raise StorageFull() from exc
         if isinstance(exc, FileNotFoundError):
             raise _Missing() from exc

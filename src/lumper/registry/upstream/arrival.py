@@ -7,7 +7,6 @@ a wrong blob. A slow reader holds up nothing, and memory holds one chunk a reade
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lumper.errors import LumperError, RemoteError, RemoteInvalid, RemoteUnavailable, StorageError, StorageFull
+from lumper.full_disk import no_space_left
 from lumper.registry.port import StoredBlob
 from lumper.registry.upstream.passing import Source
 
@@ -136,7 +136,7 @@ def _translated(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        if no_space_left(exc):
             raise StorageFull() from exc
         raise StorageError(f"{folder} cannot be written: {exc.strerror}.") from exc
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -12,7 +11,7 @@ from tempfile import SpooledTemporaryFile
 from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from lumper.errors import StorageError, StorageFull
+from lumper.full_disk import storage_error
 from lumper.registry.errors import refuse
 from lumper.room import Room
 
@@ -100,5 +99,4 @@ async def _write(spool: SpooledTemporaryFile[bytes], piece: bytes, size: int) ->
         else:
             await asyncio.to_thread(spool.write, piece)
     except OSError as exc:
-        kind = StorageFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-        raise kind(f"There is no file for a large manifest on its way: {exc.strerror}.") from exc
+        raise storage_error(exc, f"There is no file for a large manifest on its way: {exc.strerror}.") from exc

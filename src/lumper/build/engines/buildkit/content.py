@@ -6,7 +6,6 @@ Source: moby/buildkit, session/content; containerd, core/content/proxy and plugi
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,7 +26,8 @@ from lumper.build.engines.buildkit.proto.content_pb2 import (
     WriteContentRequest,
     WriteContentResponse,
 )
-from lumper.errors import EngineError, StorageError, StorageFull
+from lumper.errors import EngineError, StorageError
+from lumper.full_disk import storage_error
 
 _SERVICE = "/containerd.services.content.v1.Content"
 _STORE = "buildkit-attachable-store-id"
@@ -82,8 +82,7 @@ class Contents:
             finally:
                 ingest.discard()
         except OSError as exc:
-            kind = StorageFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-            self.failure = kind(f"The worker cannot keep the image that was built: {exc.strerror}.")
+            self.failure = storage_error(exc, f"The worker cannot keep the image that was built: {exc.strerror}.")
             raise GRPCError(Status.RESOURCE_EXHAUSTED, self.failure.message) from exc
 
     async def _receive(self, layout: Layout, ingest: Ingest, request: WriteContentRequest, stream: Writing) -> None:

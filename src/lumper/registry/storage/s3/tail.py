@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import weakref
 from collections.abc import Iterable, Iterator
@@ -11,14 +10,13 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING
 
-from lumper.errors import StorageError, StorageFull
+from lumper.full_disk import storage_error
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 _IN_MEMORY = 64 << 10  # bytes; small blobs need no file
 _CHUNK = 256 << 10
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Tail:
@@ -94,6 +92,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        kind = StorageFull if exc.errno in _FULL else StorageError
         words = f"What is on its way to S3 cannot be kept in a file here: {exc.strerror}."
-        raise kind(words, hint="The data folder's disk needs 8 MiB for each upload, and 64 MiB besides.") from exc
+        hint = "The data folder's disk needs 8 MiB for each upload, and 64 MiB besides."
+        raise storage_error(exc, words, hint=hint) from exc
