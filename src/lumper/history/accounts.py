@@ -18,14 +18,23 @@ from lumper.history.connection import AsyncConnection
 from lumper.history.database import Database
 from lumper.history.grants import PROJECT, grants_of, told
 from lumper.history.tables import builds, grants, tokens, users
-from lumper.history.tokens import BUILD_PREFIX, ROBOT, TOKEN_PREFIX, ApiToken, Tokens, Verified, check_name, token_row
+from lumper.history.tokens import (
+    BUILD_PREFIX,
+    ROBOT,
+    TOKEN_PREFIX,
+    ApiToken,
+    Authentication,
+    Tokens,
+    check_name,
+    token_row,
+)
 from lumper.model.activity import SERVER, Actor, AuditAction
 from lumper.model.build import BuildState
 from lumper.model.image import private_tag
 from lumper.model.people import Identity, Role
 from lumper.model.rights import Action, Grant
 
-__all__ = ["BUILD_PREFIX", "TOKEN_PREFIX", "Accounts", "ApiToken", "Robot", "User", "Verified", "check_new_user"]
+__all__ = ["BUILD_PREFIX", "TOKEN_PREFIX", "Accounts", "ApiToken", "Authentication", "Robot", "User", "check_new_user"]
 
 _MINIMUM = 8  # characters of a password; NIST SP 800-63B, 5.1.1.2
 _AT_ONCE = 1  # passwords hashed at the same time
@@ -103,7 +112,7 @@ class Accounts(Tokens):
         password_hash = await self._hashed(password)
         await self._change(name, {"password_hash": password_hash}, "another password", actor)
 
-    async def verify_password(self, name: str, password: str) -> Verified | None:
+    async def verify_password(self, name: str, password: str) -> Authentication | None:
         """The user, if the password is right. Takes as long for a name that is not there."""
         row = await self._row(name)
         known = row is not None and bool(row.password_hash)
@@ -114,7 +123,7 @@ class Accounts(Tokens):
             return None
         return await self._verified(row)
 
-    async def still(self, name: str, credential: str) -> Verified | None:
+    async def still(self, name: str, credential: str) -> Authentication | None:
         """Who they are now that have once come in as `name` by `credential`; None if it lets them in no more."""
         kind, _, proof = credential.partition(":")
         if kind == "token":
@@ -208,11 +217,11 @@ class Accounts(Tokens):
         """Remove a robot with its token and its grants. Raises NotFound."""
         await self._delete(name, users.c.role == Role.ROBOT, AuditAction.ROBOT, actor)
 
-    async def _verified(self, row: Row[Any]) -> Verified:
+    async def _verified(self, row: Row[Any]) -> Authentication:
         async with self._database.read() as connection:
             own = await grants_of(connection, row.name) if row.role == Role.USER else ()
         credential = f"password:{_fingerprint(row)}"
-        return Verified(Identity(row.name, Role(row.role), own, None, credential, account=True))
+        return Authentication(Identity(row.name, Role(row.role), own, None, credential, account=True))
 
     async def _row(self, name: str) -> Row[Any] | None:
         async with self._database.read() as connection:

@@ -52,7 +52,7 @@ class ApiToken:
 
 
 @dataclass(frozen=True)
-class Verified:
+class Authentication:
     """Whose credentials these are, and until when they are good."""
 
     identity: Identity
@@ -97,7 +97,7 @@ class Tokens:
             await told(connection, AuditAction.TOKEN, name, f"added for {owner or role}", actor)
         return token
 
-    async def verify_token(self, token: str) -> Verified | None:
+    async def verify_token(self, token: str) -> Authentication | None:
         """Whom the token lets in, if it is one, has not expired, and its owner may come in."""
         if not token.startswith(TOKEN_PREFIX):
             return None
@@ -106,7 +106,7 @@ class Tokens:
             await self._used(token_hash(token))
         return found
 
-    async def _holder(self, hashed: str) -> Verified | None:
+    async def _holder(self, hashed: str) -> Authentication | None:
         query = (
             select(tokens, users.c.role.label("owner_role"), users.c.disabled)
             .outerjoin(users, users.c.name == tokens.c.owner)
@@ -118,7 +118,7 @@ class Tokens:
                 return None
             if row.owner and row.owner_role is None:
                 return None
-            return Verified(await _identity(connection, row), row.expires_at)
+            return Authentication(await _identity(connection, row), row.expires_at)
 
     async def _used(self, hashed: str) -> None:
         now = datetime.now(UTC)

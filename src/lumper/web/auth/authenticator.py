@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from lumper.errors import Unauthorized
-from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Verified
+from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Authentication
 from lumper.model.activity import Actor, AuditAction
 from lumper.model.people import Identity
 from lumper.model.rights import NOTHING, Rights
@@ -235,12 +235,12 @@ class Authenticator:
             raise Unauthorized("The token is not known, or has expired.", hint=hint)
         return self._known(key, found, _trusted(found), version)
 
-    async def _build(self, token: str) -> Verified | None:
+    async def _build(self, token: str) -> Authentication | None:
         claims = self._keys.verify(BUILD_AUDIENCE, token.removeprefix(BUILD_PREFIX))
         if claims is None:
             return None
         identity = await self._accounts.build(claims["build"], claims["attempt"])
-        return None if identity is None else Verified(identity, datetime.fromtimestamp(claims["exp"], UTC))
+        return None if identity is None else Authentication(identity, datetime.fromtimestamp(claims["exp"], UTC))
 
     async def _registry_token(self, token: str) -> Reach:
         """A registry token is worth no more than what it was given for: without that it ends before its time."""
@@ -273,20 +273,20 @@ class Authenticator:
             return None
         return self._known(key, found, min(_trusted(found), claims["exp"] - time.time()), version)
 
-    async def _still(self, claims: dict[str, Any]) -> Verified | None:
+    async def _still(self, claims: dict[str, Any]) -> Authentication | None:
         name, credential = claims.get("sub"), claims.get("by")
         if not isinstance(name, str) or not isinstance(credential, str):
             return None
         if credential.startswith("build:"):
             _, build_id, attempt = credential.split(":")
             identity = await self._accounts.build(int(build_id), int(attempt))
-            return None if identity is None else Verified(identity)
+            return None if identity is None else Authentication(identity)
         return await self._accounts.still(name, credential)
 
-    def _with_anyone(self, found: Verified) -> Identity:
+    def _with_anyone(self, found: Authentication) -> Identity:
         return replace(found.identity, anyone=self.anyone.grants)
 
-    def _known(self, key: bytes, found: Verified, seconds: float, version: int) -> Identity:
+    def _known(self, key: bytes, found: Authentication, seconds: float, version: int) -> Identity:
         identity = self._with_anyone(found)
         self._memory.keep(key, identity, seconds, version)
         return identity
@@ -310,7 +310,7 @@ def _split(authorization: str) -> tuple[str, str]:
     return scheme.lower()[:20], value.strip()
 
 
-def _trusted(found: Verified) -> float:
+def _trusted(found: Authentication) -> float:
     """Seconds for which what was verified now is not looked up again."""
     if found.until is None:
         return _TRUSTED_SECONDS
