@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.port import BuildRequest, Pushed
-from lumper.wiring.adapters import open_target
+from lumper.wiring.engines import open_target
 from registries import Server, distribution
 from repositories import Repository, cases
 from sides import SOCKET

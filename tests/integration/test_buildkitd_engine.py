@@ -13,7 +13,7 @@ from lumper.build.engines.buildkit.daemon import DaemonEngine
 from lumper.build.port import BuildRequest
 from lumper.errors import ConfigError, EngineUnavailable, PushFailed
 from lumper.model.build import Progress
-from lumper.wiring.adapters import open_target
+from lumper.wiring.engines import open_target
 from parts import newer_engine
 from parts.buildkitd import behind_a_socket
 from parts.certificates import Authority, Pair

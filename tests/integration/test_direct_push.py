@@ -25,7 +25,7 @@ from lumper.model.build import Output, Progress, Step, StepState
 from lumper.model.people import Role
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.registry import RemoteRegistry
-from lumper.wiring.adapters import open_target
+from lumper.wiring.engines import open_target
 from parts import docker_engine
 from parts.context import BASE, context_tar, stream
 from parts.eventually import eventually

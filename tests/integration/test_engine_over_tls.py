@@ -12,7 +12,7 @@ from lumper.build.engines.buildkit.address import Certificates, parse_address
 from lumper.build.port import BuildRequest
 from lumper.errors import EngineError, EngineUnavailable
 from lumper.model.build import Progress
-from lumper.wiring.adapters import open_target
+from lumper.wiring.engines import open_target
 from parts.certificates import Authority, Pair
 from parts.context import BASE, context_tar, stream
 from parts.eventually import eventually

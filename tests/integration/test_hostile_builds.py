@@ -22,7 +22,7 @@ from lumper.build.source.checkout import Mirrors
 from lumper.model.build import Outcome, Output, Progress, Result
 from lumper.model.events import BuildJob
 from lumper.model.masking import Masker
-from lumper.wiring.adapters import open_target
+from lumper.wiring.engines import open_target
 from parts.buildkitd import behind_a_socket
 from parts.context import BASE, BUSYBOX
 from parts.docker_engine import ADDRESS

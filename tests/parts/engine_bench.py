@@ -33,7 +33,7 @@ from lumper.build.engines.programs.workshop import Workshop
 from lumper.build.port import BuildRequest, Capability, Engine, Login
 from lumper.build.target import OpenTarget
 from lumper.model.build import Progress, Step, StepState
-from lumper.wiring.adapters import open_target
+from lumper.wiring.engines import open_target
 from parts import docker_engine, newer_engine
 from parts.buildkitd import behind_a_socket, buildkitd
 from parts.context import context_tar, stream, the_busybox

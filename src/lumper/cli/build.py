@@ -136,7 +136,7 @@ def build(
 async def _build(work_tree: Here, names: Sequence[str], config: Config, options: Options, tell: Tell) -> list[Made]:
     from lumper.model.addresses import registry_url
     from lumper.roles.spreader import Spreader  # with a whole HTTP client
-    from lumper.wiring.adapters import open_engine, open_mirrors  # slow to import
+    from lumper.wiring.engines import open_engine, open_mirrors  # slow to import
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     mirrors, grants = (

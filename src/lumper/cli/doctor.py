@@ -182,7 +182,7 @@ def _engine(config: Config) -> Iterator[Check]:
 
 
 async def _about_engine(config: Config) -> tuple[EngineInfo, int]:
-    from lumper.wiring.adapters import open_engine
+    from lumper.wiring.engines import open_engine
 
     engine = open_engine(config)
     try:
@@ -192,7 +192,7 @@ async def _about_engine(config: Config) -> tuple[EngineInfo, int]:
 
 
 def _builder(config: Config) -> Iterator[Check]:
-    from lumper.wiring.adapters import open_builder
+    from lumper.wiring.engines import open_builder
 
     builder = open_builder(config)
     if builder is None:

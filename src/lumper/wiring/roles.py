@@ -23,8 +23,9 @@ from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
 from lumper.roles.spreader import Spreader
 from lumper.roles.worker import Worker
-from lumper.wiring.adapters import open_channels, open_engine, open_host, open_mirrors
+from lumper.wiring.adapters import open_channels, open_host
 from lumper.wiring.assembly import key_file
+from lumper.wiring.engines import open_engine, open_mirrors
 
 
 def sign_in_builds(folder: DataFolder) -> RegistryLogin:

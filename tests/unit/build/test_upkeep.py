@@ -16,7 +16,7 @@ from lumper.build.source.checkout import Mirrors
 from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.errors import EngineUnavailable
 from lumper.model.events import BuildJob
-from lumper.wiring.adapters import open_target
+from lumper.wiring.engines import open_target
 from parts.context import context_tar, stream
 from parts.worker_bench import a_login, no_credentials
 
