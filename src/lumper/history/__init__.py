@@ -1,8 +1,9 @@
 """What was and what is: the database behind builds, images, rollouts and people.
 
 All of it   store.py; tables.py, columns.py, statements.py
-Database    database.py on sqlite.py or postgresql.py (with pipelining.py), by connection.py; schema.py,
-            storage_identity.py; query_cache.py; outbox.py to the queue; shared_files.py are alike on all servers
+Database    database.py on sqlite.py or postgresql.py (with pipelining.py, session_locks.py, cutting.py), by
+            connection.py; schema.py, storage_identity.py; query_cache.py; outbox.py to the queue; shared_files.py are
+            alike on all servers
 Sources     projects.py, refs.py, deliveries.py, triggers.py, schedule.py
 Builds      builds.py, dispatch.py, splitting.py; verifications.py, verification_rows.py; origins.py; logs.py or
             log_rows.py, as long as kept_logs.py says

@@ -14,12 +14,8 @@ Source: PostgreSQL, "Explicit Locking" (13.3.5, Advisory Locks), and NOTIFY.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import json
-import os
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -30,9 +26,11 @@ from sqlalchemy import URL, Connection, Executable, Row, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from lumper.errors import DatabaseFailed, Invalid
+from lumper.errors import Invalid
 from lumper.history.connection import AsyncConnection, Connections
+from lumper.history.cutting import answering, at_most, cut
 from lumper.history.pipelining import COMMITTING, Beginnings, commit_with
+from lumper.history.session_locks import SessionLocks, key_of
 from lumper.logs import get_logger
 
 log = get_logger(__name__)
@@ -41,7 +39,6 @@ _T = TypeVar("_T")
 _CHANNEL: LiteralString = "lumper"
 _MOST_BYTES = 7_000  # of a notification; PostgreSQL takes less than 8,000
 _ALIVE_SECONDS = 5.0  # between two looks whether the connection still is one
-_ANSWER_SECONDS = 10.0  # for what takes no time at all
 _CONNECT_SECONDS = 10
 _PAUSE_SECONDS = 0.5
 _TRIES = 5
@@ -84,12 +81,12 @@ class PostgreSQL:
         event.listen(engine, "checkin", _used)
         event.listen(engine, "checkout", _look)  # what was dropped is not asked
         beginnings = Beginnings(engine)
-        begin, lock = "BEGIN ISOLATION LEVEL READ COMMITTED", f"({_key('write')})"
+        begin, lock = "BEGIN ISOLATION LEVEL READ COMMITTED", f"({key_of('write')})"
         self._writer = beginnings.with_words(begin, f"SELECT pg_advisory_xact_lock{lock}")
         self._hot = beginnings.with_words(begin, f"SELECT pg_advisory_xact_lock_shared{lock}")
         self._reader = beginnings.with_words("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._name = secrets.token_hex(8)
-        self._locks = _Locks(self._connect)
+        self._locks = SessionLocks(self._connect)
         self._listening: asyncio.Future[Any] | None = None
         self.hears = False
 
@@ -163,7 +160,7 @@ class PostgreSQL:
             try:
                 async with await self._connect() as connection:
                     before.clear()
-                    with _at_most(_ANSWER_SECONDS, connection):
+                    with answering(connection):
                         await connection.execute(f"LISTEN {_CHANNEL}")
                     lost()
                     self.hears = True
@@ -171,14 +168,14 @@ class PostgreSQL:
                     while True:
                         async for notification in connection.notifies(timeout=_ALIVE_SECONDS):
                             self._heard(notification.payload, heard)
-                        with _at_most(_ALIVE_SECONDS, connection):
+                        with at_most(_ALIVE_SECONDS, connection):
                             await connection.execute("SELECT 1")
                         self._give_up_commits()
             except (psycopg.Error, OSError) as exc:
                 log.warning("the database is away", action="database.away", error=str(exc).strip() or repr(exc))
                 if isinstance(exc, psycopg.errors.ConnectionTimeout):  # it takes connections and says nothing
                     for made in before:  # those that were made meanwhile may work
-                        _cut(made)
+                        cut(made)
             finally:
                 self.hears = False
                 lost()
@@ -198,7 +195,7 @@ class PostgreSQL:
         for made, info in list(self._made.items()):
             if time.monotonic() - info.get(COMMITTING, float("inf")) > _COMMIT_SECONDS:
                 log.error("the database does not answer a commit", action="database.commit")
-                _cut(made)
+                cut(made)
 
     def _heard(self, payload: str, heard: Callable[[Set[tuple[str, str]], bool], None]) -> None:
         told = json.loads(payload)
@@ -238,7 +235,7 @@ class PostgreSQL:
         try:
             with engine.connect() as connection:
                 connection.exec_driver_sql("SET lock_timeout = '10min'")
-                connection.exec_driver_sql(f"SELECT pg_advisory_lock({_key('migrate')})")
+                connection.exec_driver_sql(f"SELECT pg_advisory_lock({key_of('migrate')})")
                 connection.commit()
                 yield connection
         finally:
@@ -258,105 +255,6 @@ class PostgreSQL:
         return await psycopg.AsyncConnection.connect(url, autocommit=True, **self._arguments)
 
 
-class _Locks:
-    """Named locks of this process among all: they live as long as one connection, which is made at first use."""
-
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._held: set[str] = set()
-        self._lost = False
-        self._turn = asyncio.Lock()
-
-    async def take(self, name: str) -> bool:
-        """Whether it could be had at once. Raises DatabaseFailed."""
-        if name in self._held:
-            return False
-        self._held.add(name)
-        taken = False
-        try:
-            taken = await self._take(name)
-        except (psycopg.Error, OSError) as exc:
-            raise DatabaseFailed(f"The database does not answer: {str(exc).strip()}.") from exc
-        except asyncio.CancelledError:  # the answer may have been on its way
-            await asyncio.shield(self.give_back(name))
-            raise
-        finally:
-            if not taken:
-                self._held.discard(name)
-        return taken
-
-    async def _take(self, name: str) -> bool:
-        async with self._turn:
-            known = self._connection is not None
-            try:
-                return await self._ask("SELECT pg_try_advisory_lock(%s)", _key(name))
-            except psycopg.OperationalError:
-                if not known:
-                    raise
-            return await self._ask("SELECT pg_try_advisory_lock(%s)", _key(name))
-
-    async def give_back(self, name: str) -> None:
-        """Let others have it. If the connection is lost, so is the lock."""
-        await self._ask_if_there("SELECT pg_advisory_unlock(%s)", _key(name))
-        self._held.discard(name)
-
-    async def lost(self) -> bool:
-        """Whether the connection was lost, and all locks with it, since this was asked last."""
-        if self._held:
-            await self._ask_if_there("SELECT true")
-        lost, self._lost = self._lost, False
-        return lost
-
-    async def _ask_if_there(self, query: LiteralString, *parameters: int) -> None:
-        with contextlib.suppress(psycopg.Error, OSError):
-            async with self._turn:
-                if self._connection is not None:
-                    await self._ask(query, *parameters)
-
-    async def _ask(self, query: LiteralString, *parameters: int) -> bool:
-        """The answer to a query. Raises psycopg.OperationalError once the connection is lost; the next one is new."""
-        if self._connection is None:
-            self._connection = await self._connect()
-        try:
-            with _at_most(_ANSWER_SECONDS, self._connection):
-                found = await self._connection.execute(query, parameters)
-                row = await found.fetchone()
-        except psycopg.OperationalError:
-            await self._connection.close()
-            self._connection, self._lost = None, True
-            raise
-        return bool(row and row[0])
-
-    async def close(self) -> None:
-        """Give back all."""
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
-
-
-@contextmanager
-def _at_most(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
-    """Cut the connection if the block takes longer: whoever waits for its answer gets an OperationalError.
-
-    To cancel the waiting is no way: psycopg then asks the server to end the statement, and waits for that.
-    """
-    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    """Let no byte come any more, in whatever thread it is waited for."""
-    with (
-        contextlib.suppress(psycopg.Error, OSError),  # it is closed already
-        socket.socket(fileno=os.dup(connection.fileno())) as one,
-    ):
-        one.shutdown(socket.SHUT_RDWR)
-
-
 def _interrupt(connection: psycopg.Connection[Any]) -> None:
     connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
@@ -373,11 +271,6 @@ def _look(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
         connection.execute("SELECT 1")
     except psycopg.Error as exc:
         raise DisconnectionError from exc
-
-
-def _key(name: str) -> int:
-    """The number by which PostgreSQL knows a lock."""
-    return int.from_bytes(hashlib.blake2b(f"lumper {name}".encode(), digest_size=8).digest(), signed=True)
 
 
 def _packed(changes: Set[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from lumper.errors import DatabaseFailed, Invalid, StorageError, StorageFull
-from lumper.history import postgresql
+from lumper.history import cutting, postgresql
 from lumper.history.database import Database, changed, epoch
 from lumper.history.images import ImageHistory
 from lumper.history.tables import repositories
@@ -308,7 +308,7 @@ async def test_whoever_waits_for_a_database_that_says_nothing_any_more_hears_of_
         try:
             await database.listen()
             await asyncio.gather(reading(database), locking(database))  # each has a connection afterwards
-            monkeypatch.setattr(postgresql, "_ANSWER_SECONDS", 0.1)
+            monkeypatch.setattr(cutting, "_ANSWER_SECONDS", 0.1)
             line.hold_after(0)
             async with asyncio.timeout(60):
                 ends = await asyncio.gather(reading(database), locking(database), return_exceptions=True)
