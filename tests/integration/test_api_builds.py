@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from lumper.hooks.port import Request
 from lumper.model.build import BuildState, Output
 from lumper.model.deployment import Container, ContainerState
 from lumper.model.events import HostObserved
 from lumper.model.image import NewManifest
 from lumper.model.log import to_line
 from lumper.model.people import Role
-from lumper.model.source import Verdict
+from parts import deliveries
 from parts.live_api import Api
 
 
@@ -105,18 +106,8 @@ async def test_what_runs_and_what_is_kept_is_listed(api: Api) -> None:
 
 async def test_deliveries_are_listed_without_their_bodies(api: Api) -> None:
     project = await api.project()
-    async with api.history.database.write() as connection:
-        await api.history.deliveries.add(
-            connection,
-            project_id=project["id"],
-            forge="github",
-            delivery_id="d1",
-            event="push",
-            headers={"x-hub-signature-256": "sha256=abc"},
-            body=b'{"secret": "hunter2"}',
-            verdict=Verdict.IGNORED,
-            reason="Only tags are built.",
-        )
+    request = Request({"x-hub-signature-256": "sha256=abc"}, b'{"secret": "hunter2"}')
+    await deliveries.keep(api.history, project["id"], request, "Only tags are built.")
     [delivery] = (await api.ask("GET", "/deliveries")).body
     assert (delivery["project"], delivery["verdict"], delivery["reason"]) == (
         "owner/app",

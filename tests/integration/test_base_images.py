@@ -29,6 +29,22 @@ def origin(api: Api) -> Repository:
     return repository_of(api)
 
 
+@pytest.fixture
+async def built(api: Api, origin: Repository) -> Api:
+    """The API of a server where v1.0.0 waits to be built, and is to be built again after its bases."""
+    await add(api, origin, base_images=True)
+    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
+    return api
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[LiveRegistry]:
+    """Where the bases are."""
+    (tmp_path / "bases").mkdir()
+    async with live_registry(tmp_path / "bases") as live:
+        yield live
+
+
 async def test_a_base_image_that_has_changed_brings_a_build_of_the_newest_tag_with_the_reason(
     api: Api, origin: Repository, tmp_path: Path
 ) -> None:
@@ -58,64 +74,52 @@ async def test_a_base_image_that_has_changed_brings_a_build_of_the_newest_tag_wi
 
 
 async def test_a_private_base_image_is_asked_for_with_the_login_of_the_project(
-    api: Api, origin: Repository, tmp_path: Path
+    built: Api, registry: LiveRegistry
 ) -> None:
-    await add(api, origin, base_images=True)
-    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
-    (tmp_path / "bases").mkdir()
-    async with live_registry(tmp_path / "bases") as registry:
-        bases = Bases(api.history, lookup(api, registry))
-        old = await push_image(registry, "base", "1", b"old")
-        await succeeded(api, (Base(f"{registry.host}/base:1", old),))
-        await push_image(registry, "base", "1", b"new")
-        for project, password in (("", "wrong"), ("app", registry.tokens[Role.ADMIN])):  # the project's own wins
-            await bases.check()
-            assert await states(api) == ["succeeded"]
-            await api.history.secrets.set(project, Kind.LOGIN, registry.host, password.encode(), username="bot")
+    bases = Bases(built.history, lookup(built, registry))
+    old = await push_image(registry, "base", "1", b"old")
+    await succeeded(built, (Base(f"{registry.host}/base:1", old),))
+    await push_image(registry, "base", "1", b"new")
+    for project, password in (("", "wrong"), ("app", registry.tokens[Role.ADMIN])):  # the project's own wins
         await bases.check()
-    assert await states(api) == ["queued"]
+        assert await states(built) == ["succeeded"]
+        await built.history.secrets.set(project, Kind.LOGIN, registry.host, password.encode(), username="bot")
+    await bases.check()
+    assert await states(built) == ["queued"]
 
 
 async def test_a_base_image_of_our_own_registry_is_looked_up_there_by_each_of_its_names_and_is_not_pulled(
-    api: Api, origin: Repository, tmp_path: Path
+    built: Api, registry: LiveRegistry
 ) -> None:
-    await add(api, origin, base_images=True)
-    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
-    (tmp_path / "bases").mkdir()
-    async with live_registry(tmp_path / "bases") as registry:
-        bases = Bases(api.history, lookup(api, registry, own=("registry.example.org", "127.0.0.1:5080")))
-        old = await push_image(registry, "base", "1", b"old")
-        for number, host in enumerate(("registry.example.org", "127.0.0.1:5080")):
-            await succeeded(api, (Base(f"{host}/app:1", "sha256:" + "0" * 64), Base(f"{host}/base:1", old)))
-            await bases.check()
-            assert await states(api) == ["succeeded"]
-            old = await push_image(registry, "base", "1", b"new%d" % number)
-            await bases.check()
-            assert await states(api) == ["queued"]
-        [shown] = (await api.ask("GET", "/builds")).body
-        assert f"is {old} now" in shown["cause"]
-        await registry.registry.pulls.flush()
-        [tag] = await registry.registry.metadata.states_of("base", ["1"])
-        assert tag.pulled_at is None
+    bases = Bases(built.history, lookup(built, registry, own=("registry.example.org", "127.0.0.1:5080")))
+    old = await push_image(registry, "base", "1", b"old")
+    for number, host in enumerate(("registry.example.org", "127.0.0.1:5080")):
+        await succeeded(built, (Base(f"{host}/app:1", "sha256:" + "0" * 64), Base(f"{host}/base:1", old)))
+        await bases.check()
+        assert await states(built) == ["succeeded"]
+        old = await push_image(registry, "base", "1", b"new%d" % number)
+        await bases.check()
+        assert await states(built) == ["queued"]
+    [shown] = (await built.ask("GET", "/builds")).body
+    assert f"is {old} now" in shown["cause"]
+    await registry.registry.pulls.flush()
+    [tag] = await registry.registry.metadata.states_of("base", ["1"])
+    assert tag.pulled_at is None
 
 
 async def test_a_build_is_not_repeated_for_ever_that_is_from_its_own_image_or_in_a_circle_with_another(
-    api: Api, origin: Repository, tmp_path: Path
+    built: Api, origin: Repository, registry: LiveRegistry
 ) -> None:
-    await add(api, origin, base_images=True)
-    await api.ask("POST", "/projects/app/builds", {"ref": "v1.0.0"})
-    (tmp_path / "bases").mkdir()
-    async with live_registry(tmp_path / "bases") as registry:
-        bases = Bases(api.history, lookup(api, registry, own=(registry.host,)))
-        old = await push_image(registry, "app", "latest", b"old")
-        await succeeded(api, (Base(f"{registry.host}/app:latest", old),))
-        await push_image(registry, "app", "latest", b"new")
-        await bases.check()
-        assert await states(api) == ["succeeded"]
-        await api.ask("POST", "/projects", {"url": str(origin.path), "name": "tool"})
-        await api.ask("PUT", "/projects/tool/rules", {"base_images": True})
-        await api.ask("POST", "/projects/tool/builds", {"ref": "v1.0.0"})
-        rounds = [await one_round(api, registry, bases, number) for number in range(3)]
+    bases = Bases(built.history, lookup(built, registry, own=(registry.host,)))
+    old = await push_image(registry, "app", "latest", b"old")
+    await succeeded(built, (Base(f"{registry.host}/app:latest", old),))
+    await push_image(registry, "app", "latest", b"new")
+    await bases.check()
+    assert await states(built) == ["succeeded"]
+    await built.ask("POST", "/projects", {"url": str(origin.path), "name": "tool"})
+    await built.ask("PUT", "/projects/tool/rules", {"base_images": True})
+    await built.ask("POST", "/projects/tool/builds", {"ref": "v1.0.0"})
+    rounds = [await one_round(built, registry, bases, number) for number in range(3)]
     assert rounds == [["queued", "succeeded"], *[["succeeded", "succeeded"]] * 2]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from lumper.hooks.port import Request
-from lumper.model.source import Verdict
 from parts import deliveries
 from parts.live_api import Api
 
@@ -100,18 +99,7 @@ async def test_a_delivery_is_shown_as_it_came_but_for_the_secret_in_it(api: Api)
 async def test_a_replay_starts_what_is_missing_and_nothing_twice(api: Api) -> None:
     project = await api.project("https://github.com/Demo/hello.git")
     request = deliveries.fixture("github/push_annotated_tag", secret=project["secret"])
-    async with api.history.database.write() as connection:
-        await api.history.deliveries.add(
-            connection,
-            project_id=project["id"],
-            forge="github",
-            delivery_id="d1",
-            event="push",
-            headers=request.headers,
-            body=request.body,
-            verdict=Verdict.IGNORED,
-            reason="The rules of that day had no use for it.",
-        )
+    await deliveries.keep(api.history, project["id"], request, "The rules of that day had no use for it.")
     [kept] = (await api.ask("GET", "/deliveries")).body
     told = (await api.ask("POST", f"/deliveries/{kept['id']}/replay")).body
     assert (told["verdict"], len(told["builds"])) == ("build", 1)
@@ -126,11 +114,7 @@ async def test_a_replay_starts_what_is_missing_and_nothing_twice(api: Api) -> No
 async def test_a_delivery_whose_body_is_not_kept_any_more_cannot_be_replayed(api: Api) -> None:
     project = await api.project("https://github.com/Demo/hello.git")
     request = deliveries.fixture("github/push_annotated_tag", secret=project["secret"])
-    async with api.history.database.write() as connection:
-        await api.history.deliveries.add(
-            connection, project_id=project["id"], forge="github", delivery_id="d1", event="push",
-            headers=request.headers, body=request.body, verdict=Verdict.BUILD, reason="",
-        )  # fmt: skip
+    await deliveries.keep(api.history, project["id"], request)
     assert await api.history.deliveries.empty(datetime.now(UTC)) == 1
     [kept] = (await api.ask("GET", "/deliveries")).body
     answer = await api.ask("POST", f"/deliveries/{kept['id']}/replay")

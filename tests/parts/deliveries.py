@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from lumper.history.store import History
 from lumper.hooks.port import Request
+from lumper.model.source import Verdict
 
 FIXTURES = Path(__file__).parent.parent / "unit" / "hooks" / "fixtures"
 
@@ -97,3 +99,12 @@ def fixture(name: str, *, secret: str = "", **changes: Any) -> Request:
     """A fixture as a delivery, with fields of its payload replaced."""
     body = json.dumps(payload(name) | changes).encode()
     return _MAKERS[name.partition("/")[0]](event(name), body, secret=secret)
+
+
+async def keep(history: History, project_id: str, request: Request, reason: str = "", *, event: str = "push") -> None:
+    """Keep a delivery of GitHub's that was ignored, for this reason, as the server does."""
+    async with history.database.write() as connection:
+        await history.deliveries.add(
+            connection, project_id=project_id, forge="github", delivery_id="d1", event=event,
+            headers=request.headers, body=request.body, verdict=Verdict.IGNORED, reason=reason,
+        )  # fmt: skip

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import aiohttp
 
 from lumper.history.tagging import move_tags
+from lumper.hooks.port import Request
 from lumper.model import events
 from lumper.model.build import BuildState, StepState
 from lumper.model.deployment import Container, ContainerState, Port, RolloutState, Service
 from lumper.model.image import Link, NewManifest
-from lumper.model.source import Person, Verdict
+from lumper.model.source import Person
 from lumper.notify.port import Attachment, Message
 from parts import deliveries
 from parts.live_pages import COMMIT, REGISTRY, LivePages, posted, step_lines, text_at
@@ -115,19 +116,8 @@ async def test_what_runs_where_shows_every_container(live: LivePages, person: ai
 
 async def test_a_project_shows_its_own_deliveries(live: LivePages, person: aiohttp.ClientSession) -> None:
     shop, other = await live.project(), await live.project("https://git.example.org/acme/other.git")
-    async with live.history.database.write() as connection:
-        for project, reason in ((shop, f"mine {EVIL}"), (other, "not mine")):
-            await live.history.deliveries.add(
-                connection,
-                project_id=project.id,
-                forge="github",
-                delivery_id="d1",
-                event=f"push{EVIL}",
-                headers={},
-                body=b"{}",
-                verdict=Verdict.IGNORED,
-                reason=reason,
-            )
+    for project, reason in ((shop, f"mine {EVIL}"), (other, "not mine")):
+        await deliveries.keep(live.history, project.id, Request({}, b"{}"), reason, event=f"push{EVIL}")
     page = await text_at(person, "/projects/acme/shop")
     assert "mine &#34;&gt;&lt;script&gt;" in page
     assert "not mine" not in page
@@ -137,18 +127,8 @@ async def test_a_project_shows_its_own_deliveries(live: LivePages, person: aioht
 async def test_a_delivery_is_shown_and_delivered_again(live: LivePages, person: aiohttp.ClientSession) -> None:
     project = await live.project("https://github.com/Demo/hello.git")
     request = deliveries.fixture("github/push_annotated_tag", note=EVIL)
-    async with live.history.database.write() as connection:
-        await live.history.deliveries.add(
-            connection,
-            project_id=project.id,
-            forge="github",
-            delivery_id="d1",
-            event="push",
-            headers={**request.headers, "user-agent": EVIL},
-            body=request.body,
-            verdict=Verdict.IGNORED,
-            reason=f"Then it was ignored. {EVIL}",
-        )
+    evil = Request({**request.headers, "user-agent": EVIL}, request.body)
+    await deliveries.keep(live.history, project.id, evil, f"Then it was ignored. {EVIL}")
     assert "Then it was ignored" in await text_at(person, "/deliveries")
     assert "Then it was ignored" in await text_at(person, "/deliveries?project=Demo/hello")
     page = await text_at(person, "/deliveries/1")
