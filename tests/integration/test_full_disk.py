@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -61,6 +62,12 @@ class Client:
         return 201
 
 
+def free(disk: Path) -> int:
+    """Bytes that are left on it."""
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 40 MiB."""
@@ -106,6 +113,21 @@ def test_a_server_that_starts_on_a_full_disk_serves_what_is_there(disk: Path) ->
         server.wait_until_said("could not be announced")
         assert client.push("2", os.urandom(100)) == 507
         assert client.ask("GET", "/v2/a/tags/list")[0] == 200
+
+
+def test_a_large_manifest_whose_last_bytes_have_no_room_is_refused_like_any_other(disk: Path) -> None:
+    begin, end = b" " * (68 << 10), b"{}"
+    with LumperServer(disk / "data", SETTINGS, role="registry") as server:
+        token, before = (server.data / "tokens" / "operator").read_text().strip(), free(disk)
+        head = f"PUT /v2/a/manifests/large HTTP/1.1\r\nHost: {server.address}\r\nAuthorization: Bearer {token}\r\n"
+        head += f"Content-Length: {len(begin + end)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            connection.sendall(head.encode() + begin)
+            wait_for(lambda: before - free(disk) >= 64 << 10, "its file")
+            with filled(disk):
+                connection.sendall(end)
+                assert b" 507 " in connection.makefile("rb").readline()
+    assert "Traceback" not in server.said
 
 
 def test_a_server_that_was_ended_and_finds_no_room_to_open_its_database_says_so(disk: Path) -> None:

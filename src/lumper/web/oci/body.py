@@ -87,7 +87,8 @@ async def incoming_spooled(request: web.Request, most: int, folder: Path | None)
                 raise refuse("MANIFEST_TOO_LARGE")
             await _write(spool, piece, size)
     except BaseException:
-        spool.close()
+        with contextlib.suppress(OSError):  # it tries once more to write what it could not
+            spool.close()
         raise
     return spool
 
@@ -97,6 +98,12 @@ async def _write(spool: SpooledTemporaryFile[bytes], piece: bytes, size: int) ->
         if size <= SPOOLED:
             spool.write(piece)
         else:
-            await asyncio.to_thread(spool.write, piece)
+            await asyncio.to_thread(_write_through, spool, piece)
     except OSError as exc:
         raise storage_error(exc, f"There is no file for a large manifest on its way: {exc.strerror}.") from exc
+
+
+def _write_through(spool: SpooledTemporaryFile[bytes], piece: bytes) -> None:
+    """Leave nothing to be written later, by whoever reads it or closes it."""
+    spool.write(piece)
+    spool.flush()

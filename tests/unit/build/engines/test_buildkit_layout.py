@@ -10,6 +10,7 @@ import pytest
 
 from lumper.build.engines.buildkit.layout import Descriptor, Layout
 from lumper.errors import EngineError
+from parts.small_disk import filled, small_disk
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -155,3 +156,23 @@ def test_what_a_killed_build_has_left_goes_after_a_day(tmp_path: Path) -> None:
     assert {digest(b"named"), digest(b"of now")} < blobs(tmp_path)
     assert digest(b"left") not in blobs(tmp_path)
     assert list((tmp_path / "ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000])  # less and more than is written at once
+def test_a_full_disk_is_left_with_nothing_of_a_blob_or_an_index_that_had_no_room(size: int, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "images", "256k") as disk:
+        layout = Layout(disk)
+        made = image(layout, b"one")
+        layout.put("app:1", made)
+        before = {path for path in disk.rglob("*") if path.is_file()}
+        ingest = layout.begin()
+        with filled(disk):
+            with pytest.raises(OSError, match="No space left"):
+                ingest.write(bytes(size))
+            ingest.discard()
+            filler = disk / "filler"
+            filler.write_bytes(bytes(filler.stat().st_size))  # what was given back is full again
+            with pytest.raises(OSError, match="No space left"):
+                layout.put("app:2", made)
+        assert {path for path in disk.rglob("*") if path.is_file()} == before
+        assert layout.names() == ["app:1"]

@@ -10,6 +10,7 @@ import pytest
 
 from lumper.errors import StorageFull
 from lumper.registry.storage.s3.tail import Headed, Tail
+from parts.small_disk import small_disk
 
 MIB = 1 << 20
 
@@ -41,3 +42,16 @@ def test_a_tail_says_that_the_disk_is_full(tmp_path: Path) -> None:
         tail._file = full  # type: ignore[assignment]
         with pytest.raises(StorageFull, match="way to S3"):
             tail.add([b"y" * MIB])
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000])  # less and more than is written at once
+def test_a_tail_that_had_no_room_is_closed_all_the_same(size: int, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "128k") as disk:
+        tail = Tail(disk)
+        with pytest.raises(StorageFull, match="way to S3"):
+            for _ in range(MIB // size):
+                tail.add([bytes(size)])
+        tail.close()
+        another = tail.another()
+        another.add([bytes(100_000)])  # the room is there again
+        another.close()

@@ -192,8 +192,11 @@ class Layout:
         self._root.mkdir(parents=True, exist_ok=True)
         (self._root / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
         written = self._root / f"index.json.{uuid.uuid4().hex}"
-        written.write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
-        written.replace(self._root / "index.json")
+        try:
+            written.write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+            written.replace(self._root / "index.json")
+        finally:
+            written.unlink(missing_ok=True)
 
 
 class Ingest:
@@ -207,8 +210,9 @@ class Ingest:
         self.offset = 0
 
     def write(self, data: bytes) -> None:
-        """Append."""
+        """Append. Raises OSError; nothing is left to be written later."""
         self._file.write(data)
+        self._file.flush()
         self._hash.update(data)
         self.offset += len(data)
 
@@ -227,7 +231,8 @@ class Ingest:
     def discard(self) -> None:
         """Forget it. Nothing happens after a commit."""
         if not self._file.closed:
-            self._file.close()
+            with contextlib.suppress(OSError):  # it tries once more to write what it could not
+                self._file.close()
             self._path.unlink(missing_ok=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ class Tail:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._file = SpooledTemporaryFile(_IN_MEMORY, dir=None if folder is None else str(folder))  # noqa: SIM115 - lives as long as the tail
-        self.close = weakref.finalize(self, self._file.close)
+        self.close = weakref.finalize(self, _let_go, self._file)
         self._size = 0
         self._sha256 = hashlib.sha256()
 
@@ -85,6 +85,11 @@ class Headed:
         hashed = hashlib.sha256(self._head)
         self._tail.hash_into(hashed)
         return hashed.hexdigest()
+
+
+def _let_go(file: SpooledTemporaryFile[bytes]) -> None:
+    with suppress(OSError):  # it tries once more to write what it could not
+        file.close()
 
 
 @contextmanager
