@@ -311,8 +311,10 @@ class Checkout:
 
     async def _tar(self, commit: str, folder: str, attributes: bytes) -> AsyncGenerator[bytes]:
         with _attributes_file(attributes) as settings:
-            async for chunk in self._tar_with(commit, folder, {**self._environment, **settings}):
-                yield chunk
+            environment = {**self._environment, **settings}
+            async with contextlib.aclosing(self._tar_with(commit, folder, environment)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def _tar_with(self, commit: str, folder: str, environment: Mapping[str, str]) -> AsyncGenerator[bytes]:
         pipe = asyncio.subprocess.PIPE
