@@ -32,6 +32,8 @@ async def test_tokens_of_a_user_reach_as_far_as_they_do_or_less(api: Api) -> Non
     for token in (whole.body["token"], less.body["token"]):
         headers = {"Authorization": f"Bearer {token}"}
         assert (await api.ask("POST", "/tokens", {"name": "more"}, role=None, headers=headers)).status == 403
+    for method, path in (("GET", "/tokens"), ("DELETE", "/tokens/laptop")):  # headers: those of the one with limits
+        assert (await api.ask(method, path, role=None, headers=headers)).status == 403
 
     listed = (await ask_as(api, "ann", "GET", "/tokens?owner=")).body
     assert [(each["name"], each["owner"]) for each in listed] == [("laptop", "ann"), ("reader", "ann")]
@@ -58,9 +60,22 @@ async def test_a_narrowed_token_of_an_admin_is_no_admin(api: Api) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         for method, path in (("GET", "/users"), ("GET", "/projects"), ("POST", "/tokens"), ("DELETE", "/users/ann")):
             assert (await api.ask(method, path, {"name": "x"}, role=None, headers=headers)).status == 403, path
+        for method, path in (("GET", "/tokens"), ("DELETE", f"/tokens/t-{role}")):
+            refused = await api.ask(method, path, role=None, headers=headers)
+            assert (refused.status, refused.error) == (403, "This token opens repositories, and nothing else.")
         me = await api.ask("GET", "/me", role=None, headers=headers)
         assert (me.body["role"], me.body["limits"][0]["repository"]) == ("user", "team/**")
         assert await registry(api, token).refusal("PUT", "/v2/team/app/manifests/_build-1-1") == (403, "DENIED")
+
+
+async def test_a_token_with_limits_is_nobody_else_whatever_its_name(api: Api) -> None:
+    await user(api)
+    assert (await ask_as(api, "ann", "POST", "/tokens", {"name": "laptop"})).status == 201
+    made = await api.ask("POST", "/tokens", {"name": "ann", "role": "worker", "repositories": ["team/*"]})
+    headers = {"Authorization": f"Bearer {made.body['token']}"}
+    for method, path in (("GET", "/tokens"), ("DELETE", "/tokens/laptop")):
+        assert (await api.ask(method, path, role=None, headers=headers)).status == 403
+    assert [each["name"] for each in (await ask_as(api, "ann", "GET", "/tokens")).body] == ["laptop"]
 
 
 async def test_a_user_changes_their_own_password_with_the_old_one(api: Api) -> None:

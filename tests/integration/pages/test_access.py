@@ -164,6 +164,8 @@ async def test_a_user_changes_their_password_and_makes_tokens(live: LivePages) -
 
         async with Browser(live) as program:
             assert await sign_in(program, "", token) == 303
+            _, page = await program.get("/me")
+            assert ("laptop" in page, 'action="/me/' in page) == (False, False)
             assert (await program.post("/me/tokens", name="more"))[0] == 400
             assert (await program.post("/me/password", old=token, password="mine " + PASSWORD))[0] == 400
             assert (await program.post("/me/tokens/remove", name="laptop"))[0] == 400

@@ -22,7 +22,7 @@ from lumper.web.api.openapi import describe, like
 from lumper.web.api.parameters import body_of
 from lumper.web.api.schemas import Days, Named
 from lumper.web.auth.authenticator import Authenticator
-from lumper.web.auth.own_tokens import expiry, holder_of, limits_of
+from lumper.web.auth.own_tokens import expiry, holder_of, limits_of, tokens_of
 
 
 class ShownGrant(BaseModel):
@@ -101,8 +101,9 @@ class MeRoutes:
     @describe(list[ShownToken], query={"owner": str})
     async def list_tokens(self, request: web.Request) -> web.Response:
         """API tokens by name, without the tokens themselves: all, or one's own."""
-        identity = identity_of(request)
-        owner = request.query.get("owner") if identity.role in PEOPLE else identity.name
+        owner = tokens_of(identity_of(request))
+        if owner is None:
+            owner = request.query.get("owner")
         return answer([_token(token) for token in await self._accounts.tokens(owner)])
 
     @describe(MadeToken, status=201, body=NewToken)
@@ -120,8 +121,7 @@ class MeRoutes:
     @describe(Named)
     async def remove_token(self, request: web.Request) -> web.Response:
         """Revoke an API token."""
-        identity, name = identity_of(request), request.match_info["token"]
-        owner = None if identity.role in PEOPLE else identity.name
+        owner, name = tokens_of(identity_of(request)), request.match_info["token"]
         await self._accounts.delete_token(name, owner=owner, actor=asking(request))
         return answer({"name": name})
 

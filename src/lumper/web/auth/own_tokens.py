@@ -27,6 +27,18 @@ def holder_of(identity: Identity, role: Role | None) -> tuple[Role | None, str]:
     return role, "" if role else identity.name
 
 
+def tokens_of(identity: Identity) -> str | None:
+    """Whose tokens they may see and revoke: their own; None for everybody's. Raises Forbidden.
+
+    Who has only a token with limits would revoke those that reach further than it does.
+    """
+    if identity.role in PEOPLE:
+        return None
+    if not identity.account or identity.limits is not None:
+        raise Forbidden("This token opens repositories, and nothing else.", hint="Sign in with your password for that.")
+    return identity.name
+
+
 def limits_of(repositories: Sequence[str], allow: Sequence[str]) -> tuple[Grant, ...] | None:
     """How far a token reaches: None for as far as its owner. Raises Invalid."""
     if not repositories and not allow:

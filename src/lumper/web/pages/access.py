@@ -73,8 +73,9 @@ class AccessPages:
     async def _me(self, request: web.Request, **more: object) -> web.Response:
         """Who is signed in, what they may do, and their tokens."""
         identity = _who(request)
-        tokens = await self._accounts.tokens(identity.name) if identity.account else []
-        return self._shown(request, "me.html", tokens=tokens, **more)
+        own = identity.account and identity.limits is None
+        tokens = await self._accounts.tokens(identity.name) if own else []
+        return self._shown(request, "me.html", own=own, tokens=tokens, **more)
 
     def _shown(self, request: web.Request, template: str, **values: object) -> web.Response:
         given = {"error": "", "hint": "", "token": "", "token_of": ""} | values
