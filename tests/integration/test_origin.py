@@ -35,6 +35,7 @@ from lumper.roles.attester import Attester
 from parts.clock import Clock
 from parts.live_api import Api, live_api
 from parts.live_registry import RegistryClient
+from parts.rights import ask_as, grant, user
 
 BASE = {"name": "docker.io/library/alpine:3.20", "digest": "sha256:" + "ab" * 32}
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -187,7 +188,15 @@ async def test_inspect_tells_the_repository_without_its_credentials_and_who_push
     await built.client.push_image("owner/app", "by-hand", b"another layer")
     found = (await built.api.ask("GET", "/inspect/owner/app:by-hand")).body
     assert found["build"] is None
-    assert (found["pusher"]["name"], found["pusher"]["role"]) == ("operator", "operator")
+    assert found["pusher"] == {"name": "operator", "role": "operator", "address": "127.0.0.1"}
+
+
+async def test_who_may_only_pull_is_not_told_from_where_others_pushed(built: Built) -> None:
+    await built.client.push_image("owner/app", "by-hand", b"another layer")
+    await user(built.api)
+    await grant(built.api, "ann", "owner/app", "pull")
+    found = (await ask_as(built.api, "ann", "GET", "/inspect/owner/app:by-hand")).body
+    assert found["pusher"] == {"name": "operator", "role": "operator", "address": ""}
 
 
 async def test_nobody_inspects_what_they_may_not_pull(built: Built) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from lumper.registry.reference import Reference
 from lumper.registry.registry import Registry
 from lumper.web.api.answers import answer
 from lumper.web.api.builds import shown_build
-from lumper.web.api.guard import Guard
+from lumper.web.api.guard import Guard, identity_of
 from lumper.web.api.openapi import describe, like
 from lumper.web.api.references import reference_of
 from lumper.web.api.schemas import ShownBuild
@@ -100,6 +100,8 @@ class Origins:
     async def inspect(self, request: web.Request) -> web.Response:
         """Where an image comes from: commit, build, pusher, platforms, layers, and what lies beside it."""
         found = await self.of(reference_of(request))
+        if found.pusher and identity_of(request).role not in PEOPLE:  # where people are is not for everybody
+            found = replace(found, pusher=replace(found.pusher, address=""))
         return answer({**vars(found), "build": shown_build(found.build) if found.build else None})
 
     @describe(PublicKey)
