@@ -64,6 +64,13 @@ async def test_a_number_that_is_none_is_a_bad_request(person: aiohttp.ClientSess
     assert "must be a number" in await text_at(person, f"/?{query}", 400)
 
 
+async def test_an_odd_address_of_the_page_before_changes_nothing(person: aiohttp.ClientSession) -> None:
+    for referer in ("http://[", "http://[::1]]/", "//"):
+        for path in ("/images/nothing", "/no-such-page"):
+            async with person.get(path, headers={"Referer": referer}) as answer:
+                assert answer.status == 404, (path, referer, await answer.text())
+
+
 async def test_trouble_with_the_disk_is_a_page_with_words(live: LivePages, tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("a file where a folder should be")
     async with live.browser() as session:

@@ -136,8 +136,7 @@ class Site:
         return self._trouble(request, status, exc.message, exc.hint)
 
     def _trouble(self, request: web.Request, status: int, message: str, hint: str) -> web.Response:
-        before = urlsplit(request.headers.get("Referer", ""))
-        back = local_path(before.path) if before.netloc == request.host and before.path != request.path else "/"
+        back = _page_before(request)
         return self.render(request, "error.html", status=status, code=status, message=message, hint=hint, back=back)
 
     @web.middleware
@@ -165,6 +164,15 @@ def _to_login(request: web.Request) -> web.Response:
         raise web.HTTPUnauthorized
     after = "" if request.path == "/" or request.method != "GET" else f"?next={quote(request.path_qs, safe='')}"
     raise web.HTTPSeeOther(f"/login{after}")
+
+
+def _page_before(request: web.Request) -> str:
+    """The path of our own page that led here, or "/"."""
+    try:
+        before = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:  # an address of IPv6 that is none
+        return "/"
+    return local_path(before.path) if before.netloc == request.host and before.path != request.path else "/"
 
 
 def local_path(text: str) -> str:
