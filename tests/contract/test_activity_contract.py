@@ -94,6 +94,10 @@ async def test_activities_are_found_by_repository_tag_actor_and_action(metadata:
         (AuditAction.PUSH, "", "", "c"),
     ]
     assert await told(metadata, repository="three") == []
+    assert await told(metadata, repository="two", without=AuditAction.PUSH, limit=2) == [
+        (AuditAction.TAG, "x", "", "b"),
+        (AuditAction.TAG, "y", "", "c"),
+    ]
 
 
 async def test_activities_are_read_on_from_either_end(metadata: Metadata) -> None:

@@ -34,17 +34,21 @@ class ActivityLog:
         tag: str = "",
         actor: str = "",
         action: AuditAction | None = None,
+        without: AuditAction | None = None,
         since: datetime | None = None,
     ) -> list[Activity]:
         """The newest rows first, or the oldest; those that come after the row `after` in that order, 0 for all.
 
-        Only those of this repository, tag, actor's name, and action, and from `since` on, as far as these are given.
+        Only those of this repository, tag, actor's name, and action, not of the one `without`, and from `since` on, as
+        far as these are given.
         """
         rows, wanted = activity.c, []
         if after:
             wanted.append(rows.id > after if oldest_first else rows.id < after)
         if since is not None:
             wanted.append(rows.at >= since)
+        if without is not None:
+            wanted.append(rows.action != str(without))
         given = {rows.repository: repository, rows.tag: tag, rows.actor: actor, rows.action: action or ""}
         wanted += [column == str(value) for column, value in given.items() if value]
         order = rows.id if oldest_first else rows.id.desc()

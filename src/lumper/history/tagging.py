@@ -71,7 +71,7 @@ async def check_pointing(
         return
     pointed = select(tags.c.digest).where(tags.c.repository_id == identity, tags.c.name == name)
     if ((await connection.execute(pointed)).scalar() or "") != expected:
-        raise Conflict(f"The tag {repository}:{name} has moved in this moment.", hint="Look at it again.")
+        raise Conflict(f"The tag {repository}:{name} has moved meanwhile.", hint="Look at it again.")
 
 
 async def move_tags(

@@ -145,10 +145,12 @@ class ActivityMetadata(Protocol):
         tag: str = "",
         actor: str = "",
         action: AuditAction | None = None,
+        without: AuditAction | None = None,
     ) -> list[Activity]:
         """The newest activities first, or the oldest; those after the one with the id `after` in that order, 0 for all.
 
-        Only those of this repository, tag, actor's name, and action, as far as these are given.
+        Only those of this repository, tag, actor's name, and action, and not of the one `without`, as far as these are
+        given.
         """
 
     async def forget_activities(self, before: datetime) -> int:

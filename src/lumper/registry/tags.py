@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lumper.errors import Conflict, Invalid, NotFound, RuleForbids
-from lumper.model.activity import Activity, Actor
+from lumper.model.activity import Activity, Actor, AuditAction
 from lumper.model.image import PRIVATE_PREFIX, is_digest, is_tag
 from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata
@@ -33,51 +33,64 @@ class Tags:
         self._metadata = metadata
         self._holds = holds
 
-    async def history(self, reference: Reference, *, after: int = 0, limit: int = 100) -> list[Activity]:
-        """What happened to a tag, or in a whole repository, the newest first, on from the activity `after`."""
+    async def history(
+        self, reference: Reference, *, after: int = 0, limit: int = 100, without: AuditAction | None = None
+    ) -> list[Activity]:
+        """What happened to a tag, or in a whole repository, the newest first, on from the activity `after`.
+
+        But for actions of the kind `without`.
+        """
         return await self._metadata.activities(
-            after=after, limit=limit, repository=reference.repository, tag=reference.tag
+            after=after, limit=limit, repository=reference.repository, tag=reference.tag, without=without
         )
 
-    async def retag(self, reference: Reference, target: str, actor: Actor) -> Moved:
+    async def retag(self, reference: Reference, target: str, actor: Actor, *, expected: str | None = None) -> Moved:
         """Let the tag, which need not be there yet, point at a digest, or where another tag of its repository points.
 
         Of a digest its first eight digits or more are enough, if no other manifest of the repository begins so. Raises
-        NotFound, Conflict (it moved in this moment), Invalid, RuleForbids.
+        NotFound, Conflict (it moved in this moment, or points elsewhere than `expected`, "" for nowhere), Invalid,
+        RuleForbids.
         """
         _must_have_tag(reference)
+        before = await self._pointed(reference) if expected is None else expected
         if not is_digest(target) and _SHORT.fullmatch(target):
             target = await self._whole(reference.repository, target)
         if is_digest(target):
-            return await self._point(reference, target, await self._pointed(reference), actor, "retag")
+            return await self._point(reference, target, before, actor, "retag")
         other = await self._metadata.tag(reference.repository, target) if is_tag(target) else None
         if other is None or target.startswith(PRIVATE_PREFIX):
             hint = f"`lumper images {reference.repository}` shows its tags."
             raise NotFound(f"The repository {reference.repository} has no tag {target[:300]!r}.", hint=hint)
-        return await self._point(reference, other.digest, await self._pointed(reference), actor, f"retag to {target}")
+        return await self._point(reference, other.digest, before, actor, f"retag to {target}")
 
-    async def undo(self, reference: Reference, actor: Actor) -> Moved:
+    async def undo(self, reference: Reference, actor: Actor, *, expected: str | None = None) -> Moved:
         """Let the tag point where it pointed before it last moved, or was removed; once more undoes that.
 
-        Raises NotFound (also if the manifest is gone), Conflict (there is nothing before), Invalid, RuleForbids.
+        Raises NotFound (also if the manifest is gone), Conflict (there is nothing before, or it points elsewhere than
+        `expected`, "" for nowhere), Invalid, RuleForbids.
         """
         _must_have_tag(reference)
         last = next(iter(await self.history(reference, limit=1)), None)
         if last is None:
             hint = f"`lumper image history {reference.repository}` shows what is known."
             raise NotFound(f"Nothing is known of the past of {reference}.", hint=hint)
+        if expected not in (None, last.digest):
+            raise Conflict(f"The tag {reference} has moved meanwhile.", hint="Look at it again.")
         if not last.before:
             hint = f"To remove it: `lumper image delete {reference}`."
             raise Conflict(f"{reference} was nowhere before it was set.", hint=hint)
         return await self._point(reference, last.before, last.digest, actor, "undo")
 
-    async def delete(self, reference: Reference, actor: Actor) -> None:
-        """Remove a tag, or a manifest with all its tags. Raises NotFound, Invalid, RuleForbids."""
+    async def delete(self, reference: Reference, actor: Actor, *, expected: str | None = None) -> None:
+        """Remove a tag, or a manifest with all its tags.
+
+        Raises NotFound, Conflict (the tag points elsewhere than `expected`), Invalid, RuleForbids.
+        """
         if reference.digest:
             there = await self._metadata.delete_manifest(reference.repository, reference.digest, actor)
         else:
             _must_have_tag(reference, ", or --everything for all of it")
-            there = await self._metadata.delete_tag(reference.repository, reference.tag, actor)
+            there = await self._metadata.delete_tag(reference.repository, reference.tag, actor, expected=expected)
         if not there:
             hint = f"`lumper images {reference.repository}` shows what is there."
             raise NotFound(f"There is no {reference}.", hint=hint)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from html import unescape
 
@@ -14,6 +17,7 @@ from lumper.model.activity import SERVER
 from lumper.model.deployment import Container, ContainerState
 from lumper.model.people import Role
 from lumper.model.rules import Keep, Rule
+from lumper.registry.reference import Reference
 from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
 
@@ -36,6 +40,13 @@ async def ann(live: LivePages, session: aiohttp.ClientSession, *actions: str) ->
 async def pointed(live: LivePages, tag: str = "latest") -> str:
     found = await live.history.images.tag("acme/shop", tag)
     return found.digest if found else ""
+
+
+def shown(page: str) -> str:
+    """What a form tells that its page has shown."""
+    found = re.search('name="seen" value="([^"]+)"', page)
+    assert found, page
+    return found[1]
 
 
 # What is shown
@@ -152,7 +163,8 @@ async def test_an_image_whose_bytes_are_lost_can_still_be_seen_and_deleted(
     live.registry.manifests._kept.clear()
     await live.storage.delete(digest)
     assert "lumper registry verify" in await seen(person, "/images/acme/shop:1.0")
-    assert (await sent(person, f"/images/acme/shop@{digest}/-/delete"))[0] == 303
+    path = f"/images/acme/shop@{digest}/-/delete"
+    assert (await sent(person, path, seen=shown(await seen(person, path))))[0] == 303
 
 
 @pytest.mark.parametrize(
@@ -191,7 +203,7 @@ async def test_a_move_is_undone_and_a_removed_tag_comes_back(
     assert (await sent(person, move, undo="1", seen=two))[0] == 303
     assert await pointed(live) == one
     status, page = await sent(person, move, undo="1", seen=two)
-    assert (status, "has moved since you saw it" in page) == (409, True)
+    assert (status, "has moved meanwhile" in page) == (409, True)
     assert (await sent(person, move, to=two, seen=one))[0] == 303
     assert await pointed(live) == two
 
@@ -221,12 +233,42 @@ async def test_deleting_an_image_tells_the_tags_that_go_with_it(
     live: LivePages, shop: Put, person: aiohttp.ClientSession
 ) -> None:
     digest = await shop.image("1.0", "latest")
-    page = await seen(person, f"/images/acme/shop@{digest}/-/delete")
+    path = f"/images/acme/shop@{digest}/-/delete"
+    page = await seen(person, path)
     assert '<span class="chip">1.0</span>' in page
     assert '<span class="chip">latest</span>' in page
-    assert (await sent(person, f"/images/acme/shop@{digest}/-/delete"))[0] == 303
+    await live.registry.tags.retag(Reference("acme/shop", "production"), digest, BY)
+    for told in (shown(page), ""):
+        status, refused = await sent(person, path, seen=told)
+        assert (status, "others than you saw" in refused) == (409, True)
+    assert await pointed(live, "production") == digest
+    assert (await sent(person, path, seen=shown(await seen(person, path))))[0] == 303
     assert await live.history.images.tags("acme/shop") == []
     assert await live.history.images.manifest("acme/shop", digest) is None
+
+
+async def test_what_is_looked_at_before_an_image_goes_is_not_as_old_as_its_form_was_slow(
+    live: LivePages, shop: Put, person: aiohttp.ClientSession
+) -> None:
+    digest = await shop.image("1.0")
+    path = f"/images/acme/shop@{digest}/-/delete"
+    told, begun, may_end = shown(await seen(person, path)), asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"seen="
+        begun.set()
+        await may_end.wait()
+        yield told.encode()
+
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    sending = asyncio.create_task(person.post(path, data=slowly(), headers=headers, allow_redirects=False))
+    await begun.wait()
+    await seen(person, path)  # by when the server has the head of the form, too
+    await shop.manifest({"manifests": [{"mediaType": MANIFEST, "digest": digest, "size": 400}]}, ["multi"], INDEX)
+    may_end.set()
+    async with await sending as answer:
+        assert (answer.status, "part of the index" in await answer.text()) == (403, True)
+    assert await live.history.images.manifest("acme/shop", digest) is not None
 
 
 async def test_a_whole_repository_goes_when_its_name_is_typed(
@@ -299,7 +341,10 @@ async def test_people_see_and_do_what_they_are_granted_and_no_more(live: LivePag
             assert "/-/move" not in page, path
             assert "192.0.2.7" not in page, path
             assert "Set the rule" not in page, path
-        assert "grant" not in await seen(user, "/images/acme/shop/-/history")
+        for _ in range(51):
+            await live.history.accounts.grants.add("ci", "acme/shop", ["push"])
+        past = await seen(user, "/images/acme/shop/-/history")
+        assert ("grant" in past, "pushed" in past) == (False, True)
         await seen(user, delete, 403)
         whole = "/images/acme/shop/-/delete"
         for path in (move, delete, f"/images/acme/shop@{two}/-/delete", whole, "/images/acme/shop/-/rules"):

@@ -237,7 +237,7 @@ class MemoryMetadata(MemoryCollection):
         known = self._known(repository).tags
         for name in names:
             if expected is not None and (known[name].digest if name in known else "") != expected:
-                raise Conflict(f"{repository}:{name} has moved.")
+                raise Conflict(f"The tag {repository}:{name} has moved meanwhile.", hint="Look at it again.")
 
     async def delete_tag(
         self, repository: str, name: str, actor: Actor = SERVER, *, expected: str | None = None

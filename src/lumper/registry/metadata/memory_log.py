@@ -51,6 +51,7 @@ class MemoryLog:
         tag: str = "",
         actor: str = "",
         action: AuditAction | None = None,
+        without: AuditAction | None = None,
     ) -> list[Activity]:
         """The newest activities first, or the oldest; those after the one with the id `after` in that order."""
         found = [
@@ -60,6 +61,7 @@ class MemoryLog:
             and tag in ("", one.tag)
             and actor in ("", one.actor.name)
             and action in (None, one.action)
+            and without != one.action
             and (not after or (one.id > after if oldest_first else one.id < after))
         ]
         return sorted(found, key=lambda one: one.id, reverse=not oldest_first)[:limit]

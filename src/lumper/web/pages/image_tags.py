@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -39,6 +40,13 @@ class Removal:
     used: str
     refused: str
 
+    @property
+    def seen(self) -> str:
+        """What must be the same when it goes: where the tag points, or which tags go with the image."""
+        if self.reference.tag:
+            return self.manifest.digest
+        return hashlib.sha256("\n".join(self.tags).encode()).hexdigest()
+
 
 class TagPages:
     """The handlers."""
@@ -66,9 +74,15 @@ class TagPages:
         after = number(request, "after") or 0
         if await self._history.images.tags(repository, limit=1) is None:
             raise nothing(repository)
-        rows = await self._history.activity.activities(repository=repository, tag=tag, after=after, limit=_A_PAGE + 1)
-        pointed = await self._history.images.tag(repository, tag) if tag else None
         following, people = {"tag": tag} if tag else {}, request[IDENTITY].role in PEOPLE
+        rows = await self._history.activity.activities(
+            repository=repository,
+            tag=tag,
+            after=after,
+            limit=_A_PAGE + 1,
+            without=None if people else AuditAction.GRANT,
+        )
+        pointed = await self._history.images.tag(repository, tag) if tag else None
         older = urlencode({**following, "after": rows[_A_PAGE - 1].id}) if len(rows) > _A_PAGE else ""
         return self._site.render(
             request,
@@ -76,7 +90,7 @@ class TagPages:
             name=repository,
             tag=tag,
             now=pointed.digest if pointed else "",
-            rows=[row for row in rows[:_A_PAGE] if people or row.action is not AuditAction.GRANT],
+            rows=rows[:_A_PAGE],
             after=after,
             older=older,
             first=urlencode(following),
@@ -90,8 +104,11 @@ class TagPages:
         tagging, actor, to = self._registry.tags, actor_of(request[IDENTITY], request), form.get("to", "")
         if not reference.tag or not (is_digest(to) or "undo" in form):
             raise Invalid("Say which tag moves, and to which digest.")
-        await self._check_unmoved(reference, form.get("seen", ""))
-        await (tagging.undo(reference, actor) if "undo" in form else tagging.retag(reference, to, actor))
+        seen = form.get("seen", "")
+        if "undo" in form:
+            await tagging.undo(reference, actor, expected=seen)
+        else:
+            await tagging.retag(reference, to, actor, expected=seen)
         raise web.HTTPSeeOther(f"{page_of(reference.repository)}/-/history?{urlencode({'tag': reference.tag})}")
 
     async def offer(self, request: web.Request) -> web.Response:
@@ -115,11 +132,6 @@ class TagPages:
             kept=await self._frozen(reference, []) if not now else "",
         )
 
-    async def _check_unmoved(self, reference: Reference, seen: str) -> None:
-        tag = await self._history.images.tag(reference.repository, reference.tag)
-        if (tag.digest if tag else "") != seen:
-            raise Conflict(f"The tag {reference} has moved since you saw it.", hint="Look at it again.")
-
     async def ask(self, request: web.Request) -> web.Response:
         """What goes with the tag or the image, before it goes."""
         removal = await self._removal(request)
@@ -129,14 +141,15 @@ class TagPages:
         )
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
-        """Remove it, unless the tag has moved since, or something has come to need the image."""
-        removal, form = await self._removal(request), await form_of(request)
-        reference = removal.reference
-        if reference.tag:
-            await self._check_unmoved(reference, form.get("seen", ""))
+        """Remove it, unless the tag has moved since, the image has other tags, or something has come to need it."""
+        form = await form_of(request)  # first: it may come slowly, and what is looked at now counts
+        removal = await self._removal(request)
+        reference, seen = removal.reference, form.get("seen", "")
         if removal.refused:
             raise Forbidden(removal.refused)
-        await self._registry.tags.delete(reference, actor_of(request[IDENTITY], request))
+        if reference.digest and seen != removal.seen:
+            raise Conflict(f"The tags of {reference} are others than you saw.", hint="Look at it again.")
+        await self._registry.tags.delete(reference, actor_of(request[IDENTITY], request), expected=seen)
         raise web.HTTPSeeOther(
             f"{page_of(reference.repository)}/-/history?{urlencode({'tag': reference.tag})}"
             if reference.tag
