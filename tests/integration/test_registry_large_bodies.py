@@ -119,6 +119,17 @@ async def test_a_large_body_that_is_announced_is_asked_for(admin: RegistryClient
     writer.close()
 
 
+async def test_after_a_large_body_the_connection_ends_at_once(live: LiveRegistry) -> None:
+    """aiohttp has not seen the body, and would wait for its end, by itself for ten seconds."""
+    assert live.runner.server is not None
+    live.runner.server._kwargs["lingering_time"] = 3600.0
+    reader, writer = await _begun(live, "POST", f"/v2/a/blobs/uploads/?digest={digest_of(DATA)}", len(DATA))
+    writer.write(DATA)
+    async with asyncio.timeout(60):
+        assert (await reader.read()).startswith(b"HTTP/1.1 201")
+    writer.close()
+
+
 async def test_many_slow_uploads_hold_up_nobody(admin: RegistryClient, live: LiveRegistry) -> None:
     slow = [await _begun(live, "PATCH", await admin.begin("a"), len(DATA)) for _ in range(12)]
     for _, writer in slow:
