@@ -13,6 +13,7 @@ import pytest
 
 from lumper.model.people import Role
 from parts.live_registry import RegistryClient, digest_of, live_registry
+from parts.raw_http import head, sent
 from parts.registry_kills import MIB, goes_on_or_is_gone, killed
 from parts.small_disk import small_disk
 
@@ -38,7 +39,9 @@ async def test_a_full_disk_is_told_and_nothing_that_was_stored_is_lost(full_soon
         data = os.urandom(5 * MIB)
 
         at_once = f"/v2/a/blobs/uploads/?digest={digest_of(data)}"
-        assert await client.refusal("POST", at_once, data=io.BytesIO(data)) == (507, "STORAGE_FULL")
+        async with client.request("POST", at_once, data=io.BytesIO(data)) as response:
+            assert (await response.json())["errors"][0]["code"] == "STORAGE_FULL"
+            assert (response.status, response.reason) == (507, "no space left on device")  # so docker gives up
         location = await client.begin("a")
         assert await client.refusal("PATCH", location, data=io.BytesIO(data)) == (507, "STORAGE_FULL")
 
@@ -47,6 +50,18 @@ async def test_a_full_disk_is_told_and_nothing_that_was_stored_is_lost(full_soon
         assert await client.status("GET", f"/v2/a/blobs/{digest_of(data)}") == 404
         assert await client.status("DELETE", location) == 204
         await client.push_blob("a", os.urandom(2 * MIB))
+
+
+async def test_who_sends_everything_before_it_reads_is_told_of_a_full_disk_too(full_soon: Path, tmp_path: Path) -> None:
+    async with live_registry(tmp_path, registry_folder=full_soon / "registry") as live:
+        assert live.runner.server is not None
+        live.runner.server._kwargs["lingering_time"] = 3600.0  # what is still sent is thrown away for so long
+        size = 32 * MIB
+        post = head(live, "POST", f"/v2/a/blobs/uploads/?digest={digest_of(b'')}", b"Content-Length: %d\r\n" % size)
+
+        got, came = await sent(live, post, bytes(size), answers=1)
+
+        assert got == [507], came
 
 
 async def test_an_upload_goes_on_when_there_is_space_again(full_soon: Path, tmp_path: Path) -> None:

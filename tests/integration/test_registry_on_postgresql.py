@@ -61,19 +61,21 @@ async def test_a_push_whose_commit_is_not_answered_is_refused_and_right_when_it_
                 if arrives:
                     await eventually(partial(asyncio.to_thread, _is_tagged, url, tag))
                 line.cut()
-                assert await pushing == (503, "UNAVAILABLE")
+                assert await pushing == (503, "UNAVAILABLE", "5")
                 assert _is_tagged(url, tag) is arrives
                 assert await client.status("GET", f"/v2/a/b/manifests/{tag}") == (200 if arrives else 404)
                 await client.push_image("a/b", tag)
                 assert await client.status("GET", f"/v2/a/b/manifests/{tag}") == 200
 
 
-async def _pushed(client: RegistryClient, tag: str) -> tuple[int, str]:
-    """What is answered to a manifest of blobs that are there."""
+async def _pushed(client: RegistryClient, tag: str) -> tuple[int, str, str]:
+    """Status, code and when to try again, as a manifest of blobs that are there is refused."""
     links = [(digest_of(data), len(data)) for data in (b"{}", b"layer")]
     body = json.dumps(image_manifest(*links)).encode()
     path = f"/v2/a/b/manifests/{tag}"
-    return await client.refusal("PUT", path, data=body, headers={"Content-Type": OCI_MANIFEST})
+    async with client.request("PUT", path, data=body, headers={"Content-Type": OCI_MANIFEST}) as response:
+        code = (await response.json())["errors"][0]["code"]
+        return response.status, code, response.headers["Retry-After"]
 
 
 def _is_tagged(url: str, tag: str) -> bool:

@@ -69,7 +69,8 @@ async def test_a_blob_whose_first_bytes_cannot_be_read_is_answered_with_503(
         storage.chunks = 0
 
         async with client.request("GET", f"/v2/a/blobs/{digest}", headers=asked) as response:
-            assert response.status == 503
+            told = response.status, response.reason, response.headers["Retry-After"]
+            assert told == (503, "The registry cannot reach its storage.", "5")
 
 
 async def test_a_blob_that_breaks_off_in_the_middle_is_no_traceback(
