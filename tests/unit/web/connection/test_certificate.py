@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import Invalid
+from lumper.web.connection import certificate as watched
 from lumper.web.connection.certificate import Certificate
 from parts.certificates import Authority, Pair
+from parts.eventually import eventually
 
 
 @pytest.fixture
@@ -82,6 +86,55 @@ async def test_files_that_do_not_fit_change_nothing_until_they_do(authority: Aut
         pair.key.write_bytes(other.key.read_bytes())
         certificate.refresh()
         assert await seen(port, authority) == ssl.PEM_cert_to_DER_cert(other.certificate.read_text())
+
+
+async def test_new_files_are_looked_for_as_long_as_the_server_runs(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "_LOOK_SECONDS", 0.01)
+    certificate = open_pair(authority.certificate("localhost"))
+    async with shown_by(certificate) as port:
+        before = await seen(port, authority)
+        watching = asyncio.create_task(certificate.watch())
+
+        authority.certificate("localhost", "other.example")
+
+        async def shown() -> bool:
+            return await seen(port, authority) != before
+
+        await eventually(shown)
+        watching.cancel()
+
+
+def test_files_are_read_once_and_again_only_when_they_changed(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair = authority.certificate("localhost")
+    certificate = open_pair(pair)
+
+    def looks() -> list[str]:
+        caplog.clear()
+        for _ in range(3):
+            certificate.refresh()
+        return caplog.messages
+
+    with caplog.at_level(logging.INFO):
+        assert looks() == []
+        os.utime(pair.certificate, ns=(0, 0))  # the same bytes in the same file, written anew
+        assert looks() == ["a new certificate is in use"]
+        new = authority.certificate("localhost", file="new").certificate
+        os.utime(new, ns=(0, 0))
+        new.replace(pair.certificate)
+        assert looks() == ["the new certificate is not used"]  # its key is another one
+
+
+async def test_a_client_that_speaks_http_2_as_well_is_told_to_speak_1_1(authority: Authority) -> None:
+    context = ssl.create_default_context(cafile=authority.file)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with shown_by(open_pair(authority.certificate("localhost"))) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+        writer.close()
 
 
 async def test_what_is_older_than_tls_1_2_is_refused(authority: Authority) -> None:
