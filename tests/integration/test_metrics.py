@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lumper.model.people import Role
 from parts.eventually import eventually
 from parts.live_api import live_api
-from parts.live_registry import RegistryClient
+from parts.live_registry import RegistryClient, digest_of
 from parts.lumper_process import LumperServer
 
 
@@ -114,7 +114,9 @@ async def test_an_upload_in_chunks_counts_what_was_kept(asked: Asked) -> None:
     assert await admin.status("PATCH", place, data=b"a" * 70, headers={"Content-Range": "0-69"}) == 202
     assert await admin.status("PATCH", place, data=b"b" * 30, headers={"Content-Range": "0-29"}) == 416
     assert await asked.value("lumper_registry_received_bytes_total") - before == 70
-    assert await admin.status("DELETE", place) == 204
+    ended = f"{place}?digest={digest_of(b'a' * 70 + b'c' * 5)}"
+    assert await admin.status("PUT", ended, data=b"c" * 5) == 201
+    assert await asked.value("lumper_registry_received_bytes_total") - before == 75
 
 
 async def test_a_collection_of_garbage_is_counted(asked: Asked, server: LumperServer) -> None:

@@ -209,6 +209,18 @@ async def test_a_token_for_one_repository_cannot_mount_from_another(
     assert await both.status("POST", f"/v2/public/blobs/uploads/?mount={digest}&from=private") == 201
 
 
+async def test_a_token_mounts_from_its_own_repositories_however_many_others_have_the_blob(
+    live: LiveRegistry, session: aiohttp.ClientSession, admin: RegistryClient
+) -> None:
+    digest = await admin.push_blob("z", b"shared")
+    for number in range(100):
+        mount = f"/v2/a{number}/blobs/uploads/?mount={digest}&from=z"
+        assert await admin.status("POST", mount) == 201
+    both = await with_scopes(session, live, Role.ADMIN, "repository:b:pull,push", "repository:z:pull")
+
+    assert await both.status("POST", f"/v2/b/blobs/uploads/?mount={digest}") == 201
+
+
 async def test_no_token_is_given_for_another_one_or_for_another_service(
     live: LiveRegistry, session: aiohttp.ClientSession
 ) -> None:

@@ -340,11 +340,13 @@ async def test_an_odd_range_of_an_upload_is_416(live: LiveRegistry, admin: Regis
     assert b"Range: 0-0" in came
 
 
-async def test_uploads_that_end_at_once_leave_nothing_behind(live: LiveRegistry, admin: RegistryClient) -> None:
-    size = b"Content-Length: 1000\r\n"
-    post = head(live, "POST", f"/v2/a/blobs/uploads/?digest={SHA}", size)
+@pytest.mark.parametrize("size", [1000, 100_000, 9 << 20])  # whole, in pieces, and past the event loop
+async def test_uploads_that_end_at_once_leave_nothing_behind(
+    live: LiveRegistry, admin: RegistryClient, size: int
+) -> None:
+    post = head(live, "POST", f"/v2/a/blobs/uploads/?digest={SHA}", b"Content-Length: %d\r\n" % size)
 
-    await asyncio.gather(*(sent(live, post, b"x" * 10, half=True) for _ in range(20)))
+    await asyncio.gather(*(sent(live, post, b"x" * (size // 90), half=True) for _ in range(20)))
 
     assert live.files == []
     assert await admin.status("GET", "/v2/") == 200

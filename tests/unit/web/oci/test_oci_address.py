@@ -59,6 +59,10 @@ def test_an_illegal_name_is_refused(name: str) -> None:
     assert code(f"/v2/{name}/manifests/x") == "NAME_INVALID"
 
 
+def test_an_item_that_is_no_text_is_not_looked_for() -> None:
+    assert code("/v2/a/manifests/%ff") == "NAME_INVALID"
+
+
 def test_a_slash_that_is_encoded_makes_no_other_path() -> None:
     assert parse_address("/v2/a%2Fb/manifests/x") == Address(Kind.MANIFEST, "a/b", "x")
     assert parse_address("/v2/a/manifests/x%2Fblobs%2Fy") == Address(Kind.MANIFEST, "a", "x/blobs/y")

@@ -84,6 +84,10 @@ def test_numbers_may_have_any_length(size: int, start: int, beyond: int, zeros: 
         parse_range(f"bytes={end}-", size)
 
 
+def test_more_digits_than_python_makes_a_number_of_are_no_trouble() -> None:
+    assert parse_range(f"bytes=2-{'9' * 5000}", 10) == [Span(2, 10)]
+
+
 @given(st.lists(st.integers(0, 500), min_size=4, max_size=40, unique=True).map(sorted), st.data())
 def test_parts_come_in_the_order_in_which_they_were_asked_for(edges: list[int], data: st.DataObject) -> None:
     spans = data.draw(st.permutations([Span(*pair) for pair in zip(edges[::2], edges[1::2], strict=False)]))
