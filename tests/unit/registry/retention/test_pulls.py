@@ -54,3 +54,26 @@ async def test_what_could_not_be_written_is_written_the_next_time() -> None:
     await pulls.flush()
 
     assert metadata.written == [500, 500, 200]
+
+
+async def test_a_pull_that_comes_while_an_earlier_one_cannot_be_written_is_the_one_that_counts() -> None:
+    manifest, at = ("one", "digest"), []
+
+    class Away(Counted):
+        async def pulled(self, pulls: Mapping[tuple[str, str], datetime]) -> None:
+            at.append(pulls[manifest])
+            while datetime.now(UTC) <= at[0]:
+                continue
+            noted.note(*manifest)
+            await super().pulled(pulls)
+
+    metadata = Away()
+    noted = Pulls(metadata)
+    noted.note(*manifest)
+    metadata.refusals = 1
+    with pytest.raises(StorageError):
+        await noted.flush()
+
+    await noted.flush()
+
+    assert at[1] > at[0]

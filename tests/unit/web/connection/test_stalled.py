@@ -61,6 +61,9 @@ async def looked_at(stalled: Stalled, transport: asyncio.Transport) -> None:
     async def closed() -> bool:
         now.append(now[-1] + SECONDS / 6)
         stalled.look(now[-1])
+        standing = stalled._standing.get(transport)
+        if standing is not None and not standing.ended:
+            assert now[-1] - standing.since < SECONDS
         return transport.is_closing()
 
     now = [0.0]
