@@ -267,7 +267,7 @@ async def test_docker_manifests_and_lists_are_kept_byte_by_byte(admin: RegistryC
     listed = {**image_index((child, 300)), "mediaType": f"{DOCKER}.list.v2+json"}
     body = json.dumps(listed, indent=3).encode()
 
-    headers = {"Content-Type": f"{DOCKER}.list.v2+json; charset=utf-8"}
+    headers = {"Content-Type": f"{DOCKER}.list.v2+json ; charset=utf-8"}
     assert await admin.status("PUT", "/v2/a/manifests/all", data=body, headers=headers) == 201
 
     async with admin.request("GET", "/v2/a/manifests/all") as response:
@@ -300,6 +300,7 @@ async def test_a_page_may_begin_after_whatever_comes(admin: RegistryClient, path
 
     for last in ("", "%00", "x%00", "%ff", "%ed%a0%80", "'", "a" * 4000):
         assert await admin.status("GET", f"{path}?last={last}") == 200
+    assert await admin.refusal("GET", f"{path}?last={'a' * 8200}") == (414, "UNSUPPORTED")
 
 
 async def test_an_upload_that_is_ended_many_times_at_once_ends_once(admin: RegistryClient) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
+from lumper.model.activity import AuditAction
 from lumper.model.people import Role
 from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient, live_registry
 
@@ -48,7 +51,8 @@ async def test_a_password_in_a_form_buys_a_token_that_reaches_as_far_as_asked(
     assert status == 200
     assert answer["scope"] == SCOPE
     assert answer["token_type"] == "Bearer"
-    assert answer["expires_in"] >= 60
+    claims = json.loads(base64.urlsafe_b64decode(answer["token"].split(".")[1] + "=="))
+    assert answer["expires_in"] == claims["exp"] - claims["iat"] >= 60  # as long as that some clients keep it
     assert "refresh_token" not in answer
     client = RegistryClient(session, live.url, answer["access_token"])
     await client.begin("a")
@@ -115,6 +119,8 @@ async def test_a_wrong_password_is_refused_and_guessing_slowed_down(
         statuses = [(await ask(anyone, password_form(password=f"guess {n}")))[0] for n in range(6)]
 
         assert statuses == [401] * 5 + [429]
+        refused = await live.registry.metadata.activities(action=AuditAction.REFUSED)
+        assert [(one.actor.name, one.actor.address) for one in refused] == [("admin", "127.0.0.1")] * 5
 
 
 @pytest.mark.parametrize(
@@ -132,6 +138,7 @@ async def test_what_is_not_understood_is_told_in_the_words_of_oauth(
 
     assert status == 400
     assert answer.get("error") == error
+    assert answer["error_description"] == answer["errors"][0]["message"]
     assert answer["errors"][0]["code"] == "UNSUPPORTED"
 
 
