@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,13 @@ async def read_on(client: socket.socket, transport: asyncio.Transport) -> None:
     await eventually(seen)
 
 
+def unsent(client: socket.socket) -> int:
+    """How many bytes the kernel still holds for this client. Source: linux, Documentation/networking/proc_net_tcp."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    port = f":{client.getsockname()[1]:04X}"
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[2].endswith(port))
+
+
 async def looked_at(stalled: Stalled, transport: asyncio.Transport) -> None:
     """Let the time pass, with as many looks as in life, until the connection is closed."""
 
@@ -82,6 +90,13 @@ async def test_a_client_that_takes_nothing_is_sent_away_after_its_time(
 
     await looked_at(stalled, transport)
 
+    connection = transport.get_extra_info("socket")
+
+    async def closed() -> bool:
+        return bool(connection.fileno() < 0)
+
+    await eventually(closed)
+    assert unsent(client) == 0
     with contextlib.suppress(ConnectionResetError):  # the kernel may say so as the end
         while await asyncio.to_thread(client.recv, 1 << 20):
             pass
