@@ -1,6 +1,7 @@
-"""A process of its own that uses a queue, for tests that kill it: `python queue_process.py WHAT QUEUE TOPIC [NUMBER]`.
+"""A process of its own that uses a queue, for tests that kill it.
 
-QUEUE is the URL of a RabbitMQ or the path of a SQLite file. It tells on its standard output what it did, line by line:
+It is `python queue_process.py WHAT QUEUE TOPIC NUMBER LEASE`. QUEUE is the URL of a RabbitMQ or the path of a SQLite
+file, LEASE is in seconds, of such a file. It tells on its standard output what it did, line by line:
 
     hold      "holding ID" when it has a message; for each line on its input an ack, and "acked"
     drain     "got ID" for each message that it acks, the first one when it gets a line on its input; ends with the
@@ -20,18 +21,24 @@ from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.port import Broker, Message
 
 LEASE = 1.5  # seconds, so that tests need not wait long
+_LONG = 60.0  # seconds, for which no machine stands still
 
 
-def open_queue(name: str) -> Broker:
-    """The broker that the name asks for."""
-    return RabbitBroker(name) if name.startswith("amqp://") else SqliteBroker(Path(name), lease=LEASE)
+def open_queue(name: str, lease: float = LEASE) -> Broker:
+    """The broker that the name asks for; `lease` is in seconds, of a SQLite file."""
+    if name.startswith("amqp://"):
+        return RabbitBroker(name, timeout=_LONG)
+    return SqliteBroker(Path(name), lease=lease)
 
 
 class QueueProcess:
-    """The process as the test sees it. `async with` kills it at the end, if it still runs."""
+    """The process as the test sees it. `async with` kills it at the end, if it still runs.
 
-    def __init__(self, what: str, queue: str, topic: str, number: int = 0) -> None:
-        self._command = (sys.executable, __file__, what, queue, topic, str(number))
+    A machine that stands still for longer than the `lease`, in seconds, may make it lose what it holds.
+    """
+
+    def __init__(self, what: str, queue: str, topic: str, number: int = 0, *, lease: float = _LONG) -> None:
+        self._command = (sys.executable, __file__, what, queue, topic, str(number), str(lease))
         self.process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> QueueProcess:
@@ -98,8 +105,8 @@ async def _publish(broker: Broker, topic: str, count: int) -> None:
         print("published", number, flush=True)
 
 
-async def _main(what: str, queue: str, topic: str, number: str) -> None:
-    broker = open_queue(queue)
+async def _main(what: str, queue: str, topic: str, number: str, lease: str) -> None:
+    broker = open_queue(queue, float(lease))
     try:
         match what:
             case "hold":
