@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,30 +30,43 @@ from parts.several_servers import client_of, shared_settings, token_of
 
 Pair = tuple[LumperServer, LumperServer]
 Clients = tuple[RegistryClient, RegistryClient]
-GRACE = 3.0  # seconds
-SOON = {
-    "registry.gc_interval": "1",
-    "registry.gc_grace": f"{GRACE:.0f}",
-    "registry.untagged": "delete",
-    "registry.undo_days": "0",
-}
+GRACE = 3.0  # seconds, where garbage is collected that is no older
+
+
+@contextmanager
+def two_registries(postgres: PostgresServer, s3: S3Service, folder: Path, grace: float) -> Iterator[Pair]:
+    """Two registries that collect garbage every second, once it is so many seconds old."""
+    often = {"registry.gc_interval": "1", "registry.gc_grace": f"{grace:.0f}"}
+    all_of_it = {"registry.untagged": "delete", "registry.undo_days": "0"}
+    settings = shared_settings(postgres.fresh(), s3.bucket(), **often, **all_of_it)
+    servers = [LumperServer(folder / name, settings, role="registry") for name in ("a", "b")]
+    with servers[0], servers[1]:
+        yield servers[0], servers[1]
 
 
 @pytest.fixture(scope="module")
 def pair(postgres: PostgresServer, s3: S3Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two registries that collect garbage every second."""
-    settings = shared_settings(postgres.fresh(), s3.bucket(), **SOON)
-    folder = tmp_path_factory.mktemp("pair")
-    servers = [LumperServer(folder / name, settings, role="registry") for name in ("a", "b")]
-    with ExitStack() as stack:
-        for server in servers:
-            stack.enter_context(server)
-        yield servers[0], servers[1]
+    """Two registries in which nothing goes while a push takes long, on a machine that stands still."""
+    with two_registries(postgres, s3, tmp_path_factory.mktemp("pair"), 600.0) as servers:
+        yield servers
 
 
 @pytest.fixture
 async def both(pair: Pair) -> AsyncIterator[Clients]:
     async with client_of(pair[0]) as a, client_of(pair[1]) as b:
+        yield a, b
+
+
+@pytest.fixture
+def tidy(postgres: PostgresServer, s3: S3Service, tmp_path: Path) -> Iterator[Pair]:
+    """Two registries that collect garbage at once."""
+    with two_registries(postgres, s3, tmp_path, GRACE) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def tidy_both(tidy: Pair) -> AsyncIterator[Clients]:
+    async with client_of(tidy[0]) as a, client_of(tidy[1]) as b:
         yield a, b
 
 
@@ -170,7 +183,7 @@ async def test_when_a_server_is_killed_in_a_push_the_other_goes_on(pair: Pair) -
     await asyncio.to_thread(pair[0].restart)
 
 
-async def test_nothing_that_is_pushed_anywhere_is_collected_anywhere(both: Clients) -> None:
+async def test_nothing_that_is_pushed_anywhere_is_collected_anywhere(tidy_both: Clients) -> None:
     """The same few layers again and again, so that what one server pushes is garbage to the other one just then.
 
     A push that took longer than the grace, on a machine that stood still, may find that what it needs is gone.
@@ -193,7 +206,7 @@ async def test_nothing_that_is_pushed_anywhere_is_collected_anywhere(both: Clien
 
     async def push(lane: int, number: int) -> None:
         layer = b"layer %d" % (number % 7)
-        client, other = both[(lane + number) % 2], both[(lane + number + 1) % 2]
+        client, other = tidy_both[(lane + number) % 2], tidy_both[(lane + number + 1) % 2]
         repository = f"mix{lane % 2}"
         config = await client.push_blob(repository, b'{"n":%d}' % (number % 5))
         if await other.status("HEAD", f"/v2/{repository}/blobs/{digest_of(layer)}") != 200:
