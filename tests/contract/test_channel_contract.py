@@ -73,7 +73,7 @@ async def inbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 username=USERNAME,
                 password=PASSWORD,
                 ca_file=certificate[0],
-                timeout=10,
+                timeout=60,
             )
             yield Inbox(channel, received)
             await channel.close()

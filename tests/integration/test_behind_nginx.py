@@ -75,7 +75,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
             yield Proxied(running, plain, secure, authority)
         finally:
             process.terminate()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
 
 
 def _filled(text: str, places: dict[str, str]) -> str:
@@ -98,7 +98,7 @@ def ask(
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Stay)
     request = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}"} if token else {}, method=method)
     try:
-        with opener.open(request, timeout=30) as response:
+        with opener.open(request, timeout=60) as response:
             return response.status, dict(response.headers)
     except urllib.error.HTTPError as exc:
         with exc:

@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
 @pytest.fixture
 def mirrors(tmp_path: Path) -> Mirrors:
     """An empty folder of mirrors."""
-    return Mirrors(tmp_path / "mirrors", limits=Limits(timeout=20))
+    return Mirrors(tmp_path / "mirrors", limits=Limits(timeout=60))
 
 
 def request(server: GitServer, ref: str = "v1", commit: str = "", **more: object) -> CheckoutRequest:

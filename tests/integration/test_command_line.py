@@ -352,5 +352,5 @@ def test_a_reader_that_goes_away_is_no_error(up: Running) -> None:
         text=True,
         env=environment(),
     )
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (out.count("\n"), err) == (1, "")

@@ -149,7 +149,7 @@ def test_an_extra_that_is_not_installed_is_told(tmp_path: Path, package: str, se
         capture_output=True,
         text=True,
         env=environment(settings),
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert "pip install" in Ran(done.returncode, done.stdout, done.stderr).trouble
@@ -162,7 +162,7 @@ def test_the_server_ends_at_once_when_it_is_asked_to(tmp_path: Path) -> None:
     assert "/setup?token=" in process.stdout.readline()
     assert process.stdout.readline() == f"So that other commands find it: export LUMPER_DATA={tmp_path}\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in err
     assert not (tmp_path / "server.json").exists()

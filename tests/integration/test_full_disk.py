@@ -41,7 +41,7 @@ class Client:
         request = urllib.request.Request(self._url + path, body, headers, method=method)
         request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as exc:
             with exc:

@@ -59,7 +59,7 @@ def named(server: GitServer, host: str) -> str:
 
 async def check_out(folder: Path, reach: Reach, url: str, **more: object) -> str:
     """The commit of v1."""
-    mirrors = Mirrors(folder, limits=Limits(timeout=20), reach=reach)
+    mirrors = Mirrors(folder, limits=Limits(timeout=60), reach=reach)
     async with mirrors.checkout(CheckoutRequest("p1", url, False, "refs/tags/v1", **more)) as checkout:  # type: ignore[arg-type]
         return checkout.commit
 

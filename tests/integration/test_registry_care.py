@@ -46,7 +46,7 @@ def test_the_server_collects_by_itself(tmp_path: Path) -> None:
     with LumperServer(tmp_path / "data", {**OPEN, "registry.gc_interval": "0.2"}) as server:
         file = push(server, b"x")
         wait_for(lambda: not file.exists(), "the end of the bytes")
-        assert "garbage was collected" in server.said
+        server.wait_until_said("garbage was collected")
 
 
 def test_verification_tells_what_is_wrong_by_its_status(tmp_path: Path) -> None:

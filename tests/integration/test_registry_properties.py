@@ -48,7 +48,7 @@ class Client:
     """One connection, as an administrator."""
 
     def __init__(self, live: LiveRegistry) -> None:
-        self._connection = http.client.HTTPConnection(live.host, timeout=20)
+        self._connection = http.client.HTTPConnection(live.host, timeout=60)
         self._token = live.tokens[Role.ADMIN]
 
     def __call__(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:

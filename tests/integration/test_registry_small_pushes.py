@@ -196,7 +196,7 @@ async def test_a_server_that_ends_finishes_what_it_stores_first(ways: Ways) -> N
     put = ways.request("PUT", f"{path}?digest={digest_of(BLOB)}", "admin", body=BLOB)
     async with asyncio.timeout(60), connected(made) as (send, client, _):
         await send(put)
-        await made.close(5)
+        await made.close(60)
         await server.shutdown(1)
         assert (await asyncio.get_running_loop().sock_recv(client, 65536)).startswith(b"HTTP/1.1 201")
         assert await asyncio.get_running_loop().sock_recv(client, 65536) == b""
@@ -229,7 +229,7 @@ async def test_a_push_in_odd_pieces_gets_the_same_answer(ways: Ways) -> None:
             answers = nameless(await spoken(way, *pieces))
             return before_the_nonsense(answers) if extra == b"x" else answers
 
-        return asyncio.run_coroutine_threadsafe(talk(), loop).result(20)
+        return asyncio.run_coroutine_threadsafe(talk(), loop).result(60)
 
     @settings(max_examples=40, deadline=None)
     @given(CUTS, SIZES, EXTRA)

@@ -38,7 +38,7 @@ async def test_a_head_that_does_not_end_ends_with_its_connection(monkeypatch: py
         await role.ready.wait()
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         writer.write(said)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             came = await reader.read()
         writer.close()
     assert came.count(b"HTTP/1.1") == said.count(b"\r\n\r\n")
@@ -77,7 +77,7 @@ async def test_whoever_asks_for_much_and_reads_nothing_is_sent_away(
         tls, trusted = Certificate(pair.certificate, pair.key), ssl.create_default_context(cafile=authority.file)
     listener = socket.create_server(("127.0.0.1", 0))
     role = server.Server(app, server.Listeners(listener, tls), {})
-    async with running(role.run()), asyncio.timeout(30):
+    async with running(role.run()), asyncio.timeout(60):
         await role.ready.wait()
         with contextlib.ExitStack() as stack:
             for _ in range(clients):
@@ -103,5 +103,5 @@ def test_idle_connections_may_be_more_than_the_files_that_a_process_has_at_first
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(400):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-        with urllib.request.urlopen(f"{server.url}/healthz", timeout=20) as answer:
+        with urllib.request.urlopen(f"{server.url}/healthz", timeout=60) as answer:
             assert answer.status == 200

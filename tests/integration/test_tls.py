@@ -53,7 +53,7 @@ class Served:
         request = urllib.request.Request(f"https://{self.host}{path}", body, headers, method=method)
         request.add_header("Authorization", f"Bearer {self.token}")
         try:
-            with urllib.request.urlopen(request, context=self.context, timeout=30) as response:
+            with urllib.request.urlopen(request, context=self.context, timeout=60) as response:
                 return response.status, response.read(), response.headers.get("Location", "")
         except urllib.error.HTTPError as exc:
             with exc:
@@ -85,7 +85,7 @@ def run(*command: object, check: bool = True) -> subprocess.CompletedProcess[str
 def test_the_public_address_is_https_and_tokens_are_had_there(served: Served) -> None:
     served.lumper.wait_until_said(f"Lumper answers at https://{served.host}\n")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"https://{served.host}/v2/", context=served.context, timeout=30)
+        urllib.request.urlopen(f"https://{served.host}/v2/", context=served.context, timeout=60)
     with refused.value as answer:
         assert f'realm="https://{served.host}/v2/token"' in answer.headers["WWW-Authenticate"]
 

@@ -81,7 +81,7 @@ async def context_of(
 ) -> Context:
     """Check out a commit of the app with all that is wanted."""
     folder = server.root.parent / "mirrors"
-    limits = Limits(timeout=20, max_bytes=int(str(more.pop("max_bytes", 64 << 20))))
+    limits = Limits(timeout=60, max_bytes=int(str(more.pop("max_bytes", 64 << 20))))
     mirrors = Mirrors(folder, limits=limits, reach=Reach(Network(**more.pop("network", {})), environment={}))  # type: ignore[arg-type]
     request = CheckoutRequest("p1", server.url("owner/app.git"), False, "refs/tags/v1", app.tag("v1", commit), **more)  # type: ignore[arg-type]
     told: list[str] = []
@@ -180,7 +180,7 @@ async def test_a_link_into_a_submodule_is_followed_and_one_out_of_the_tree_is_no
     commit = app.commit(
         modules(lib="../lib.git"), submodules={"lib": inner}, links={"D2": "lib/Real", "D3": "lib/out/x"}
     )
-    mirrors = Mirrors(server.root.parent / "mirrors", limits=Limits(timeout=20))
+    mirrors = Mirrors(server.root.parent / "mirrors", limits=Limits(timeout=60))
     request = CheckoutRequest("p1", server.url("owner/app.git"), False, "refs/tags/v1", app.tag("v1", commit))
     async with mirrors.checkout(request) as checkout:
         await checkout.complete(BOTH, lambda _: None)

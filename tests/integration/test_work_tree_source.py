@@ -64,7 +64,7 @@ def clone(server: GitServer, *options: str) -> Path:
 async def built_from(root: Path, wanted: Wanted = WHOLE, *, work_tree: bool = False) -> tuple[dict[str, bytes], str]:
     """The files of the context that `lumper build` makes of a work tree, and what is said meanwhile."""
     reach = Reach(Network(allow_hosts=("127.0.0.1",)), environment={})
-    mirrors = Mirrors(root.parent / "mirrors", limits=Limits(timeout=20), reach=reach)
+    mirrors = Mirrors(root.parent / "mirrors", limits=Limits(timeout=60), reach=reach)
     told: list[str] = []
     with with_changes(here(root)) as found:
         tree = found if work_tree else here(root)

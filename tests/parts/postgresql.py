@@ -105,7 +105,7 @@ class PostgresServer:
         """End it at once, with all connections; what was committed is there at the next start."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
 
     def cut(self, url: str) -> None:

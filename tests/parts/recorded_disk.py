@@ -137,7 +137,7 @@ def _told(folder: Path) -> Iterator[Path]:
         yield place
     finally:
         _said("umount", str(place))
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
 

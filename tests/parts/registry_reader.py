@@ -55,7 +55,7 @@ class RegistryReader:
         headers = {"Authorization": f"Bearer {self.token}", "Accept": _MANIFESTS}
         request = urllib.request.Request(f"{self.url}/v2/{self.repository}/{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return bytes(response.read())
         except urllib.error.HTTPError as exc:
             with exc:

@@ -57,7 +57,7 @@ class Bucket:
         url = f"{self.endpoint}{path}?{query}"
         headers["content-type"] = "application/octet-stream"  # or else moto takes it for a form
         request = urllib.request.Request(url, method=method, headers=headers, data=body or None)
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return str(response.read().decode())
 
     def objects(self) -> list[str]:
