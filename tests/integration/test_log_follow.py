@@ -6,26 +6,24 @@ import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
 
-from lumper.model.build import BuildState, Output, Progress, Result, Step, StepState
+from lumper.model.build import BuildState, Result
 from lumper.model.build import Outcome as How
 from lumper.model.events import AttemptFinished
-from lumper.model.log import to_line
 from lumper.model.people import Role
 from lumper.roles.acceptance import Acceptance
 from parts.eventually import eventually
+from parts.followed_log import followed, said, say
 from parts.forked_lumper import environment
-from parts.late_waiting import late_waiting
 from parts.live_api import Api, live_api
 
 
@@ -34,42 +32,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     async with live_api(tmp_path) as served:
         await served.project()
         yield served
-
-
-@asynccontextmanager
-async def followed(
-    api: Api,
-    build: int,
-    *arguments: str,
-    follow: bool = True,
-    settings: Mapping[str, str] = MappingProxyType({}),
-    program: tuple[str, str] = ("-m", "lumper"),
-) -> AsyncIterator[Process]:
-    """`lumper log BUILD --follow` at work, or without `--follow`."""
-    settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
-    command = (sys.executable, *program, "log", str(build), *(["--follow"] if follow else []), *arguments)
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment(settings))
-    try:
-        async with asyncio.timeout(120):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def said(process: Process) -> str:
-    """The next line, without its time."""
-    assert process.stdout is not None
-    return (await process.stdout.readline()).decode().rstrip("\n")[10:]
-
-
-async def say(api: Api, build: int, attempt: int, *texts: str) -> None:
-    """The build prints lines, in a step of its own."""
-    size = await api.history.logs.size(build, attempt)
-    records: list[Progress] = [] if size else [Step(1, "RUN make", StepState.RUNNING, 1732440000.0)]
-    records += [Output(1, 1, 1732440000.0, text) for text in texts]
-    await api.history.logs.append(build, attempt, size, "".join(map(to_line, records)).encode())
 
 
 async def end(api: Api, build: int, attempt: int, result: Result) -> None:
@@ -170,71 +132,6 @@ async def test_what_a_terminal_would_obey_is_not_printed(api: Api) -> None:
     async with followed(api, build) as process:
         out, _ = await process.communicate()
     assert not set("\x1b\x07\r\0") & set(out.decode())
-
-
-async def test_ctrl_c_ends_it_quietly(api: Api) -> None:
-    build = await api.build()
-    await api.start(build)
-    async with followed(api, build) as process:
-        await say(api, build, 1, "one")
-        await said(process)
-        process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
-        assert (process.returncode, err) == (130, b"")
-
-
-async def test_ctrl_c_between_the_decision_to_wait_and_the_wait_ends_it(api: Api) -> None:
-    build = await api.build()
-    await api.start(build)
-    async with followed(api, build, settings=late_waiting(api.folder)) as process:
-        await say(api, build, 1, "one")
-        assert [await said(process), await said(process)] == ["#1 RUN make", "#1 one"]
-        process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
-        assert (process.returncode, err) == (130, b"")
-
-
-BEGUN = "import os; from lumper.cli.entry import main; os.write(1, b'begun\\n'); main()"
-# A callback like the one that ends the lock of an import, in which Python only reports what is raised.
-HELD = """
-import os, sys, time, weakref
-from lumper.cli.entry import main
-class Finder:
-    def find_spec(name, path=None, target=None):
-        if name == "lumper.cli.log":
-            weakref.ref(Finder(), lambda _: (os.write(1, b"held\\n"), time.sleep(600)))
-sys.meta_path.insert(0, Finder)
-main()
-"""
-
-
-async def test_ctrl_c_within_a_callback_of_an_import_ends_it(api: Api) -> None:
-    async with followed(api, 1, program=("-c", HELD)) as process:
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"held\n"
-        process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
-        assert (process.returncode, err) == (130, b"")
-
-
-async def test_ctrl_c_ends_it_at_whatever_moment(api: Api) -> None:
-    build = await api.build()
-    await api.start(build)
-    await say(api, build, 1, "one")
-    start = 0.0  # seconds, on this machine, from Lumper's begin on; before it is Python's, which may lose a Ctrl-C
-    for number in range(11):
-        async with followed(api, build, program=("-c", BEGUN)) as process:
-            assert process.stdout is not None
-            assert await process.stdout.readline() == b"begun\n"
-            if not number:
-                begun = asyncio.get_running_loop().time()
-                await said(process)
-                start = asyncio.get_running_loop().time() - begun
-            with suppress(TimeoutError):  # the moments are spread over the start of the program and the time behind it
-                await asyncio.wait_for(process.wait(), number * start / 7)
-            process.send_signal(signal.SIGINT)
-            await process.communicate()
-            assert process.returncode in (130, -signal.SIGINT)
 
 
 async def test_a_log_goes_on_where_it_was_when_the_server_is_back(api: Api) -> None:

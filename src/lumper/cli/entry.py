@@ -12,13 +12,13 @@ _AGAIN_SECONDS = 0.01
 def main() -> None:
     """Run one command. While it is being loaded, Ctrl-C ends it at once, without a word."""
     _repeat_lost_interrupts()
-    # Nothing has begun yet that has to be ended well, and a KeyboardInterrupt within an import can get lost.
+    # Nothing has begun yet that has to be ended well, and a KeyboardInterrupt within an import can get lost or become
+    # another error.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from lumper.cli.main import main as run
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        run()
+        run(loaded=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     except SystemExit as ended:
         _leave(ended.code)
         raise
@@ -29,7 +29,7 @@ def _repeat_lost_interrupts() -> None:
     """Let a Ctrl-C come again whose KeyboardInterrupt Python has only reported.
 
     It does so with all that is raised where nobody can catch it: within a finalizer, and within the callback that ends
-    the lock of every import, of which commands have some while they run.
+    the lock of every import, of which some commands have more while they run.
     """
     report = sys.unraisablehook
 

@@ -9,6 +9,7 @@ https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 - it would be imported when a server is looked up, where Ctrl-C becomes an error
 import http.client
 import io
 import select

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
@@ -69,14 +70,18 @@ _add(_OTHERS, "completion", "completion:completion", "What lets a shell complete
 _add(_OTHERS, "demo", "demo.command:demo", "Show the whole line on a small real repository.")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command; an error that Lumper knows ends with its sentence and status 1."""
+def main(arguments: list[str] | None = None, loaded: Callable[[], object] = lambda: None) -> None:
+    """Run one command; an error that Lumper knows ends with its sentence and status 1.
+
+    `loaded` hears when its code is there, before it begins.
+    """
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # who started us has closed them
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     try:
         _explain_whole(arguments)
+        loaded()
         app(arguments, print_error=False, exit_on_error=False)
         sys.stdout.flush()
     except CycloptsError as exc:
