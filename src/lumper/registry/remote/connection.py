@@ -24,6 +24,7 @@ from yarl import URL
 
 from lumper.errors import (
     Invalid,
+    LumperError,
     RemoteAway,
     RemoteError,
     RemoteInvalid,
@@ -54,7 +55,7 @@ class Patience:
     idle: float = 60.0  # without a byte
 
 
-def pause_before(attempt: int, error: RemoteError, patience: Patience) -> float | None:
+def pause_before(attempt: int, error: LumperError, patience: Patience) -> float | None:
     """Seconds to wait before the attempt after this one, which has failed; None: it is of no use, or of no more."""
     if not error.temporary or attempt >= patience.attempts:
         return None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -292,23 +293,46 @@ class RemoteRegistry:
         except RemoteError:  # it sweeps by itself
             return
 
-    async def push_manifest(self, repository: str, reference: str, document: Document) -> None:
-        """Send a manifest. Raises RemoteInvalid if the registry has kept another one."""
-        manifest = document.manifest
-        await self.put_manifest(repository, reference, document.body, manifest.media_type, manifest.digest)
+    async def push_manifest(self, repository: str, reference: str, document: Document) -> bool:
+        """Send a manifest; whether the registry lists it with what it refers to, or it refers to nothing.
 
-    async def put_manifest(
-        self, repository: str, reference: str, body: bytes, media_type: str, digest: str = ""
-    ) -> str:
-        """Send a manifest; its digest, SHA-256 unless given. Raises RemoteInvalid if it was kept with another one."""
-        digest = digest or digest_of(body)
+        Raises RemoteInvalid if the registry has kept another one.
+        """
+        manifest = document.manifest
+        headers = await self._put(repository, reference, document.body, manifest.media_type)
+        if headers.get(_DIGEST, manifest.digest) not in (manifest.digest, digest_of(document.body)):
+            raise self._kept_another()
+        return not manifest.subject or "OCI-Subject" in headers
+
+    async def put_manifest(self, repository: str, reference: str, body: bytes, media_type: str) -> str:
+        """Send a manifest; its digest. Raises RemoteInvalid if it was kept with another one."""
+        headers, digest = await self._put(repository, reference, body, media_type), digest_of(body)
+        if headers.get(_DIGEST, digest) != digest:
+            raise self._kept_another()
+        return digest
+
+    async def _put(self, repository: str, reference: str, body: bytes, media_type: str) -> Mapping[str, str]:
         headers: dict[str, str] = {hdrs.CONTENT_TYPE: media_type}
         target = _manifest_path(repository, reference)
         async with self._http.request("PUT", target, pushing(repository), headers=headers, body=body) as response:
-            kept = response.headers.get(_DIGEST, digest)
-        if kept != digest:
-            raise RemoteInvalid(f"{self.url} has kept the manifest with another digest.")
-        return digest
+            return response.headers
+
+    def _kept_another(self) -> RemoteInvalid:
+        return RemoteInvalid(f"{self.url} has kept the manifest with another digest.")
+
+    async def list_referrer(self, repository: str, manifest: NewManifest) -> None:
+        """Add a manifest to the tag that lists what refers to its subject, at a registry that does not do so itself.
+
+        Source: distribution-spec 1.1, "Pushing Manifests with Subject" and "Referrers Tag Schema".
+        """
+        listed = await self._referrers_by_tag(repository, manifest.subject)
+        if any(one["digest"] == manifest.digest for one in listed):
+            return
+        mine = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": manifest.size}
+        more = {"artifactType": manifest.artifact_type, "annotations": dict(manifest.annotations)}
+        listed.append({**mine, **{name: value for name, value in more.items() if value}})
+        body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
+        await self.put_manifest(repository, referrers_tag(manifest.subject), body, OCI_INDEX)
 
 
 def _manifest_path(repository: str, reference: str) -> str:

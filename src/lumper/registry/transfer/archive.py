@@ -6,6 +6,7 @@ Source: OCI image-spec 1.1, image-layout.md; Docker Image Specification v1.2, "C
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lumper.errors import ArchiveError, RegistryError, RemoteError
-from lumper.model.image import digest_of, is_digest, statement_tags
+from lumper.model.image import beside, digest_of, is_digest, statement_tags
 from lumper.registry.manifest_format import OCI_INDEX, OCI_MANIFEST, parsed, read_manifest
 from lumper.registry.remote.registry import Document, checked
 from lumper.registry.transfer.source import Source
@@ -58,12 +59,11 @@ class FolderFiles:
             raise ArchiveError(f"{_shown(name)} in {self.path} cannot be read: {exc.strerror}.") from exc
         except (ValueError, RuntimeError) as exc:  # no file has such a name; links that lead in a circle
             raise ArchiveError(f"{_shown(name)} in {self.path} cannot be read: {ascii(str(exc))[1:-1][:200]}.") from exc
-        file = os.fdopen(descriptor, "rb", 0)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            file.close()
+            os.close(descriptor)
             raise ArchiveError(f"{_shown(name)} in {self.path} is not a file.")
-        return file, 0, status.st_size
+        return os.fdopen(descriptor, "rb", 0), 0, status.st_size
 
 
 class TarFiles:
@@ -103,6 +103,7 @@ class LayoutSource:
     def __init__(self, files: Files, index: Any, name: str) -> None:
         self._files = files
         self._descriptors = [one for one in _list(files, index, "manifests") if is_digest(str(one.get("digest")))]
+        self._subjects: dict[str, list[str]] | None = None
         self._root = _chosen(files, [(str(one["digest"]), _names(one)) for one in self._descriptors], name)
 
     async def root(self) -> Document:
@@ -132,13 +133,30 @@ class LayoutSource:
             yield chunk
 
     async def referrers(self, digest: str) -> list[str]:
-        """Those manifests of the layout's index that have this one as their subject."""
-        found = []
-        for one in self._descriptors:
-            document = await self.manifest(str(one["digest"]))
-            if document.manifest.subject == digest:
-                found.append(document.manifest.digest)
+        """Those manifests that have this one as their subject: of the layout's index, or of the list that a tag names.
+
+        Source: distribution-spec 1.1, "Referrers Tag Schema"; regclient keeps layouts in that way.
+        """
+        if self._subjects is None:
+            self._subjects = await asyncio.to_thread(self._about)
+        return self._subjects.get(digest, [])
+
+    def _about(self) -> dict[str, list[str]]:
+        """What refers to each manifest. What is no manifest, or is not there, refers to nothing."""
+        found: dict[str, list[str]] = {}
+        listed = {str(one["digest"]): _is_list(one) for one in self._descriptors}
+        for digest, leads_on in listed.items():
+            for document in self._readable([digest]):
+                listing = [link.digest for link in document.manifest.links if link.manifest] if leads_on else []
+                for one in (document, *self._readable(listing)):
+                    if one.manifest.subject:
+                        found.setdefault(one.manifest.subject, []).append(one.manifest.digest)
         return found
+
+    def _readable(self, digests: list[str]) -> Iterator[Document]:
+        for digest in digests:
+            with contextlib.suppress(ArchiveError):
+                yield self._manifest(digest)
 
     async def beside(self, digest: str) -> list[tuple[str, str]]:
         """Those manifests of the layout's index that have such a tag as their name."""
@@ -171,7 +189,7 @@ class SavedSource:
         if len(layers) > _MOST_LAYERS:
             raise ArchiveError(f"{self._files.path} has more layers than any image: {len(layers)}.")
         described = [self._described(str(layer)) for layer in layers]
-        self._compare(config, [one["digest"] for one in described if not one["mediaType"].endswith("gzip")])
+        self._compare(config, described)
         digest = digest_of(config)
         self._places[digest] = str(self._entry["Config"])
         manifest = {
@@ -198,12 +216,13 @@ class SavedSource:
         kind = "application/vnd.oci.image.layer.v1.tar"
         return {"mediaType": kind + "+gzip" if compressed else kind, "digest": digest, "size": size}
 
-    def _compare(self, config: bytes, layers: list[str]) -> None:
-        """The image's config names the digests of its layers, before compression."""
-        told = _parsed(self._files, config)
-        rootfs = told.get("rootfs") if isinstance(told, dict) else None
+    def _compare(self, config: bytes, layers: list[dict[str, Any]]) -> None:
+        """The image's config names the digests of its layers in their order, before compression."""
+        document = _parsed(self._files, config)
+        rootfs = document.get("rootfs") if isinstance(document, dict) else None
         named = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-        if not isinstance(named, list) or not set(layers) <= set(map(str, named)):
+        told = [None if one["mediaType"].endswith("gzip") else one["digest"] for one in layers]
+        if not isinstance(named, list) or len(named) != len(told) or not all(map(_fits, told, named)):
             raise ArchiveError(f"The layers in {self._files.path} are not those that its config names.")
 
     async def manifest(self, digest: str) -> Document:
@@ -226,6 +245,16 @@ class SavedSource:
 
 def _blob(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"
+
+
+def _fits(digest: str | None, named: object) -> bool:
+    """Whether a layer may be the one that is named; of a compressed one that is not known."""
+    return digest in (None, named)
+
+
+def _is_list(descriptor: dict[str, Any]) -> bool:
+    """Whether its name is that of a list of referrers."""
+    return any(beside(name) and name not in statement_tags(beside(name)) for name in _names(descriptor))
 
 
 def _shown(name: str) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lumper.errors import ArchiveError, LumperError, RemoteError, RemoteNotFound
-from lumper.model.image import Link, beside, is_digest
+from lumper.model.image import Link, beside, digest_of, is_digest
 from lumper.registry.manifest_format import DOCKER_LIST, OCI_INDEX
+from lumper.registry.remote.connection import pause_before
 from lumper.registry.remote.registry import Document, RemoteRegistry
 from lumper.registry.transfer.source import Source, child_for
 
@@ -23,7 +24,6 @@ _PARALLEL = 4  # blobs on their way
 _MOST_MANIFESTS = 10_000
 _DEEPEST = 8  # indexes in indexes, referrers of referrers
 _TRIES = 3
-_PAUSE = 1.0
 
 
 class Watcher(Protocol):
@@ -120,10 +120,10 @@ class _Work:
             raise ArchiveError(text, hint="Copy those of its parts that you need, each by its digest.")
         if self._again or not await self._has(manifest.digest):
             await self._below(document, depth)
-            await self._target.push_manifest(self._repository, tag or manifest.digest, document)
+            await self._push(document, tag)
             self.copied.manifests += 1
         else:
-            if tag and await self._pointed(tag) != manifest.digest:
+            if tag and await self._pointed(tag) not in (manifest.digest, digest_of(document.body)):
                 await self._target.push_manifest(self._repository, tag, document)
             if self._referrers:  # what refers to its parts may be new
                 await self._children(document, depth)
@@ -132,6 +132,15 @@ class _Work:
                 await self._referrer(digest, depth)
             for name, digest in await self._source.beside(manifest.digest) if not beside(tag) else ():
                 await self._referrer(digest, depth, name)
+
+    async def _push(self, document: Document, tag: str) -> None:
+        """Send a manifest, under its digest alone or a tag as well, by which registries know it by SHA-256 only."""
+        digest = document.manifest.digest
+        if tag and digest != digest_of(document.body):
+            await self._target.push_manifest(self._repository, digest, document)
+        listed = await self._target.push_manifest(self._repository, tag or digest, document)
+        if not listed:
+            await self._target.list_referrer(self._repository, document.manifest)
 
     async def _children(self, document: Document, depth: int) -> None:
         for link in document.manifest.links:
@@ -192,13 +201,15 @@ class _Work:
             return "there"
         if holder and holder != self._repository and await self._mounted(link.digest, holder):
             return "mounted"
-        for attempt in range(1, _TRIES + 1):
-            trouble = await self._sent(link)
-            if trouble is None:
-                break
-            if not trouble.temporary or attempt == _TRIES:
+        attempt = 0
+        while (trouble := await self._sent(link)) is not None:
+            attempt += 1
+            pause = pause_before(attempt, trouble, replace(self._target.patience, attempts=_TRIES))
+            if pause is None:
                 raise trouble
-            await asyncio.sleep(_PAUSE * attempt)
+            await asyncio.sleep(pause)
+            if not self._again and await self._target.has_blob(self._repository, link.digest, to_push=True):
+                break  # it took longer to say so than we waited
         self.copied.bytes += link.size
         return "sent"
 

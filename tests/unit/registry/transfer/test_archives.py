@@ -159,18 +159,28 @@ def linked(folder: Path) -> Path:
     return folder / "layout"
 
 
-def fifo(folder: Path) -> Path:
-    unpacked(folder / "layout", layout())
-    blob = folder / "layout/blobs/sha256" / digest_of(b"layer")[7:]
-    blob.unlink()
-    os.mkfifo(blob)
-    return folder / "layout"
+def instead(make: Callable[[Path], None]) -> Callable[[Path], Path]:
+    """A layout with something else in the place of its layer."""
+
+    def made(folder: Path) -> Path:
+        unpacked(folder / "layout", layout())
+        blob = folder / "layout/blobs/sha256" / digest_of(b"layer")[7:]
+        blob.unlink()
+        make(blob)
+        return folder / "layout"
+
+    return made
 
 
 def saved_folder(config: bytes, **entry: Any) -> Callable[[Path], Path]:
     """The files of a `docker save` in a folder."""
     saved = json.dumps([{"Config": "c", "Layers": ["l"], **entry}]).encode()
     return lambda folder: unpacked(folder / "saved", {"manifest.json": saved, "c": config, "l": b"layer"})
+
+
+def configured(*layers: bytes) -> bytes:
+    """The config of an image of these layers."""
+    return json.dumps({"rootfs": {"diff_ids": [digest_of(layer) for layer in layers]}}).encode()
 
 
 def documents(**named: bytes) -> Callable[[Path], Path]:
@@ -223,7 +233,8 @@ def pax(record: bytes) -> bytes:
         (layout_of(b"", "sha256:../../../etc"), "There is no image in"),
         ((lambda folder: unpacked(folder / "l", {"index.json": b" " * (9 << 20)})), "larger than any"),
         (linked, "leads out of it"),
-        (fifo, "is not a file"),
+        (instead(os.mkfifo), "is not a file"),
+        (instead(Path.mkdir), "is not a file"),
         (broken_layout(lambda files: replaced(files, 5, b"LAYER")), "not what its digest says"),
         (broken_layout(lambda files: replaced(files, 5, b"layer and more")), "not what its digest says"),
         (broken_layout(lambda files: replaced(files, 5, b"lay")), "not what its digest says"),
@@ -242,6 +253,9 @@ def pax(record: bytes) -> bytes:
         (saved_folder(b'{"rootfs": null}'), "not those that its config names"),
         (saved_folder(b'{"rootfs": []}'), "not those that its config names"),
         (saved_folder(b"[]"), "not those that its config names"),
+        (saved_folder(configured(b"layer", b"layer")), "not those that its config names"),  # one is missing
+        (saved_folder(configured(b"layer"), Layers=["l", "l"]), "not those that its config names"),
+        (saved_folder(configured(b"layer", b"c"), Layers=["c", "l"]), "not those that its config names"),
         (documents(index=b"[5]"), "no list of images"),
         (documents(index=b'{"manifests": []}'), "no list of images"),
         (documents(index=b'{"manifests": [5]}'), "no list of images"),
@@ -337,6 +351,29 @@ async def test_what_refers_to_an_image_of_a_layout_is_found_in_its_index(tmp_pat
     assert await source.referrers(digest_of(signature)) == []
     assert await source.beside(image["digest"]) == [(tag, digest_of(signature))]
     assert await source.beside(digest_of(signature)) == []
+
+
+async def test_a_tag_may_list_what_refers_to_an_image_of_a_layout_and_what_cannot_be_read_is_passed_over(
+    tmp_path: Path,
+) -> None:
+    files = layout()
+    image = json.loads(files["index.json"])["manifests"][0]
+    signature = json.dumps(image_manifest((digest_of(CONFIG), len(CONFIG)), subject=image)).encode()
+    lost = {**image, "digest": digest_of(b"deleted since")}
+    refers = {**image, "digest": digest_of(signature), "size": len(signature)}
+    listing = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [lost, refers]}
+    index = json.dumps(listing).encode()
+    tag = {"org.opencontainers.image.ref.name": image["digest"].replace(":", "-")}
+    listed = {"mediaType": OCI_INDEX, "digest": digest_of(index), "size": len(index), "annotations": tag}
+    named = {**image, "annotations": {"org.opencontainers.image.ref.name": "1"}}
+    no_manifest = {"mediaType": "text/plain", "digest": digest_of(b"layer"), "size": 5}
+    files |= {f"blobs/sha256/{digest_of(data)[7:]}": data for data in (signature, index)}
+    files["index.json"] = json.dumps({"manifests": [no_manifest, lost, named, listed]}).encode()
+
+    source = open_archive(unpacked(tmp_path / "layout", files), "1")
+
+    assert await source.referrers(image["digest"]) == [digest_of(signature)]
+    assert await source.referrers(digest_of(signature)) == []
 
 
 @pytest.mark.parametrize(
