@@ -135,12 +135,24 @@ async def supervise(name: str, part: Part) -> None:
             await asyncio.sleep(delay)
 
 
+def _on_signal(loop: asyncio.AbstractEventLoop, number: int, work: Callable[[], None]) -> None:
+    """Have the loop do some work, once or twice, when a signal comes; `remove_signal_handler` undoes this.
+
+    asyncio itself learns of signals only by the socket by which threads wake it. That is full once some hundred have
+    done so between two of its turns, as when hundreds of clients go at once, and what no longer fits is lost.
+    """
+    loop.add_signal_handler(number, work)
+    signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
+    signal.signal(number, lambda *_: loop.call_soon_threadsafe(work))
+    signal.siginterrupt(number, False)
+
+
 async def run_until_signal(*parts: Coroutine[Any, Any, None]) -> None:
     """Run all parts until SIGTERM or SIGINT; then cancel them and wait for their end. A part that fails ends all."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        _on_signal(loop, number, stop.set)
     tasks = [asyncio.create_task(part) for part in parts]
     waiter = asyncio.create_task(stop.wait())
     try:

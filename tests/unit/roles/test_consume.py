@@ -199,6 +199,18 @@ async def test_a_signal_ends_all_parts_and_waits_for_their_ends() -> None:
     assert ended == ["a", "b"]
 
 
+async def test_a_signal_is_not_lost_among_all_that_wakes_the_loop() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def part() -> None:
+        for _ in range(10_000):  # more than the socket takes by which threads wake it
+            loop.call_soon_threadsafe(lambda: None)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    await asyncio.wait_for(run_until_signal(part()), 60)
+
+
 async def test_the_error_of_one_part_ends_all() -> None:
     async def bad() -> None:
         raise QueueError("no")
