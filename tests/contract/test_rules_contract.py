@@ -242,6 +242,9 @@ async def test_tags_are_told_by_digest_and_name_page_by_page_also_those_of_some_
     assert told == order
     some = await metadata.tag_states("one", after=(A, "b"), among=[A, C])
     assert [(state.digest, state.name) for state in some] == [(A, "y"), (C, "a"), (C, "z")]
+    for behind, letters in ((("", ""), "Bby"), ((A, "B"), "by"), ((A, "y"), ""), ((B, "x"), "")):
+        alone = await metadata.tag_states("one", after=behind, among=[A])
+        assert [state.name for state in alone] == list(letters), behind
     named = await metadata.states_of("one", ["z", "b", "none"])
     assert [(state.name, state.digest) for state in named] == [("b", A), ("z", C)]
 

@@ -40,18 +40,24 @@ class RetentionHistory:
         Only those that point at one of at most 600 digests `among`, if these are given.
         """
         mine = tags.c
+        one = among[0] if among is not None and len(among) == 1 else ""  # which may have most tags of the repository
+        if one and after[0] > one:
+            return []
         # among a few digests, the index in this order would lead past all tags
-        digest = mine.digest if among is None else mine.digest.concat("")
+        digest = mine.digest if among is None or one else mine.digest.concat("")
+        behind = tuple_(digest, mine.name) > tuple_(*after)
+        if one:
+            behind = and_(mine.digest == one, mine.name > (after[1] if after[0] == one else ""))
         query = (
             select(mine.name, mine.digest, mine.updated_at)
-            .where(mine.repository_id == id_of(repository), tuple_(digest, mine.name) > tuple_(*after), public())
+            .where(mine.repository_id == id_of(repository), behind, public())
             .order_by(digest, mine.name)
             .limit(limit)
         )
         if pulls:  # without them, the index has all that is asked for
             here = and_(manifests.c.repository_id == mine.repository_id, manifests.c.digest == mine.digest)
             query = query.join(manifests, here).add_columns(manifests.c.pulled_at)
-        if among is not None:
+        if among is not None and not one:
             query = query.where(mine.digest.in_(among))
         async with self._database.read() as connection:
             return [TagState(*row) for row in await connection.execute(query)]

@@ -81,14 +81,17 @@ class Retention:
         if rule is None:
             return
         judge, before = await self._judge(name, rule, rules.freezing(name)), ""
+        known: dict[str, str] = {}  # the reason of the image `before`: each is read once, however many pages it has
         async for page in self._pages(name, pulls=judge.pulls):
-            asked = {subject for tag in page if (subject := beside(tag.name))}
-            asked |= {page[0].digest, page[-1].digest}  # of these two, the pages next to this one may have tags
+            asked = {subject for tag in page if (subject := beside(tag.name))} - {before, page[-1].digest}
             here = judge.reasons(page)
-            reasons = here | await self._reasons(judge, sorted(asked))
+            reasons = here | known | await self._reasons(judge, sorted(asked))
+            if page[-1].digest != before:  # the next pages may have tags of it
+                reasons |= await self._reasons(judge, [page[-1].digest])
             tags = [tag for tag in page if reasons.get(beside(tag.name)) != ""]  # the others come with their image
             tags += await self._beside(name, [one for one in here if one != before and not reasons[one]])
             verdicts, before = judge.verdicts(tags, reasons), page[-1].digest
+            known = {before: reasons[before]} if before in reasons else {}
             going = {verdict.tag for verdict in verdicts if not verdict.kept}
             if going and not dry_run:
                 gone = await self._remove(name, [tag for tag in tags if tag.name in going], rule)
@@ -109,6 +112,8 @@ class Retention:
     async def _reasons(self, judge: Judge, digests: Sequence[str]) -> dict[str, str]:
         """Why these images stay, by all their tags; without those that have none."""
         found: dict[str, str] = {}
+        if not digests:
+            return found
         async for page in self._pages(judge.repository, digests, pulls=judge.pulls):
             for digest, why in judge.reasons(page).items():
                 found[digest] = found.get(digest) or why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from lumper.model.activity import Actor, AuditAction
 from lumper.model.image import NewManifest, TagState
 from lumper.model.rules import Keep, Rule
 from lumper.registry.metadata.memory import MemoryMetadata
+from lumper.registry.port import Metadata
 from lumper.registry.retention.pulls import Pulls
 from lumper.registry.retention.run import Retention
 from lumper.registry.retention.verdicts import Judge, Survey, Verdict
@@ -281,6 +283,36 @@ NAMES = st.dictionaries(
     st.integers(0, 5),
     max_size=12,
 )
+
+
+class Counting:
+    """Metadata that count how many pages of tags are read."""
+
+    def __init__(self, metadata: MemoryMetadata) -> None:
+        self._metadata = metadata
+        self.pages = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._metadata, name)
+
+    async def tag_states(self, repository: str, **which: Any) -> list[TagState]:
+        self.pages += 1
+        return await self._metadata.tag_states(repository, **which)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_the_tags_of_an_image_are_read_once_however_many_pages_they_fill(*, kept: bool) -> None:
+    metadata = Counting(MemoryMetadata())
+    names = [f"v{number}" for number in range(100)] + (["zz"] if kept else [])
+    for number, tags in ((1, ["a"]), (2, names), (3, ["b"])):
+        await metadata.put_manifest("one", NewManifest(digest(number), OCI, 10, ()), tags)
+    await metadata.set_rule(Rule("one", keep=Keep(last=1, always=("zz",))), ANN)
+
+    retention = Retention(cast("Metadata", metadata), Pulls(cast("Metadata", metadata)), page=2)
+    found = {verdict.tag: verdict.kept async for verdict in retention.run(dry_run=True)}
+
+    assert found == {"a": False, "b": True} | dict.fromkeys(names, kept)
+    assert metadata.pages < 3 * 52 + 10  # to find the newest, to judge, and once for all of the image's tags
 
 
 @given(NAMES, KEEPS.filter(lambda keep: keep != Keep()), st.integers(1, 4))
