@@ -225,6 +225,16 @@ async def test_who_may_only_pull_is_offered_no_tag_and_compares(live: LivePages,
         await seen(user, "/images/secret/app/-/compare?a=1.0&b=1.0", 404)
 
 
+async def test_the_platforms_of_an_index_are_told_unless_it_is_large(shop: Put, person: aiohttp.ClientSession) -> None:
+    child = await shop.image()
+    for tag, system, words in (("small", "plan9", ""), ("large", "haiku", "x" * (64 << 10))):
+        about = {"mediaType": MANIFEST, "digest": child, "size": 400, "platform": {"os": system, "architecture": "arm"}}
+        await shop.manifest({"manifests": [about], "annotations": {"words": words}}, [tag], INDEX)
+    page = await seen(person, "/images/acme/shop")
+    assert ("plan9/arm" in page, "haiku/arm" in page) == (True, False)
+    assert "haiku/arm" in await seen(person, "/images/acme/shop:large")
+
+
 async def test_a_repository_in_which_nothing_is_left_is_listed_no_more(
     live: LivePages, shop: Put, person: aiohttp.ClientSession
 ) -> None:

@@ -23,6 +23,8 @@ from lumper.web.pages.image_names import allowed, nothing
 from lumper.web.pages.site import Site
 
 _TAGS = 100  # of a page
+_READ = 8  # indexes that are read together
+_MOST_BYTES = 64 << 10  # of an index that is read here: a hundred of 4 MB took a gigabyte
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,11 @@ class RepositoryPage:
 
     async def _platforms(self, name: str, manifests: Iterable[Manifest]) -> dict[str, list[str]]:
         """Of indexes, what they are for; of single images only their configuration tells, which is not read here."""
-        indexes = [one for one in manifests if one.media_type in INDEXES]
-        found = await asyncio.gather(
-            *[self._registry.inspector.inspect(name, one) for one in indexes], return_exceptions=True
-        )
+        indexes = [one for one in manifests if one.media_type in INDEXES and one.size <= _MOST_BYTES]
+        inspect, found = self._registry.inspector.inspect, []
+        for at in range(0, len(indexes), _READ):
+            some = indexes[at : at + _READ]
+            found += await asyncio.gather(*[inspect(name, one) for one in some], return_exceptions=True)
         return {
             one.digest: [platform.name for platform in inside.platforms if platform.name and not platform.about]
             for one, inside in zip(indexes, found, strict=True)
