@@ -16,7 +16,7 @@ from lumper.model import events
 from lumper.model.activity import SERVER
 from lumper.model.deployment import Container, ContainerState
 from lumper.model.people import Role
-from lumper.model.rules import Keep, Rule
+from lumper.model.rules import Rule
 from lumper.registry.reference import Reference
 from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, seen
 from parts.page_images import BY, INDEX, MANIFEST, Put, program
@@ -369,52 +369,3 @@ async def test_forms_of_other_sites_delete_nothing(live: LivePages, shop: Put, p
         async with person.post(f"/images/acme/{path}", data={"seen": digest}, headers={"Origin": "null"}) as answer:
             assert answer.status == 403
     assert await pointed(live) == digest
-
-
-# Rules
-
-
-async def test_the_rule_of_a_repository_is_set_tried_and_removed(
-    live: LivePages, shop: Put, person: aiohttp.ClientSession
-) -> None:
-    for number in range(3):
-        await shop.image(f"1.{number}", layer=b"%d" % number)
-    path = "/images/acme/shop/-/rules"
-    form = {"immutable": "v*, w*", "last": "1", "always": "latest", "quota": "0.5"}
-    assert (await sent(person, path, **form))[0] == 303
-    (rule,) = (await live.history.images.rules()).all
-    assert rule == Rule("acme/shop", ("v*", "w*"), (), Keep(last=1, always=("latest",)), 512 << 10)
-    page = await seen(person, path)
-    for words in ("v*, w*", "the newest image", "512 KiB", "<meter"):
-        assert words in page
-    await live.registry.metadata.set_rule(Rule("acme/*", quota=1 << 30), BY)
-    page = await seen(person, "/rules")
-    for words in ("<b>acme/shop</b>", "v*, w*", "of 512 KiB", "of 1.0 GiB", "<b>acme/*</b>"):
-        assert words in page
-    await live.registry.metadata.remove_rule("acme/*", BY)
-    page = await seen(person, f"{path}?preview=1")
-    assert "Of 3 tags, 2 would go" in page
-    assert "it is the newest image" in page
-    assert len(await live.history.images.tags("acme/shop") or []) == 3
-    assert "keep the newest image" in await seen(person, "/images/acme/shop")
-    assert (await sent(person, f"{path}/remove"))[0] == 303
-    assert (await live.history.images.rules()).all == ()
-
-
-@pytest.mark.parametrize(
-    ("form", "words"),
-    [
-        ({}, "says nothing"),
-        ({"immutable": EVIL[:25]}, "is no glob for tags"),
-        ({"last": "-1"}, "is no number"),
-        ({"quota": "1e9"}, "is no number"),
-        ({"pushed_days": "99999"}, "days are between"),
-    ],
-)
-async def test_a_rule_that_is_wrong_is_told_on_the_page(
-    live: LivePages, shop: Put, person: aiohttp.ClientSession, form: dict[str, str], words: str
-) -> None:
-    await shop.image("1.0")
-    status, page = await sent(person, "/images/acme/shop/-/rules", **form)
-    assert (status, words in page) == (400, True)
-    assert (await live.history.images.rules()).all == ()

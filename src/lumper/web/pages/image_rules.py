@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from aiohttp import web
 
-from lumper.errors import Invalid
+from lumper.errors import Conflict, Invalid
 from lumper.model.people import PEOPLE
 from lumper.model.rights import Action
-from lumper.model.rules import Keep, Rule, keep_words, problems
+from lumper.model.rules import Keep, Rule, Rules, keep_words, problems
 from lumper.registry.registry import Registry
 from lumper.web.auth.authenticator import actor_of
 from lumper.web.pages.image_names import nothing, page_of, reference_of
@@ -45,6 +47,7 @@ class RulePages:
         """The rules, and with `preview` what retention would do now."""
         name = await self._name(request)
         rules = await self._registry.metadata.rules()
+        own = _own(rules, name)
         preview = await self._registry.retention.preview(name, _MOST) if "preview" in request.query else None
         return self._site.render(
             request,
@@ -56,15 +59,17 @@ class RulePages:
             keeping=rules.keeping(name),
             keep_words=keep_words,
             standing=await self._registry.quotas.standing(name),
-            own=next((rule for rule in rules.all if rule.repositories == name), Rule(name)),
+            own=own,
+            seen=_seen(own),
             unit=_UNIT,
             preview=preview,
             admin=request[IDENTITY].role in PEOPLE,
         )
 
     async def set(self, request: web.Request) -> web.StreamResponse:
-        """Make the rule of this repository, or change it."""
+        """Make the rule of this repository, or change it, if it is still the one that the page has shown."""
         name, form = await self._name(request, Action.ADMIN), await form_of(request)
+        await self._check_unchanged(name, form)
         try:
             rule = rule_from_form(name, form)
         except Invalid as exc:
@@ -74,9 +79,14 @@ class RulePages:
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         """Remove the rule of this repository; those of globs that fit it stay."""
-        name = await self._name(request, Action.ADMIN)
+        name, form = await self._name(request, Action.ADMIN), await form_of(request)
+        await self._check_unchanged(name, form)
         await self._registry.metadata.remove_rule(name, actor_of(request[IDENTITY], request))
         raise web.HTTPSeeOther(f"{page_of(name)}/-/rules")
+
+    async def _check_unchanged(self, name: str, form: dict[str, str]) -> None:
+        if form.get("seen", "") != _seen(_own(await self._registry.metadata.rules(), name)):
+            raise Conflict(f"The rule for {name} has changed since you saw it.", hint="Look at it again.")
 
     async def _name(self, request: web.Request, action: Action = Action.PULL) -> str:
         reference = reference_of(request, action)
@@ -84,6 +94,16 @@ class RulePages:
         if not there or reference.tag or reference.digest:
             raise nothing(str(request.match_info["reference"]))
         return reference.repository
+
+
+def _own(rules: Rules, name: str) -> Rule:
+    """The rule of the repository alone; one that says nothing if there is none."""
+    return next((rule for rule in rules.all if rule.repositories == name), Rule(name))
+
+
+def _seen(rule: Rule) -> str:
+    """What tells a rule from what it was before."""
+    return hashlib.sha256(repr(rule).encode()).hexdigest()
 
 
 def rule_from_form(name: str, form: dict[str, str]) -> Rule:
