@@ -89,6 +89,24 @@ async def test_a_build_is_watched_from_the_queue_to_its_end(sight: Sight, projec
     assert await page.evaluate("window.owned") is None
 
 
+async def test_the_keyboard_stays_on_its_repository_when_others_move(sight: Sight) -> None:
+    page, rows = sight.page, sight.page.locator("#images a.row")
+    for name in ("keys/one", "keys/two", "keys/three"):
+        await sight.live.put(name).image("1.0")
+    await sight.go("/images?q=keys/&by=changed")
+    await expect(rows).to_have_text(["keys/three", "keys/two", "keys/one"])
+    await page.keyboard.press("j")
+    await expect(rows.first).to_be_focused()
+    await sight.live.put("keys/one").image("1.1", layer=b"other")
+    await expect(rows).to_have_text(["keys/one", "keys/three", "keys/two"])
+    await expect(page.locator(":focus")).to_have_text("keys/three")
+    await sight.live.put("keys/three").image("1.1", layer=b"other")
+    await expect(rows).to_have_text(["keys/three", "keys/one", "keys/two"])
+    await expect(page.locator(":focus")).to_have_text("keys/three")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text("keys/three")
+
+
 async def test_control_sequences_never_become_anything_but_text_and_classes(sight: Sight) -> None:
     await sight.go("/")
     show = """async (text) => {
@@ -200,6 +218,8 @@ async def test_a_robots_token_is_shown_once_and_copied_and_removing_is_confirmed
     shown = page.locator(".once code")
     await expect(shown).to_contain_text("lmp_")
     copied = await page.locator(".once .copy").get_attribute("data-copy")
+    await page.locator(".once .copy").click()
+    await expect(page.locator("[data-said]")).to_have_text("Copied")
     assert copied == await shown.text_content()
     await sight.go("/access")
     await expect(shown).to_have_count(0)

@@ -49,10 +49,12 @@ async function refresh(after) {
 }
 
 function merge(fresh, after) {
+  const focused = document.activeElement;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
     if (other) morph(part, other);
   }
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true }); // its row has moved
   if (fresh.title !== document.title) document.title = fresh.title;
   after();
   document.dispatchEvent(new CustomEvent("lumper:fresh"));

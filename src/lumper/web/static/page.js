@@ -52,6 +52,14 @@ async function copy(button) {
   }
   button.classList.add("done");
   setTimeout(() => button.classList.remove("done"), 1400);
+  say("Copied");
+}
+
+// For who does not see what changes; the same words are heard again only if they have been away.
+function say(words) {
+  const said = document.querySelector("[data-said]");
+  said.textContent = "";
+  setTimeout(() => { said.textContent = words; }, 100);
 }
 
 function search(event) {
