@@ -8,7 +8,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError, UnusedCliTokensError
 
@@ -76,6 +76,7 @@ def main(arguments: list[str] | None = None, loaded: Callable[[], object] = lamb
     `loaded` hears when its code is there, before it begins.
     """
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # who started us has closed them
+    sys.stdin = sys.stdin or _nowhere("r")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
@@ -105,8 +106,8 @@ def main(arguments: list[str] | None = None, loaded: Callable[[], object] = lamb
         sys.exit(130)
 
 
-def _nowhere() -> TextIO:
-    return Path(os.devnull).open("w")
+def _nowhere(mode: Literal["r", "w"] = "w") -> TextIO:
+    return Path(os.devnull).open(mode)
 
 
 def _refused_by_stdout() -> bool:

@@ -142,4 +142,4 @@ def _password(file: Path | None) -> str:
         if getpass.getpass("Once more: ") != password:
             raise Invalid("The second password was another one.", hint="Nothing was changed: try again.")
         return password
-    return sys.stdin.readline().rstrip("\n")
+    return sys.stdin.readline().rstrip("\r\n")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pty
 import sys
-from subprocess import PIPE, Popen
+from io import BytesIO, TextIOWrapper
+from subprocess import PIPE, Popen, run
 
 import pytest
 
 from lumper.cli.copying import import_
 from lumper.cli.main import main
+from lumper.cli.users import _password
 from lumper.errors import Invalid
 
 
@@ -65,3 +67,24 @@ def test_a_password_that_is_typed_is_typed_twice() -> None:
     os.close(controller)
     assert b"lumper: The second password was another one." in told
     assert asking.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["user", "add", "ann"], "No Lumper server answers"),
+        (["image", "delete", "owner/app:1.0"], "was not deleted"),
+        (["secret", "set", "owner/app", "npm"], "No Lumper server answers"),
+    ],
+)
+def test_without_a_standard_input_nothing_is_read_from_it(words: list[str], said: str) -> None:
+    typed = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "lumper", *words, "--url", "http://127.0.0.1:1"]
+    done = run(typed, capture_output=True, text=True, check=False, env=os.environ | {"LUMPER_TOKEN": "lmp_x"})
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_password_through_a_pipe_is_its_line_whatever_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in (b"correct horse ", b"correct horse \n", b"correct horse \r\n"):
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(given), newline="\n"))  # as Python opens it
+        assert _password(None) == "correct horse "
