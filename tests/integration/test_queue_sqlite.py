@@ -61,6 +61,16 @@ async def test_a_file_that_finds_no_room_to_be_opened_says_so(full_soon: Path) -
     await again.close()
 
 
+async def test_that_nobody_can_say_here_who_consumes_is_no_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "queue.db-holders").write_text("no folder")
+    broker = SqliteBroker(tmp_path / "queue.db")
+    with pytest.raises(QueueUnavailable, match="holders cannot be used") as refused:
+        async with broker.consume("topic"):
+            raise AssertionError("subscribed to nothing")
+    assert "space" not in refused.value.hint
+    await broker.close()
+
+
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     broker = SqliteBroker(tmp_path / "nowhere" / "queue.db")
     with pytest.raises(QueueUnavailable, match=f"no folder {tmp_path / 'nowhere'}"):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lumper.errors import QueueUnavailable, StorageFull
 from lumper.file_locks import flocked
+from lumper.full_disk import no_space_left
 
 
 class Holder:
@@ -44,7 +45,8 @@ class Holder:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             unfinished.rename(self._folder / self.name)
         except OSError as exc:
-            raise QueueUnavailable(f"{self._folder} cannot be used: {exc}.", hint=StorageFull.default_hint) from exc
+            hint = StorageFull.default_hint if no_space_left(exc) else "May Lumper write there?"
+            raise QueueUnavailable(f"{self._folder} cannot be used: {exc}.", hint=hint) from exc
         return lock
 
     def end(self) -> None:

@@ -17,6 +17,7 @@ from lumper.build.engines.programs.unpack import find_dockerfile, unpack
 from lumper.errors import DockerfileMissing, EngineError, EngineUnavailable
 from parts.context import context_tar, stream
 from parts.eventually import eventually
+from parts.small_disk import filled, small_disk
 
 
 @pytest.fixture
@@ -123,6 +124,18 @@ def test_a_folder_in_memory_that_others_may_enter_is_not_used(tmp_path: Path) ->
             place.prepare()
     finally:
         place.volatile.rmdir()
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "64k") as disk:
+        place = Place(disk / "buildah")
+        try:
+            with filled(disk), pytest.raises(EngineUnavailable, match="No space left") as refused:
+                place.prepare()
+            assert "Free some space" in refused.value.hint
+            place.prepare()
+        finally:
+            shutil.rmtree(place.volatile, ignore_errors=True)
 
 
 async def test_a_context_is_unpacked_with_its_modes_and_links(tmp_path: Path) -> None:

@@ -85,9 +85,7 @@ class Place(Workshop):
             _write(settings / "registries.conf.d" / "zz-lumper.conf", _REGISTRIES + "".join(map(_plain, _LOOPBACK)))
             _write(settings / "policy.json", json.dumps(_policy(self.base / "storage"), indent=2))
         except (OSError, ValueError) as exc:
-            raise self.unavailable(
-                f"{self.base}: {exc}", "The user that runs the worker must be able to write there."
-            ) from exc
+            raise self.unusable(exc) from exc
 
     @asynccontextmanager
     async def shared(self, waiting: Callable[[], None] = lambda: None) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.errors import EngineUnavailable
+from lumper.full_disk import no_space_left
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there is checked to be ours)
 
@@ -57,14 +58,18 @@ class Workshop:
             self.volatile.mkdir(exist_ok=True, mode=0o700)
             told = self.volatile.lstat()
         except OSError as exc:
-            raise self.unavailable(
-                f"{self.base}: {exc.strerror}", "The user that runs the worker must be able to write there."
-            ) from exc
+            raise self.unusable(exc) from exc
         if told.st_uid != os.getuid() or not stat.S_ISDIR(told.st_mode) or told.st_mode & 0o077:
             raise self.unavailable(
                 f"{self.volatile} belongs to somebody else",
                 f"Find out who made it, and remove it: rm -r {self.volatile}",
             )
+
+    def unusable(self, exc: OSError | ValueError) -> EngineUnavailable:
+        """The error for folders that cannot be written."""
+        user = "The user that runs the worker must be able to write there."
+        hint = "Free some space there." if no_space_left(exc) else user
+        return self.unavailable(f"{self.base}: {exc}", hint)
 
     def unavailable(self, why: str, hint: str) -> EngineUnavailable:
         """The error that says that there is no place to work in."""
