@@ -20,6 +20,7 @@ _MOST_MEMBERS = 4_000_000
 _MOST_HEADER = 1 << 20  # bytes of a header that goes before a member
 _REGULAR = (b"0", b"\0", b"7")
 _DIRECTORY = b"5"
+_SPARSE = b"S"
 _LINKS = b"12"
 _ATTRIBUTE = b"SCHILY.xattr."
 _BEFORE = b"xgLK"  # headers that tell of the member after them
@@ -35,6 +36,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Member:
     """An entry: its path without `./` and `/` in front; `file` and `directory` say what it is.
+
+    A sparse file, of kind `S`, is no `file`: `size` is that of its pieces, and `attributes` tells where they lie, too.
 
     `kind` is the type of the header, and the rest as the header has it: `mtime` in seconds as it is written there;
     `attributes` is a digest of the extended ones.
@@ -79,7 +82,9 @@ class TarStream:
                     continue
             except ValueError as exc:
                 raise self._bad(str(exc)) from exc
-            if kind not in _REGULAR:
+            if kind == _SPARSE:
+                told["attributes"] = self._map(block, told.get("attributes", ""))
+            elif kind not in _REGULAR:
                 self._size, self._rest = 0, self._rest if kind not in b"123456" else 0
             yield _member(block, kind, self._size, told)
             told = {}
@@ -113,6 +118,20 @@ class TarStream:
             left -= len(piece)
             self._rest -= len(piece)
             yield piece
+
+    def _map(self, block: bytes, before: str) -> str:
+        """Where the pieces of a sparse file lie, as a digest with what was told `before`; more of it may follow.
+
+        Source: GNU tar's manual, "Basic Tar Format", struct oldgnu_header and struct sparse.
+        """
+        digest, more = hashlib.sha256(before.encode() + block[386:495]), block[482:483]
+        while more.strip(b"\0"):
+            block = self._take(_BLOCK)
+            if len(block) < _BLOCK:
+                raise self._bad("is cut off")
+            digest.update(block)
+            more = block[504:505]
+        return digest.hexdigest()
 
     def _header(self) -> bytes:
         content = self.read(_MOST_HEADER)
@@ -173,7 +192,7 @@ def _path(name: str) -> str:
 def _member(block: bytes, kind: bytes, size: int, told: Mapping[str, str]) -> Member:
     link = told.get("linkpath") or _text(block[157:257]) if kind in _LINKS else ""
     return Member(
-        _path(told.get("path") or _name(block)),
+        _path(told.get("sparse") or told.get("path") or _name(block)),
         size,
         kind in _REGULAR,
         kind == _DIRECTORY,
@@ -219,6 +238,8 @@ def _told(kind: bytes, content: bytes) -> dict[str, str]:
         number = value.isdigit() and len(value) < 19
         if key in (b"path", b"linkpath", b"mtime") or (key in (b"size", b"uid", b"gid") and number):
             found[key.decode()] = value.decode("utf-8", "replace")
+        elif key == b"GNU.sparse.name":  # which has another one in its place for those who do not know such files
+            found["sparse"] = value.decode("utf-8", "replace")
         elif key.startswith(_ATTRIBUTE):
             found["attributes"] = hashlib.sha256(found.get("attributes", "").encode() + record).hexdigest()
         place += int(length)

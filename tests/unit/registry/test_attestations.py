@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from lumper.errors import ArchiveError
 from lumper.model.image import IN_TOTO, PREDICATE, SIGNATURE_TYPE, Manifest, Referrer
+from lumper.registry.attest import store
 from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.attest.signer import make_signing_key, read_signer
 from lumper.registry.attest.store import Attestations
@@ -166,3 +168,12 @@ async def test_of_what_others_tell_nothing_becomes_objects(tmp_path: Path, kind:
 
     assert ([ours for _, ours in kinds], found) == ([False] * 3, None)
     assert most < 4 * len(bomb)
+
+
+async def test_what_is_too_large_to_be_found_again_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_BYTES", 1000)
+    signing = Signing(tmp_path)
+    image = await signing.image()
+    with pytest.raises(ArchiveError, match="more than"):
+        await signing.told.attest("owner/app", image, SPDX, {"name": "x" * 1000})
+    assert await signing.kinds(image) == []

@@ -9,7 +9,7 @@ from functools import cached_property
 from json import loads
 from typing import Any
 
-from lumper.errors import RegistryError
+from lumper.errors import ArchiveError, RegistryError
 from lumper.model.activity import SERVER
 from lumper.model.image import IN_TOTO, PREDICATE, SIGNATURE_TYPE, STATEMENTS, Manifest, Referrer
 from lumper.registry.attest.forms import (
@@ -109,6 +109,8 @@ class Attestations:
             return
         name = f"{self._host}/{repository}"
         made = envelope(statement(name, subject.digest, predicate_type, predicate), self._signer)
+        if len(made.content) > MOST_BYTES:  # it would never be found again
+            raise ArchiveError(f"What is to be told of {subject.digest} has more than {MOST_BYTES >> 20} MiB.")
         body = artifact([made], IN_TOTO, subject, {PREDICATE: predicate_type})
         await self._push(repository, [made], body, "")
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from lumper.errors import ArchiveError
 from lumper.model.image import Manifest
 from lumper.model.verification import Difference
-from lumper.registry.contents.image import Bridge
+from lumper.registry.contents.image import Bridge, bridge_to
 from lumper.registry.contents.platforms import Layer, Platform, config_of, platforms_of
 from lumper.registry.contents.trees import TreeComparison, TreeDifference
 from lumper.registry.inspect.image import shown
@@ -89,8 +89,7 @@ async def _layer(registry: Registry, repository: str, part: Difference, one: Lay
 
 
 async def _read(registry: Registry, repository: str, layer: Layer, into: Callable[[Bridge, str], _T]) -> _T:
-    blob = await registry.blobs.stat(repository, layer.digest)
-    source = Bridge(registry.blobs.read(blob, 0, blob.size))
+    source = await bridge_to(registry, repository, layer)
     try:
         return await asyncio.to_thread(into, source, layer.media_type)
     finally:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-from lumper.errors import ArchiveError
+from lumper.errors import ArchiveError, RegistryError
 from lumper.model.image import Manifest
-from lumper.registry.contents.layers import Contents, Reader
+from lumper.registry.contents.layers import Contents, Reader, check_most, told
 from lumper.registry.contents.packages import Package
-from lumper.registry.contents.platforms import Platform, platforms_of
+from lumper.registry.contents.platforms import Layer, Platform, platforms_of
 from lumper.registry.contents.spdx import spdx
 from lumper.registry.registry import Registry
 
@@ -19,11 +19,10 @@ _PATIENCE = 60.0  # seconds that a thread waits for the next bytes
 
 
 async def contents_of(registry: Registry, repository: str, platform: Platform) -> Contents:
-    """What the layers of one platform tell. Raises ArchiveError, RegistryError, StorageError."""
+    """What the layers of one platform tell. Raises ArchiveError, StorageError."""
     reader = Reader()
     for layer in platform.layers:
-        blob = await registry.blobs.stat(repository, layer.digest)
-        source = Bridge(registry.blobs.read(blob, 0, blob.size))
+        source = await bridge_to(registry, repository, layer)
         try:
             await asyncio.to_thread(reader.add, source, layer.media_type)
         finally:
@@ -34,7 +33,7 @@ async def contents_of(registry: Registry, repository: str, platform: Platform) -
 async def bill_of(registry: Registry, repository: str, manifest: Manifest, space: str, at: datetime) -> dict[str, Any]:
     """What is in an image, for all its platforms, as an SPDX document; `space` is a URL that names it alone.
 
-    Raises ArchiveError, RegistryError, StorageError.
+    Raises ArchiveError, StorageError.
     """
     packages: set[Package] = set()
     unread: set[str] = set()
@@ -42,9 +41,19 @@ async def bill_of(registry: Registry, repository: str, manifest: Manifest, space
     for platform in await platforms_of(registry, repository, manifest):
         found = await contents_of(registry, repository, platform)
         packages.update(found.packages)
+        check_most(len(packages), told(packages))
         unread |= found.unread
         distribution = distribution or found.distribution
     return spdx(repository, manifest.digest, space, at, sorted(packages), distribution, sorted(unread))
+
+
+async def bridge_to(registry: Registry, repository: str, layer: Layer) -> Bridge:
+    """The bytes of a layer. Raises ArchiveError for one that is not here, such as one that always lies elsewhere."""
+    try:
+        blob = await registry.blobs.stat(repository, layer.digest)
+    except RegistryError as exc:
+        raise ArchiveError(f"The layer {layer.digest} is not here.") from exc
+    return Bridge(registry.blobs.read(blob, 0, blob.size))
 
 
 class Bridge:

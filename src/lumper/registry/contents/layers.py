@@ -21,6 +21,7 @@ _MOST_FILE = 1 << 20  # bytes of a file that tells of a package
 _MOST_LIST = 16 << 20  # of one that tells of all
 _MOST_DATABASE = 256 << 20  # of rpm's
 _MOST_PACKAGES = 100_000
+_MOST_TOLD = 16 << 20  # characters of all their names, versions and paths
 _MOST_PATH = 1024  # characters of a path that may tell of packages
 _MOST_NAMES = 64 << 20  # characters of all such paths, with the folders that they are in
 _WHITEOUT = ".wh."
@@ -53,6 +54,7 @@ class Reader:
     def __init__(self) -> None:
         self.contents = Contents()
         self._count = 0  # of packages, and of files that tell of none
+        self._told = 0  # characters
 
     def add(self, source: Source, media_type: str) -> None:
         """Lay the next layer over what was read. Raises ArchiveError."""
@@ -81,8 +83,8 @@ class Reader:
         elif path not in RPM_UNREAD and content is not None:
             found = tuple(islice(packages_in(path, content), _MOST_PACKAGES + 1))
         self._count += max(1, len(found or ()))
-        if self._count > _MOST_PACKAGES:
-            raise ArchiveError(f"The image has more than {_MOST_PACKAGES} packages, or files that should tell of some.")
+        self._told += told(found or ())
+        check_most(self._count, self._told)
         if found is None:
             fresh.unread.add(path)
         else:
@@ -96,6 +98,20 @@ class Reader:
             {path for path in under.unread if not _within(path, gone)} | fresh.unread,
         )
         self._count = sum(max(1, len(found)) for found in self.contents.files.values()) + len(self.contents.unread)
+        self._told = sum(map(told, self.contents.files.values()))
+
+
+def told(packages: Iterable[Package]) -> int:
+    """The characters of their names, versions and paths."""
+    return sum(len(one.name) + len(one.version) + len(one.source) for one in packages)
+
+
+def check_most(count: int, characters: int) -> None:
+    """Raise ArchiveError for more packages, or files that should tell of some, or more about them, than is kept."""
+    if count > _MOST_PACKAGES:
+        raise ArchiveError(f"The image has more than {_MOST_PACKAGES} packages, or files that should tell of some.")
+    if characters > _MOST_TOLD:
+        raise ArchiveError(f"Names, versions and paths of the image's packages have more than {_MOST_TOLD} characters.")
 
 
 def _removed(member: Member) -> str:

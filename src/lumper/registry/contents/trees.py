@@ -80,10 +80,9 @@ def _files(source: Source, media_type: str) -> Iterator[tuple[str, _Facts]]:
 
 def _facts(member: Member, tar: TarStream) -> _Facts:
     content = hashlib.blake2b(digest_size=16)
-    if member.file:
-        for piece in tar.pieces():
-            content.update(piece)
-    digest = content.digest() if member.file else b""
+    for piece in tar.pieces():
+        content.update(piece)
+    digest = content.digest() if member.file or member.size else b""
     return (
         member.kind, digest, member.mode, member.owner, _short(member.mtime), _short(member.link), member.attributes,
     )  # fmt: skip

@@ -9,6 +9,7 @@ the old image or the whole new one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -137,7 +138,8 @@ class _Work:
         """Send a manifest, under its digest alone or a tag as well, by which registries know it by SHA-256 only."""
         digest = document.manifest.digest
         if tag and digest != digest_of(document.body):
-            await self._target.push_manifest(self._repository, digest, document)
+            with contextlib.suppress(RemoteError):  # which some registries have of no manifest
+                await self._target.push_manifest(self._repository, digest, document)
         listed = await self._target.push_manifest(self._repository, tag or digest, document)
         if not listed:
             await self._target.list_referrer(self._repository, document.manifest)

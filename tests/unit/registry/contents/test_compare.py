@@ -8,17 +8,21 @@ import json
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lumper.errors import ArchiveError
 from lumper.history.database import Database
 from lumper.history.images import ImageHistory
 from lumper.model.image import Manifest
 from lumper.model.verification import Difference, FileDifference, summary_of
-from lumper.registry.contents import trees
+from lumper.registry.contents import layers, trees
 from lumper.registry.contents.compare import compare, differing
+from lumper.registry.contents.image import bill_of
+from lumper.registry.contents.platforms import platforms_of
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from parts.page_images import CONFIG, INDEX, Put
@@ -63,11 +67,13 @@ class Pair:
         return await self.put.manifest({"manifests": entries, "annotations": {"note": note}}, kind=INDEX)
 
     async def compare(self, first: str, second: str) -> list[Difference]:
-        manifests = [await self.registry.metadata.manifest(self.put.repository, one) for one in (first, second)]
-        one, other = manifests
-        assert isinstance(one, Manifest)
-        assert isinstance(other, Manifest)
+        one, other = await self.manifest(first), await self.manifest(second)
         return await compare(self.registry, self.put.repository, one, other)
+
+    async def manifest(self, digest: str) -> Manifest:
+        found = await self.registry.metadata.manifest(self.put.repository, digest)
+        assert isinstance(found, Manifest)
+        return found
 
 
 @pytest.fixture
@@ -212,6 +218,11 @@ async def test_what_cannot_be_read_is_not_compared_and_says_why(pair: Pair, monk
     [found] = await pair.compare(await pair.image(SAME), await pair.image(b"no tar file at all" * 99))
     assert found.what[0].startswith("not compared: The layer is no tar file")
     assert not found.times_only
+    other, lost = await pair.image(SAME), await pair.image(tar(("lost", b"x")))
+    digest = (await platforms_of(pair.registry, "owner/app", await pair.manifest(lost)))[0].layers[0].digest
+    await pair.registry.blobs.delete("owner/app", digest)
+    [found] = await pair.compare(other, lost)
+    assert found.what == (f"not compared: The layer {digest} is not here",)
     monkeypatch.setattr(trees, "MOST_FILES", 2)
     many = [tar(*((f"{number}", content) for number in range(3))) for content in (b"1", b"2")]
     [found] = await pair.compare(await pair.image(many[0]), await pair.image(many[1]))
@@ -221,6 +232,23 @@ async def test_what_cannot_be_read_is_not_compared_and_says_why(pair: Pair, monk
     long = [tar((f"{'x' * 60_000}1", content), (f"{'x' * 60_000}2", b"")) for content in (b"1", b"2")]
     [found] = await pair.compare(await pair.image(long[0]), await pair.image(long[1]))
     assert "too long names" in found.what[0]
+
+
+async def test_the_packages_of_all_platforms_together_are_not_more_than_are_kept(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apk = "".join(f"P:a{number}\nV:1\n\n" for number in range(4))
+    images = [
+        await pair.image(tar(("lib/apk/db/installed", f"{apk}P:{name}\nV:1\n".encode())), architecture=name)
+        for name in ("amd64", "arm64")
+    ]
+    index = await pair.manifest(await pair.index(*images))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert len((await bill_of(pair.registry, "owner/app", index, "http://x", at))["packages"]) == 1 + 6
+    monkeypatch.setattr(layers, "_MOST_PACKAGES", 5)
+    with pytest.raises(ArchiveError, match="more than 5 packages"):
+        await bill_of(pair.registry, "owner/app", index, "http://x", at)
 
 
 async def test_of_many_files_the_first_are_listed_and_the_others_counted(pair: Pair) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import subprocess
 import tarfile
 import tracemalloc
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumper.errors import ArchiveError
+from lumper.model.verification import FileDifference
 from lumper.registry.contents import layers
 from lumper.registry.contents.layers import Reader
 from lumper.registry.contents.packages import Package, packages_in
@@ -173,6 +176,46 @@ def test_files_that_tell_of_nothing_count_too(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(layers, "_MOST_PACKAGES", 50)
     with pytest.raises(ArchiveError, match="more than 50 packages"):
         contents({f"{number}/node_modules/a/package.json": "" for number in range(51)})
+
+
+def test_more_is_not_told_of_packages_than_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MOST_TOLD", 1000)
+    some = [{f"{number}/node_modules/a/package.json": NPM} for number in range(30)]
+    assert len(contents(*[{"app/node_modules/a/package.json": NPM}] * 30).packages) == 1
+    with pytest.raises(ArchiveError, match="more than 1000 characters"):
+        contents(*some)
+
+
+def sparse(folder: Path, kind: str, content: bytes) -> bytes:
+    """A layer as GNU tar makes it of a file with more holes than its header has room for, and of another file."""
+    (folder / "lib/apk/db").mkdir(parents=True, exist_ok=True)
+    (folder / "lib/apk/db/installed").write_text(APK)
+    with (folder / "holes").open("wb") as file:
+        for number in range(30):
+            file.seek(number << 16)
+            file.write(content * 512)
+        file.truncate(31 << 16)
+    options = ("--sparse", "--hole-detection=raw", f"--format={kind}", "--sort=name", "--mtime=@0")
+    return subprocess.run(["tar", "-C", folder, "-c", *options, "."], check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize("kind", ["gnu", "pax"])
+def test_files_with_holes_are_part_of_a_layer(tmp_path: Path, kind: str) -> None:
+    one, other = sparse(tmp_path, kind, b"12345678"), sparse(tmp_path, kind, b"87654321")
+    reader = Reader()
+    reader.add(io.BytesIO(one), PLAIN)
+    assert names(reader.contents) == ["musl", "zlib"]
+    for second, differ in ((one, []), (other, [FileDifference("holes", ("content",))])):
+        comparison = TreeComparison()
+        comparison.first(io.BytesIO(one), PLAIN)
+        assert comparison.second(io.BytesIO(second), PLAIN).files == differ
+
+
+def test_a_map_of_holes_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    layer = sparse(tmp_path, "gnu", b"12345678")
+    start = layer.index(b"./holes\0")
+    with pytest.raises(ArchiveError, match="cut off"):
+        Reader().add(io.BytesIO(layer[: start + 512]), PLAIN)
 
 
 def test_paths_too_long_for_any_system_are_passed_over() -> None:
