@@ -94,6 +94,8 @@ async def test_a_large_manifest_is_refused_before_it_is_read_and_the_connection_
         ("PATCH", "/v2/a/blobs/uploads/x", "", b"401"),
         ("PATCH", "/v2/UPPER/blobs/uploads/x", "", b"400"),
         ("PUT", "/v2/a/manifests/x", "admin", b"413"),
+        ("PUT", "/v2/a/manifests/a%20b", "admin", b"400"),
+        ("PUT", f"/v2/a/manifests/{NOWHERE}?tag=a%20b", "admin", b"400"),
     ],
 )
 async def test_an_answer_to_a_refused_body_comes_before_it(

@@ -110,3 +110,10 @@ async def test_only_what_the_client_means_is_read(admin: RegistryClient) -> None
                 assert await admin.status(method, f"/v2/app/{path}", headers={"If-Match": match}) == status
     assert await admin.status("DELETE", f"/v2/app/blobs/{blob}", headers={"If-Match": f'"{second}"'}) == 412
     assert await admin.status("DELETE", f"/v2/app/blobs/{blob}", headers={"If-Match": f'"{blob}"'}) == 202
+
+
+async def test_a_list_of_entity_tags_may_come_in_several_lines(live: LiveRegistry, admin: RegistryClient) -> None:
+    blob = await admin.push_blob("app", BLOB)
+    lines = f'If-None-Match: "x"\r\nIf-None-Match: "{blob}"\r\nConnection: close\r\n'.encode()
+
+    assert (await sent(live, head(live, "GET", f"/v2/app/blobs/{blob}", lines)))[0] == [304]
