@@ -48,7 +48,7 @@ def kept(tags: Sequence[TagState], keep: Keep, freezing: Rule | None = None, **n
 
 
 def test_the_last_images_are_counted_and_not_their_tags() -> None:
-    tags = [tag("1", 1, 9), tag("2", 2, 5), tag("2-again", 2, 8), tag("3", 3, 1), tag("latest", 3, 1)]
+    tags = [tag("1", 1, 6), tag("2", 2, 5), tag("2-again", 2, 8), tag("3", 3, 1), tag("latest", 3, 1)]
 
     assert kept(tags, Keep(last=2)) == ["2", "2-again", "3", "latest"]
 
@@ -206,6 +206,17 @@ async def test_a_run_removes_what_no_rule_keeps_and_only_in_the_repositories_tha
         ("team/b", "retention", "the rule for team/*"),
         ("team/a", "retention", "the rule for team/*"),
     ]
+
+
+async def test_a_run_removes_all_that_goes_however_much_it_is() -> None:
+    metadata = MemoryMetadata()
+    await metadata.set_rule(Rule("team/*", keep=Keep(last=1)), ANN)
+    await _push(metadata, "team/a", *(str(number) for number in range(205)))
+
+    gone = [verdict.tag async for verdict in Retention(metadata, Pulls(metadata)).run() if not verdict.kept]
+
+    assert len(gone) == 204
+    assert len(await metadata.tags("team/a") or []) == 1
 
 
 @pytest.mark.parametrize(
