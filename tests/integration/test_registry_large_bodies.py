@@ -62,6 +62,12 @@ async def test_a_large_body_becomes_the_blob_that_was_sent(admin: RegistryClient
         assert await response.read() == DATA
 
 
+async def test_after_a_smaller_body_the_connection_goes_on(admin: RegistryClient) -> None:
+    async with admin.request("PATCH", await admin.begin("a"), data=io.BytesIO(DATA[: 3 * MIB])) as response:
+        assert response.status == 202
+        assert "Connection" not in response.headers
+
+
 async def test_a_large_body_with_another_digest_is_refused(admin: RegistryClient) -> None:
     path = f"/v2/a/blobs/uploads/?digest={digest_of(b'else')}"
     assert await admin.refusal("POST", path, data=io.BytesIO(DATA)) == (400, "DIGEST_INVALID")
@@ -117,6 +123,25 @@ async def test_a_large_body_that_is_announced_is_asked_for(admin: RegistryClient
     writer.write(DATA)
     assert (await reader.readline()).startswith(b"HTTP/1.1 201")
     writer.close()
+
+
+async def test_a_body_that_was_waited_for_is_no_longer_watched(
+    admin: RegistryClient, live: LiveRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next connection that gets its descriptor is not heard."""
+    monkeypatch.setattr("lumper.web.oci.large_bodies._PATIENCE_MS", 0)
+    location = await admin.begin("a")
+    reader, writer = await _begun(live, "PATCH", location, len(DATA))
+    writer.write(DATA[:MIB])
+    await _until_size(admin, location, MIB)
+    writer.write(DATA[MIB:])
+    assert (await reader.read()).startswith(b"HTTP/1.1 202")
+    writer.close()
+    await writer.wait_closed()
+    async with asyncio.timeout(60):
+        for reader, writer in [await _begun(live, "GET", location, 0) for _ in range(20)]:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 204")
+            writer.close()
 
 
 async def test_after_a_large_body_the_connection_ends_at_once(live: LiveRegistry) -> None:
