@@ -11,7 +11,7 @@ import re
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -30,6 +30,8 @@ MOST = 100_000  # kB, whatever is pushed
 HASH = 9_000  # kB that one takes while it is made
 START = 4000  # kB at least of what only the start has used
 CLIENTS = 100  # that stop
+MANY = 300  # that stop at the same time
+SMALL = 64 << 10  # bytes of a blob that is taken whole
 PIECE = os.urandom(MIB)
 
 
@@ -109,9 +111,14 @@ class Pushing:
         connection.send(b"%x\r\n%s\r\n" % (len(PIECE) - 1, PIECE[1:]))
 
     def stop_sending_a_manifest(self, connection: http.client.HTTPConnection) -> None:
-        """Push a manifest of 2 MiB without its last byte."""
-        self.send(connection, "PUT", "/v2/a/b/manifests/x", 2 * MIB)
-        connection.send((PIECE * 2)[1:])
+        """Push a manifest of 1 MiB without its last byte."""
+        self.send(connection, "PUT", "/v2/a/b/manifests/x", MIB)
+        connection.send(PIECE[1:])
+
+    def stop_sending_a_small_blob(self, connection: http.client.HTTPConnection) -> None:
+        """Push a blob of 64 KiB without its last byte."""
+        self.send(connection, "PUT", f"{self.begin(connection)}?digest=sha256:{'0' * 64}", SMALL)
+        connection.send(PIECE[1:SMALL])
 
     def sign_in(self, password: str) -> None:
         """Ask for a token by a password, in vain; it is hashed, though there is no such user."""
@@ -183,6 +190,13 @@ def together(clients: int, work: Callable[[], object]) -> None:
             done.result()
 
 
+def each(connections: Sequence[http.client.HTTPConnection], work: Callable[[http.client.HTTPConnection], None]) -> None:
+    """Do the work on all connections at the same time."""
+    with ThreadPoolExecutor(len(connections)) as threads:
+        for done in [threads.submit(work, connection) for connection in connections]:
+            done.result()
+
+
 def test_what_the_hash_of_a_password_takes_is_given_back_after_each(pushing: Pushing) -> None:
     pushing.sign_in("a wrong password")  # the first one loads code
     before = pushing.memory("VmRSS")
@@ -214,10 +228,19 @@ def test_uploads_that_stop_hold_no_bytes_in_memory(pushing: Pushing) -> None:
         assert pushing.memory("VmHWM") < MOST
 
 
+def test_who_reads_no_more_holds_little_memory_with_tls_too(pushing: Pushing) -> None:
+    digest = pushing.put(4)
+    with ExitStack() as stack:
+        for _ in range(CLIENTS):
+            connection = stack.enter_context(pushing.connected_by_tls())
+            stack.enter_context(pushing.stop_reading(connection, digest))
+        assert pushing.memory("VmHWM") < MOST
+
+
 def test_manifests_that_stop_hold_no_bytes_in_memory(pushing: Pushing) -> None:
     with ExitStack() as stack:
-        for _ in range(CLIENTS // 4):
-            pushing.stop_sending_a_manifest(stack.enter_context(pushing.connected()))
+        connections = [stack.enter_context(pushing.connected()) for _ in range(MANY)]
+        each(connections, pushing.stop_sending_a_manifest)
         with pushing.connected() as connection:  # a large one that comes meanwhile is read nevertheless
             body = b" " * MIB + b"{}"
             pushing.send(connection, "PUT", "/v2/a/b/manifests/y", len(body))
@@ -226,12 +249,11 @@ def test_manifests_that_stop_hold_no_bytes_in_memory(pushing: Pushing) -> None:
         assert pushing.memory("VmHWM") < MOST
 
 
-def test_who_reads_no_more_holds_little_memory_with_tls_too(pushing: Pushing) -> None:
-    digest = pushing.put(4)
+def test_small_blobs_that_stop_hold_few_bytes_in_memory(pushing: Pushing) -> None:
     with ExitStack() as stack:
-        for _ in range(CLIENTS):
-            connection = stack.enter_context(pushing.connected_by_tls())
-            stack.enter_context(pushing.stop_reading(connection, digest))
+        connections = [stack.enter_context(pushing.connected()) for _ in range(MANY)]
+        each(connections, pushing.stop_sending_a_small_blob)
+        assert pushing.put(1)  # others push meanwhile
         assert pushing.memory("VmHWM") < MOST
 
 

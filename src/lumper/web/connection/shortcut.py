@@ -22,8 +22,10 @@ from aiohttp.web_protocol import RequestHandler
 from lumper.web.connection.host_header import host_in, is_host
 from lumper.web.connection.request_head import Asker, Reader, Request
 
-_READ = 2 << 20  # bytes of all connections
-_READ_LEAST, _READ_MOST = 4 << 10, 256 << 10  # bytes of one; the most is asyncio's and aiohttp's own
+_READ = 1 << 20  # bytes of all connections
+_READ_LEAST, _READ_MOST = 4 << 10, 64 << 10  # bytes of one at a time, until who reads its body says another size
+_AHEAD_MOST = 16 << 10  # bytes of one that nobody has asked for yet, from which on it reads no more
+_HELD = 2 << 20  # bytes of all connections' requests whose body has not come whole
 _PATIENCE = 600.0  # seconds that an answer may take before aiohttp thinks that nobody uses the connection
 _LOOK_SECONDS = 0.01  # until it is looked again whether aiohttp has begun with the last request that came
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -63,9 +65,10 @@ class _NoAnswers:
 class Shortcut(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, handler: RequestHandler, shared: Shortcuts, read_size: int) -> None:
+    def __init__(self, handler: RequestHandler, shared: Shortcuts, share: int) -> None:
+        """`share` is how many bytes it may hold that nobody has taken."""
         self._handler = handler
-        self.read_size = read_size
+        self.share = share
         self._shared = shared
         self._left: int | None = 0  # of the body that comes; None: unknown from here on
         self._held = b""  # a request whose body is still to come, or, while an answer is made, what came early
@@ -78,7 +81,7 @@ class Shortcut(asyncio.Protocol):
         """A client has come."""
         self.transport = self._transport = cast("asyncio.Transport", transport)
         if hasattr(transport, "max_size"):  # of asyncio's own event loop, without TLS
-            transport.max_size = self.read_size
+            transport.max_size = min(_READ_MOST, self.share)
         self._handler.connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -86,10 +89,10 @@ class Shortcut(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer, or let aiohttp do it."""
         if self._answering:
-            self._held += data
+            self._hold(self._held + data)
             self._transport.pause_reading()
             return
-        held, self._held = self._held, b""
+        held = self._hold(b"")
         if self._left == 0:
             request = self._shared.reader.read(held + data)
             if request is not None and self._taken(request, held + data):
@@ -107,9 +110,11 @@ class Shortcut(asyncio.Protocol):
         if asker is None or request.left is None or not self._idle():
             return False
         if request.left:
+            if self._shared.held + len(data) > _HELD:
+                return False
             if not self._shared.answers.expects(request.method, request.target, asker):
                 return False
-            self._held = data
+            self._hold(data)
             self._stay(self._handler.keepalive_timeout)
             return True
         body = data[request.end :]
@@ -124,6 +129,12 @@ class Shortcut(asyncio.Protocol):
             self._shared.start(self._make(answer))
         return True
 
+    def _hold(self, data: bytes) -> bytes:
+        """Keep these bytes instead of those that were kept, which it gives back."""
+        held, self._held = self._held, data
+        self._shared.held += len(data) - len(held)
+        return held
+
     async def _make(self, making: Coroutine[Any, Any, bytes]) -> None:
         try:
             answer = await making
@@ -136,8 +147,7 @@ class Shortcut(asyncio.Protocol):
         self._give(answer)
         if self._held:
             self._transport.resume_reading()
-            early, self._held = self._held, b""
-            self.data_received(early)
+            self.data_received(self._hold(b""))
         if self._ended:
             self._leave()
 
@@ -184,6 +194,7 @@ class Shortcut(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone."""
+        self._hold(b"")
         self._shared.connections.discard(self)
         self._handler.connection_lost(exc)
 
@@ -210,17 +221,15 @@ class Shortcuts:
         self.answers = answers or _NoAnswers()
         self.reader = Reader(self.answers.asker)
         self.open = True
+        self.held = 0  # bytes of requests of all connections
         self.connections: WeakSet[Shortcut] = WeakSet()  # one may fail before it is made
         self._under_way: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> Shortcut:
-        """A protocol for one connection. The more there are, the less it reads before someone takes it.
-
-        aiohttp keeps up to three times as much of each that sends more than is taken.
-        """
-        size = max(_READ_LEAST, min(_READ_MOST, _READ // (len(self.connections) + 1)))
-        self._server._kwargs["read_bufsize"] = size
-        connection = Shortcut(self._server(), self, size)
+        """A protocol for one connection. The more there are, the less it reads before someone takes it."""
+        share = max(_READ_LEAST, _READ // (len(self.connections) + 1))
+        self._server._kwargs["read_bufsize"] = min(_AHEAD_MOST, share) // 2  # aiohttp keeps two times as much
+        connection = Shortcut(self._server(), self, share)
         self.connections.add(connection)
         return connection
 

@@ -62,6 +62,6 @@ def secured(made: Callable[[], Shortcut], context: ssl.SSLContext) -> Callable[[
 
     def make() -> SSLProtocol:
         protocol = made()
-        return _TlsConnection(protocol, context, max(_LEAST, protocol.read_size // 4), room)
+        return _TlsConnection(protocol, context, min(_ROOM, max(_LEAST, protocol.share // 2)), room)
 
     return make

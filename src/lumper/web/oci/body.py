@@ -65,27 +65,31 @@ def _read_ahead(request: web.Request, size: int) -> None:
         transport.max_size = size
 
 
-async def incoming_small(request: web.Request) -> bytes:
+async def incoming_small(request: web.Request, room: Room | None = None) -> bytes:
     """The request's body, which is known to be small. Raises what `incoming` raises."""
-    return b"".join([piece async for piece in incoming(request)]) if request.can_read_body else b""
+    return b"".join([piece async for piece in incoming(request, room)]) if request.can_read_body else b""
 
 
-async def incoming_spooled(request: web.Request, most: int, folder: Path | None) -> SpooledTemporaryFile[bytes]:
+async def incoming_spooled(
+    request: web.Request, most: int, folder: Path | None, room: Room
+) -> SpooledTemporaryFile[bytes]:
     """The request's body, at most `most` bytes, in a file that is at its end; a small one is only in memory.
 
-    The file is in `folder`, or where the system keeps such files, and has no name. Raises RegistryError
-    MANIFEST_TOO_LARGE, before reading if it can, StorageFull, StorageError if there can be no file.
+    All that are given the same `room` hold no more than it in memory, and read no more ahead. The file is in `folder`,
+    or where the system keeps such files, and has no name. Raises RegistryError MANIFEST_TOO_LARGE, before reading if it
+    can, StorageFull, StorageError if there can be no file.
     """
     if request.content_length is not None and request.content_length > most:
         raise refuse("MANIFEST_TOO_LARGE")
     spool = SpooledTemporaryFile[bytes](SPOOLED, dir=None if folder is None else str(folder))
     size = 0
     try:
-        async for piece in incoming(request):
+        async for piece in incoming(request, room):
             size += len(piece)
             if size > most:
                 raise refuse("MANIFEST_TOO_LARGE")
-            await _write(spool, piece, size)
+            await _write(spool, piece, in_memory=size <= min(SPOOLED, room.share))
+            del piece  # the next one may be long in coming
     except BaseException:
         with contextlib.suppress(OSError):  # it tries once more to write what it could not
             spool.close()
@@ -93,9 +97,9 @@ async def incoming_spooled(request: web.Request, most: int, folder: Path | None)
     return spool
 
 
-async def _write(spool: SpooledTemporaryFile[bytes], piece: bytes, size: int) -> None:
+async def _write(spool: SpooledTemporaryFile[bytes], piece: bytes, *, in_memory: bool) -> None:
     try:
-        if size <= SPOOLED:
+        if in_memory:
             spool.write(piece)
         else:
             await asyncio.to_thread(_write_through, spool, piece)
@@ -105,5 +109,6 @@ async def _write(spool: SpooledTemporaryFile[bytes], piece: bytes, size: int) ->
 
 def _write_through(spool: SpooledTemporaryFile[bytes], piece: bytes) -> None:
     """Leave nothing to be written later, by whoever reads it or closes it."""
+    spool.rollover()
     spool.write(piece)
     spool.flush()

@@ -13,6 +13,7 @@ from lumper.model.image import is_digest
 from lumper.registry.access import DELETE, PULL, PUSH
 from lumper.registry.errors import refuse
 from lumper.registry.manifests import MAX_BYTES, Manifests, check_reference, check_tag
+from lumper.room import Room
 from lumper.web.auth.authenticator import actor_of
 from lumper.web.connection.proxies import address_of
 from lumper.web.oci.address import Address, Kind
@@ -22,6 +23,8 @@ from lumper.web.oci.conditions import check_change, check_match, depends, has_al
 from lumper.web.oci.guard import Guard
 
 _LARGE = 2  # manifests at the same time
+_COMING = 1 << 20  # bytes of all that are on their way, read ahead and held in memory
+_COMING_LEAST, _COMING_MOST = 4 << 10, 256 << 10  # bytes of one
 _MOST_TAGS = 250  # of one push; each is a file that is waited for
 
 
@@ -34,6 +37,7 @@ class ManifestRoutes:
         self._guard = guard
         self._folder = folder
         self._large = asyncio.Semaphore(_LARGE)
+        self._coming = Room(_COMING, _COMING_LEAST, _COMING_MOST)
 
     def routes(self) -> Routes:
         """What is answered here."""
@@ -81,7 +85,7 @@ class ManifestRoutes:
     @contextlib.asynccontextmanager
     async def _whole(self, request: web.Request) -> AsyncIterator[bytes]:
         """The body; of large ones, which become many objects, there are few in memory at the same time."""
-        with await incoming_spooled(request, MAX_BYTES, self._folder) as spool:
+        with await incoming_spooled(request, MAX_BYTES, self._folder, self._coming) as spool:
             large = spool.tell() > SPOOLED
             async with self._large if large else contextlib.nullcontext():
                 spool.seek(0)

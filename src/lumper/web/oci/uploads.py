@@ -142,10 +142,13 @@ class UploadRoutes:
         return _made(session.repository, blob.digest)
 
     async def _rest(self, request: web.Request) -> AsyncIterator[bytes] | bytes:
-        """The body with which an upload ends; a small one whole, so that it is on the disk in one step."""
-        length = request.content_length
-        if not request.can_read_body or (length is not None and length <= _SMALL):
-            return await incoming_small(request)
+        """The body with which an upload ends; a small one whole, so that it is on the disk in one step.
+
+        Where many are on their way, none is held until all of it has come.
+        """
+        length, room = request.content_length, self._large_bodies.received
+        if not request.can_read_body or (length is not None and length <= min(_SMALL, room.share)):
+            return await incoming_small(request, room)
         return self._large_bodies.body(request)
 
     async def _cancel(self, request: web.Request, address: Address) -> web.Response:
