@@ -119,6 +119,8 @@ ASKED = [
 async def test_every_route_is_for_its_roles_and_no_other(api: Api, role: Role) -> None:
     await api.project()
     await api.build()
+    await api.history.accounts.create_user("somebody", PASSWORD, Role.USER)
+    api.tokens[Role.USER] = await api.history.accounts.create_token("somebodys", None, owner="somebody")
     for method, path, allowed in ASKED:
         answer = await api.ask(method, path, role=role)
         if role in allowed:

@@ -30,7 +30,7 @@ MOST = 100_000  # kB, whatever is pushed
 HASH = 9_000  # kB that one takes while it is made
 START = 4000  # kB at least of what only the start has used
 CLIENTS = 100  # that stop
-MANY = 300  # that stop at the same time
+MANY = 200  # that stop at the same time
 SMALL = 64 << 10  # bytes of a blob that is taken whole
 PIECE = os.urandom(MIB)
 

@@ -87,6 +87,20 @@ async def test_whoever_asks_for_much_and_reads_nothing_is_sent_away(
                 await ended.acquire()
 
 
+async def test_hundreds_of_clients_may_come_while_the_loop_is_busy() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    role = server.Server(web.Application(), server.Listeners(listener), {})
+    async with running(role.run()):
+        await role.ready.wait()
+        with contextlib.ExitStack() as stack:
+            for _ in range(400):  # the loop has no turn meanwhile
+                last = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=10))
+            last.setblocking(False)
+            async with asyncio.timeout(60):
+                await asyncio.get_running_loop().sock_sendall(last, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert await asyncio.get_running_loop().sock_recv(last, 12) == b"HTTP/1.1 404"
+
+
 def connected(address: tuple[str, int], trusted: ssl.SSLContext | None) -> socket.socket:
     plain = socket.create_connection(address, 30)
     return trusted.wrap_socket(plain, server_hostname="localhost") if trusted else plain

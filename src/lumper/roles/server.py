@@ -15,6 +15,9 @@ from lumper.web.connection.shortcut import LONGEST_LINE, Shortcuts, protocols
 from lumper.web.connection.stalled import Stalled
 from lumper.web.connection.tls import secured
 
+BACKLOG = 1024
+"""Connections that may wait while the event loop is busy; of one that no longer fits the client tries again a second
+later, or is told that it was reset. The kernel allows as many as `net.core.somaxconn`. Source: listen(2)."""
 _SHUTDOWN_SECONDS = 3.0
 _IDLE_SECONDS = 75.0  # between requests, and for the head of one; proxies must give up first (nginx: 60)
 
@@ -69,6 +72,6 @@ class Server:
     async def _listen(self, made: Shortcuts) -> None:
         loop, doors = asyncio.get_running_loop(), self._listeners
         public = secured(made, doors.tls.context) if doors.tls else made
-        self._listening.append(await loop.create_server(public, sock=doors.public))
+        self._listening.append(await loop.create_server(public, sock=doors.public, backlog=BACKLOG))
         if doors.local is not None:
-            self._listening.append(await loop.create_server(made, sock=doors.local))
+            self._listening.append(await loop.create_server(made, sock=doors.local, backlog=BACKLOG))

@@ -7,6 +7,7 @@ import socket
 from lumper.config import Config, split_address
 from lumper.errors import Conflict
 from lumper.model.links import Links
+from lumper.roles.server import BACKLOG
 
 
 def addresses(config: Config, port: int, local_port: int = 0) -> Links:
@@ -31,6 +32,6 @@ def bind(address: str, *, hint: str = "Choose another address with --listen HOST
     host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024, reuse_port=False)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=False)
     except OSError as exc:
         raise Conflict(f"Lumper cannot listen on {address}: {exc.strerror}.", hint=hint) from exc
