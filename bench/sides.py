@@ -114,7 +114,7 @@ class Lumper:
         }
         connection = http.client.HTTPConnection(self.host, timeout=30)
         try:
-            connection.request("POST", "/hooks/gitea", body, headers)
+            connection.request("POST", f"/hooks/gitea/{self._projects[path]['name']}", body, headers)
             [build] = json.load(connection.getresponse())["builds"]
         finally:
             connection.close()

@@ -181,7 +181,9 @@ async def test_a_project_is_added_shown_listed_and_removed(api: Api) -> None:
     added = await api.project()
     assert (added["name"], added["repository"], added["image"]) == ("owner/app",) * 3
     assert added["url"] == "https://git.example.org/owner/app.git"
-    assert added["hooks"] == {name: f"http://lumper.example.org/hooks/{name}" for name in added["steps"]}
+    assert added["hooks"] == {
+        name: f"http://lumper.example.org/hooks/{name}/{added['name']}" for name in added["steps"]
+    }
     assert {"github", "gitlab", "gitea", "bitbucket-server"} < set(added["hooks"])
     shown = (await api.ask("GET", "/projects/owner/app")).body
     assert shown == added

@@ -85,7 +85,7 @@ def test_commands_at_the_same_time_without_a_server_all_succeed(tmp_path: Path) 
 def test_projects_are_added_listed_shown_and_removed(up: Running) -> None:
     added = up.lumper("project", "add", "https://git.example.org/owner/one.git", "--name", "one")
     assert added.status == 0
-    assert f"{up.server.url}/hooks/github" in added.out
+    assert f"{up.server.url}/hooks/github/one" in added.out
     secret = up.lumper("project", "show", "one", "--json").json["secret"]
     assert secret in added.out
     assert secret in up.lumper("project", "show", "one", "--secret").out

@@ -26,8 +26,9 @@ def _fixture(forge: str, name: str, secret: str) -> Request:
     return deliveries.fixture(f"{'gitea' if forge == 'forgejo' else forge}/{name}", secret=secret)
 
 
-async def deliver(api: Api, forge: str, request: Request) -> tuple[int, dict[str, Any]]:
-    url = f"{api.url}/hooks/{forge}"
+async def deliver(api: Api, forge: str, request: Request, project: str = "") -> tuple[int, dict[str, Any]]:
+    """Deliver to the address for all projects, or to that of one."""
+    url = f"{api.url}/hooks/{forge}" + (f"/{project}" if project else "")
     async with api.session.post(url, data=request.body, headers=dict(request.headers)) as answer:
         return answer.status, await answer.json()
 
@@ -35,11 +36,13 @@ async def deliver(api: Api, forge: str, request: Request) -> tuple[int, dict[str
 @pytest.mark.parametrize(("forge", "name", "url"), TAGS, ids=[forge for forge, *_ in TAGS])
 async def test_a_signed_tag_of_every_forge_builds_once(api: Api, forge: str, name: str, url: str) -> None:
     project = await api.project(url)
-    unsigned = _fixture(forge, name, "")
+    own, unsigned = project["hooks"][forge].partition(f"/hooks/{forge}/")[2], _fixture(forge, name, "")
     assert (await deliver(api, forge, unsigned))[0] == 401
+    assert (await deliver(api, forge, unsigned, own))[0] == 401
     signed = _fixture(forge, name, project["secret"])
-    status, told = await deliver(api, forge, signed)
+    status, told = await deliver(api, forge, signed, own)
     assert (status, told["verdict"], len(told["builds"])) == (202, "build", 1), told
+    assert (await deliver(api, forge, signed, own))[1]["verdict"] == "duplicate"
     assert (await deliver(api, forge, signed))[1]["verdict"] == "duplicate"
     [build] = (await api.ask("GET", "/builds")).body
     assert (build["ref"], build["tag"]) == ("refs/tags/v1.2.3", "v1.2.3")
@@ -155,4 +158,4 @@ async def test_a_signing_token_of_gitlab_is_taken_for_the_secret(api: Api) -> No
 async def test_a_project_tells_the_steps_at_its_own_forge(api: Api, forge: str, name: str, url: str) -> None:
     project = await api.project(url.replace("git.example", f"{forge}.example"))
     assert project["forge"] == forge
-    assert any(f"http://lumper.example.org/hooks/{forge}" in step for step in project["steps"][forge])
+    assert any(f"http://lumper.example.org/hooks/{forge}/{project['name']}" in step for step in project["steps"][forge])

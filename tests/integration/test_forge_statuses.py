@@ -26,6 +26,7 @@ from parts.http_server import serving
 from parts.live_api import Api
 
 TOKEN = "forge-token-of-the-test"
+HOOK = "http://lumper.example.org/hooks/gitea"
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Forge:
         secret = [body["config"]["secret"] for _, path, body in self.asked if path.endswith("/hooks")][-1]
         signed = deliveries.fixture("gitea/push_branch", secret=secret)
         async with self.api.session.post(
-            f"{self.api.url}/hooks/gitea", data=signed.body, headers=dict(signed.headers)
+            f"{self.api.url}/hooks/gitea/Demo/hello", data=signed.body, headers=dict(signed.headers)
         ) as answer:
             assert answer.status == 200
 
@@ -94,7 +95,7 @@ async def test_a_webhook_is_made_and_its_first_delivery_comes(api: Api, forge: F
     assert (answer.status, answer.body["pings"]) == (200, True)
     _, path, body = forge.asked[0]
     assert path == "/api/v1/repos/Demo/hello/hooks"
-    assert body["config"]["url"] == "http://lumper.example.org/hooks/gitea"
+    assert body["config"]["url"] == f"{HOOK}/Demo/hello"
     assert body["config"]["secret"] == project["secret"]
     [delivery] = (await api.ask("GET", "/deliveries")).body
     assert (delivery["project"], delivery["verdict"]) == ("Demo/hello", "ignored")
@@ -148,8 +149,11 @@ async def test_a_project_goes_with_the_webhook_that_was_made_for_it_whatever_the
 @pytest.mark.parametrize(
     ("status", "told", "state"),
     [
-        (200, {"active": True, "config": {"url": "http://lumper.example.org/hooks/gitea"}}, "there"),
-        (200, {"active": False, "config": {"url": "http://lumper.example.org/hooks/gitea"}}, "off"),
+        (200, {"active": True, "config": {"url": f"{HOOK}/Demo/hello"}}, "there"),
+        (200, {"active": True, "config": {"url": HOOK}}, "there"),
+        (200, {"active": False, "config": {"url": f"{HOOK}/Demo/hello"}}, "off"),
+        (200, {"active": False, "config": {"url": HOOK}}, "off"),
+        (200, {"active": True, "config": {"url": f"{HOOK}/Demo/other"}}, "elsewhere"),
         (200, {"active": True, "config": {"url": "http://old.example.org/hooks/gitea"}}, "elsewhere"),
         (404, {}, "gone"),
         (503, {}, "unknown"),

@@ -114,6 +114,11 @@ class ProjectHistory:
             rows = list(await connection.execute(query))
         return [(project_from_row(row), self._open(row.id, "secret", row.sealed_secret)) for row in rows]
 
+    async def with_webhook_secret(self, name: str) -> tuple[Project, str]:
+        """The project with what signs the deliveries to it. Raises NotFound, StorageError."""
+        row = await self._row(name)
+        return project_from_row(row), self._open(row.id, "secret", row.sealed_secret)
+
     async def webhook_secret(self, project_id: str) -> str:
         """What signs the deliveries to a project. Raises NotFound, StorageError."""
         return self._open(project_id, "secret", (await self._row(project_id)).sealed_secret)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Links:
         """The page that shows what runs where."""
         return f"{self.public_url}/services"
 
-    def hook(self, forge: str) -> str:
-        """Where a forge delivers."""
+    def hook(self, forge: str, project: str) -> str:
+        """Where a forge delivers what happens to a project."""
+        return f"{self.shared_hook(forge)}/{quote(project)}"
+
+    def shared_hook(self, forge: str) -> str:
+        """Where a forge delivers for all projects, which the delivery has to name."""
         return f"{self.public_url}/hooks/{forge}"

@@ -118,7 +118,7 @@ class ForgeDesk:
         """Make the webhook; the one of before goes first, since GitHub takes no second one for the same URL."""
         await self._remove(api, project, before)
         secret = await self._history.projects.webhook_secret(project.id)
-        return await self._client.send(api.make_webhook(self._links.hook(forge), secret))
+        return await self._client.send(api.make_webhook(self._links.hook(forge, project.name), secret))
 
     async def forget(self, project: Project) -> None:
         """Remove the webhook that Lumper has made, if the forge lets it: the project is about to go."""
@@ -147,13 +147,16 @@ class ForgeDesk:
         request = self._api_of(project, token).webhook("GET", project.webhook) if project.webhook else None
         if request is None:
             return Looked(WebhookState.UNKNOWN, "This forge does not tell of a single webhook: look there.")
-        hook = self._links.hook(project.forge)
+        hook, shared = self._links.hook(project.forge, project.name), self._links.shared_hook(project.forge)
         try:
-            state = webhook_state(await self._client.send(request), hook)
+            told = await self._client.send(request)
         except ForgeUnknown as exc:
             return Looked(WebhookState.GONE, exc.message)
         except ForgeError as exc:
             return Looked(WebhookState.UNKNOWN, exc.message)
+        state = webhook_state(told, hook)
+        if state is WebhookState.ELSEWHERE and webhook_state(told, shared) is not WebhookState.ELSEWHERE:
+            state, hook = webhook_state(told, shared), shared  # made before the addresses named the project
         return Looked(state, _LOOKED[state].format(hook=hook))
 
     def _api_of(self, project: Project, token: str) -> ForgeApi:

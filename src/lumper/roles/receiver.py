@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lumper.errors import NotFound
 from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
 from lumper.hooks.port import Parsed, Request
@@ -22,6 +23,13 @@ class HistoryReceiver:
 
     def __init__(self, history: History) -> None:
         self._history = history
+
+    async def project(self, name: str) -> tuple[Project, str] | None:
+        """The project of this name with its secret, None if there is none."""
+        try:
+            return await self._history.projects.with_webhook_secret(name)
+        except NotFound:
+            return None
 
     async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
         """The projects that a delivery of this repository may belong to, with their secrets."""

@@ -1,4 +1,4 @@
-"""Webhooks of forges: `POST /hooks/{forge}`.
+"""Webhooks of forges: `POST /hooks/{forge}/{project}`.
 
     200  {"verdict": "ignored" | "refused" | "duplicate", "reason": "…", "builds": []}
     202  {"verdict": "build", "reason": "…", "builds": [7]}
@@ -6,28 +6,35 @@
     404  no such forge                     408, 413, 415  too slow, too large, compressed
     503  try again later
 
-Bodies are read up to a limit and never decompressed. Large ones wait for one of a few places, so that memory stays
-bounded whatever comes.
+The signature is checked over the raw bytes before anything is parsed. `POST /hooks/{forge}` is the address for all
+projects: the delivery itself names its project, so it is parsed first, and a small limit holds.
+
+Bodies are never decompressed. Large ones wait for one of a few places, so that memory stays bounded whatever comes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from aiohttp import web
 
 from lumper.errors import HookError, HookMalformed, HookTooLarge, HookUnauthorized, LumperError
-from lumper.hooks.port import Forge, Request
+from lumper.hooks.port import Forge, Parsed, Request
 from lumper.hooks.rules import candidates, decide
 from lumper.hooks.signature import without_secret
 from lumper.logs import get_logger
-from lumper.model.source import Verdict
+from lumper.model.source import Project, Verdict
 from lumper.web.ports import Accepted, Receiver
 
 log = get_logger(__name__)
 
-MAX_BODY = 25 * 1024 * 1024  # bytes; GitHub's own cap (docs.github.com, "Webhook events and payloads")
+# Bytes. GitHub and GitLab send up to 25 MB (docs.github.com, "Webhook events and payloads"; GitLab's merge request
+# 38687), Bitbucket Cloud 256 KB (support.atlassian.com, "Troubleshoot webhooks"), the others a few commits or none.
+MAX_BODY = 25 * 1024 * 1024
+# Bytes of a delivery that is parsed before its signature is checked: four times Bitbucket Cloud's cap. A pushed tag
+# takes some 10 KB at every forge. Only a branch with hundreds of new commits takes more, at GitHub.
+MAX_UNSIGNED = 1024 * 1024
 LARGE_BODY = 1024 * 1024  # bytes; above it a delivery needs a place and a thread
 LARGE_PLACES = 4
 _MAX_UNNAMED = 16 * 1024  # bytes of a delivery that names no repository, and so is compared with every secret
@@ -40,9 +47,10 @@ def add_routes(app: web.Application, receiver: Receiver, forges: Iterable[Forge]
     """Take the webhooks of these forges."""
     routes = _WebhookRoutes(receiver, {forge.name: forge for forge in forges})
     for path in (
+        "/hooks/{forge}/{project:.+}",
         "/hooks/{forge}",
-        "/hooks/{forge}/",
-    ):  # people type the second one too, and no forge follows a redirect
+        "/hooks/{forge}/",  # people type this one too, and no forge follows a redirect
+    ):
         app.router.add_post(path, routes.handle, expect_handler=routes.expect)
 
 
@@ -56,11 +64,14 @@ class _WebhookRoutes:
         early = self._refuse_early(request)
         if early is not None:
             return early
-        body = _Body(self._places)
+        body, name = _Body(self._places, _limit(request)), _project(request)
         try:
             await body.read(request)
-            forge = self._forges[request.match_info["forge"]]
-            accepted = await self._deliver(forge, Request(_headers(request), body.take()), large=body.large)
+            forge, delivery = self._forges[request.match_info["forge"]], Request(_headers(request), body.take())
+            if name:
+                accepted = await self._deliver_to(name, forge, delivery, large=body.large)
+            else:
+                accepted = await self._deliver(forge, delivery)
         except HookError as exc:
             return _refusal(_STATUS.get(type(exc), 400), exc.sentence)
         except LumperError as exc:  # whoever asks has proved nothing yet: what is wrong here is not for them
@@ -84,37 +95,63 @@ class _WebhookRoutes:
             return _refusal(404, f"There is no forge of this name; there are {', '.join(sorted(self._forges))}.")
         if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
             return _refusal(415, "A webhook request may not be compressed.")
-        if request.content_length is not None and request.content_length > MAX_BODY:
-            return _refusal(413, HookTooLarge().sentence)
+        if request.content_length is not None and request.content_length > _limit(request):
+            return _refusal(413, _too_large(_limit(request)).sentence)
         return None
 
-    async def _deliver(self, forge: Forge, request: Request, *, large: bool) -> Accepted:
+    async def _deliver_to(self, name: str, forge: Forge, request: Request, *, large: bool) -> Accepted:
+        """Check the signature first: nothing is parsed that the project's secret has not signed."""
+        project, secret = await self._receiver.project(name) or (None, _DUMMY_SECRET)
+        good = await asyncio.to_thread(forge.verify, request, secret) if large else forge.verify(request, secret)
+        if project is None or not good:
+            raise HookUnauthorized
         parsed = await asyncio.to_thread(forge.parse, request) if large else forge.parse(request)
+        return await self._accept(project, secret, forge, request, parsed)
+
+    async def _deliver(self, forge: Forge, request: Request) -> Accepted:
+        """Find the project by what the delivery says of itself."""
+        parsed = forge.parse(request)
         if not parsed.repository and len(request.body) > _MAX_UNNAMED:
             raise HookUnauthorized
         known = await self._receiver.projects_like(parsed.repository)
-        fitting = candidates(parsed, [project for project, _ in known])
         secret_of = {project.id: secret for project, secret in known}
-        secrets = [secret_of[project.id] for project in fitting] or [_DUMMY_SECRET]
-        verified = (
-            await asyncio.to_thread(_verify, forge, request, secrets) if large else _verify(forge, request, secrets)
-        )
-        project = next((project for project, good in zip(fitting, verified, strict=False) if good), None)
-        if project is None:
+        fitting = candidates(parsed, [project for project, _ in known])
+        signed = [project for project in fitting if forge.verify(request, secret_of[project.id])]
+        if not fitting:
+            forge.verify(request, _DUMMY_SECRET)
+        if not signed:
             raise HookUnauthorized
-        kept = without_secret(request, secret_of[project.id])
+        return await self._accept(signed[0], secret_of[signed[0].id], forge, request, parsed)
+
+    async def _accept(self, project: Project, secret: str, forge: Forge, request: Request, parsed: Parsed) -> Accepted:
+        kept = without_secret(request, secret)
         return await self._receiver.accept(project, forge.name, kept, parsed, decide(parsed, project))
 
 
-def _verify(forge: Forge, request: Request, secrets: Sequence[str]) -> list[bool]:
-    return [forge.verify(request, secret) for secret in secrets]
+def _project(request: web.Request) -> str:
+    """The name in the address, "" in the one for all projects."""
+    return request.match_info.get("project", "").rstrip("/")
+
+
+def _limit(request: web.Request) -> int:
+    return MAX_BODY if _project(request) else MAX_UNSIGNED
+
+
+def _too_large(limit: int) -> HookTooLarge:
+    if limit == MAX_BODY:
+        return HookTooLarge()
+    text = f"The webhook request is larger than {limit >> 20} MiB, which is all that this address takes."
+    return HookTooLarge(
+        text, hint="`lumper project show NAME` tells the project's own address: enter that at the forge."
+    )
 
 
 class _Body:
     """A body on its way in; it holds a place from the moment it is large until it was handled."""
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
+    def __init__(self, places: asyncio.Semaphore, limit: int) -> None:
         self._places = places
+        self._limit = limit
         self._data = bytearray()
         self.large = False
 
@@ -130,8 +167,8 @@ class _Body:
             raise HookMalformed("The body of the webhook request broke off.") from exc
 
     async def _add(self, chunk: bytes) -> None:
-        if len(self._data) + len(chunk) > MAX_BODY:
-            raise HookTooLarge
+        if len(self._data) + len(chunk) > self._limit:
+            raise _too_large(self._limit)
         self._data += chunk
         if len(self._data) > LARGE_BODY and not self.large:
             await self._take_place()

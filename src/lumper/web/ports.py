@@ -24,6 +24,9 @@ class Accepted:
 class Receiver(Protocol):
     """What keeps deliveries that were verified."""
 
+    async def project(self, name: str) -> tuple[Project, str] | None:
+        """The project of this name with the secret that signs its deliveries, if there is one."""
+
     async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
         """The projects whose `repository` is this name or ends in "/" and this name, in any case; more do no harm.
 

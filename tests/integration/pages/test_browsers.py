@@ -134,8 +134,8 @@ async def test_a_project_is_added_with_all_that_the_forge_needs(live: LivePages,
     project = await live.history.projects.get("acme/My-App")
     assert "s3cr3t-token" not in page
     assert await live.history.projects.webhook_secret(project.id) in page
-    assert "http://lumper.example.org/hooks/github" in page
-    assert "http://lumper.example.org/hooks/gitea" in page
+    assert "http://lumper.example.org/hooks/github/acme/My-App" in page
+    assert "http://lumper.example.org/hooks/gitea/acme/My-App" in page
     status, _, text = await posted(person, "/projects", {"url": url})
     assert (status, "already" in text) == (400, True)
 

@@ -23,11 +23,13 @@ from lumper.hooks.forges.github import GitHub
 from lumper.hooks.port import Parsed, Request
 from lumper.hooks.rules import Decision
 from lumper.model.source import Project, Verdict, parse_git_url
-from lumper.web.hooks import MAX_BODY, add_routes
+from lumper.web.hooks import MAX_BODY, MAX_UNSIGNED, add_routes
 from lumper.web.ports import Accepted
 from parts import deliveries
 
 SECRET = "correct horse"
+OWN = "github/Demo/hello"
+"""The address of the one project's own webhook."""
 UNAUTHORIZED = "The signature does not fit any project of this name."
 
 
@@ -43,6 +45,9 @@ class MemoryReceiver:
     projects: list[tuple[Project, str]]
     accepted: dict[tuple[str, str, str], Decision] = field(default_factory=dict)
     full: bool = False
+
+    async def project(self, name: str) -> tuple[Project, str] | None:
+        return next((known for known in self.projects if known[0].name == name), None)
 
     async def projects_like(self, repository: str) -> Sequence[tuple[Project, str]]:
         return self.projects
@@ -101,6 +106,40 @@ async def test_a_signed_tag_push_starts_a_build(door: Door) -> None:
 async def test_a_slash_at_the_end_of_the_address_does_no_harm(door: Door) -> None:
     status, answer = await door.post(deliveries.fixture("github/push_annotated_tag", secret=SECRET), "github/")
     assert (status, answer["verdict"]) == (202, "build")
+
+
+@pytest.mark.parametrize("address", [OWN, f"{OWN}/", "github/Demo%2Fhello"])
+async def test_a_project_s_own_address_starts_its_build(door: Door, address: str) -> None:
+    status, answer = await door.post(deliveries.fixture("github/push_annotated_tag", secret=SECRET), address)
+    assert (status, answer["verdict"], answer["builds"]) == (202, "build", [1])
+
+
+async def test_redelivery_at_the_other_address_is_a_duplicate(door: Door) -> None:
+    request = deliveries.fixture("github/push_annotated_tag", secret=SECRET)
+    await door.post(request)
+    assert (await door.post(request, OWN))[1]["verdict"] == "duplicate"
+
+
+async def test_nothing_unsigned_is_parsed_at_a_project_s_own_address(door: Door) -> None:
+    malformed = b"[" * 20_000_000
+    requests = [
+        (deliveries.fixture("github/push_annotated_tag"), OWN),
+        (deliveries.fixture("github/push_annotated_tag", secret="wrong"), OWN),
+        (deliveries.github("push", malformed, secret="wrong"), OWN),
+        (deliveries.fixture("github/push_annotated_tag", secret=SECRET), "github/Demo/unknown"),
+        (deliveries.github("push", malformed, secret=SECRET), "github/Demo/unknown"),
+    ]
+    answers = [await door.post(request, address) for request, address in requests]
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][0] == 401
+    assert (await door.post(deliveries.github("push", malformed, secret=SECRET), OWN))[0] == 400
+
+
+async def test_a_delivery_of_another_repository_is_refused_at_a_project_s_own_address(door: Door) -> None:
+    request = deliveries.fixture("github/push_annotated_tag", secret=SECRET, repository={"full_name": "Demo/other"})
+    status, answer = await door.post(request, OWN)
+    assert (status, answer["verdict"]) == (200, "refused")
+    assert "Demo/other" in str(answer["reason"])
 
 
 async def test_gitea_s_delivery_is_gitea_s_at_its_own_door(door: Door) -> None:
@@ -219,29 +258,39 @@ class TestLargeBodies:
     async def test_a_large_delivery_is_accepted(self, door: Door) -> None:
         request = deliveries.fixture("github/push_annotated_tag", secret=SECRET, commits=["x" * 1000] * 20_000)
         assert len(request.body) > 20_000_000
-        assert (await door.post(request))[0] == 202
+        assert (await door.post(request, OWN))[0] == 202
+
+    async def test_the_address_for_all_projects_takes_little_and_names_the_other_one(self, door: Door) -> None:
+        small = deliveries.fixture("github/push_annotated_tag", secret=SECRET, commits=["x" * 1000] * 1_000)
+        assert (await door.post(small))[0] == 202
+        large = deliveries.fixture("github/push_annotated_tag", secret=SECRET, commits=["x" * 1000] * 1_100)
+        status, answer = await door.post(large)
+        assert status == 413
+        assert "lumper project show NAME" in str(answer["reason"])
 
     async def test_many_large_deliveries_at_once_are_all_accepted(self, door: Door) -> None:
         body = json.dumps(deliveries.payload("github/push_annotated_tag") | {"commits": ["x" * 1000] * 2_000}).encode()
         requests = [deliveries.github("push", body, secret=SECRET, delivery=str(n)) for n in range(12)]
-        answers = await asyncio.gather(*(door.post(request) for request in requests))
+        answers = await asyncio.gather(*(door.post(request, OWN) for request in requests))
         assert [status for status, _ in answers] == [202] * 12
 
     async def test_a_content_length_above_the_limit_is_refused_before_the_body_comes(self, door: Door) -> None:
-        answer = await door.raw(f"POST /hooks/github HTTP/1.1\nHost: x\nContent-Length: {200 * 1024 * 1024}")
+        answer = await door.raw(f"POST /hooks/{OWN} HTTP/1.1\nHost: x\nContent-Length: {200 * 1024 * 1024}")
         assert answer.startswith("HTTP/1.1 413")
         assert "Connection: close" in answer
 
     async def test_who_asks_before_sending_is_refused_at_once_or_told_to_go_on(self, door: Door) -> None:
-        expect = "POST /hooks/github HTTP/1.1\nHost: x\nConnection: close\nExpect: 100-continue\nContent-Length: "
-        assert (await door.raw(f"{expect}{MAX_BODY + 1}")).startswith("HTTP/1.1 413")
+        rest = "HTTP/1.1\nHost: x\nConnection: close\nExpect: 100-continue\nContent-Length: "
+        expect = f"POST /hooks/github {rest}"
+        assert (await door.raw(f"{expect}{MAX_UNSIGNED + 1}")).startswith("HTTP/1.1 413")
+        assert (await door.raw(f"POST /hooks/{OWN} {rest}{MAX_BODY + 1}")).startswith("HTTP/1.1 413")
         answer = await door.raw(f"{expect}2", b"[]")
         assert answer.startswith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400")
 
     async def test_a_body_without_end_is_refused_in_bounded_memory(self, door: Door) -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-        writer.write(b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(f"POST /hooks/{OWN} HTTP/1.1\r\nHost: x\r\n".encode() + b"Transfer-Encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
         answer = asyncio.ensure_future(reader.readline())
         sent = 0

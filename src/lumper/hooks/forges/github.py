@@ -27,7 +27,8 @@ class GitHub:
         for header, forge in _OTHERS.items():
             if header in request.headers:  # they send X-GitHub-Event too, and would be handled twice
                 raise HookMalformed(
-                    f"This is a delivery of another forge ({header}).", hint=f"Point that webhook at /hooks/{forge}."
+                    f"This is a delivery of another forge ({header}).",
+                    hint=f"Point that webhook at /hooks/{forge}/PROJECT.",
                 )
         event = event_from(request, "x-github-event")
         payload = read_payload(request)

@@ -38,7 +38,8 @@ class Gogs:
         for header, forge in _OTHERS.items():
             if header in request.headers:  # they send X-Gogs-Event too
                 raise HookMalformed(
-                    f"This is a delivery of another forge ({header}).", hint=f"Point that webhook at /hooks/{forge}."
+                    f"This is a delivery of another forge ({header}).",
+                    hint=f"Point that webhook at /hooks/{forge}/PROJECT.",
                 )
         event = event_from(request, "x-gogs-event")
         payload = read_payload(request)

@@ -208,7 +208,7 @@ class ProjectRoutes:
         new = await body_of(request, NewForge)
         project = await self._projects.get(request.match_info["name"])
         made = await self._desk.connect(project, new.forge, new.url, new.token.get_secret_value())
-        forge, hook = made.project.forge, self._links.hook(made.project.forge)
+        forge, hook = made.project.forge, self._links.hook(made.project.forge, project.name)
         told = {"forge": forge, "forge_url": made.project.forge_url, "hook": hook}
         return answer({**told, "pings": made.pings, "statuses": made.statuses})
 
@@ -218,7 +218,7 @@ class ProjectRoutes:
         project = await self._projects.get(request.match_info["name"])
         found = await self._desk.look(project)
         newest = await self._deliveries.newest(1, project_id=project.id)
-        hook = self._links.hook(project.forge) if project.forge else ""
+        hook = self._links.hook(project.forge, project.name) if project.forge else ""
         told = {"forge": project.forge, "forge_url": project.forge_url, "hook": hook}
         return answer({**told, "webhook": found.state, "words": found.words, "delivery": newest[0] if newest else None})
 
@@ -247,7 +247,7 @@ class ProjectRoutes:
 
     def _with(self, project: Project, secret: str) -> dict[str, Any]:
         """`forge` is the likely one, "" if the URL does not tell; `steps` is the way to the webhook, by forge."""
-        hooks = {guide.forge: self._links.hook(guide.forge) for guide in GUIDES}
+        hooks = {guide.forge: self._links.hook(guide.forge, project.name) for guide in GUIDES}
         steps = {guide.forge: guide.steps(hooks[guide.forge]) for guide in GUIDES}
         forge = project.forge or likely_forge(project.url)
         return {**_public(project), "secret": secret, "hooks": hooks, "forge": forge, "steps": steps}

@@ -81,7 +81,7 @@ class ProjectPages:
             titles={guide.forge: guide.title for guide in GUIDES},
             post_receive=post_receive(project.name),
             forge=project.forge or likely_forge(project.url) or ("" if project.local else GUIDES[0].forge),
-            hooks={guide.forge: self._site.links.hook(guide.forge) for guide in GUIDES},
+            hooks={guide.forge: self._site.links.hook(guide.forge, project.name) for guide in GUIDES},
             secrets=await self._history.secrets.all(project.name),
             deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),
             builds=await self._history.builds.newest(project=project.name, limit=_RECENT),
