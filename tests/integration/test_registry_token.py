@@ -14,6 +14,7 @@ import pytest
 
 from lumper.model.activity import AuditAction
 from lumper.model.people import Role
+from lumper.registry.access import Anonymous
 from parts.live_registry import PASSWORD, LiveRegistry, RegistryClient, live_registry
 
 SCOPE = "repository:a:pull,push"
@@ -158,7 +159,43 @@ async def test_a_form_that_is_none_is_refused(anyone: RegistryClient) -> None:
         assert refused == (400, "UNSUPPORTED")
 
 
-async def test_who_shows_no_credentials_is_asked_for_some(anyone: RegistryClient) -> None:
+NO_CREDENTIALS: list[tuple[str, dict[str, Any]]] = [
+    ("GET", {}),
+    ("GET", {"headers": {"Authorization": "Basic"}}),
+    ("GET", {"headers": {"Authorization": "Basic Og=="}}),  # no name and no password, as clients without a login send
+    ("POST", {"data": password_form(username="", password="")}),
+]
+
+
+@pytest.mark.parametrize(("method", "given"), NO_CREDENTIALS)
+@pytest.mark.parametrize(
+    ("anonymous", "granted"), [("none", ""), ("pull", "repository:a:pull"), ("push", "repository:a:pull,push")]
+)
+async def test_request_without_credentials_gets_a_token_with_anonymous_rights(
+    tmp_path: Path,
+    session: aiohttp.ClientSession,
+    method: str,
+    given: dict[str, Any],
+    anonymous: Anonymous,
+    granted: str,
+) -> None:
+    async with live_registry(tmp_path, anonymous=anonymous) as live:
+        anyone = RegistryClient(session, live.url)
+        for _ in range(10):  # more than the failed sign-ins that are answered at once
+            async with anyone.request(method, "/v2/token", params={"scope": SCOPE}, **given) as response:
+                assert response.status == 200
+                answer = await response.json()
+        assert answer["scope"] == granted
+        assert "refresh_token" not in answer
+        assert not await live.registry.metadata.activities(action=AuditAction.REFUSED)
+        client = RegistryClient(session, live.url, answer["token"])
+        assert await client.status("POST", "/v2/a/blobs/uploads/") == (202 if anonymous == "push" else 401)
+        assert await client.status("GET", "/v2/a/tags/list") == (401 if anonymous == "none" else 404)
+
+
+async def test_anonymous_token_that_does_not_suffice_is_told_so(live: LiveRegistry, anyone: RegistryClient) -> None:
     async with anyone.request("GET", "/v2/token", params={"scope": SCOPE}) as response:
-        assert response.status == 401
-        assert response.headers["WWW-Authenticate"].startswith("Basic ")
+        token = (await response.json())["token"]
+    async with anyone.request("GET", "/v2/a/tags/list", headers={"Authorization": f"Bearer {token}"}) as response:
+        assert response.status == 401  # and not 403: a login may help
+        assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]

@@ -127,7 +127,7 @@ OPERATIONS: dict[tuple[Kind, str], Json] = {
     ),
     (Kind.TOKEN, "GET"): _operation(
         Kind.TOKEN,
-        "A token for Basic credentials.",
+        "A token for Basic credentials; without any, for what anyone may do.",
         {200: _content(_JSON, _ref("Token"))},
         query={"service": _TEXT},
         several={"scope": _TEXT},

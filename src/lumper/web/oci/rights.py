@@ -70,8 +70,8 @@ class Caller:
             return
         if self.rights.allow(repository, action):
             raise Challenge(scope, "insufficient_scope", f"The token is not for this: it takes one for {scope}.")
-        if self.reach.identity is None:
-            raise Challenge(scope)
+        if self.reach.identity is None:  # with a token, the error ends the client's tries: RFC 6750, section 3.1
+            raise Challenge(scope, "insufficient_scope" if self.reach.access is not None else "")
         raise refuse("DENIED", f"{self._name} may not {action} in {repository}.{self._way(repository, action)}")
 
     def _way(self, repository: str, action: str) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from aiohttp import hdrs, web
 
 from lumper.errors import Unauthorized
+from lumper.model.people import Identity
 from lumper.registry.errors import refuse
 from lumper.web.auth.authenticator import REGISTRY_SECONDS, Reach
 from lumper.web.connection.proxies import address_of
@@ -26,7 +27,7 @@ _Form = dict[str, list[str]]
 
 
 class TokenRoutes:
-    """Credentials in, a short token out that reaches as far as they do."""
+    """Credentials in, a short token out that reaches as far as they do; without any, as far as anyone may."""
 
     def __init__(self, guard: Guard, namespaces: Namespaces | None) -> None:
         self._guard = guard
@@ -38,17 +39,15 @@ class TokenRoutes:
         return {(Kind.TOKEN, "GET"): self._get, (Kind.TOKEN, "POST"): self._post}
 
     async def _get(self, request: web.Request, _address: Address) -> web.Response:
-        """Docker's way: Basic credentials, and the scopes in the query."""
+        """Docker's way: Basic credentials, or none, and the scopes in the query."""
         try:
             reach = await self._authenticator.reach(request)
         except Unauthorized as exc:
             self._guard.admit(address_of(request), None)
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC)
         self._guard.admit(address_of(request), reach)
-        if reach is None and not self._guard.anonymous.grants:
-            return error_answer(refuse("UNAUTHORIZED"), _BASIC)
         service = request.query.get("service", self._authenticator.service)
-        if (reach is not None and reach.access is not None) or service != self._authenticator.service:
+        if reach is not None and (reach.access is not None or service != self._authenticator.service):
             text = "A token is given for a password or an API token, and for this service only."
             return error_answer(refuse("UNAUTHORIZED", text), _BASIC)
         return await self._answer(reach or Reach(None), request.query.getall("scope", []))
@@ -63,11 +62,13 @@ class TokenRoutes:
         if _one(form, "service", self._authenticator.service) != self._authenticator.service:
             return _oauth_error("invalid_request", "A token is given for this service only.")
         kind, refresh = _one(form, "grant_type"), ""
+        name, password = _one(form, "username"), _one(form, "password")
+        identity: Identity | None = None
         try:
             if kind == "password":
-                name, password = _one(form, "username"), _one(form, "password")
-                identity = await self._authenticator.login(name, password, address_of(request))
-                if _one(form, "access_type") == "offline":
+                if name or password:
+                    identity = await self._authenticator.login(name, password, address_of(request))
+                if identity is not None and _one(form, "access_type") == "offline":
                     refresh = self._authenticator.refresh_token(identity, password)
             elif kind == "refresh_token":
                 refresh = _one(form, "refresh_token")
