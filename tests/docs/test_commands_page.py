@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lumper.cli.client import Target
+from lumper.forges.all import NAMES
 from parts.commands import Command, commands
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/commands.md").read_text("utf-8")
@@ -26,7 +27,8 @@ def test_a_command_has_a_section_with_its_example_and_its_arguments(command: Com
     text = section(f"`{command.path}`")
     assert f"```\n{command.example}\n```" in text
     rows = re.findall(r"(?m)^\| `([^`]+)` \| (.+) \|$", text)
-    assert rows == list(zip(command.arguments, command.meanings, strict=True))
+    meanings = [meaning.replace(NAMES, "one of [these forges](../how-to/forges.md)") for meaning in command.meanings]
+    assert rows == list(zip(command.arguments, meanings, strict=True))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.path)

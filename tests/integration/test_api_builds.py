@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from lumper.hooks.port import Request
+from lumper.forges.port import Request
 from lumper.model.build import BuildState, Output
 from lumper.model.deployment import Container, ContainerState
 from lumper.model.events import HostObserved

@@ -7,23 +7,10 @@ from typing import Any
 
 import pytest
 
-from lumper.hooks.port import Request
+from lumper.forges.all import open_forges
+from lumper.forges.port import Request
 from parts import deliveries
 from parts.live_api import Api
-
-TAGS = [
-    ("github", "push_annotated_tag", "https://github.com/Demo/hello.git"),
-    ("gitlab", "push_annotated_tag", "https://gitlab.example.org/demo/tools/hello.git"),
-    ("gitea", "push_tag", "https://git.example.org/Demo/hello.git"),
-    ("forgejo", "push_tag", "https://git.example.org/Demo/hello.git"),
-    ("gogs", "create_tag", "https://gogs.example.org/Demo/hello.git"),
-    ("bitbucket-cloud", "push_tag", "https://bitbucket.org/demo/hello.git"),
-    ("bitbucket-server", "push_tag", "https://bitbucket.example.org/scm/demo/hello.git"),
-]
-
-
-def _fixture(forge: str, name: str, secret: str) -> Request:
-    return deliveries.fixture(f"{'gitea' if forge == 'forgejo' else forge}/{name}", secret=secret)
 
 
 async def deliver(api: Api, forge: str, request: Request, project: str = "") -> tuple[int, dict[str, Any]]:
@@ -33,13 +20,13 @@ async def deliver(api: Api, forge: str, request: Request, project: str = "") -> 
         return answer.status, await answer.json()
 
 
-@pytest.mark.parametrize(("forge", "name", "url"), TAGS, ids=[forge for forge, *_ in TAGS])
-async def test_a_signed_tag_of_every_forge_builds_once(api: Api, forge: str, name: str, url: str) -> None:
-    project = await api.project(url)
-    own, unsigned = project["hooks"][forge].partition(f"/hooks/{forge}/")[2], _fixture(forge, name, "")
+@pytest.mark.parametrize("forge", [forge.name for forge in open_forges()])
+async def test_a_signed_tag_of_every_forge_builds_once(api: Api, forge: str) -> None:
+    project = await api.project(deliveries.facts(forge)["project"])
+    own, unsigned = project["hooks"][forge].partition(f"/hooks/{forge}/")[2], deliveries.tag(forge)
     assert (await deliver(api, forge, unsigned))[0] == 401
     assert (await deliver(api, forge, unsigned, own))[0] == 401
-    signed = _fixture(forge, name, project["secret"])
+    signed = deliveries.tag(forge, secret=project["secret"])
     status, told = await deliver(api, forge, signed, own)
     assert (status, told["verdict"], len(told["builds"])) == (202, "build", 1), told
     assert (await deliver(api, forge, signed, own))[1]["verdict"] == "duplicate"
@@ -50,7 +37,7 @@ async def test_a_signed_tag_of_every_forge_builds_once(api: Api, forge: str, nam
 
 async def test_a_delivery_that_comes_again_is_kept_again_and_names_the_first(api: Api) -> None:
     project = await api.project("https://github.com/Demo/hello.git")
-    signed = _fixture("github", "push_annotated_tag", project["secret"])
+    signed = deliveries.fixture("github/push_annotated_tag", secret=project["secret"])
     for _ in range(3):
         await deliver(api, "github", signed)
     listed = (await api.ask("GET", "/deliveries")).body
@@ -62,7 +49,7 @@ async def test_a_delivery_that_comes_again_is_kept_again_and_names_the_first(api
 
 async def test_what_built_nothing_is_judged_anew_when_it_is_sent_again(api: Api) -> None:
     project = await api.project("https://github.com/Demo/hello.git")
-    branch = _fixture("github", "push_branch", project["secret"])
+    branch = deliveries.fixture("github/push_branch", secret=project["secret"])
     assert [(await deliver(api, "github", branch))[1]["verdict"] for _ in range(2)] == ["ignored", "ignored"]
     await api.ask("PUT", f"/projects/{project['name']}/rules", {"branches": ["**"]})
     assert [(await deliver(api, "github", branch))[1]["verdict"] for _ in range(2)] == ["build", "duplicate"]
@@ -73,7 +60,7 @@ async def test_who_sends_a_delivery_again_under_another_id_moves_nothing_back(ap
     first, second = "a1" * 20, "b2" * 20
 
     async def moved(before: str, after: str, number: int, **more: object) -> dict[str, Any]:
-        fields = {"before": before, "after": after, "head_commit": {"id": after}, **more}
+        fields: dict[str, Any] = {"before": before, "after": after, "head_commit": {"id": after}, **more}
         request = deliveries.fixture("github/push_lightweight_tag", secret=project["secret"], **fields)
         headers = {**request.headers, "x-github-delivery": f"7f1c0000-{number}"}
         return (await deliver(api, "github", Request(headers, request.body)))[1]
@@ -135,7 +122,7 @@ async def test_deliveries_are_listed_page_by_page(api: Api) -> None:
     project = await api.project("https://github.com/Demo/hello.git")
     for number in range(5):
         body = deliveries.fixture("github/ping", zen=str(number)).body
-        signed = deliveries.github("ping", body, secret=project["secret"], delivery=f"ping-{number}")
+        signed = deliveries.made("github", "ping", body, secret=project["secret"], delivery=f"ping-{number}")
         assert (await deliver(api, "github", signed))[1]["verdict"] == "ignored"
     first = (await api.ask("GET", "/deliveries?limit=3")).body
     second = (await api.ask("GET", f"/deliveries?limit=3&before={first[-1]['id']}")).body
@@ -154,8 +141,8 @@ async def test_a_signing_token_of_gitlab_is_taken_for_the_secret(api: Api) -> No
         assert (answer.status, "16" in answer.body["hint"]) == (400, True)
 
 
-@pytest.mark.parametrize(("forge", "name", "url"), TAGS, ids=[forge for forge, *_ in TAGS])
-async def test_a_project_tells_the_steps_at_its_own_forge(api: Api, forge: str, name: str, url: str) -> None:
-    project = await api.project(url.replace("git.example", f"{forge}.example"))
+@pytest.mark.parametrize("forge", [forge.name for forge in open_forges()])
+async def test_a_project_tells_the_steps_at_its_own_forge(api: Api, forge: str) -> None:
+    project = await api.project(deliveries.facts(forge)["project"].replace("git.example", f"{forge}.example"))
     assert project["forge"] == forge
     assert any(f"http://lumper.example.org/hooks/{forge}/{project['name']}" in step for step in project["steps"][forge])

@@ -13,14 +13,15 @@ import pytest
 from aiohttp import web
 
 from lumper.errors import ForgeUnavailable
-from lumper.hooks.api.client import ForgeClient
+from lumper.forges.all import open_forges
+from lumper.forges.client import ForgeClient
+from lumper.forges.statuses import status_of
 from lumper.model.build import BuildState
 from lumper.model.events import STATUSES, StatusDue
 from lumper.model.links import Links
 from lumper.model.source import Push
 from lumper.queue.codec import decode
-from lumper.roles.forge import ForgeDesk, status_of
-from lumper.wiring.adapters import open_forge_api
+from lumper.roles.forge import ForgeDesk
 from parts import deliveries
 from parts.http_server import serving
 from parts.live_api import Api
@@ -81,7 +82,7 @@ async def connect(api: Api, forge: Forge, token: str = TOKEN) -> Any:
 
 
 def desk_of(api: Api) -> ForgeDesk:
-    return ForgeDesk(api.history, Links("https://lumper.example.org", "x", "x"), open_forge_api, ForgeClient())
+    return ForgeDesk(api.history, Links("https://lumper.example.org", "x", "x"), open_forges(), ForgeClient())
 
 
 async def due(api: Api) -> list[int]:

@@ -7,7 +7,7 @@ import subprocess
 from html import unescape
 from pathlib import Path
 
-from lumper.hooks.guide import post_receive
+from lumper.forges.guide import post_receive
 from parts.command_line import lumper
 from parts.git_repository import ENVIRONMENT, Repository
 from parts.live_pages import live_pages

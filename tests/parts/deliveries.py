@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from lumper.forges.port import Request
 from lumper.history.store import History
-from lumper.hooks.port import Request
 from lumper.model.source import Verdict
 
-FIXTURES = Path(__file__).parent.parent / "unit" / "hooks" / "fixtures"
+FIXTURES = Path(__file__).parent.parent / "unit" / "forges" / "fixtures"
 
 
 def payload(name: str) -> dict[str, Any]:
@@ -34,27 +34,18 @@ def sign(secret: str, data: bytes) -> str:
     return hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
 
 
-def github(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-aaaa") -> Request:
-    """A delivery with GitHub's headers, signed if a secret is given."""
-    headers = {"content-type": "application/json", "x-github-event": event, "x-github-delivery": delivery}
-    if secret:
-        headers["x-hub-signature-256"] = "sha256=" + sign(secret, body)
-    return Request(headers, body)
+def facts(forge: str) -> dict[str, Any]:
+    """The headers of a forge's deliveries and the shapes of its API, as its manual has them."""
+    found: dict[str, Any] = json.loads((FIXTURES / forge / "forge.json").read_text())
+    return found
 
 
-def gitea(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-bbbb") -> Request:
-    """A delivery with all the headers that Gitea sends; without a secret they are there, but empty."""
-    signature = sign(secret, body) if secret else ""
-    headers = {"content-type": "application/json", "x-hub-signature-256": f"sha256={signature}"}
-    for brand in ("gitea", "gogs", "github"):
-        headers |= {f"x-{brand}-event": event, f"x-{brand}-delivery": delivery}
-    return Request(headers | {"x-gitea-signature": signature, "x-gogs-signature": signature}, body)
-
-
-def gitlab(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-cccc") -> Request:
-    """A delivery with GitLab's headers; the secret goes along as it is."""
-    headers = {"content-type": "application/json", "x-gitlab-event": event, "idempotency-key": delivery}
-    return Request(headers | ({"x-gitlab-token": secret} if secret else {}), body)
+def made(forge: str, event: str, body: bytes, *, secret: str = "", delivery: str = "") -> Request:
+    """A delivery with the headers of a forge, signed if a secret is given."""
+    of = facts(forge)
+    words = {"event": event, "delivery": delivery or of["delivery"], "secret": secret, "hmac": sign(secret, body)}
+    headers = of["headers"] | (of["signed"] if secret else of.get("unsigned", {}))
+    return Request({name: value.format_map(words) for name, value in headers.items()}, body)
 
 
 def signed_by_gitlab(event: str, body: bytes, *, key: bytes, at: int, identity: str = "msg_1") -> Request:
@@ -62,31 +53,7 @@ def signed_by_gitlab(event: str, body: bytes, *, key: bytes, at: int, identity: 
     mac = hmac.new(key, f"{identity}.{at}.".encode() + body, hashlib.sha256).digest()
     signature = {"webhook-id": identity, "webhook-timestamp": str(at)}
     signature["webhook-signature"] = "v1," + base64.b64encode(mac).decode()
-    return Request({**gitlab(event, body, delivery=identity).headers, **signature}, body)
-
-
-def gogs(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-dddd") -> Request:
-    """A delivery with the headers that Gogs sends; without a secret its signature is over an empty one."""
-    headers = {"content-type": "application/json", "x-gogs-event": event, "x-gogs-delivery": delivery}
-    headers |= {"x-github-event": event, "x-github-delivery": delivery}
-    return Request(headers | {"x-gogs-signature": sign(secret, body)}, body)
-
-
-def bitbucket(event: str, body: bytes, *, secret: str = "", delivery: str = "7f1c0000-eeee") -> Request:
-    """A delivery with the headers of Bitbucket Cloud and of Bitbucket Server."""
-    headers = {"content-type": "application/json", "x-event-key": event, "x-hook-uuid": "7f1c0000-ffff"}
-    headers |= {"x-request-uuid": delivery, "x-request-id": delivery}
-    return Request(headers | ({"x-hub-signature": "sha256=" + sign(secret, body)} if secret else {}), body)
-
-
-_MAKERS = {
-    "github": github,
-    "gitlab": gitlab,
-    "gitea": gitea,
-    "gogs": gogs,
-    "bitbucket-cloud": bitbucket,
-    "bitbucket-server": bitbucket,
-}
+    return Request({**made("gitlab", event, body, delivery=identity).headers, **signature}, body)
 
 
 def as_form(request: Request, body: bytes) -> Request:
@@ -98,7 +65,12 @@ def as_form(request: Request, body: bytes) -> Request:
 def fixture(name: str, *, secret: str = "", **changes: Any) -> Request:
     """A fixture as a delivery, with fields of its payload replaced."""
     body = json.dumps(payload(name) | changes).encode()
-    return _MAKERS[name.partition("/")[0]](event(name), body, secret=secret)
+    return made(name.partition("/")[0], event(name), body, secret=secret)
+
+
+def tag(forge: str, *, secret: str = "") -> Request:
+    """The delivery of a pushed tag v1.2.3."""
+    return fixture(f"{forge}/{facts(forge)['tag']}", secret=secret)
 
 
 async def keep(history: History, project_id: str, request: Request, reason: str = "", *, event: str = "push") -> None:

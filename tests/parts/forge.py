@@ -91,9 +91,8 @@ class ForgeProject:
     ) -> Answer:
         """Post the delivery of a ref that moved, signed with the project's secret unless another one is given."""
         body = json.dumps(self._payload(ref, before, after)).encode()
-        make = {"gitea": deliveries.gitea, "github": deliveries.github}[forge]
         secret = self.secret if secret is None else secret
-        request = make("push", body, secret=secret, delivery=delivery or str(uuid.uuid4()))
+        request = deliveries.made(forge, "push", body, secret=secret, delivery=delivery or str(uuid.uuid4()))
         return _post(self.hooks[forge], body, request.headers)
 
     def _payload(self, ref: str, before: str, after: str) -> dict[str, Any]:

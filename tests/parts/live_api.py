@@ -15,8 +15,9 @@ import aiohttp
 from aiohttp import web
 
 from lumper.build.source.remotes import Remotes
+from lumper.forges.all import open_forges
+from lumper.forges.client import ForgeClient
 from lumper.history.store import History, open_history
-from lumper.hooks.api.client import ForgeClient
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
 from lumper.model.events import AttemptStarted
@@ -35,7 +36,6 @@ from lumper.web.app import make_app
 from lumper.web.auth.signed_tokens import Keys
 from lumper.web.parts import Parts, Settings
 from lumper.web.replayer import Replayer
-from lumper.wiring.adapters import open_forge_api, open_forges
 from lumper.wiring.assembly import assemble_attestations
 
 
@@ -131,7 +131,7 @@ async def live_api(tmp_path: Path, database_url: str = "") -> AsyncIterator[Api]
         forges=forges,
         replayer=Replayer(history, receiver, forges),
         starter=Triggers(history, Remotes(tmp_path / "git")),
-        desk=ForgeDesk(history, links, open_forge_api, ForgeClient()),
+        desk=ForgeDesk(history, links, open_forges(), ForgeClient()),
         mail=MaildirReader(tmp_path / "mail"),
         links=links,
         metrics=Metrics(),

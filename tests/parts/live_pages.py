@@ -16,8 +16,9 @@ import aiohttp
 from aiohttp import web
 
 from lumper.build.source.remotes import Remotes
+from lumper.forges.all import open_forges
+from lumper.forges.client import ForgeClient
 from lumper.history.store import History, open_history
-from lumper.hooks.api.client import ForgeClient
 from lumper.model import events
 from lumper.model.build import Build, BuildState, Output, Progress, Step, StepState
 from lumper.model.links import Links
@@ -38,7 +39,6 @@ from lumper.web import pages
 from lumper.web.auth.authenticator import Authenticator
 from lumper.web.auth.signed_tokens import Keys
 from lumper.web.replayer import Replayer
-from lumper.wiring.adapters import open_forge_api, open_forges
 from parts.page_images import Put
 from parts.ports import free_ports
 from parts.quick_user import quick_user
@@ -162,8 +162,8 @@ async def live_pages(data: Path) -> AsyncIterator[LivePages]:
         starter = Triggers(history, Remotes(data / "git"))
         auth = Authenticator(history.accounts, Keys(data / "key.pem"))
         reader = MaildirReader(data / "mail")
-        desk = ForgeDesk(history, links, open_forge_api, ForgeClient())
-        acting = pages.Acting(replayer, starter, desk)
+        desk = ForgeDesk(history, links, open_forges(), ForgeClient())
+        acting = pages.Acting(replayer, starter, desk, open_forges())
         pages.add_routes(app, history, registry, auth, reader, links, acting, told)
         runners.append(web.AppRunner(app, shutdown_timeout=60))
         await runners[0].setup()

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from lumper.cli.client import Target, connect
 from lumper.cli.output import Json, ago, plain, show_json, table, text_lines
 from lumper.errors import Invalid, NotFound
+from lumper.forges.all import NAMES, open_forges
 
 app = App(name="hooks", help="Deliveries of the forges' webhooks.")
 
@@ -93,7 +94,11 @@ def replay(delivery: int, /, *, json: Json = False, target: Target = _HERE) -> N
 
 @app.command
 def explain(
-    payload: Annotated[Path, Parameter(allow_leading_hyphen=True)], /, *, forge: str, headers: Path | None = None
+    payload: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    forge: Annotated[str, Parameter(help=f"{NAMES}.")],
+    headers: Path | None = None,
 ) -> None:
     """Print as JSON what a delivery would do, without doing it and without checking its signature.
 
@@ -103,20 +108,14 @@ def explain(
     ----------
     payload
         The file with the body of the request, "-" for standard input.
-    forge
-        github, gitlab, gitea, forgejo, gogs, bitbucket-cloud or bitbucket-server.
     headers
         A file with the request's headers as one JSON object.
     """
-    from lumper.hooks.port import Request
-    from lumper.hooks.rules import explain_delivery
-    from lumper.wiring.adapters import open_forges
+    from lumper.forges.port import Request
+    from lumper.forges.rules import explain_delivery
 
-    forges = {each.name: each for each in open_forges()}
-    if forge not in forges:
-        raise NotFound(f"There is no forge {forge!r}.", hint=f"Known are {', '.join(sorted(forges))}.")
-    body = _read(payload)
-    show_json(explain_delivery(forges[forge], Request(_headers(headers), body)).as_dict())
+    known = open_forges().get(forge)
+    show_json(explain_delivery(known, Request(_headers(headers), _read(payload))).as_dict())
 
 
 def _read(path: Path) -> bytes:

@@ -16,7 +16,8 @@ from lumper.cli.line_file import line_of
 from lumper.cli.output import Json, ago, show_json, table, tell, warn
 from lumper.cli.project_forge import ProjectName, check, connect_, disconnect, make_webhook, tell_connected
 from lumper.cli.project_url import url_
-from lumper.hooks.guide import post_receive
+from lumper.forges.all import NAMES
+from lumper.forges.guide import post_receive
 
 app = App(name="project", help="The git repositories that are built.")
 
@@ -32,7 +33,7 @@ def add(
     name: str = "",
     repository: str = "",
     image: str = "",
-    forge: str = "",
+    forge: Annotated[str, Parameter(help=f"Whose webhook to explain, where the URL does not tell: {NAMES}.")] = "",
     forge_url: str = "",
     token_file: Annotated[Path | None, Parameter(name="--forge-token-file")] = None,
     allow_local: bool = False,
@@ -53,9 +54,6 @@ def add(
         The repository's name at the forge (owner/name), where the URL does not tell.
     image
         The repository in the registry; without it, the name in lower case.
-    forge
-        Whose webhook to explain, where the URL does not tell: github, gitlab, gitea, forgejo, gogs, bitbucket-cloud
-        or bitbucket-server.
     forge_url
         The forge's URL, where it is not the git URL's host by https.
     token_file

@@ -1,104 +1,67 @@
-"""What the server asks of a project's forge: its webhook, and a status beside each commit that is built."""
+"""Requests to a project's forge: its webhook, and a status beside each commit that is built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lumper.errors import ForgeError, ForgeRefused, ForgeUnknown, Invalid, NotFound, StorageError
+from lumper.forges.all import Forges
+from lumper.forges.client import ForgeClient
+from lumper.forges.port import Forge, Repository
+from lumper.forges.registration import Looked, WebhookState, looked, webhook_id
+from lumper.forges.statuses import split_status, status_of
 from lumper.history.store import History
-from lumper.hooks.api.client import ForgeClient
-from lumper.hooks.api.port import (
-    ForgeApi,
-    Place,
-    Status,
-    StatusState,
-    WebhookState,
-    clip,
-    webhook_id,
-    webhook_state,
-)
-from lumper.hooks.guide import likely_forge
 from lumper.logs import get_logger
-from lumper.model.build import Build, BuildState
 from lumper.model.events import Payload, StatusDue
 from lumper.model.links import Links
-from lumper.model.refs import TAG_PREFIX
 from lumper.model.source import Project, forge_url_of
 
 log = get_logger(__name__)
 
-OpenApi = Callable[[str, Place], ForgeApi]
-"""From the name of a forge and a repository there to its API. Raises NotFound for a forge that there is none for."""
-
-_LONGEST_TAGS = 68  # characters: with them and a digest a description is as long as GitHub takes it
-
-_STATES = {
-    BuildState.QUEUED: (StatusState.PENDING, "waits"),
-    BuildState.RUNNING: (StatusState.RUNNING, "is built"),
-    BuildState.SUCCEEDED: (StatusState.SUCCESS, ""),
-    BuildState.FAILED: (StatusState.FAILURE, ""),
-    BuildState.CANCELLED: (StatusState.CANCELLED, "cancelled"),
-    BuildState.SKIPPED: (StatusState.CANCELLED, "skipped"),
-}
-
-
-_LOOKED = {
-    WebhookState.THERE: "The webhook is there and delivers to {hook}.",
-    WebhookState.OFF: "The webhook is switched off at the forge, or given up there because deliveries failed.",
-    WebhookState.ELSEWHERE: "The webhook does not deliver to {hook}: it was edited, or [server] public_url.",
-}
-
 
 @dataclass(frozen=True)
 class Connected:
-    """A project whose forge Lumper speaks with: whether a first delivery comes without a push, and of statuses."""
+    """A project with its forge. `pings`: a first delivery comes without a push; `statuses`: commits get them."""
 
     project: Project
     pings: bool
     statuses: bool
 
 
-@dataclass(frozen=True)
-class Looked:
-    """How a webhook stands at the forge, in a word and in a sentence."""
-
-    state: WebhookState
-    words: str
-
-
 class ForgeDesk:
-    """Speaks with forges for the projects that have a token."""
+    """The forges of the projects that have a token."""
 
-    def __init__(self, history: History, links: Links, open_api: OpenApi, client: ForgeClient) -> None:
+    def __init__(self, history: History, links: Links, forges: Forges, client: ForgeClient) -> None:
         self._history = history
         self._links = links
-        self._open_api = open_api
+        self._forges = forges
         self._client = client
 
-    async def connect(self, project: Project, forge: str, url: str, token: str) -> Connected:
+    async def connect(self, project: Project, name: str, url: str, token: str) -> Connected:
         """Make the webhook at the forge, in place of one that Lumper has made there before, and keep the token.
 
-        `forge` and `url` may be "" where the project's URL tells. Raises Invalid, NotFound, ForgeError, StorageError.
+        The forge's `name` and `url` may be "" where the project's URL says. Raises Invalid, NotFound, ForgeError,
+        StorageError.
         """
-        forge = forge or likely_forge(project.url)
-        if not forge:
+        name = name or self._forges.likely(project.url)
+        if not name:
             raise Invalid(f"The URL {project.url} does not tell whose forge it is.", hint="Name it with --forge.")
         if not token.isascii() or not token.isprintable() or not token or " " in token:
             raise Invalid("That is not a token of a forge.", hint="Give the file with the token alone, on one line.")
-        place = Place((url or forge_url_of(project.url)).rstrip("/"), project.repository, token)
-        api = self._open_api(forge, place)
-        before = project.webhook if (project.forge, project.forge_url) == (forge, place.base) else ""
-        made = await self._make(api, project, forge, before)
-        connected = await self._history.projects.set_forge(project.id, forge, place.base, token, webhook_id(made))
+        forge = self._forges.get(name)
+        at = Repository((url or forge_url_of(project.url)).rstrip("/"), project.repository, token)
+        before = project.webhook if (project.forge, project.forge_url) == (name, at.base) else ""
+        made = await self._make(project, forge, at, before)
+        connected = await self._history.projects.set_forge(project.id, name, at.base, token, webhook_id(made))
         try:
-            if (ping := api.ping(made)) is not None:
+            if (ping := forge.ping(at, made)) is not None:
                 await self._client.send(ping)
         except (ForgeError, KeyError, TypeError, ValueError) as exc:
             log.warning("no test delivery", action="forge.ping", project=project.name, error=str(exc))
-            return Connected(connected, pings=False, statuses=api.statuses)
-        return Connected(connected, pings=api.pings, statuses=api.statuses)
+            return Connected(connected, pings=False, statuses=forge.statuses)
+        return Connected(connected, pings=forge.pings, statuses=forge.statuses)
 
     async def renew(self, project: Project) -> bool:
         """Give the webhook that Lumper has made at the forge the project's secret of now; whether there is one.
@@ -109,16 +72,15 @@ class ForgeDesk:
         _, token = await projects.with_forge_token(project.id)
         if not token or not project.webhook:
             return False
-        api = self._api_of(project, token)
-        made = await self._make(api, project, project.forge, project.webhook)
+        made = await self._make(project, self._forges.get(project.forge), _at(project, token), project.webhook)
         await projects.set_forge(project.id, project.forge, project.forge_url, token, webhook_id(made))
         return True
 
-    async def _make(self, api: ForgeApi, project: Project, forge: str, before: str) -> Mapping[str, Any]:
+    async def _make(self, project: Project, forge: Forge, at: Repository, before: str) -> Mapping[str, Any]:
         """Make the webhook; the one of before goes first, since GitHub takes no second one for the same URL."""
-        await self._remove(api, project, before)
+        await self._remove(project, forge, at, before)
         secret = await self._history.projects.webhook_secret(project.id)
-        return await self._client.send(api.make_webhook(self._links.hook(forge, project.name), secret))
+        return await self._client.send(forge.make_webhook(at, self._links.hook(forge.name, project.name), secret))
 
     async def forget(self, project: Project) -> None:
         """Remove the webhook that Lumper has made, if the forge lets it: the project is about to go."""
@@ -129,12 +91,12 @@ class ForgeDesk:
         except StorageError as exc:
             _not_removed(project, exc)
         else:
-            await self._remove(self._api_of(project, token), project, project.webhook)
+            await self._remove(project, self._forges.get(project.forge), _at(project, token), project.webhook)
 
-    async def _remove(self, api: ForgeApi, project: Project, webhook: str) -> None:
+    async def _remove(self, project: Project, forge: Forge, at: Repository, webhook: str) -> None:
         """Remove a webhook, if there is one and the forge lets it."""
         try:
-            if webhook and (request := api.webhook("DELETE", webhook)) is not None:
+            if webhook and (request := forge.webhook(at, "DELETE", webhook)) is not None:
                 await self._client.send(request)
         except ForgeError as exc:
             _not_removed(project, exc)
@@ -144,23 +106,17 @@ class ForgeDesk:
         _, token = await self._history.projects.with_forge_token(project.id)
         if not token:
             return Looked(WebhookState.UNKNOWN, "Lumper has no token of the project's forge.")
-        request = self._api_of(project, token).webhook("GET", project.webhook) if project.webhook else None
+        forge = self._forges.get(project.forge)
+        request = forge.webhook(_at(project, token), "GET", project.webhook) if project.webhook else None
         if request is None:
             return Looked(WebhookState.UNKNOWN, "This forge does not tell of a single webhook: look there.")
-        hook, shared = self._links.hook(project.forge, project.name), self._links.shared_hook(project.forge)
+        hooks = self._links.hook(project.forge, project.name), self._links.shared_hook(project.forge)
         try:
-            told = await self._client.send(request)
+            return looked(await self._client.send(request), *hooks)
         except ForgeUnknown as exc:
             return Looked(WebhookState.GONE, exc.message)
         except ForgeError as exc:
             return Looked(WebhookState.UNKNOWN, exc.message)
-        state = webhook_state(told, hook)
-        if state is WebhookState.ELSEWHERE and webhook_state(told, shared) is not WebhookState.ELSEWHERE:
-            state, hook = webhook_state(told, shared), shared  # made before the addresses named the project
-        return Looked(state, _LOOKED[state].format(hook=hook))
-
-    def _api_of(self, project: Project, token: str) -> ForgeApi:
-        return self._open_api(project.forge, Place(project.forge_url, project.repository, token))
 
     async def disconnect(self, project: Project) -> Project:
         """Forget the token. The webhook at the forge stays."""
@@ -178,10 +134,9 @@ class ForgeDesk:
             return
         if not token:
             return
-        api = self._api_of(project, token)
         page = self._links.build(build.id)
         status = split_status(payload.split, build.ref, page) if payload.split else status_of(build, page)
-        request = api.set_status(build.commit, build.ref, status)
+        request = self._forges.get(project.forge).set_status(_at(project, token), build.commit, build.ref, status)
         if request is None:
             return
         try:
@@ -190,28 +145,8 @@ class ForgeDesk:
             log.warning("a status was refused", action="forge.status", build=build.id, error=exc.sentence)
 
 
-def status_of(build: Build, page: str) -> Status:
-    """What people see beside the commit. Pure."""
-    state, words = _STATES[build.state]
-    if build.state is BuildState.SUCCEEDED:
-        words = f"{clip(', '.join(build.tags), _LONGEST_TAGS)} {build.digest}"
-    elif build.error:
-        words = build.error if not words else f"{words}: {build.error}"
-    return Status(state, context_of(build.image, build.ref), words, page)
-
-
-def split_status(image: str, ref: str, page: str) -> Status:
-    """What ends the status of a build that turned out to be several: each has one of its own. Pure."""
-    return Status(StatusState.SUCCESS, context_of(image, ref), "each image has a status of its own", page)
-
-
-def context_of(image: str, ref: str) -> str:
-    """What tells the status of a build from others of the same commit. Pure.
-
-    Each tag of a commit has one of its own. That of a branch is the same for all branches: a forge can be told to merge
-    nothing without it.
-    """
-    return f"lumper/{image}:{ref.removeprefix(TAG_PREFIX)}" if ref.startswith(TAG_PREFIX) else f"lumper/{image}"
+def _at(project: Project, token: str) -> Repository:
+    return Repository(project.forge_url, project.repository, token)
 
 
 def _not_removed(project: Project, exc: Exception) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lumper.errors import NotFound
+from lumper.forges.port import Parsed, Request
+from lumper.forges.rules import Decision
 from lumper.history.connection import AsyncConnection
 from lumper.history.store import History
-from lumper.hooks.port import Parsed, Request
-from lumper.hooks.rules import Decision
 from lumper.logs import get_logger
 from lumper.model.source import Project, Verdict
 from lumper.web.ports import Accepted
 
 log = get_logger(__name__)
 
-_HIDDEN = {"authorization", "cookie", "proxy-authorization", "x-gitlab-token"}
+_HIDDEN = {"authorization", "cookie", "proxy-authorization"}
 
 
 class HistoryReceiver:

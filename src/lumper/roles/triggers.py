@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from lumper.errors import Invalid, LumperError, NotFound
+from lumper.forges.rules import judge
 from lumper.history.store import History
-from lumper.hooks.rules import judge
 from lumper.logs import get_logger
 from lumper.model.build import Build
 from lumper.model.image import version_key

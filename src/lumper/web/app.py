@@ -32,6 +32,6 @@ def make_app(parts: Parts, settings: Settings) -> web.Application:
     )
     metrics.add_routes(app, guard, parts, settings.data)
     health.add_routes(app, {"database": history.figures.answers, "storage": registry.answers})
-    acting = pages.Acting(parts.replayer, parts.starter, parts.desk)
+    acting = pages.Acting(parts.replayer, parts.starter, parts.desk, parts.forges)
     pages.add_routes(app, history, registry, auth, parts.mail, links, acting, parts.attestations, alone=settings.alone)
     return app

@@ -20,9 +20,9 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from lumper.errors import HookError, HookMalformed, HookTooLarge, HookUnauthorized, LumperError
-from lumper.hooks.port import Forge, Parsed, Request
-from lumper.hooks.rules import candidates, decide
-from lumper.hooks.signature import without_secret
+from lumper.forges.port import Forge, Parsed, Request
+from lumper.forges.rules import candidates, decide
+from lumper.forges.signature import without_secret
 from lumper.logs import get_logger
 from lumper.model.source import Project, Verdict
 from lumper.web.ports import Accepted, Receiver
@@ -124,7 +124,7 @@ class _WebhookRoutes:
         return await self._accept(signed[0], secret_of[signed[0].id], forge, request, parsed)
 
     async def _accept(self, project: Project, secret: str, forge: Forge, request: Request, parsed: Parsed) -> Accepted:
-        kept = without_secret(request, secret)
+        kept = without_secret(request, secret, forge.secret_headers)
         return await self._receiver.accept(project, forge.name, kept, parsed, decide(parsed, project))
 
 

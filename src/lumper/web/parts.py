@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumper.forges.all import Forges
 from lumper.history.store import History
-from lumper.hooks.port import Forge
 from lumper.metrics import Metrics
 from lumper.model.links import Links
 from lumper.model.rights import NOTHING, Rights
@@ -30,7 +30,7 @@ class Parts:
     registry: Registry
     keys: Keys
     receiver: Receiver
-    forges: Sequence[Forge]
+    forges: Forges
     replayer: Replayer
     starter: Starter
     desk: Desk

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lumper.hooks.port import Parsed, Request
-from lumper.hooks.rules import Decision
+from lumper.forges.port import Parsed, Request
+from lumper.forges.rules import Decision
 from lumper.model.build import Build
 from lumper.model.source import Project, Verdict
 

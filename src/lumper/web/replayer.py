@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lumper.errors import HookMalformed, Invalid, NotFound
+from lumper.errors import HookMalformed, Invalid
+from lumper.forges.all import Forges
+from lumper.forges.port import Request
+from lumper.forges.rules import decide
 from lumper.history.store import History
-from lumper.hooks.port import Forge, Request
-from lumper.hooks.rules import decide
 from lumper.web.ports import Accepted, Keeper
 
 
 class Replayer:
     """Delivers again what was delivered before. Its signature was good when it came, and is not asked for again."""
 
-    def __init__(self, history: History, keeper: Keeper, forges: Sequence[Forge]) -> None:
+    def __init__(self, history: History, keeper: Keeper, forges: Forges) -> None:
         self._history = history
         self._keeper = keeper
-        self._forges = {forge.name: forge for forge in forges}
+        self._forges = forges
 
     async def replay(self, delivery_id: int) -> Accepted:
         """Judge it anew, and start the builds that are missing. Raises NotFound, Invalid."""
         delivery = await self._history.deliveries.get(delivery_id)
         forge = self._forges.get(delivery.forge)
-        if forge is None:
-            raise NotFound(f"Deliveries of {delivery.forge} are no longer understood.")
         project = await self._history.projects.get(delivery.project)
         if not delivery.body:
             hint = "`lumper start` builds a tag without a delivery; [log] delivery_days says how long they are kept."

@@ -8,9 +8,7 @@ from pathlib import Path
 from lumper.build.source.git import Ssh
 from lumper.config import Config, UpstreamConfig
 from lumper.deploy.port import Host
-from lumper.errors import Invalid, NotFound
-from lumper.hooks.api.port import ForgeApi, Place
-from lumper.hooks.port import Forge
+from lumper.errors import Invalid
 from lumper.layout import DataFolder
 from lumper.notify.port import Channel
 from lumper.queue.port import Broker
@@ -32,51 +30,6 @@ def ssh_settings(config: Config, folder: Path | None) -> Ssh:
     if folder is not None:
         key, known = key or folder / "id_ed25519", known or folder / "known_hosts"
     return Ssh(key, known, strict)
-
-
-def open_forges() -> list[Forge]:
-    """All forges whose webhooks are understood."""
-    from lumper.hooks.forges.bitbucket_cloud import BitbucketCloud
-    from lumper.hooks.forges.bitbucket_server import BitbucketServer
-    from lumper.hooks.forges.forgejo import Forgejo
-    from lumper.hooks.forges.gitea import Gitea
-    from lumper.hooks.forges.github import GitHub
-    from lumper.hooks.forges.gitlab import GitLab
-    from lumper.hooks.forges.gogs import Gogs
-
-    return [GitHub(), GitLab(), Gitea(), Forgejo(), Gogs(), BitbucketCloud(), BitbucketServer()]
-
-
-def open_forge_api(forge: str, place: Place) -> ForgeApi:
-    """The API of a forge. Raises NotFound for a forge that there is none for."""
-    match forge:
-        case "github":
-            from lumper.hooks.api.github import GitHubApi
-
-            return GitHubApi(place)
-        case "gitlab":
-            from lumper.hooks.api.gitlab import GitLabApi
-
-            return GitLabApi(place)
-        case "gitea" | "forgejo":
-            from lumper.hooks.api.gitea import GiteaApi
-
-            return GiteaApi(place, forge)
-        case "gogs":
-            from lumper.hooks.api.gogs import GogsApi
-
-            return GogsApi(place)
-        case "bitbucket-cloud":
-            from lumper.hooks.api.bitbucket_cloud import BitbucketCloudApi
-
-            return BitbucketCloudApi(place)
-        case "bitbucket-server":
-            from lumper.hooks.api.bitbucket_server import BitbucketServerApi
-
-            return BitbucketServerApi(place)
-        case _:
-            known = ", ".join(each.name for each in open_forges())
-            raise NotFound(f"There is no forge {forge!r}.", hint=f"Known are {known}.")
 
 
 async def open_broker(config: Config, folder: DataFolder) -> Broker:

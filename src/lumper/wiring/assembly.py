@@ -15,9 +15,10 @@ from lumper.build.source.reach import Reach
 from lumper.build.source.remotes import Remotes
 from lumper.config import Config
 from lumper.errors import StorageError
+from lumper.forges.all import open_forges
+from lumper.forges.client import ForgeClient
 from lumper.history.shared_files import share
 from lumper.history.store import SECRETS_KEY, History, open_history
-from lumper.hooks.api.client import ForgeClient
 from lumper.layout import DataFolder
 from lumper.metrics import Metrics
 from lumper.model.addresses import Network
@@ -43,8 +44,6 @@ from lumper.roles.triggers import Triggers
 from lumper.roles.verifier import Verifier
 from lumper.wiring.adapters import (
     open_broker,
-    open_forge_api,
-    open_forges,
     open_remote,
     open_storage,
     open_upstreams,
@@ -139,7 +138,7 @@ async def open_instance(config: Config, folder: DataFolder, links: Links) -> Asy
             registry,
             metrics,
             assemble_triggers(config, folder, history),
-            ForgeDesk(history, links, open_forge_api, ForgeClient()),
+            ForgeDesk(history, links, open_forges(), ForgeClient()),
             assemble_attestations(folder, registry, links),
         )
 

@@ -11,12 +11,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from lumper.hooks.rules import decide
+from lumper.forges.all import open_forges
+from lumper.forges.rules import decide
 from lumper.model import events
 from lumper.model.build import BuildState, Output, Step, StepState
 from lumper.model.rules import Keep, Rule
 from lumper.roles.receiver import HistoryReceiver
-from lumper.wiring.adapters import open_forges
 from parts import deliveries
 from parts.live_pages import step_lines
 from parts.page_images import BY, program
@@ -122,7 +122,7 @@ async def push(sight: Sight) -> None:
 
 
 async def deliver(sight: Sight, project: Any) -> None:
-    receiver, github = HistoryReceiver(sight.live.history), next(f for f in open_forges() if f.name == "github")
+    receiver, github = HistoryReceiver(sight.live.history), open_forges().get("github")
     repository = {"full_name": project.repository}
     for ref in ("refs/tags/v9", "refs/tags/v9", "refs/heads/main", "refs/tags/a..b"):
         request = deliveries.fixture("github/push_lightweight_tag", ref=ref, repository=repository)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from lumper.forges.port import Request
 from lumper.history.tagging import move_tags
-from lumper.hooks.port import Request
 from lumper.model import events
 from lumper.model.build import BuildState, StepState
 from lumper.model.deployment import Container, ContainerState, Port, RolloutState, Service

@@ -13,12 +13,12 @@ from sqlalchemy import select, update
 
 from lumper.config import Config, DatabaseConfig
 from lumper.errors import StorageError
+from lumper.forges.port import Request
+from lumper.forges.signature import without_secret
 from lumper.history.projects import ProjectHistory
 from lumper.history.sealing import Sealer
 from lumper.history.store import SECRETS_KEY, History
 from lumper.history.tables import projects
-from lumper.hooks.port import Request
-from lumper.hooks.signature import without_secret
 from lumper.layout import DataFolder
 from lumper.model.links import Links
 from lumper.model.source import Project, parse_git_url

@@ -17,11 +17,11 @@ import pytest
 from aiohttp import web
 
 from lumper.errors import StorageFull
-from lumper.hooks.forges.bitbucket_server import BitbucketServer
-from lumper.hooks.forges.gitea import Gitea
-from lumper.hooks.forges.github import GitHub
-from lumper.hooks.port import Parsed, Request
-from lumper.hooks.rules import Decision
+from lumper.forges.adapters.bitbucket_server import BitbucketServer
+from lumper.forges.adapters.gitea import Gitea
+from lumper.forges.adapters.github import GitHub
+from lumper.forges.port import Parsed, Request
+from lumper.forges.rules import Decision
 from lumper.model.source import Project, Verdict, parse_git_url
 from lumper.web.hooks import MAX_BODY, MAX_UNSIGNED, add_routes
 from lumper.web.ports import Accepted
@@ -125,14 +125,14 @@ async def test_nothing_unsigned_is_parsed_at_a_project_s_own_address(door: Door)
     requests = [
         (deliveries.fixture("github/push_annotated_tag"), OWN),
         (deliveries.fixture("github/push_annotated_tag", secret="wrong"), OWN),
-        (deliveries.github("push", malformed, secret="wrong"), OWN),
+        (deliveries.made("github", "push", malformed, secret="wrong"), OWN),
         (deliveries.fixture("github/push_annotated_tag", secret=SECRET), "github/Demo/unknown"),
-        (deliveries.github("push", malformed, secret=SECRET), "github/Demo/unknown"),
+        (deliveries.made("github", "push", malformed, secret=SECRET), "github/Demo/unknown"),
     ]
     answers = [await door.post(request, address) for request, address in requests]
     assert all(answer == answers[0] for answer in answers)
     assert answers[0][0] == 401
-    assert (await door.post(deliveries.github("push", malformed, secret=SECRET), OWN))[0] == 400
+    assert (await door.post(deliveries.made("github", "push", malformed, secret=SECRET), OWN))[0] == 400
 
 
 async def test_a_delivery_of_another_repository_is_refused_at_a_project_s_own_address(door: Door) -> None:
@@ -219,7 +219,7 @@ async def test_of_two_namesakes_the_one_whose_secret_signed_gets_the_delivery(do
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'{"repository":[]}', b"[" * 100_000, b'{"a":NaN}', b"\xff", b""])
 async def test_malformed_deliveries_are_a_client_s_error_even_if_signed(door: Door, body: bytes) -> None:
-    status, answer = await door.post(deliveries.github("push", body, secret=SECRET))
+    status, answer = await door.post(deliveries.made("github", "push", body, secret=SECRET))
     assert (status, answer["verdict"]) == (400, "refused")
 
 
@@ -270,7 +270,7 @@ class TestLargeBodies:
 
     async def test_many_large_deliveries_at_once_are_all_accepted(self, door: Door) -> None:
         body = json.dumps(deliveries.payload("github/push_annotated_tag") | {"commits": ["x" * 1000] * 2_000}).encode()
-        requests = [deliveries.github("push", body, secret=SECRET, delivery=str(n)) for n in range(12)]
+        requests = [deliveries.made("github", "push", body, secret=SECRET, delivery=str(n)) for n in range(12)]
         answers = await asyncio.gather(*(door.post(request, OWN) for request in requests))
         assert [status for status, _ in answers] == [202] * 12
 

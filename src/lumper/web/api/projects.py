@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from lumper.errors import SourceRefused
+from lumper.forges.all import Forges
 from lumper.history.deliveries import StoredDelivery
 from lumper.history.store import History
-from lumper.hooks.guide import GUIDES, likely_forge
 from lumper.model.links import Links
 from lumper.model.people import PEOPLE, Identity, Role
 from lumper.model.source import GitUrl, Project, parse_git_url
@@ -127,11 +127,13 @@ class ProjectRoutes:
         links: Links,
         starter: Starter,
         desk: Desk,
+        forges: Forges,
         allow_local: tuple[Path, ...],
     ) -> None:
         self._projects = history.projects
         self._deliveries = history.deliveries
         self._desk = desk
+        self._forges = forges
         self._starter = starter
         self._links = links
         self._allow_local = allow_local
@@ -247,10 +249,10 @@ class ProjectRoutes:
 
     def _with(self, project: Project, secret: str) -> dict[str, Any]:
         """`forge` is the likely one, "" if the URL does not tell; `steps` is the way to the webhook, by forge."""
-        hooks = {guide.forge: self._links.hook(guide.forge, project.name) for guide in GUIDES}
-        steps = {guide.forge: guide.steps(hooks[guide.forge]) for guide in GUIDES}
-        forge = project.forge or likely_forge(project.url)
-        return {**_public(project), "secret": secret, "hooks": hooks, "forge": forge, "steps": steps}
+        hooks = {forge.name: self._links.hook(forge.name, project.name) for forge in self._forges}
+        steps = {forge.name: forge.guide.steps(hooks[forge.name]) for forge in self._forges}
+        likely = project.forge or self._forges.likely(project.url)
+        return {**_public(project), "secret": secret, "hooks": hooks, "forge": likely, "steps": steps}
 
 
 def _public(project: Project) -> dict[str, Any]:

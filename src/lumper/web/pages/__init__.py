@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from lumper.forges.all import Forges
 from lumper.history.store import History
 from lumper.model.links import Links
 from lumper.notify.port import MailReader
@@ -62,6 +63,7 @@ class Acting:
     replayer: Replayer
     starter: Starter
     desk: Desk
+    forges: Forges
 
 
 def add_routes(
@@ -93,7 +95,7 @@ def add_routes(
     AttestationPages(site, Statements(history, attestations)).add_routes(app.router)
     ImagePages(site, history, registry).add_routes(app.router)
     ServicePages(site, history).add_routes(app.router)
-    ProjectPages(site, history, acting.desk).add_routes(app.router)
+    ProjectPages(site, history, acting.desk, acting.forges).add_routes(app.router)
     SecretPages(site, history.secrets).add_routes(app.router)
     DeliveryPages(site, history, acting.replayer).add_routes(app.router)
     AccessPages(site, history.accounts).add_routes(app.router)

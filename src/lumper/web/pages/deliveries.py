@@ -7,8 +7,8 @@ import re
 
 from aiohttp import web
 
+from lumper.forges.payload import shown
 from lumper.history.store import History
-from lumper.hooks.payload import shown
 from lumper.web.pages.builds import number
 from lumper.web.pages.site import Site
 from lumper.web.replayer import Replayer

@@ -6,8 +6,9 @@ from aiohttp import web
 from yarl import URL
 
 from lumper.errors import Conflict, Invalid, SourceRefused, StorageError
+from lumper.forges.all import Forges
+from lumper.forges.guide import post_receive
 from lumper.history.store import History
-from lumper.hooks.guide import GUIDES, likely_forge, post_receive
 from lumper.model.source import parse_git_url
 from lumper.web.pages.site import Site
 from lumper.web.ports import Desk
@@ -19,10 +20,11 @@ _RECENT = 20
 class ProjectPages:
     """The handlers."""
 
-    def __init__(self, site: Site, history: History, desk: Desk) -> None:
+    def __init__(self, site: Site, history: History, desk: Desk, forges: Forges) -> None:
         self._site = site
         self._history = history
         self._desk = desk
+        self._forges = forges
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Serve them."""
@@ -77,11 +79,11 @@ class ProjectPages:
             project=project,
             looked=await self._desk.look(project) if look else None,
             secret=secret,
-            guides=GUIDES,
-            titles={guide.forge: guide.title for guide in GUIDES},
+            forges=list(self._forges),
+            titles={forge.name: forge.guide.title for forge in self._forges},
             post_receive=post_receive(project.name),
-            forge=project.forge or likely_forge(project.url) or ("" if project.local else GUIDES[0].forge),
-            hooks={guide.forge: self._site.links.hook(guide.forge, project.name) for guide in GUIDES},
+            forge=project.forge or self._forges.likely(project.url) or ("" if project.local else "github"),
+            hooks={forge.name: self._site.links.hook(forge.name, project.name) for forge in self._forges},
             secrets=await self._history.secrets.all(project.name),
             deliveries=await self._history.deliveries.newest(_RECENT, project_id=project.id),
             builds=await self._history.builds.newest(project=project.name, limit=_RECENT),
