@@ -168,6 +168,26 @@ def test_the_server_ends_at_once_when_it_is_asked_to(tmp_path: Path) -> None:
     assert not (tmp_path / "server.json").exists()
 
 
+def test_setup_link_is_printed_until_there_is_an_admin(tmp_path: Path) -> None:
+    def add(*arguments: str) -> None:
+        added = lumper("user", "add", *arguments, "--data", tmp_path, given="a good long password")
+        assert added.status == 0, added.err
+
+    def link_is_printed() -> bool:
+        up = start_lumper("up", "--listen", "127.0.0.1:0", "--data", tmp_path, settings=as_environment(NO_ENGINE))
+        assert up.stdout is not None
+        up.stdout.readline()
+        second = up.stdout.readline()
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=60)
+        return "/setup?token=" in second
+
+    add("ann")
+    assert link_is_printed()
+    add("ada", "--role", "admin")
+    assert not link_is_printed()
+
+
 def test_what_is_changed_in_a_folder_that_nobody_named_and_no_server_runs_with_is_told(tmp_path: Path) -> None:
     home = {"LUMPER_CONFIG": str(tmp_path / "lumper.toml")}
     (tmp_path / "lumper.toml").write_text(f'data = "{tmp_path / "data"}"\n')

@@ -156,6 +156,10 @@ class Accounts(Tokens):
         async with self._database.read() as connection:
             return [_user_from_row(row) for row in await connection.execute(query)]
 
+    async def has_admin(self) -> bool:
+        """Whether a user is an admin and may sign in."""
+        return any(user.role is Role.ADMIN and not user.disabled for user in await self.users())
+
     async def delete_user(self, name: str, actor: Actor = SERVER) -> None:
         """Remove a user with their tokens and grants. Raises NotFound."""
         await self._delete(name, users.c.role != Role.ROBOT, AuditAction.USER, actor)

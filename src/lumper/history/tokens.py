@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 
 from lumper.errors import Conflict, Invalid, NotFound, StorageError
 from lumper.full_disk import storage_error
@@ -171,15 +171,21 @@ class Tokens:
             await connection.execute(insert(tokens), row)
         return token
 
+    async def is_setup_token(self, token: str) -> bool:
+        """Whether this is the setup token, which stays."""
+        async with self._database.read() as connection:
+            return (await connection.execute(select(tokens.c.name).where(*_setup(token)))).first() is not None
+
     async def redeem_setup_token(self, token: str) -> bool:
         """Whether this is the setup token; it is not afterwards."""
-        query = delete(tokens).where(
-            tokens.c.name == _SETUP,
-            tokens.c.token_hash == token_hash(token),
-            tokens.c.expires_at > datetime.now(UTC),
-        )
         async with self._database.write() as connection:
-            return (await connection.execute(query)).rowcount == 1
+            return (await connection.execute(delete(tokens).where(*_setup(token)))).rowcount == 1
+
+
+def _setup(token: str) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for the row of the setup token, if this is it."""
+    known = tokens.c.token_hash == token_hash(token)
+    return tokens.c.name == _SETUP, known, tokens.c.expires_at > datetime.now(UTC)
 
 
 async def _identity(connection: AsyncConnection, row: Row[Any]) -> Identity:

@@ -107,7 +107,7 @@ async def _announced(server: Server, folder: DataFolder, history: History, links
         link = ""
         try:
             stack.enter_context(folder.announced(f"http://{links.local}"))
-            if not await history.accounts.users():
+            if not await history.accounts.has_admin():
                 link = f"{links.public_url}/setup?token={await history.accounts.create_setup_token()}"
         except (OSError, StorageFull) as exc:  # on a full disk what is there can still be had
             log.warning(

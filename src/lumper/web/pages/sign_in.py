@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from lumper.errors import Conflict, Invalid, TooManyAttempts, Unauthorized
+from lumper.errors import Conflict, Forbidden, Invalid, TooManyAttempts, Unauthorized
 from lumper.history.accounts import TOKEN_PREFIX, Accounts, check_new_user
 from lumper.model.activity import AuditAction
 from lumper.model.people import Identity, Role
@@ -73,7 +73,10 @@ class SignIn:
 
     async def show_setup(self, request: web.Request) -> web.Response:
         """The form; the link is used up by sending it only, so that a preview of the link does no harm."""
-        return self._setup_form(request, token=request.query.get("token", ""))
+        token = request.query.get("token", "")
+        if not await self._accounts.is_setup_token(token):
+            raise _link_needed()
+        return self._setup_form(request, token=token)
 
     def _setup_form(self, request: web.Request, *, token: str, name: str = "", error: str = "") -> web.Response:
         return self._site.render(
@@ -86,13 +89,16 @@ class SignIn:
         form = await form_of(request)
         token, name, password = (form.get(key, "") for key in ("token", "name", "password"))
         name = name.strip()
+        if not await self._accounts.is_setup_token(token):
+            raise _link_needed()
         try:
             if len(password) < MINIMUM:
                 raise Invalid(f"The password needs at least {MINIMUM} characters.")
             check_new_user(name, password)
-            await self._redeem(token)
-        except (Invalid, Unauthorized) as exc:
+        except Invalid as exc:
             return self._setup_form(request, token=token, name=name, error=exc.sentence)
+        if not await self._accounts.redeem_setup_token(token):
+            raise _link_needed()
         try:
             await self._accounts.create_user(name, password, Role.ADMIN)
         except Conflict as exc:  # said only to those whose link was good; they get another one
@@ -100,9 +106,11 @@ class SignIn:
             return self._setup_form(request, token=again, name=name, error=exc.sentence)
         return self._enter(request, await self._site.auth.login(name, password, address_of(request)), "/")
 
-    async def _redeem(self, token: str) -> None:
-        if not await self._accounts.redeem_setup_token(token):
-            raise Unauthorized(
-                "This link was used already, or is too old.",
-                hint="Restart the server: it prints a new one as long as there is no user.",
-            )
+
+def _link_needed() -> Forbidden:
+    return Forbidden(
+        "This page needs the one-time link.",
+        hint="The server prints it when it starts: look at its output or its log. It works once, within a day. After a "
+        "restart there is a new one, as long as there is no admin. Or type `lumper user add NAME --role admin` on the "
+        "server's machine.",
+    )
