@@ -160,7 +160,7 @@ class ServerUnreachable(LumperError):
     """The Lumper server cannot be reached."""
 
     temporary = True
-    default_hint = "Start it with `lumper up`, or say where it is with LUMPER_URL and LUMPER_TOKEN_FILE."
+    default_hint = "Start it with `lumper up`, or say where it is with LUMPER_SERVER and LUMPER_TOKEN_FILE."
 
 
 class SourceError(LumperError):

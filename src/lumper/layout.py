@@ -89,7 +89,7 @@ class DataFolder:
         if isinstance(exc, PermissionError):
             with suppress(OSError, KeyError):  # the owner has no name here
                 owner = self.root.owner()
-                hint = f"Type `sudo -u {owner} lumper …`, or sign in with LUMPER_URL and LUMPER_TOKEN_FILE."
+                hint = f"Type `sudo -u {owner} lumper …`, or sign in with LUMPER_SERVER and LUMPER_TOKEN_FILE."
                 return StorageError(f"The data folder {self.root} is not yours: {owner} may use it.", hint=hint)
         return storage_error(exc, f"The data folder {self.root} cannot be made: {exc.strerror}.", hint=hint)
 

@@ -253,12 +253,16 @@ def test_a_role_that_is_none_is_a_mistake_on_the_command_line(up: Running) -> No
 # Which server
 
 
-def test_a_server_elsewhere_is_named_by_url_and_token(up: Running, tmp_path: Path) -> None:
+def test_a_server_elsewhere_is_named_by_its_url_and_a_token(up: Running, tmp_path: Path) -> None:
     made = up.lumper("token", "create", "laptop", "--json").json
     (tmp_path / "token").write_text(made["token"] + "\n")
-    settings = {"LUMPER_URL": up.server.url, "LUMPER_TOKEN_FILE": str(tmp_path / "token")}
+    settings = {"LUMPER_SERVER": up.server.url, "LUMPER_TOKEN_FILE": str(tmp_path / "token")}
     assert len(lumper("builds", "--json", settings=settings).json) == 2
-    assert len(lumper("builds", "--json", "--url", up.server.url, settings={"LUMPER_TOKEN": made["token"]}).json) == 2
+    before = {"LUMPER_URL": up.server.url, "LUMPER_TOKEN": made["token"]}
+    assert len(lumper("builds", "--json", settings=before).json) == 2
+    assert (
+        len(lumper("builds", "--json", "--server", up.server.url, settings={"LUMPER_TOKEN": made["token"]}).json) == 2
+    )
     assert up.lumper("token", "remove", "laptop").status == 0
     revoked = lumper("builds", settings=settings)
     assert (revoked.status, "not known" in revoked.err) == (1, True)
@@ -274,11 +278,11 @@ def test_a_server_elsewhere_is_named_by_url_and_token(up: Running, tmp_path: Pat
     ],
 )
 def test_a_server_that_cannot_be_reached_is_told_with_what_to_do(url: str, words: str) -> None:
-    assert words in lumper("builds", settings={"LUMPER_URL": url, "LUMPER_TOKEN": "lmp_x"}).trouble
+    assert words in lumper("builds", settings={"LUMPER_SERVER": url, "LUMPER_TOKEN": "lmp_x"}).trouble
 
 
 def test_a_server_elsewhere_needs_a_token(tmp_path: Path) -> None:
-    settings = {"LUMPER_URL": "http://127.0.0.1:9"}
+    settings = {"LUMPER_SERVER": "http://127.0.0.1:9"}
     assert "LUMPER_TOKEN_FILE" in lumper("builds", settings=settings).trouble
     missing = lumper("builds", "--token-file", tmp_path / "nothing", settings=settings).trouble
     assert "cannot be read" in missing

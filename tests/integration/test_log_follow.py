@@ -112,7 +112,7 @@ async def test_lines_with_a_text_are_printed(api: Api) -> None:
     build = await api.build()
     await api.start(build)
     await say(api, build, 1, *(f"line {number}" for number in range(100)))
-    settings = environment({"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR]})
+    settings = environment({"LUMPER_SERVER": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR]})
 
     async def grep(text: str) -> tuple[int | None, str]:
         command = (sys.executable, "-m", "lumper", "log", str(build), "--grep", text)
@@ -283,7 +283,7 @@ async def test_a_hostile_log_drives_no_terminal_and_keeps_its_colours_on_one(api
 
 async def on_a_terminal(api: Api, arguments: tuple[str, ...], settings: Mapping[str, str]) -> str:
     """What a command prints on a terminal of its own."""
-    settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
+    settings = {"LUMPER_SERVER": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
     ours, theirs = os.openpty()
     try:
         command = (sys.executable, "-m", "lumper", *arguments)

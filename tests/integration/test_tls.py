@@ -97,7 +97,7 @@ def test_the_command_line_finds_the_server_through_the_data_folder(served: Serve
 
 def test_the_command_line_reaches_it_over_tls_with_the_private_ca(served: Served, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(served.token)
-    there = ("token", "list", "--json", "--url", f"https://{served.host}", "--token-file", tmp_path / "token")
+    there = ("token", "list", "--json", "--server", f"https://{served.host}", "--token-file", tmp_path / "token")
     assert lumper(*there, settings={"SSL_CERT_FILE": str(served.authority.file)}).json
     refused = lumper(*there)
     assert refused.status == 1

@@ -26,7 +26,7 @@ async def followed(
     program: tuple[str, str] = ("-m", "lumper"),
 ) -> AsyncIterator[Process]:
     """`lumper log BUILD --follow` at work, or without `--follow`."""
-    settings = {"LUMPER_URL": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
+    settings = {"LUMPER_SERVER": api.url, "LUMPER_TOKEN": api.tokens[Role.OPERATOR], **settings}
     command = (sys.executable, *program, "log", str(build), *(["--follow"] if follow else []), *arguments)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment(settings))
     try:

@@ -27,7 +27,8 @@ def test_a_variable_that_is_no_options_is_named_with_the_one_that_may_be_meant()
     environment = {
         "LUMPER_REGISTRY_ANONYMOS": "pull", "LUMPER_REGISTRY_ANONYMOUS": "pull", "LUMPER_QUEUE_URL_FILE": "/amqp",
         "LUMPER_WORKER_CONCURRENCY_FILE": "/number", "LUMPER_REGISTRY_SERVICE_HOST": "10.0.0.1", "LUMPER_DATA": "/srv",
-        "LUMPER_URL": "http://127.0.0.1", "LUMPER_TOKEN_FILE": "/token", "HOME": "/root",
+        "LUMPER_SERVER": "http://127.0.0.1", "LUMPER_URL": "http://127.0.0.1",
+        "LUMPER_TOKEN_FILE": "/token", "HOME": "/root",
     }  # fmt: skip
     found = without_effect(environment)
     assert list(found) == [

@@ -92,7 +92,7 @@ def test_the_folder_of_somebody_else_is_told_as_that() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         f"The data folder {folder.root} is not yours: root may use it.",
-        "Type `sudo -u root lumper …`, or sign in with LUMPER_URL and LUMPER_TOKEN_FILE.",
+        "Type `sudo -u root lumper …`, or sign in with LUMPER_SERVER and LUMPER_TOKEN_FILE.",
     ]
 
 

@@ -61,7 +61,7 @@ class Target:
     """Which server a command talks to: the one of a data folder, or one at a URL."""
 
     data: Annotated[Path | None, Parameter(help="The data folder of a server on this machine.")] = None
-    url: Annotated[str | None, Parameter(env_var="LUMPER_URL", help="The URL of a server elsewhere.")] = None
+    server: Annotated[str | None, Parameter(env_var="LUMPER_SERVER", help="The URL of a server elsewhere.")] = None
     token_file: Annotated[Path | None, Parameter(env_var="LUMPER_TOKEN_FILE", help="The file with an API token.")] = (
         None
     )
@@ -262,9 +262,9 @@ def connect(target: Target) -> Iterator[Client]:
     who only asks and names one that was not there.
     Raises ServerUnreachable, Conflict (another program holds the folder and does not answer).
     """
-    if target.url:
+    if server := target.server or os.environ.get("LUMPER_URL"):  # what LUMPER_SERVER was called before
         token = os.environ.get("LUMPER_TOKEN", "") or _read_token(target.token_file)
-        yield Client(target.url, token)
+        yield Client(server, token)
         return
     folder = DataFolder(target.data or find_data(os.environ) or _checked_data())
     fresh = not folder.root.exists()

@@ -10,11 +10,20 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal, TextIO
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from lumper.cli.output import warn
 from lumper.errors import LumperError
 
+_MEANT = {  # what people type for what is called otherwise here
+    "access": "grant",
+    "containers": "ps",
+    "deliveries": "hooks",
+    "releases": "rollouts",
+    "service": "ps",
+    "services": "ps",
+    "webhooks": "hooks",
+}
 _BEGIN = "Begin with `lumper up`, then `lumper project add URL`."
 
 app = App(
@@ -133,10 +142,12 @@ def mistake(exc: CycloptsError) -> tuple[str, str]:
     """
     chain = " ".join(("lumper", *(exc.command_chain or ())))
     hint = f"What can be typed: {chain} --help"
+    if isinstance(exc, UnknownOptionError) and exc.token and "--url" in (exc.token.keyword, exc.token.value):
+        return "There is no --url: `--server URL` names a server, and a git URL stands alone.", hint
     if not isinstance(exc, (UnknownCommandError, UnusedCliTokensError)) or not exc.unused_tokens:
         return str(exc), hint
     word = exc.unused_tokens[0]
-    near = get_close_matches(word, list(exc.app or ()), n=1)
+    near = [_MEANT[word]] if chain == "lumper" and word in _MEANT else get_close_matches(word, list(exc.app or ()), n=1)
     return f"`{chain}` takes no {word!r}." + (f" Did you mean `{chain} {near[0]}`?" if near else ""), hint
 
 

@@ -111,7 +111,7 @@ async def _announced(server: Server, folder: DataFolder, history: History, links
                 link = f"{links.public_url}/setup?token={await history.accounts.create_setup_token()}"
         except (OSError, StorageFull) as exc:  # on a full disk what is there can still be had
             log.warning(
-                "the server could not be announced: commands need --url", action="server.announce", error=str(exc)
+                "the server could not be announced: commands need --server", action="server.announce", error=str(exc)
             )
         announce(links.public_url, link)
         await keep_small()

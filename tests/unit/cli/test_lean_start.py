@@ -53,5 +53,5 @@ def test_the_version_is_printed_without_a_reader_of_markdown() -> None:
 
 def test_a_command_that_asks_a_server_imports_nothing_heavy_and_no_colours(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("lmp_x")
-    arguments = ("builds", "--url", "http://127.0.0.1:9", "--token-file", str(tmp_path / "token"))
+    arguments = ("builds", "--server", "http://127.0.0.1:9", "--token-file", str(tmp_path / "token"))
     assert not imported(*arguments) & {*HEAVY, "rich"}

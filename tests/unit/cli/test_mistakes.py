@@ -26,6 +26,14 @@ from lumper.errors import Invalid
             "registry",
         ),
         (["registry", "rules", "sett"], "Did you mean `lumper registry rules set`?", "lumper registry rules --help"),
+        (["services"], "Did you mean `lumper ps`?", "lumper --help"),
+        (["deliveries"], "Did you mean `lumper hooks`?", "lumper --help"),
+        (["builds", "--url", "http://127.0.0.1:9"], "`--server URL` names a server", "lumper builds --help"),
+        (
+            ["project", "add", "--url", "https://g.example.org/a/b"],
+            "a git URL stands alone",
+            "lumper project add --help",
+        ),
         (["project", "show", "a", "b"], "`lumper project show` takes no 'b'.", "lumper project show --help"),
         (["log"], "BUILD requires an argument", "lumper log --help"),
         (["user", "add"], "NAME requires an argument", "lumper user add --help"),
@@ -54,7 +62,7 @@ def test_a_prefix_that_names_no_repository_is_refused_before_anything_is_asked()
 
 def test_a_password_that_is_typed_is_typed_twice() -> None:
     controller, terminal = pty.openpty()
-    typed = [sys.executable, "-m", "lumper", "user", "add", "ann", "--url", "http://127.0.0.1:1"]
+    typed = [sys.executable, "-m", "lumper", "user", "add", "ann", "--server", "http://127.0.0.1:1"]
     with Popen(typed, stdin=terminal, stderr=PIPE, start_new_session=True) as asking:
         os.close(terminal)
         assert asking.stderr is not None
@@ -78,7 +86,18 @@ def test_a_password_that_is_typed_is_typed_twice() -> None:
     ],
 )
 def test_without_a_standard_input_nothing_is_read_from_it(words: list[str], said: str) -> None:
-    typed = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "lumper", *words, "--url", "http://127.0.0.1:1"]
+    typed = [
+        "sh",
+        "-c",
+        'exec "$@" <&-',
+        "sh",
+        sys.executable,
+        "-m",
+        "lumper",
+        *words,
+        "--server",
+        "http://127.0.0.1:1",
+    ]
     done = run(typed, capture_output=True, text=True, check=False, env=os.environ | {"LUMPER_TOKEN": "lmp_x"})
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert "Traceback" not in done.stderr
