@@ -142,6 +142,20 @@ async def test_two_consumers_share_a_topic(broker: Broker, topic: str) -> None:
     assert got == {f"{topic}-0", f"{topic}-1"}
 
 
+async def test_what_a_consumer_gives_back_is_handed_out_before_later_messages(broker: Broker, topic: str) -> None:
+    await broker.publish(messages(topic, 4))
+    async with broker.consume(topic) as stays:
+        async with broker.consume(topic) as leaves:
+            held = {(one := await following(stays)).message.id, (await following(leaves)).message.id}
+            assert held == {f"{topic}-0", f"{topic}-1"}
+        [given_back] = held - {one.message.id}
+        await one.ack()
+        for expected in (given_back, f"{topic}-2", f"{topic}-3"):
+            delivery = await following(stays)
+            assert delivery.message.id == expected
+            await delivery.ack()
+
+
 async def test_leaving_gives_back_at_once_what_was_not_answered(broker: Broker, topic: str) -> None:
     await broker.publish(messages(topic, 3))
     async with broker.consume(topic, prefetch=3) as deliveries:

@@ -252,6 +252,8 @@ async def test_a_delivery_at_both_servers_is_one_build_and_its_log_is_at_both(
             return [await asyncio.to_thread(_seen, server, build) for server in servers] == [("failed", 400)] * 2
 
         await eventually(ended)
+        for server in servers:  # each event waited for the one before it, also where the other server had that
+            assert "a message failed" not in server.said
 
 
 def _seen(server: LumperServer, build: int) -> tuple[str, int]:
@@ -286,11 +288,12 @@ def _lines() -> str:
 async def _built(broker: RabbitBroker, build: int) -> None:
     """What a worker says of a build: that it has begun it, a log, and that it failed."""
     text, now = _lines(), datetime.now(UTC)
-    half = len(text) // 2
     said: list[events.Payload] = [
         events.AttemptStarted(build, 1, "claim", "builder", "boot", now),
-        events.LogChunk(build, 1, "claim", 0, pack(text[:half].encode())),
-        events.LogChunk(build, 1, "claim", half, pack(text[half:].encode())),
+        *(
+            events.LogChunk(build, 1, "claim", at, pack(text[at : at + 500].encode()))
+            for at in range(0, len(text), 500)
+        ),
         events.AttemptFinished(build, 1, "claim", now, len(text), Result(Outcome.FAILED, error="make: no rule")),
     ]
     await broker.publish([Message(f"{number}", events.EVENTS, encode(event)) for number, event in enumerate(said)])

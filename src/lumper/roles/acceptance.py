@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,15 +27,48 @@ from lumper.model.tag_moves import allowed_tags
 
 log = get_logger(__name__)
 
+_TURN_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
+
 
 class Acceptance:
-    """The consumer of the topic `events`."""
+    """The consumer of the topic `events`.
 
-    def __init__(self, history: History) -> None:
+    Several servers share the topic, and a broker hands out a build's events in their order. So the event that is
+    missing before another one is in the hands of another server: it is awaited for `turn` seconds. Then that server
+    may be gone, and the error is raised until the missing event has come.
+    """
+
+    def __init__(self, history: History, turn: float = _TURN_SECONDS) -> None:
         self._history = history
+        self._turn = turn
+        self._overdue: set[tuple[int, int]] = set()  # attempts whose missing event is not waited for again
 
     async def handle(self, payload: events.Payload) -> None:
-        """Handle one event; returning means that it is done with."""
+        """Handle one event; returning means that it is done with. Raises OutOfTurn, LogGap."""
+        if isinstance(payload, events.LogChunk | events.AttemptFinished):
+            await self._in_turn(payload)
+        else:
+            await self._handle(payload)
+
+    async def _in_turn(self, event: events.LogChunk | events.AttemptFinished) -> None:
+        attempt, logs = (event.build_id, event.attempt), self._history.logs
+        clock = asyncio.get_running_loop().time
+        waits = self._history.database.shared and attempt not in self._overdue
+        end = clock() + self._turn if waits else 0.0
+        while True:
+            wakes = logs.wakes
+            try:
+                await self._handle(event)
+                self._overdue.discard(attempt)
+                return
+            except (OutOfTurn, LogGap):
+                if clock() >= end:
+                    self._overdue.add(attempt)
+                    raise
+            await logs.wait(*attempt, sys.maxsize, _LOOK_SECONDS, wakes)
+
+    async def _handle(self, payload: events.Payload) -> None:
         match payload:
             case events.LogChunk():
                 await self._log_chunk(payload)

@@ -13,4 +13,4 @@ from parts.desk import Desk
 @pytest.fixture
 async def desk(history: History) -> Desk:
     await history.builds.online(WorkerOnline("w", "boot", 100))
-    return Desk(history, Acceptance(history))
+    return Desk(history, Acceptance(history, turn=0.0))

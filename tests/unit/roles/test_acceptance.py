@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
 from lumper.errors import LogGap, OutOfTurn
+from lumper.history.store import open_history
 from lumper.history.tables import builds as builds_table
 from lumper.model.activity import SERVER, Actor
 from lumper.model.build import BuildState, Outcome, Result
@@ -18,12 +21,16 @@ from lumper.model.events import EVENTS, NOTIFY, BuildJob, BuildReport, CancelBui
 from lumper.model.garbage import Sweep
 from lumper.model.image import private_tag
 from lumper.model.lease import MOST_LOST
+from lumper.model.links import Links
 from lumper.model.rules import Rule
 from lumper.queue.brokers.memory import MemoryBroker
+from lumper.queue.codec import encode
 from lumper.queue.retry import RetryPolicy
+from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume
 from parts.desk import FAILURE, LINES, Desk, chunks, digest, finished, started, success
-from parts.eventually import eventually
+from parts.eventually import LONGEST, eventually
+from parts.postgresql import PostgresServer
 from parts.running import message, running
 
 
@@ -205,6 +212,31 @@ async def test_what_comes_before_the_beginning_is_kept_until_that_is_known(desk:
             await desk.handle(early)
     await desk.handle(Heartbeat("w", ((build_id, 1, "c1"),)))
     assert [type(payload) for payload in await desk.sent()] == [BuildJob]  # and nobody is told to stop
+
+
+async def test_with_several_servers_an_event_waits_for_the_one_before_it(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    links = Links("http://lumper.test", "lumper.test", "127.0.0.1:5080")
+    history = open_history(await asyncio.to_thread(postgres.ready), tmp_path / "logs", links, encode)
+    await history.database.migrate()
+    try:
+        await history.builds.online(WorkerOnline("w", "boot", 100))
+        other, one = Desk(history, Acceptance(history, turn=LONGEST)), Desk(history, Acceptance(history, turn=0.01))
+        build_id = await one.queued()
+        first, second, third = chunks(build_id)
+        end = finished(build_id, FAILURE, log_size=sum(map(len, LINES)))
+        waiting = [asyncio.create_task(other.handle(event)) for event in (end, third, second)]
+        for _ in range(2):  # one that is not coming is waited for once
+            with pytest.raises(OutOfTurn):
+                await one.handle(first)
+        assert not any(task.done() for task in waiting)
+        await one.handle(started(build_id), first)
+        await asyncio.gather(*waiting)
+        build = await one.build(build_id)
+        assert (build.state, build.log_size) == (BuildState.FAILED, sum(map(len, LINES)))
+    finally:
+        await history.database.close()
 
 
 async def test_a_beginning_that_another_server_handles_meanwhile_loses_nothing(
