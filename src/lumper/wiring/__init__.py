@@ -7,6 +7,5 @@ assembly          adapters and configuration to the application and to what the 
 roles             the same to a worker, mailer or deployer
 storage_identity  database and storage belong together
 pushed            what the registry says of an image that a program has pushed
-footprint         how much memory a server takes
 processes         what a command runs: everything, the server, one role, or the API for one command
 """

@@ -32,7 +32,6 @@ from lumper.wiring.assembly import (
     open_instance,
     token_of,
 )
-from lumper.wiring.footprint import allocate_sparingly, keep_small
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread that came back from the disk waits for one that computes: Python's own 5 ms add up on the way of a
@@ -54,7 +53,6 @@ async def run_server(config: Config, announce: Announce, roles: frozenset[Role],
     `alone`: its pages show that registry and nothing else.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
-    allocate_sparingly()
     _take_open_files()
     folder = DataFolder(config.data)
     folder.prepare()
@@ -114,7 +112,7 @@ async def _announced(server: Server, folder: DataFolder, history: History, links
                 "the server could not be announced: commands need --server", action="server.announce", error=str(exc)
             )
         announce(links.public_url, link)
-        await keep_small()
+        await asyncio.Event().wait()  # the folder names this server until it ends
 
 
 @contextlib.asynccontextmanager
