@@ -78,7 +78,7 @@ class _Need:
 
 
 async def _healthz(_request: web.Request) -> web.Response:
-    return web.Response(text="ok")
+    return web.Response(text="ok", headers={hdrs.CACHE_CONTROL: "no-store"})
 
 
 def add_routes(app: web.Application, needs: Mapping[str, Look]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from aiohttp import web
@@ -31,7 +31,9 @@ _PAUSE_SECONDS = 0.25  # between two `change`s: a busy moment is one piece of ne
 class Streams:
     """All open event streams of this process; they end before the server does."""
 
-    def __init__(self, app: web.Application, database: Database) -> None:
+    def __init__(self, app: web.Application, database: Database, headers: Mapping[str, str]) -> None:
+        """Each stream begins with these `headers`, besides its own."""
+        self._headers = headers
         self._ending = asyncio.Event()
         self._listeners: set[asyncio.Event] = set()
         database.on_commit(self._changed)
@@ -69,8 +71,8 @@ class Streams:
 
     async def send(self, request: web.Request, events: AsyncGenerator[bytes]) -> web.StreamResponse:
         """Answer with these events until they end, the browser leaves, the server ends, or for long enough."""
-        headers = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
+        own = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers={**self._headers, **own})
         await response.prepare(request)
         await response.write(b"retry: 1000\n\n")
         sending = asyncio.create_task(_write_all(response, events))

@@ -10,6 +10,7 @@ import pytest
 from yarl import URL
 
 from lumper.model.build import BuildState
+from parts.live_api import Api
 from parts.live_pages import LivePages, posted, text_at
 
 EVIL = '"><script>alert(1)</script>'
@@ -24,6 +25,36 @@ async def test_every_page_tells_browsers_what_to_refuse(person: aiohttp.ClientSe
             assert "frame-ancestors 'none'" in policy
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_streams_and_redirects_have_the_headers_of_pages(live: LivePages, person: aiohttp.ClientSession) -> None:
+    build_id = await live.running(await live.project())
+    for path in ("/events", f"/builds/{build_id}/log.txt", f"/builds/{build_id}/log/stream", "/builds"):
+        async with person.get(path, allow_redirects=False) as answer:
+            assert "default-src 'self'" in answer.headers["Content-Security-Policy"], path
+            assert answer.headers["Cache-Control"] == "no-store", path
+
+
+async def test_answers_for_programs_have_no_headers_of_pages(api: Api) -> None:
+    for path in ("/v2/", "/v2/nothing", "/v2/a/tags/list", "/api/v1/status", "/api/v1/nothing", "/metrics", "/healthz"):
+        async with api.session.get(api.url + path, headers={"Accept": "text/html"}) as answer:
+            assert "Content-Security-Policy" not in answer.headers, path
+            assert "<html" not in await answer.text(), path
+    async with api.session.post(f"{api.url}/hooks/github/a/b", data=b"{}") as answer:
+        assert (answer.status, "Content-Security-Policy" in answer.headers) == (401, False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"), [("POST", "/images", "GET,HEAD"), ("PUT", "/builds/1/cancel", "POST")]
+)
+async def test_method_that_a_page_does_not_take_is_told(
+    person: aiohttp.ClientSession, method: str, path: str, allow: str
+) -> None:
+    async with person.request(method, path, headers={"Accept": "*/*"}) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, allow)
+    async with person.request(method, path, headers={"Accept": "text/html"}) as answer:
+        assert answer.status == 405
+        assert "There is no such page" in await answer.text()
 
 
 async def test_nothing_on_a_page_is_inline_or_from_elsewhere(live: LivePages, person: aiohttp.ClientSession) -> None:
@@ -54,9 +85,6 @@ async def test_a_page_that_is_not_there_is_a_page_for_browsers_only(
     assert "no attempt 7" in await text_at(person, f"/builds/{await live.queued(await live.project())}?attempt=7", 404)
     assert "There is no image" in await text_at(person, "/images/Not/Legal", 404)
     assert "There is no such mail" in await text_at(person, "/mail/..%2f..%2fetc", 404)
-    async with person.get("/v2/nothing", headers={"Accept": "text/html"}) as answer:
-        assert "Content-Security-Policy" not in answer.headers
-        assert "<html" not in await answer.text()
 
 
 @pytest.mark.parametrize("query", ["before=x", "before=-1", "before=1e3", "before=" + "9" * 40])

@@ -13,6 +13,7 @@ from lumper.model.people import Role
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard
 from lumper.web.api.openapi import Describer, describe
+from lumper.web.methods import allowed_methods
 
 
 class Status(BaseModel):
@@ -38,11 +39,10 @@ class RootRoutes:
 
     async def nothing(self, request: web.Request) -> web.Response:
         """What is not there."""
-        known = [await resource.resolve(request) for resource in request.app.router.resources()]
-        methods = set().union(*(methods for _, methods in known)) - {"*"}
+        methods = await allowed_methods(request)
         if not methods:
             raise NotFound(f"There is no {request.path}.", hint="GET /api/v1/openapi.json lists what there is.")
-        allowed = ", ".join(sorted(methods))
+        allowed = ", ".join(methods)
         refused = answer({"error": f"There is no {request.method} {request.path}.", "hint": f"Use {allowed}."}, 405)
         refused.headers["Allow"] = allowed
         return refused

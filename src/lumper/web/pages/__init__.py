@@ -44,7 +44,7 @@ from lumper.web.pages.mail import MailPages
 from lumper.web.pages.projects import ProjectPages
 from lumper.web.pages.repository_delete import RepositoryDelete
 from lumper.web.pages.secrets import SecretPages
-from lumper.web.pages.security import add_headers
+from lumper.web.pages.security import HEADERS, with_headers
 from lumper.web.pages.services import ServicePages
 from lumper.web.pages.sign_in import SignIn
 from lumper.web.pages.site import VIEWERS, Site
@@ -78,13 +78,14 @@ def add_routes(
     *,
     alone: bool = False,
 ) -> None:
-    """Serve the pages; those of a registry `alone` lead to nothing else."""
+    """Serve the pages, as the last of all routes; those of a registry `alone` lead to nothing else.
+
+    The application has no middleware, which would run for `/v2` and webhooks too: each page's handler is wrapped.
+    """
     assets = Assets()
     site = Site(auth, links, assets, alone=alone)
-    streams = Streams(app, history.database)
-    app.middlewares.append(site.lost)
-    app.on_response_prepare.append(add_headers)
-    app.router.add_get("/static/{version}/{name:.+}", assets.serve)
+    streams = Streams(app, history.database, HEADERS)
+    app.router.add_get("/static/{version}/{name:.+}", with_headers(assets.serve))
     app.router.add_get("/events", site.page(streams.changes, VIEWERS), allow_head=False)
     SignIn(site, history.accounts).add_routes(app.router)
     BuildPages(site, history, streams, acting.starter).add_routes(app.router)
@@ -101,3 +102,4 @@ def add_routes(
     AccessPages(site, history.accounts).add_routes(app.router)
     AuditPages(site, history.activity).add_routes(app.router)
     MailPages(site, mail).add_routes(app.router)
+    app.router.add_route("*", "/{anything:(?s:.*)}", site.public(site.nowhere))

@@ -14,6 +14,7 @@ from lumper.model.people import PEOPLE
 from lumper.web.log_lines import check_kept, is_gone, text_of
 from lumper.web.log_search import MOST_HITS, search_log
 from lumper.web.pages.formats import stations
+from lumper.web.pages.security import HEADERS
 from lumper.web.pages.site import IDENTITY, VIEWERS, Site
 from lumper.web.ports import Starter
 from lumper.web.small_bodies import form_of
@@ -127,8 +128,8 @@ class BuildPages:
         kind = "attachment" if request.query.get("download") == "1" else "inline"
         end = f"build-{build.id}-{attempt}{'.raw' if raw else ''}.log"
         name = re.sub("[^A-Za-z0-9._-]+", "-", f"{build.project}-{build.tag}-{end}")
-        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Disposition": f'{kind}; filename="{name}"'}
-        response = web.StreamResponse(headers=headers)
+        own = {"Content-Type": "text/plain; charset=utf-8", "Content-Disposition": f'{kind}; filename="{name}"'}
+        response = web.StreamResponse(headers={**HEADERS, **own})
         await response.prepare(request)
         async for part in text_of(self._history.logs, build.id, attempt, raw=raw):
             await response.write(part)

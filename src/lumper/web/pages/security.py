@@ -5,6 +5,7 @@ Sources: W3C "Content Security Policy Level 3"; OWASP "Cross-Site Request Forger
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -12,32 +13,40 @@ from aiohttp import web
 from lumper.errors import Forbidden
 from lumper.web.auth.csrf import same_origin
 
-_MACHINES = ("/v2/", "/api/", "/hooks/", "/metrics")  # paths that no browser shows
 _POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 FOREIGN_POLICY = (  # for documents that other people wrote: no script, no form, nothing from elsewhere, no origin
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 )
-_HEADERS = {
+HEADERS = {  # of all that a browser shows; what has a Cache-Control of its own keeps that
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
 }
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def for_machines(path: str) -> bool:
-    """Whether a path belongs to the registry, the API or the webhook door."""
-    return path.startswith(_MACHINES) or path == "/v2"
+def with_headers(handler: _Handler) -> _Handler:
+    """`handler` with the headers above in its answers; one that streams has to begin with them itself."""
+
+    async def secured(request: web.Request) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except web.HTTPException as exc:
+            _add(exc)
+            raise
+        if not response.prepared:
+            _add(response)
+        return response
+
+    return secured
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Give every answer for people its headers; to be called as a signal of `on_response_prepare`."""
-    if for_machines(request.path):
-        return
-    for name, value in _HEADERS.items():
+def _add(response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers.setdefault("Cache-Control", "no-store")
 
 
 def require_same_origin(request: web.Request, public_url: str) -> None:

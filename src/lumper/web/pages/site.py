@@ -28,8 +28,9 @@ from lumper.model.people import PEOPLE, Identity, Role
 from lumper.web.assets import Assets
 from lumper.web.auth.authenticator import Authenticator
 from lumper.web.cut_off import cut_off
+from lumper.web.methods import allowed_methods
 from lumper.web.pages import formats
-from lumper.web.pages.security import for_machines, require_same_origin
+from lumper.web.pages.security import require_same_origin, with_headers
 
 log = get_logger(__name__)
 
@@ -121,7 +122,7 @@ class Site:
                 cut_off(request, repr(exc))
                 return self._trouble(request, 500, "Something went wrong in Lumper.", "The server's log tells more.")
 
-        return shown
+        return with_headers(shown)
 
     async def _identity(self, request: web.Request) -> Identity | None:
         try:
@@ -139,24 +140,14 @@ class Site:
         back = _page_before(request)
         return self.render(request, "error.html", status=status, code=status, message=message, hint=hint, back=back)
 
-    @web.middleware
-    async def lost(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Middleware: a browser that asks for what is not there gets a page that says so."""
-        try:
-            return await handler(request)
-        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as exc:
-            if for_machines(request.path) or "text/html" not in request.headers.get("Accept", ""):
-                raise
-            status = exc.status
-        return await self.public(self._nowhere(status))(request)
-
-    def _nowhere(self, status: int) -> Handler:
-        async def nowhere(request: web.Request) -> web.StreamResponse:
-            if (identity := await self._identity(request)) is not None:  # the way back is there for who is signed in
-                request[IDENTITY] = identity
-            return self._trouble(request, status, "There is no such page.", "")
-
-        return nowhere
+    async def nowhere(self, request: web.Request) -> web.StreamResponse:
+        """Say that nothing is at this address, or not by this method: to a browser by a page."""
+        allowed = await allowed_methods(request)
+        if "text/html" not in request.headers.get("Accept", ""):
+            raise web.HTTPMethodNotAllowed(request.method, allowed) if allowed else web.HTTPNotFound
+        if (identity := await self._identity(request)) is not None:  # the way back is there for who is signed in
+            request[IDENTITY] = identity
+        return self._trouble(request, 405 if allowed else 404, "There is no such page.", "")
 
 
 def _to_login(request: web.Request) -> web.Response:

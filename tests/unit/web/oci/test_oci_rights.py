@@ -48,7 +48,7 @@ def asked_for(sender: Caller, repository: str, action: str) -> tuple[str, str] |
         (caller(PUSHER, access={"repository:team/other": {"push"}}), "push", ("the scope", "insufficient_scope")),
         (caller(PULLER, access={"repository:team/app": {"push"}}), "push", "DENIED"),
         (Caller(Reach(None), NOTHING), "pull", ("the scope", "")),
-        (Caller(Reach(None, {"repository:team/app": frozenset({"pull"})}), NOTHING), "pull", ("the scope", "")),
+        (Caller(Reach(None, {}), NOTHING), "pull", ("the scope", "insufficient_scope")),
         (Caller(Reach(None), Rights((PULLER,))), "pull", ""),
         (Caller(Reach(None), Rights((PULLER,))), "push", ("the scope", "")),
         (Caller(Reach(None, {}), Rights((PULLER,))), "pull", ("the scope", "insufficient_scope")),
