@@ -18,6 +18,7 @@ from lumper.deploy.hosts import docker_json
 from lumper.deploy.port import Login
 from lumper.errors import DeployError, HostUnavailable, ReleaseRefused, ReleaseUnhealthy
 from lumper.model.deployment import Container, Release
+from lumper.system.library_internals import query_json
 
 _REQUEST = 60.0  # seconds; asking and telling, not waiting
 _SILENCE = 300.0  # seconds without a byte of progress after which a pull is given up
@@ -108,7 +109,7 @@ class DockerHost:
         policy = {"RestartPolicy": {"Name": docker_json.ACCEPTED_POLICY}}
         async with self._asking(refusals=True) as docker:
             # aiodocker has no call of its own for ContainerUpdate
-            await docker._query_json(f"containers/{container_id}/update", "POST", data=policy)
+            await query_json(docker, f"containers/{container_id}/update", policy)
 
     async def restart(self, container_id: str) -> None:
         """See Host."""

@@ -19,6 +19,7 @@ from weakref import WeakSet
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
+from lumper.system import library_internals as internals
 from lumper.web.connection.host_header import host_in, is_host
 from lumper.web.connection.request_head import Asker, Reader, Request
 
@@ -157,12 +158,12 @@ class Shortcut(asyncio.Protocol):
 
     def _stay(self, seconds: float) -> None:
         """aiohttp's own timer looks at this before it closes a connection on which nothing comes any more."""
-        self._handler._next_keepalive_close_time = self._loop.time() + seconds
+        internals.close_idle_at(self._handler, self._loop.time() + seconds)
 
     def _idle(self) -> bool:
         """Whether aiohttp waits for a request, with every answer before written, and is not about to close."""
-        waiter = self._handler._waiter
-        return waiter is not None and not waiter.done() and not self._handler.writing_paused and self._shared.open
+        waiting = internals.waiter(self._handler)
+        return waiting is not None and not waiting.done() and not self._handler.writing_paused and self._shared.open
 
     def eof_received(self) -> bool:
         """The client sends no more; what it has asked for is still answered, but not through TLS.
@@ -178,16 +179,16 @@ class Shortcut(asyncio.Protocol):
         handler = self._handler
         if self._answering or self._transport.is_closing():
             return
-        idle = handler._waiter is not None and not handler._messages
+        idle = internals.waiter(handler) is not None and not internals.messages(handler)
         if self._held or idle:  # of what is held the rest does not come
             self._transport.close()
             return
-        request = handler._current_request
-        body = handler._messages[-1][1] if handler._messages else request.content if request else None
+        request, unread = internals.current_request(handler), internals.messages(handler)
+        body = unread[-1][1] if unread else request.content if request else None
         if body is not None and not body.is_eof():
             body.set_exception(web.RequestPayloadError("The body ended before its end."))
             body.feed_eof()
-        if handler._messages or request is None:  # aiohttp is between two of them, and would not do the next one
+        if unread or request is None:  # aiohttp is between two of them, and would not do the next one
             self._loop.call_later(_LOOK_SECONDS, self._leave)
         else:
             handler.close()
@@ -228,7 +229,7 @@ class Shortcuts:
     def __call__(self) -> Shortcut:
         """A protocol for one connection. The more there are, the less it reads before someone takes it."""
         share = max(_READ_LEAST, _READ // (len(self.connections) + 1))
-        self._server._kwargs["read_bufsize"] = min(_AHEAD_MOST, share) // 2  # aiohttp keeps two times as much
+        internals.set_read_buffer(self._server, min(_AHEAD_MOST, share) // 2)  # aiohttp keeps two times as much
         connection = Shortcut(self._server(), self, share)
         self.connections.add(connection)
         return connection
@@ -257,16 +258,16 @@ def _well_formed(handler: _Handler) -> _Handler:
     """Refuses what aiohttp would take: HTTP/0.9 or 2.0, which it would answer in that version's name, and bad hosts."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if request._version not in (HttpVersion10, HttpVersion11):
-            request._version = HttpVersion11  # of the answer; who reads it makes aiohttp remember it
+        if internals.version(request) not in (HttpVersion10, HttpVersion11):
+            internals.set_version(request, HttpVersion11)  # of the answer; who reads it makes aiohttp remember it
             return _refused(505, "This server speaks HTTP/1.1 and HTTP/1.0.")
         if not is_host(request.headers.get(hdrs.HOST, "")):
             return _refused(400, "The Host header is not a host.")
-        if (target := request._message.url).absolute:
+        if (target := internals.target(request)).absolute:
             host = host_in(target)
             if host is None:
                 return _refused(400, "The request's target is not an address of this server.")
-            request._cache["host"] = host  # aiohttp leaves out the port, and the brackets of IPv6
+            internals.set_host(request, host)  # aiohttp leaves out the port, and the brackets of IPv6
         return await handler(request)
 
     return handle

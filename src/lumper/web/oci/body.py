@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from lumper.full_disk import storage_error
 from lumper.registry.errors import refuse
 from lumper.room import Room
+from lumper.system.library_internals import set_water_marks
 
 SPOOLED = 64 << 10  # bytes of a body that is wanted whole; what is larger waits in a file
 IDLE_SECONDS = 60.0  # without a byte, then the upload is given up; its bytes are kept
@@ -60,7 +61,7 @@ def _read_ahead(request: web.Request, size: int) -> None:
     aiohttp fixes this for each connection when it is made, asyncio for all of them.
     """
     content, transport = request.content, request.transport
-    content._low_water, content._high_water = size, 2 * size
+    set_water_marks(content, size, 2 * size)
     if transport is not None and hasattr(transport, "max_size"):  # of asyncio's own event loop, without TLS
         transport.max_size = size
 

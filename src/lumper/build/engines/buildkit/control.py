@@ -26,6 +26,7 @@ from lumper.build.engines.buildkit.proto.control_pb2 import (
 )
 from lumper.build.engines.buildkit.proto.upload_pb2 import BytesMessage
 from lumper.build.engines.buildkit.told_line import LineCodec
+from lumper.system.library_internals import h2
 
 _SERVICE = "/moby.buildkit.v1.Control"
 _MAX_HEADERS = 16 * 1024 * 1024  # bytes; an error of BuildKit carries the whole Dockerfile in a header
@@ -46,7 +47,7 @@ class _Protocol(BulkProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
         # grpclib has no option for it, and h2 drops the whole connection at 64 KiB.
-        self.connection._connection.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: _MAX_HEADERS})
+        h2(self.connection).update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: _MAX_HEADERS})
         self.connection.flush()
 
 

@@ -18,6 +18,8 @@ from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
 from grpclib.server import Stream as Call
 from grpclib.utils import Wrapper
 
+from lumper.system.library_internals import grpc_config, h2, initial_metadata_sent, send_raw
+
 M = TypeVar("M", bound=Message)
 
 _AT_ONCE = 256 * 1024  # bytes; more wait in the transport's own memory anyway
@@ -28,13 +30,13 @@ _PREFIX = struct.Struct(">?L")  # gRPC over HTTP/2, "Length-Prefixed-Message": w
 
 async def send_messages(call: Call[Any, M], messages: Iterable[M]) -> None:
     """Answer a call with these messages, which go out together."""
-    if not call._send_initial_metadata_done:
+    if not initial_metadata_sent(call):
         await call.send_initial_metadata()
     parts = list[bytes]()
     for message in messages:
         body = message.SerializeToString()
         parts += (_PREFIX.pack(False, len(body)), body)
-    await call._stream.send_data(b"".join(parts))
+    await send_raw(call, b"".join(parts))
 
 
 class BulkProtocol(H2Protocol):
@@ -44,7 +46,7 @@ class BulkProtocol(H2Protocol):
         super().connection_made(transport)
         # grpclib has no option for it.
         self.connection = _Connection(
-            self.connection._connection, cast("Transport", transport), config=self.connection._config
+            h2(self.connection), cast("Transport", transport), config=grpc_config(self.connection)
         )
         self.processor = EventsProcessor(self.handler, self.connection)
 
@@ -73,15 +75,15 @@ class _Stream(Stream):
 
     def _write(self, data: memoryview, frame: int) -> None:
         """Write frames of this size, for which there is room in the windows."""
-        stream_id, h2 = cast("int", self.id), self._h2_connection
-        h2.send_data(stream_id, bytes(data[:frame]))
-        parts: list[bytes | memoryview] = [h2.data_to_send()]
+        stream_id, state = cast("int", self.id), self._h2_connection
+        state.send_data(stream_id, bytes(data[:frame]))
+        parts: list[bytes | memoryview] = [state.data_to_send()]
         for begin in range(frame, len(data), frame):
             piece = data[begin : begin + frame]
             parts += (_HEAD.pack(len(piece) >> 16, len(piece) & 0xFFFF, _DATA, 0, stream_id), piece)
         rest = max(0, len(data) - frame)
-        h2.outbound_flow_control_window -= rest
-        h2.streams[stream_id].outbound_flow_control_window -= rest
+        state.outbound_flow_control_window -= rest
+        state.streams[stream_id].outbound_flow_control_window -= rest
         self._transport.write(b"".join(parts))
         self.data_sent += len(data)
         self.connection.data_sent += len(data)
