@@ -6,6 +6,7 @@ import sys
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
+    "parts.needs",
     "parts.rabbitmq",
     "parts.postgresql",
     "parts.engine_bench",

@@ -15,6 +15,8 @@ from parts.lumper_process import LumperServer
 from parts.ssh_agent import Agent, program_with_libraries, ssh_agent
 from parts.sshd import SshServer, ssh_server
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 CONFIG = """\
 [worker]
 entitlements = ["network.host"]

@@ -24,6 +24,8 @@ from parts.small_disk import small_disk
 from parts.smtp import smtp_server
 from parts.waiting import wait_for
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 TAGS = ("1.0.0", "1.0", "1", "latest")
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from parts.background import in_background
 from parts.buildkitd import behind_a_socket
-from parts.engine_bench import BUILDX, Daemons, remote_builder
+from parts.engine_bench import Daemons, remote_builder
 from parts.forge import serve_forge
 from parts.line import Line, line_of
 from parts.lumper_process import LumperServer
-from parts.newer_engine import WANTED
+from parts.newer_engine import BUILDX
 
-pytestmark = pytest.mark.skipif(not WANTED, reason="scripts/setup --test unpacks buildx where it can")
+pytestmark = pytest.mark.docker
 
 BOTH = ("linux/amd64", "linux/arm64")
 RECIPE = f"[build]\nplatforms = {json.dumps(BOTH)}\n"

@@ -26,6 +26,8 @@ from parts.registry_reader import RegistryReader
 from parts.ssh_agent import program_with_libraries
 from parts.waiting import wait_for
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 SECRET = f"tok-{secrets.token_hex(12)}"
 FORMS = (SECRET.encode(), base64.b64encode(SECRET.encode()), SECRET.encode().hex().encode())
 DOCKERFILE = f"""{BASE}

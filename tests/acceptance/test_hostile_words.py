@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from parts.first_user import pages
 from parts.line import Line
+
+pytestmark = pytest.mark.docker
 
 EVIL = "</script><script>alert(1)</script>"
 LINES = "\r\nBcc: evil@example.org\r\n\r\n\x1b[2J\x1b]8;;javascript:alert(1)\x07"

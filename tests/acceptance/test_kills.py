@@ -22,6 +22,8 @@ from parts.ports import free_ports
 from parts.tcp_line import NarrowLine, opened
 from parts.waiting import wait_for
 
+pytestmark = pytest.mark.docker
+
 TAGS = ("1.2.3", "1.2", "1", "latest")
 SOON = 25.0  # seconds from the restart until a message is in other hands; the lease of the queue would be 30
 LOST = "was not heard of"  # of a build that begins again because the lease of its worker has ended

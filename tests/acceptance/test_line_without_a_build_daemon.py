@@ -16,6 +16,8 @@ from parts.line import DEPLOY, Line
 from parts.lumper_process import LumperServer
 from parts.waiting import wait_for
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:

@@ -11,12 +11,13 @@ from parts.context import BASE
 from parts.forge import serve_forge
 from parts.line import line_of
 from parts.lumper_process import LumperServer
-from parts.newer_engine import WANTED, newer_engine
+from parts.newer_engine import newer_engine
+
+pytestmark = pytest.mark.docker
 
 RECIPE = "[build]\ncache = true\n"
 
 
-@pytest.mark.skipif(not WANTED, reason="scripts/setup --test unpacks a newer engine where it can")
 def test_an_engine_takes_from_the_registry_what_another_one_has_built(tmp_path: Path) -> None:
     mark = secrets.token_hex(6)
     dockerfile = f"{BASE}RUN echo {mark} >/said; cat /said\nCOPY index.html /page\n"

@@ -16,6 +16,8 @@ from parts.forge import Forge, serve_forge
 from parts.line import Line, body_of
 from parts.lumper_process import LumperServer
 
+pytestmark = pytest.mark.docker
+
 SECRET = "tok/en+7q&Zx9=Wd"
 BASIC = base64.b64encode(f"bot:{SECRET}".encode()).decode()
 

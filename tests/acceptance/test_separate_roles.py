@@ -20,6 +20,8 @@ from parts.pace import lasts_less_than
 from parts.rabbitmq import RabbitNode
 from parts.smtp import PASSWORD, USERNAME, Mailbox, make_certificate, smtp_server
 
+pytestmark = pytest.mark.docker
+
 LOST = "was not heard of"  # of a build that begins again because the lease of its worker has ended
 TAGS = ("1.2.3", "1.2", "1", "latest")
 DEPLOY = '[deploy]\nports = ["8080"]\n\n[deploy.health]\nhttp = "/"\ninterval = 0.1\n'

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from parts.line import Line
 from parts.registry_reader import RegistryReader
 from parts.waiting import wait_for
+
+pytestmark = pytest.mark.docker
 
 RECIPE = """\
 [image.web]

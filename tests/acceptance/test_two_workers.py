@@ -21,6 +21,8 @@ from parts.lumper_process import LumperProcess, LumperServer
 from parts.rabbitmq import RabbitNode
 from parts.waiting import wait_for
 
+pytestmark = pytest.mark.docker
+
 CHANGING = f"{BASE}COPY hello /hello\nRUN /bin/sh -c 'head -c 8 /dev/urandom > /made; echo the same > /same'\n"
 
 

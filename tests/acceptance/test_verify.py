@@ -23,6 +23,8 @@ from parts.lumper_process import LumperServer
 from parts.newer_engine import newer_engine
 from parts.waiting import wait_for
 
+pytestmark = pytest.mark.docker
+
 CHANGING = f"{BASE}COPY hello /hello\nRUN /bin/sh -c 'head -c 8 /dev/urandom > /made; echo the same > /same'\n"
 
 

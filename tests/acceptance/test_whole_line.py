@@ -10,6 +10,8 @@ from parts.gate import SAYS, Gate
 from parts.line import DEPLOY, Line, body_of
 from parts.pace import lasts_less_than
 
+pytestmark = pytest.mark.docker
+
 LABEL = "org.opencontainers.image"
 
 

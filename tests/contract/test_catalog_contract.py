@@ -21,7 +21,7 @@ OCI = "application/vnd.oci.image.manifest.v1+json"
 ANN, BOB = Actor("ann", "user"), Actor("bob", "user")
 
 
-@pytest.fixture(params=[sqlite, postgresql], ids=lambda make: make.__name__)
+@pytest.fixture(params=[sqlite, pytest.param(postgresql, marks=pytest.mark.postgresql)], ids=lambda make: make.__name__)
 async def images(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ImageHistory]:
     make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
     async with make(tmp_path, request) as made:

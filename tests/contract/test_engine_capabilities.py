@@ -16,9 +16,9 @@ from lumper.errors import BuildFailed, BuildRefused
 from lumper.model.build import Step, StepState
 from lumper.model.people import Role
 from parts.context import BASE, BUSYBOX, context_tar, stream
-from parts.engine_bench import BENCHES, Bench, Daemons, engine_bench, having
-from parts.lacking import lacking
+from parts.engine_bench import BENCHES, Bench, Daemons, engine_bench, engines, having
 from parts.live_registry import live_registry
+from parts.needs import lacking
 from parts.ssh_agent import program_with_libraries, ssh_agent
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
@@ -41,7 +41,7 @@ def everything_pushed(bench: Bench) -> bytes:
     return b"".join((*layers, *bench.manifests.values()))
 
 
-@pytest.mark.parametrize("name", [name for name in BENCHES if name != "dummy"])
+@pytest.mark.parametrize("name", engines(name for name in BENCHES if name != "dummy"))
 async def test_an_engine_says_of_itself_what_the_table_says(name: str, tmp_path: Path, daemons: Daemons) -> None:
     async with engine_bench(name, tmp_path, daemons) as bench:
         assert (await bench.engine.info()).capabilities >= BENCHES[name][1]
@@ -141,7 +141,7 @@ async def test_a_dockerfile_may_lie_beside_the_context_without_being_in_it(bench
         await bench.engine.build(request, stream(context_tar(files, busybox=False)), bench.told.append)
 
 
-@pytest.mark.parametrize("bench", sorted({"buildah", "newer engine", "buildkitd"} & BENCHES.keys()), indirect=True)
+@pytest.mark.parametrize("bench", engines(("buildah", "buildkitd", "newer engine")), indirect=True)
 async def test_what_takes_more_memory_than_it_may_is_killed(bench: Bench) -> None:
     if Capability.LIMITS not in (await bench.engine.info()).capabilities:
         lacking("whoever runs the tests may not limit what this engine runs")

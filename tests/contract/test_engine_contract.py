@@ -16,12 +16,12 @@ from lumper.build.pushing import push_or_rebuild
 from lumper.errors import BuildFailed, DockerfileMissing, EngineUnavailable, PushFailed, SourceError
 from lumper.model.build import Output, Progress, Step, StepState
 from parts.context import BASE, context_tar, stream
-from parts.engine_bench import BENCHES, PLACE, Bench, Daemons, engine_bench
+from parts.engine_bench import BENCHES, PLACE, Bench, Daemons, engine_bench, engines
 from parts.eventually import eventually
 from parts.records import line_by_line, printed
 
 
-@pytest.fixture(params=BENCHES)
+@pytest.fixture(params=engines(BENCHES))
 async def bench(request: pytest.FixtureRequest, tmp_path: Path, daemons: Daemons) -> AsyncIterator[Bench]:
     async with engine_bench(request.param, tmp_path, daemons) as bench:
         yield bench

@@ -18,7 +18,10 @@ A, B, C, D, E = (f"sha256:{letter * 64}" for letter in "abcde")
 OCI = "application/vnd.oci.image.manifest.v1+json"
 
 
-@pytest.fixture(params=[memory, sqlite, postgresql], ids=lambda make: make.__name__)
+KINDS = [memory, sqlite, pytest.param(postgresql, marks=pytest.mark.postgresql)]
+
+
+@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
 async def known(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Known]:
     make: Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[Known]] = request.param
     async with make(tmp_path, request) as made:

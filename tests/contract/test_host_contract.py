@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from lumper.deploy.hosts.docker import DockerHost
 from lumper.deploy.hosts.memory import Image, MemoryHost
@@ -79,7 +80,11 @@ class Lab:
         return found
 
 
-@pytest.fixture(params=["memory", "docker"])
+def by_docker(name: str) -> ParameterSet:
+    return pytest.param(name, marks=pytest.mark.docker)
+
+
+@pytest.fixture(params=["memory", by_docker("docker")])
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     if request.param == "memory":
         unreachable = MemoryHost("unreachable")
@@ -100,7 +105,7 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             await unreachable_host.close()
 
 
-@pytest.fixture(params=["memory", "docker with Basic", "docker with a token"])
+@pytest.fixture(params=["memory", *map(by_docker, ("docker with Basic", "docker with a token"))])
 async def private(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     """A lab whose registry wants LOGIN."""
     if request.param == "memory":

@@ -17,7 +17,7 @@ from parts.rabbitmq import RabbitNode
 from parts.topics import SOON, following
 
 
-@pytest.fixture(params=["memory", "sqlite", "rabbitmq"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
     made: Broker
     match request.param:

@@ -21,6 +21,8 @@ from parts.lumper_process import LumperServer
 from parts.ports import free_ports
 from parts.waiting import wait_for
 
+pytestmark = pytest.mark.system
+
 PAGE = (Path(__file__).parents[2] / "docs/how-to/tls.md").read_text("utf-8")
 (TOLD,) = re.findall(r"(?s)```nginx\n(.*?)```", PAGE)
 FRAME = """

@@ -13,10 +13,10 @@ import pytest
 from lumper.model.people import Role
 from parts.context import BASE, context_tar
 from parts.live_registry import OCI_INDEX, OCI_MANIFEST, PASSWORD, RegistryClient, live_registry
-from parts.newer_engine import BUILDX, WANTED, newer_engine
+from parts.newer_engine import BUILDX, newer_engine
 from parts.programs import programs
 
-pytestmark = pytest.mark.skipif(not WANTED, reason="`scripts/setup --test` has not brought the newer engine")
+pytestmark = [pytest.mark.docker, pytest.mark.system]
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 

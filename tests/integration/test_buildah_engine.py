@@ -21,6 +21,8 @@ from parts.engine_bench import Bench, Daemons, engine_bench
 from parts.eventually import eventually
 from parts.gate import Gate
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 EPOCH = "1700000000"
 
 

@@ -26,6 +26,8 @@ from parts.push_sink import push_sink
 from parts.records import printed
 from parts.weak_line import WeakLine, weak_line
 
+pytestmark = pytest.mark.docker
+
 SOCKET = docker_engine.ADDRESS.removeprefix("unix://")
 
 

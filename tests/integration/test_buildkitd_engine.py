@@ -14,14 +14,13 @@ from lumper.build.port import BuildRequest
 from lumper.errors import ConfigError, EngineUnavailable, PushFailed
 from lumper.model.build import Progress
 from lumper.wiring.engines import open_target
-from parts import newer_engine
 from parts.buildkitd import behind_a_socket
 from parts.certificates import Authority, Pair
 from parts.context import BASE, context_tar, stream
 from parts.engine_bench import Daemons
 from parts.push_sink import push_sink
 
-pytestmark = pytest.mark.skipif(not newer_engine.WANTED, reason="only on Debian a newer engine is unpacked")
+pytestmark = pytest.mark.docker
 
 FILES = {"Dockerfile": f"{BASE}RUN echo built >/mark\n"}
 

@@ -33,6 +33,8 @@ from parts.live_registry import RegistryClient, live_registry
 from parts.push_sink import PushSink, push_sink
 from parts.second_engine import second_engine
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 TWO_LAYERS = f'{BASE}RUN i=0; while [ $i -lt 40000 ]; do i=$((i+1)); echo "$i {{mark}}"; done > /numbers\n'
 
 

@@ -15,6 +15,8 @@ from parts.context import BASE, BUSYBOX
 from parts.docker_engine import ADDRESS
 from parts.plain_docker import Engine, Recipe, differences, failed_step
 
+pytestmark = pytest.mark.docker
+
 LIST = "RUN cd /x && find . | sort | xargs ls -ld 2>&1 | sed 's/ [A-Z][a-z][a-z] .* \\./ ./'\n"
 
 

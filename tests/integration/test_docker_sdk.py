@@ -7,11 +7,14 @@ import contextlib
 import secrets
 
 import docker
+import pytest
 from docker.errors import ImageNotFound
 
 from parts.docker_engine import ADDRESS
 from parts.image_files import layer_of
 from parts.live_registry import PASSWORD, LiveRegistry
+
+pytestmark = pytest.mark.docker
 
 
 async def test_dockers_sdk_pushes_and_pulls_and_sees_which_digest_a_tag_has(live: LiveRegistry) -> None:

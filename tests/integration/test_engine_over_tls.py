@@ -21,6 +21,8 @@ from parts.push_sink import PushSink, push_sink
 from parts.records import printed
 from parts.second_engine import second_engine
 
+pytestmark = pytest.mark.docker
+
 
 async def test_builds_pushes_and_cancels_over_tls_and_only_for_those_that_it_knows(tmp_path: Path) -> None:
     authority, others = Authority(tmp_path / "ca"), Authority(tmp_path / "other")

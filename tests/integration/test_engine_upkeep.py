@@ -21,6 +21,8 @@ from parts.gate import Gate
 from parts.second_engine import SecondEngine, second_engine
 from parts.worker_bench import a_login, no_credentials
 
+pytestmark = pytest.mark.docker
+
 MIB = 1 << 20
 FILL = "dd if=/dev/zero of=/filled bs=1M count=20 2>/dev/null"
 

@@ -10,7 +10,8 @@ import pytest
 
 from lumper.cli.main import main
 from parts.engine_bench import Daemons
-from parts.newer_engine import WANTED
+
+pytestmark = pytest.mark.docker
 
 Fails = Callable[..., str]
 
@@ -152,7 +153,7 @@ def test_the_error_says_in_which_line_of_which_dockerfile_it_is(
     assert words in fails(files)
 
 
-@pytest.mark.parametrize("engine", ["older", *(["newer"] if WANTED else [])])
+@pytest.mark.parametrize("engine", ["older", "newer"])
 @pytest.mark.parametrize(
     ("dockerfile", "place", "hint"),
     [

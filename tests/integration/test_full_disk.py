@@ -19,6 +19,8 @@ from parts.lumper_process import LumperProcess, LumperServer
 from parts.small_disk import filled, small_disk
 from parts.waiting import wait_for
 
+pytestmark = pytest.mark.system
+
 MIB = 1 << 20
 SETTINGS = {
     "registry.keep_free": "8",

@@ -22,6 +22,8 @@ from parts.running import Ear, listening, message, running
 from parts.small_disk import filled, small_disk
 from parts.worker_bench import a_login, no_credentials
 
+pytestmark = pytest.mark.system
+
 JOBS = jobs_topic("w")
 
 

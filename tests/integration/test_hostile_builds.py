@@ -29,13 +29,15 @@ from parts.docker_engine import ADDRESS
 from parts.engine_bench import Daemons, any_buildkitd
 from parts.git_repository import Repository
 from parts.narrow_group import narrow_group
-from parts.newer_engine import WANTED, newer_engine
+from parts.newer_engine import newer_engine
 from parts.push_sink import push_sink
 from parts.second_engine import second_engine
 from parts.small_disk import small_disk
 from parts.worker_bench import a_login, no_credentials
 
-KINDS = ("older", *(("newer", "buildkitd") if WANTED else ()))
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
+KINDS = ("older", "newer", "buildkitd")
 
 
 @dataclass

@@ -25,6 +25,8 @@ from parts.plain_docker import Engine
 from parts.registry_reader import RegistryReader
 from parts.ssh_agent import program_with_libraries, ssh_agent
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 RECIPE = '[image.one]\ntags = ["raw:mine"]\n[image.two]\nimage = ""\n[image.broken]\ndockerfile = "gone"\n'
 
 
@@ -92,7 +94,6 @@ def test_the_commit_is_built_and_not_what_lies_about(folder: Path, capsys: pytes
     assert asyncio.run(labels(f"{folder.name}:1.2.3"))["org.opencontainers.image.version"] == "1.2.3"
 
 
-@pytest.mark.skipif(not newer_engine.WANTED, reason="`scripts/setup --test` has not brought the newer engine")
 def test_an_engine_that_keeps_images_in_containerd_finds_the_image_by_its_name(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ from lumper.model.build import Output, Progress
 from parts.context import BASE, context_tar, stream
 from parts.second_engine import second_engine
 
+pytestmark = pytest.mark.docker
+
 LINES = 300_000
 MANY = 1_500_000
 BUSYBOX = f"{BASE}COPY busybox /bin/busybox\n"

@@ -18,6 +18,8 @@ from lumper.queue.brokers.sqlite_file import QueueFile
 from lumper.queue.port import Message
 from parts.small_disk import filled, small_disk
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def full_soon(tmp_path: Path) -> Iterator[Path]:

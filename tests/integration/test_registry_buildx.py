@@ -10,10 +10,10 @@ import pytest
 
 from parts.context import context_tar
 from parts.live_registry import OCI_INDEX, OCI_MANIFEST, PASSWORD, LiveRegistry, RegistryClient
-from parts.newer_engine import BUILDX, WANTED, newer_engine
+from parts.newer_engine import BUILDX, newer_engine
 from parts.programs import Run, programs
 
-pytestmark = pytest.mark.skipif(not WANTED, reason="`scripts/setup --test` has not brought the newer engine")
+pytestmark = [pytest.mark.docker, pytest.mark.system]
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 PROVENANCE = "attestation-manifest"
 

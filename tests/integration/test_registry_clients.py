@@ -27,6 +27,8 @@ from parts.live_registry import (
 )
 from parts.programs import Run
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 
 async def test_skopeo_pushes_copies_and_pulls_the_same_bytes(
     live: LiveRegistry, admin: RegistryClient, run: Run, tmp_path: Path

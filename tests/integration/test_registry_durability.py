@@ -17,6 +17,8 @@ from parts.raw_http import head, sent
 from parts.registry_kills import MIB, goes_on_or_is_gone, killed
 from parts.small_disk import small_disk
 
+pytestmark = pytest.mark.system
+
 
 async def test_after_kill_9_every_blob_is_whole_and_every_upload_goes_on_or_is_gone(tmp_path: Path) -> None:
     assert await killed(tmp_path, rounds=3, seed=9)

@@ -15,6 +15,8 @@ from lumper.web.auth.rate_limits import RateLimits
 from parts.live_registry import LiveRegistry, RegistryClient, live_registry
 from parts.own_address import own_address
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def stranger() -> Iterator[str]:

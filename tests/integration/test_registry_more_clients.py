@@ -30,6 +30,8 @@ from parts.live_registry import (
 )
 from parts.programs import Run
 
+pytestmark = pytest.mark.system
+
 CREDS = f"admin:{PASSWORD}"
 LOGIN = ("--tls-verify=false", f"--creds={CREDS}")
 DEST = ("--dest-tls-verify=false", f"--dest-creds={CREDS}")

@@ -19,6 +19,8 @@ from parts.power_trial import DISKS
 from parts.recorded_disk import Recording, in_memory, mounted, recorded, repaired
 from parts.small_disk import small_disk
 
+pytestmark = pytest.mark.system
+
 PATIENT = 1 << 60  # bytes: whatever the machine has still to write
 
 

@@ -26,6 +26,8 @@ from parts.live_registry import OCI_INDEX, OCI_MANIFEST, RegistryClient, digest_
 from parts.lumper_process import LumperServer
 from parts.waiting import wait_for
 
+pytestmark = pytest.mark.system
+
 OPEN = {
     "worker.engine": "unix:///nonexistent/docker.sock",
     "deploy.engine": "unix:///nonexistent/docker.sock",

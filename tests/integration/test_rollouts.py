@@ -23,6 +23,8 @@ from parts.eventually import eventually
 from parts.ports import free_ports
 from parts.static_registry import StaticRegistry, static_registry
 
+pytestmark = pytest.mark.docker
+
 SERVE = ["httpd", "-f", "-p", "8080", "-h", "/www"]
 CRASH = ["sh", "-c", "echo reading the config; echo no config; exit 3"]
 FAILS_THE_SECOND_TIME = ["sh", "-c", "test -e /data/once && exit 5; touch /data/once; httpd -f -p 8080 -h /www"]

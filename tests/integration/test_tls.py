@@ -28,6 +28,8 @@ from parts.lumper_process import LumperServer
 from parts.own_address import own_address
 from parts.ports import free_ports
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 ENGINE_CERTIFICATES = Path("/etc/docker/certs.d")
 
 
@@ -193,7 +195,6 @@ async def test_containerd_pushes_and_pulls_with_the_ca_that_its_hosts_file_names
         run(*ctr, "images", "pull", *known, "--snapshotter", "native", name)
 
 
-@pytest.mark.skipif(not newer_engine.WANTED, reason="no newer engine was unpacked")
 def test_an_engine_that_keeps_images_in_containerd_pushes_and_pulls_once_its_system_knows_the_ca(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

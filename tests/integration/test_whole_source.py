@@ -26,6 +26,8 @@ from parts.git_repository import Repository
 from parts.git_server import GitServer, git_server
 from parts.lfs_server import LfsServer, lfs_server, pointer
 
+pytestmark = pytest.mark.system
+
 BOTH = Wanted(submodules=True, lfs=True)
 ATTRIBUTES = {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"}
 

@@ -21,6 +21,8 @@ from parts.git_repository import ENVIRONMENT, Repository
 from parts.git_server import GitServer, git_server
 from parts.lfs_server import lfs_server
 
+pytestmark = pytest.mark.system
+
 WHOLE = Wanted(submodules=True, lfs=True)
 
 

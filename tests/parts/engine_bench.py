@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 
 import aiodocker
 import pytest
+from _pytest.mark import ParameterSet
 
 from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildah import BuildahEngine
@@ -41,8 +41,6 @@ from parts.held_files import HeldFiles
 from parts.push_sink import PushSink, push_sink
 from parts.records import printed
 
-NEWER = newer_engine.WANTED
-BUILDX = newer_engine.PROGRAM.parents[2] / "usr/libexec/docker/cli-plugins/docker-buildx"
 PLACE = re.compile(r"\[(?:[^\]]+ )?\d+/\d+\] ")
 """What stands before an instruction in the name of its step: the stage, if there are several, and the place in it."""
 
@@ -281,7 +279,7 @@ async def _buildkitd(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
 @asynccontextmanager
 async def _buildx(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
     async with _beside_buildkitd(daemons) as (address, registry, full), remote_builder(address) as builder:
-        engine = BuildxEngine(builder, folder / "buildx", open_target, path=str(BUILDX))
+        engine = BuildxEngine(builder, folder / "buildx", open_target, path=str(newer_engine.BUILDX))
         down = BuildxEngine(builder, folder / "down", open_target, path=f"{folder}/docker-buildx")
         yield _with_layout(engine, down, folder / "buildx/images", registry, full)
         left = [*Workshop(folder / "buildx", "buildx").volatile.glob("*"), *folder.glob("buildx/work/*")]
@@ -294,11 +292,11 @@ async def _buildx(folder: Path, daemons: Daemons) -> AsyncIterator[Bench]:
 async def remote_builder(address: str) -> AsyncIterator[str]:
     """A builder of buildx on the buildkitd at this address; its name."""
     name = f"lumper-{uuid.uuid4().hex[:8]}"
-    await _output(str(BUILDX), "create", "--name", name, "--driver", "remote", address)
+    await _output(str(newer_engine.BUILDX), "create", "--name", name, "--driver", "remote", address)
     try:
         yield name
     finally:
-        await _output(str(BUILDX), "rm", name)
+        await _output(str(newer_engine.BUILDX), "rm", name)
 
 
 def labels_in(layout: Path, image: str) -> Mapping[str, str]:
@@ -328,22 +326,23 @@ BENCHES: dict[str, tuple[Callable[[Path, Daemons], AbstractAsyncContextManager[B
     "direct": (partial(_buildkit, open_target=open_target), CAPABILITIES["a Docker Engine"]),
     "incremental": (partial(_buildkit, incremental_from=0), CAPABILITIES["a Docker Engine"]),
     "buildah": (_buildah, CAPABILITIES["buildah"]),
-    **({"newer engine": (_newer, CAPABILITIES["a Docker Engine with the containerd image store"])} if NEWER else {}),
-    **({"buildkitd": (_buildkitd, CAPABILITIES["buildkitd"])} if NEWER or shutil.which("buildkitd") else {}),
-    **(
-        {"buildx": (_buildx, CAPABILITIES["docker buildx"])}
-        if NEWER and (BUILDX.exists() or os.environ.get("CI"))
-        else {}
-    ),
+    "newer engine": (_newer, CAPABILITIES["a Docker Engine with the containerd image store"]),
+    "buildkitd": (_buildkitd, CAPABILITIES["buildkitd"]),
+    "buildx": (_buildx, CAPABILITIES["docker buildx"]),
     "dummy": (_dummy, frozenset({Capability.DOCKERFILE_APART})),
 }
 """Each engine, and what it can according to the table; the dummy can nothing beyond what it shows. `direct` is left out
 of its pushes; `incremental` gets its contexts file by file."""
 
 
-def having(*capabilities: Capability) -> list[str]:
+def having(*capabilities: Capability) -> list[ParameterSet]:
     """The engines with all of these."""
-    return [name for name, (_, known) in BENCHES.items() if known.issuperset(capabilities)]
+    return engines(name for name, (_, known) in BENCHES.items() if known.issuperset(capabilities))
+
+
+def engines(names: Iterable[str]) -> list[ParameterSet]:
+    """These engines as parameters; all but the dummy need a builder."""
+    return [pytest.param(name, marks=() if name == "dummy" else pytest.mark.docker) for name in names]
 
 
 @asynccontextmanager

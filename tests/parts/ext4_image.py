@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from parts.lacking import lacking
+from parts.needs import lacking
 
 _SIZE = 16 << 20
 

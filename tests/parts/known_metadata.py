@@ -63,4 +63,4 @@ async def _database(url: str) -> AsyncIterator[Known]:
     await opened.close()
 
 
-KINDS = [memory, sqlite, postgresql]
+KINDS = [memory, sqlite, pytest.param(postgresql, marks=pytest.mark.postgresql)]

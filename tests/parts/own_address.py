@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from parts.lacking import lacking
+from parts.needs import lacking
 
 
 @contextmanager

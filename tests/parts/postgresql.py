@@ -19,7 +19,7 @@ import pytest
 
 from lumper.history.database import Database
 from lumper.history.tables import metadata
-from parts.lacking import lacking
+from parts.needs import lacking
 from parts.ports import free_ports
 from parts.waiting import wait_for
 
@@ -193,7 +193,7 @@ def postgres() -> Iterator[PostgresServer]:
             server.kill()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database with Lumper's tables, of each kind: a test that asks for it runs on both."""
     if request.param == "sqlite":

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from parts.lacking import lacking
+from parts.needs import lacking
 from parts.ports import free_ports
 
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")

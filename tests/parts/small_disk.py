@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from parts.lacking import lacking
+from parts.needs import lacking
 from parts.waiting import wait_for
 
 

@@ -23,6 +23,8 @@ from parts.image_files import docker_archive, layer_of
 from parts.live_registry import OCI_INDEX, RegistryClient, digest_of, image_manifest
 from parts.upstream import Door
 
+pytestmark = [pytest.mark.docker, pytest.mark.system]
+
 
 async def test_an_index_is_copied_whole_and_then_not_again(
     old: tuple[Door, RegistryClient], new: tuple[Door, RegistryClient], here: RemoteRegistry, there: RemoteRegistry

@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.port import BuildRequest
@@ -21,6 +22,8 @@ from parts.live_registry import PASSWORD, RegistryClient, digest_of, live_regist
 from parts.programs import programs
 from parts.second_engine import second_engine
 from parts.static_registry import static_registry
+
+pytestmark = [pytest.mark.docker, pytest.mark.system]
 
 
 async def test_an_engine_pulls_and_builds_through_its_mirror(tmp_path: Path) -> None:

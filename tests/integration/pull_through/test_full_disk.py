@@ -23,6 +23,8 @@ from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_re
 from parts.small_disk import small_disk
 from parts.upstream import Door, upstream
 
+pytestmark = pytest.mark.system
+
 _LAYER = 1_000_000
 
 
