@@ -91,6 +91,9 @@ class LivePages:
         )
 
     async def ended(self, build_id: int, state: BuildState, **values: Any) -> Build:
+        build = await self.history.builds.get(build_id)
+        if build.state not in state.sources:
+            await self.taken(build_id, build.attempt)
         async with self.history.database.write() as connection:
             await self.history.builds.end(connection, build_id, state, **values)
         self.history.logs.wake()

@@ -34,6 +34,7 @@ from lumper.errors import (
     Unauthorized,
 )
 from lumper.layout import DataFolder, find_data
+from lumper.model.build import ENDED
 
 _KINDS: dict[int, type[LumperError]] = {
     400: Invalid,
@@ -52,7 +53,6 @@ _PIECE = 256 * 1024  # bytes that are read at once
 _PATIENCE = 10.0  # seconds for a server to begin that holds the data folder already
 _PROXY = (502, 503, 504)  # what a proxy says of a server that is away
 _OWN_CA = "If your own CA has signed its certificate: SSL_CERT_FILE=/path/ca.pem in the environment."
-_FINAL = ("succeeded", "failed", "cancelled", "skipped")
 
 
 @Parameter(name="*")
@@ -147,7 +147,7 @@ class Client:
             patience.end()
             if not attempt and found["attempt"] != current:
                 current, offset = found["attempt"], 0
-            elif found["state"] in _FINAL or found["attempt"] != current:
+            elif found["state"] in ENDED or found["attempt"] != current:
                 return
             elif offset == begun:
                 time.sleep(0.2)

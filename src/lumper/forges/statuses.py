@@ -24,12 +24,12 @@ class StatusState(StrEnum):
 
 
 _STATES = {
-    BuildState.QUEUED: (StatusState.PENDING, "waits"),
-    BuildState.RUNNING: (StatusState.RUNNING, "is built"),
-    BuildState.SUCCEEDED: (StatusState.SUCCESS, ""),
-    BuildState.FAILED: (StatusState.FAILURE, ""),
-    BuildState.CANCELLED: (StatusState.CANCELLED, "cancelled"),
-    BuildState.SKIPPED: (StatusState.CANCELLED, "skipped"),
+    BuildState.QUEUED: StatusState.PENDING,
+    BuildState.RUNNING: StatusState.RUNNING,
+    BuildState.SUCCEEDED: StatusState.SUCCESS,
+    BuildState.FAILED: StatusState.FAILURE,
+    BuildState.CANCELLED: StatusState.CANCELLED,
+    BuildState.SKIPPED: StatusState.CANCELLED,
 }
 
 
@@ -45,12 +45,12 @@ class Status:
 
 def status_of(build: Build, page: str) -> Status:
     """The status of a build."""
-    state, words = _STATES[build.state]
+    words = build.state.words
     if build.state is BuildState.SUCCEEDED:
         words = f"{clip(', '.join(build.tags), _LONGEST_TAGS)} {build.digest}"
     elif build.error:
-        words = build.error if not words else f"{words}: {build.error}"
-    return Status(state, _context_of(build.image, build.ref), words, page)
+        words = build.error if build.state is BuildState.FAILED else f"{words}: {build.error}"
+    return Status(_STATES[build.state], _context_of(build.image, build.ref), words, page)
 
 
 def split_status(image: str, ref: str, page: str) -> Status:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from lumper.history.splitting import add_beside, repositories, siblings
 from lumper.history.tables import builds, projects
 from lumper.history.verification_rows import gave_nothing
 from lumper.model import events
-from lumper.model.build import Attested, Base, Build, BuildState, Part
+from lumper.model.build import ENDED, UNFINISHED, Attested, Base, Build, BuildState, Part
 from lumper.model.lease import LEASE_SECONDS, TryAgain, after_lost_attempt
 from lumper.model.links import Links
 from lumper.model.source import Person, Project, Push
@@ -139,7 +139,7 @@ class BuildHistory:
         await self.all_restarted(connection, build_id, trigger, cause)
 
     async def _supersede(self, connection: AsyncConnection, project_id: str, push: Push, build_id: int) -> None:
-        unfinished = builds.c.state.in_([BuildState.QUEUED.value, BuildState.RUNNING.value])
+        unfinished = builds.c.state.in_(UNFINISHED)
         others = select(builds).where(*of_ref(project_id, push.ref), builds.c.told_commit != push.commit, unfinished)
         for row in (await connection.execute(others)).all():
             await self._cancel(connection, row, f"Build {build_id} is of a newer commit of the same ref.")
@@ -158,7 +158,7 @@ class BuildHistory:
         """
         taking = (
             update(builds)
-            .where(builds.c.id == event.build_id, builds.c.attempt == event.attempt, builds.c.state == "queued")
+            .where(_is(event), builds.c.attempt == event.attempt, builds.c.state.in_(BuildState.RUNNING.sources))
             .values(
                 state=BuildState.RUNNING.value,
                 claim=event.claim,
@@ -234,8 +234,7 @@ class BuildHistory:
         return await self._requeue(builds.c.lease_until < datetime.now(UTC))
 
     async def _requeue(self, condition: Any) -> list[int]:
-        unfinished = [BuildState.QUEUED.value, BuildState.RUNNING.value]
-        query = select(builds).where(builds.c.state.in_(unfinished), condition)
+        query = select(builds).where(builds.c.state.in_(UNFINISHED), condition)
         async with self._database.read() as connection:  # mostly there are none: no write lock for that
             if (await connection.execute(query)).first() is None:
                 return []
@@ -261,7 +260,6 @@ class BuildHistory:
     ) -> None:
         """Queue the next attempt; so many more temporary failures and lost attempts are counted."""
         values = {
-            "state": BuildState.QUEUED.value,
             "attempt": builds.c.attempt + 1,
             "failures": builds.c.failures + failures,
             "lost": builds.c.lost + lost,
@@ -271,9 +269,17 @@ class BuildHistory:
             "started_at": None,
             "due_at": datetime.now(UTC) + timedelta(seconds=decision.delay),
         }
-        await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
-        await self._tell_forge(connection, build_id)
+        await self._move(connection, build_id, BuildState.QUEUED, values)
         await self.dispatch.give(connection)
+
+    async def _move(
+        self, connection: AsyncConnection, build_id: int, state: BuildState, values: Mapping[str, object]
+    ) -> None:
+        """Change the state of a build. Raises Conflict for a move that the table in `model/build.py` does not have."""
+        legal = builds.c.id == build_id, builds.c.state.in_(state.sources)
+        if not (await connection.execute(update(builds).where(*legal).values(state=state.value, **values))).rowcount:
+            raise Conflict(f"Build {build_id} cannot become {state}.")
+        await self._tell_forge(connection, build_id)
 
     async def split(
         self, connection: AsyncConnection, row: Row[Any], parts: Sequence[Part], **values: object
@@ -292,9 +298,8 @@ class BuildHistory:
 
     async def end(self, connection: AsyncConnection, build_id: int, state: BuildState, **values: object) -> None:
         """Write the end of a build, and queue the report of it for those whom it concerns: nobody, if it verifies."""
-        values = {"state": state.value, "finished_at": datetime.now(UTC), "lease_until": None, **values}
-        await connection.execute(update(builds).where(builds.c.id == build_id).values(**values))
-        await self._tell_forge(connection, build_id)
+        ended = {"finished_at": datetime.now(UTC), "lease_until": None, **values}
+        await self._move(connection, build_id, state, ended)
         row = (await connection.execute(select(builds).where(builds.c.id == build_id))).one()
         if row.verifies and state is not BuildState.SUCCEEDED:
             await gave_nothing(connection, row)
@@ -344,7 +349,7 @@ class BuildHistory:
             "log_size": 0,
             "attested": "",
         }
-        ended = builds.c.state.in_([state.value for state in BuildState if state.final])
+        ended = builds.c.state.in_(ENDED)
         now = datetime.now(UTC)
         values = {"stages": {}, "trigger": trigger.value, "cause": cause, "created_at": now, **fresh}
         changed = await connection.execute(update(builds).where(builds.c.id == build_id, ended).values(**values))

@@ -35,7 +35,7 @@ from lumper.history.tables import (
     tags,
     verifications,
 )
-from lumper.model.build import BuildState
+from lumper.model.build import UNFINISHED
 from lumper.model.garbage import Sweep
 from lumper.model.image import PRIVATE_PREFIX, build_of
 from lumper.model.verification import Verified
@@ -65,9 +65,7 @@ async def stale_tags(
     live: set[int] = set()
     numbers = sorted({number for number in found.values() if number is not None})
     for some in parts(numbers):
-        going_on = select(builds.c.id).where(
-            builds.c.id.in_(some), builds.c.state.not_in([state.value for state in BuildState if state.final])
-        )
+        going_on = select(builds.c.id).where(builds.c.id.in_(some), builds.c.state.in_(UNFINISHED))
         compared = select(verifications.c.by_id).where(
             verifications.c.by_id.in_(some), verifications.c.state == Verified.COMPARING.value
         )

@@ -17,7 +17,7 @@ from lumper.history.grants import PROJECT
 from lumper.history.schedule import next_time, schedule_problem
 from lumper.history.sealing import Sealer
 from lumper.history.tables import builds, grants, projects
-from lumper.model.build import BuildState
+from lumper.model.build import UNFINISHED
 from lumper.model.image import is_repository, repository_name
 from lumper.model.source import GitUrl, Project, parse_git_url
 from lumper.model.trigger import BuildRules, rules_from_json, rules_to_json
@@ -32,7 +32,7 @@ def project_from_row(row: Row[tuple[object, ...]]) -> Project:
     return Project(**{**values, "rules": rules_from_json(values["rules"])})
 
 
-_UNDER_WAY = select(func.min(builds.c.id)).where(builds.c.state.in_([BuildState.QUEUED, BuildState.RUNNING]))
+_UNDER_WAY = select(func.min(builds.c.id)).where(builds.c.state.in_(UNFINISHED))
 
 
 def _server(url: GitUrl) -> tuple[str, str]:

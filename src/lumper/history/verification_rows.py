@@ -14,8 +14,6 @@ from lumper.history.tables import verifications
 from lumper.model.build import Base, BuildState
 from lumper.model.verification import Difference, FileDifference, Verification, Verified
 
-_WORDS = {BuildState.CANCELLED: "was cancelled", BuildState.SKIPPED: "was skipped"}
-
 
 def verification_from_row(row: Row[Any]) -> Verification:
     """A row of `verifications` as a value."""
@@ -54,9 +52,13 @@ async def decide(
 
 async def gave_nothing(connection: AsyncConnection, row: Row[Any]) -> None:
     """The build of this row has ended without an image to compare."""
-    words = _WORDS.get(BuildState(row.state), "failed")
     why = f": {row.error}" if row.error else "."
-    await decide(connection, row.id, Verified.UNKNOWN, f"It could not be verified: build {row.id} {words}{why}")
+    await decide(
+        connection,
+        row.id,
+        Verified.UNKNOWN,
+        f"It could not be verified: build {row.id} {BuildState(row.state).words}{why}",
+    )
 
 
 async def gave_image(connection: AsyncConnection, row: Row[Any], digest: str, bases: Sequence[Base]) -> bool:

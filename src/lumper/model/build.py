@@ -14,7 +14,7 @@ from lumper.model.trigger import Trigger
 
 
 class BuildState(StrEnum):
-    """queued → running → succeeded | failed | cancelled | skipped; a lost or retried attempt goes back to queued."""
+    """The state of a build. A new one is queued; the table `_LIFE` below has the moves."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -25,8 +25,38 @@ class BuildState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing happens to the build any more by itself."""
-        return self not in (BuildState.QUEUED, BuildState.RUNNING)
+        """Whether the build has ended. Only a restart moves it on."""
+        return self in ENDED
+
+    @property
+    def words(self) -> str:
+        """The state in the sentence "The build …", for people."""
+        return _LIFE[self].words
+
+    @property
+    def sources(self) -> tuple[BuildState, ...]:
+        """The states that may become this one."""
+        return tuple(state for state, life in _LIFE.items() if self in life.moves)
+
+
+@dataclass(frozen=True)
+class _Life:
+    words: str
+    moves: tuple[BuildState, ...]
+    ended: bool = True
+
+
+_QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _SKIPPED = BuildState
+_LIFE = {  # back to queued: a lost or failed attempt that is tried again, a split, or a restart
+    _QUEUED: _Life("waits", (_RUNNING, _CANCELLED, _FAILED, _QUEUED), ended=False),
+    _RUNNING: _Life("is built", (_SUCCEEDED, _FAILED, _CANCELLED, _SKIPPED, _QUEUED), ended=False),
+    _SUCCEEDED: _Life("was built", (_QUEUED,)),
+    _FAILED: _Life("failed", (_QUEUED,)),
+    _CANCELLED: _Life("was cancelled", (_QUEUED,)),
+    _SKIPPED: _Life("was skipped", (_QUEUED,)),
+}
+ENDED = tuple(state for state, life in _LIFE.items() if life.ended)
+UNFINISHED = tuple(state for state, life in _LIFE.items() if not life.ended)
 
 
 class Attested(StrEnum):

@@ -43,7 +43,6 @@ def _build_message(report: BuildReport, to: tuple[str, ...], told: ToldLog) -> M
     what = {
         BuildState.SUCCEEDED: "built",
         BuildState.FAILED: _failure(build, told.failed),
-        BuildState.CANCELLED: "cancelled",
     }.get(build.state, build.state.value)
     log_name = "" if told.empty else f"build-{build.id}.log"
     values = {

@@ -119,9 +119,9 @@ class Acceptance:
 
         async def end(connection: AsyncConnection) -> None:
             row = await self._history.builds.row(connection, event.build_id)
-            if row is not None and (row.attempt, row.state) == (event.attempt, "queued"):
+            if row is not None and (row.attempt, row.state) == (event.attempt, BuildState.QUEUED):
                 raise _out_of_turn(event)
-            if row is None or (row.attempt, row.claim, row.state) != (event.attempt, event.claim, "running"):
+            if row is None or (row.attempt, row.claim, row.state) != (event.attempt, event.claim, BuildState.RUNNING):
                 log.warning("a result came too late", action="attempt.stale", build=event.build_id, claim=event.claim)
                 if row is not None and (BuildState(row.state).final or event.attempt < row.attempt):
                     # It may have pushed after the attempt that counts had cleared up.

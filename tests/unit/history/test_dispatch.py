@@ -44,7 +44,7 @@ class House:
     async def end(self, build_id: int) -> None:
         """A build ends."""
         async with self.history.database.write() as connection:
-            await self.history.builds.end(connection, build_id, BuildState.SUCCEEDED)
+            await self.history.builds.end(connection, build_id, BuildState.FAILED)
 
     async def jobs(self) -> list[tuple[str, int, int]]:
         """Worker, build and attempt of every job since the last call."""

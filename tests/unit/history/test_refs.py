@@ -46,6 +46,8 @@ class Desk:
         assert await self.history.builds.take(claim)
 
     async def end(self, build_id: int) -> None:
+        if (build := await self.build(build_id)).state is BuildState.QUEUED:
+            await self.begin(build_id, build.attempt)
         async with self.history.database.write() as connection:
             await self.history.builds.end(connection, build_id, BuildState.SUCCEEDED)
 

@@ -13,7 +13,7 @@ const log = document.getElementById("log");
 const find = (name) => log.querySelector(`[data-${name}]`);
 const steps = new Map();
 const attempt = Number(log.dataset.attempt);
-let live = !["succeeded", "failed", "cancelled", "skipped"].includes(log.dataset.state) && log.dataset.attempt === log.dataset.newest;
+let live = !("ended" in log.dataset) && log.dataset.attempt === log.dataset.newest;
 let count = 0;
 let dirty = new Set();
 let planned = false;
