@@ -40,3 +40,18 @@ def test_what_is_no_module_is_there_too(wheel: set[str], kind: str) -> None:
 
 def test_the_command_is_installed(wheel: set[str]) -> None:
     assert any(name.endswith("entry_points.txt") for name in wheel)
+
+
+@pytest.mark.parametrize("tag", ["v0.1.0", "v2.0.0"])
+def test_the_version_comes_from_the_tag(tmp_path: Path, tag: str) -> None:
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    assert _version(tmp_path) == "0.1.dev0"  # without git
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "First"], ["tag", tag]):
+        subprocess.run(["git", *who, *command], cwd=tmp_path, check=True)
+    assert _version(tmp_path) == tag.removeprefix("v")
+
+
+def _version(folder: Path) -> str:
+    command = [sys.executable, "-m", "hatchling", "version"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
