@@ -30,12 +30,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 import log_engine
 from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog
-from lumper.history.store import History, open_history
-from lumper.model.build import Output, Progress
+from lumper.line.history import History, open_history
+from lumper.model.builds.build import Output, Progress
+from lumper.model.builds.log import from_line, to_line
+from lumper.model.builds.masking import Masker
 from lumper.model.events import EVENTS, AttemptStarted
 from lumper.model.links import Links
-from lumper.model.log import from_line, to_line
-from lumper.model.masking import Masker
 from lumper.model.source import Push, parse_git_url
 from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.codec import encode

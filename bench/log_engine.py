@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.port import BuildRequest
-from lumper.model.build import Output
-from parts.context import BASE, context_tar, stream
-from parts.newer_engine import newer_engine
-from parts.second_engine import second_engine
+from lumper.model.builds.build import Output
+from parts.engines.context import BASE, context_tar, stream
+from parts.engines.newer_engine import newer_engine
+from parts.engines.second_engine import second_engine
 
 _BASE = f"{BASE}COPY busybox /bin/busybox\n"
 _LONG = "x" * 2000

@@ -28,11 +28,11 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from parts.live_registry import RegistryClient, digest_of, image_manifest
-from parts.lumper_process import LumperServer
-from parts.postgresql import PostgresServer, programs
-from parts.s3_service import s3_service
-from parts.several_servers import client_of, shared_settings
+from parts.line.several_servers import client_of, shared_settings
+from parts.processes.lumper_process import LumperServer
+from parts.registries.live_registry import RegistryClient, digest_of, image_manifest
+from parts.s3.s3_service import s3_service
+from parts.servers.postgresql import PostgresServer, programs
 
 _TOGETHER = 300  # different layers: each is left alone for long enough now and then
 _SETTINGS = {

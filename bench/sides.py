@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from lumper.build.engines.buildkit.api import registry_auth
 from lumper.build.port import Login
 from lumper.cli.client import Client
-from lumper.layout import DataFolder
+from lumper.config.layout import DataFolder
 from repositories import Repository
 
 Found = TypeVar("Found")

@@ -6,14 +6,14 @@ import sys
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
-    "parts.needs",
-    "parts.rabbitmq",
-    "parts.postgresql",
-    "parts.engine_bench",
-    "parts.worker_bench",
-    "parts.s3_service",
-    "parts.spreading",
-    "parts.topics",
+    "parts.suite.needs",
+    "parts.servers.rabbitmq",
+    "parts.servers.postgresql",
+    "parts.engines.engine_bench",
+    "parts.line.worker_bench",
+    "parts.s3.s3_service",
+    "parts.suite.spreading",
+    "parts.line.topics",
 ]
 
 # Where this is set, each of the hundreds of processes that tests start compiles all of Lumper, for half a second.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from parts.forge import Forge, serve_forge
-from parts.line import Line, line_of
-from parts.lumper_process import LumperServer
+from parts.git.forge import Forge, serve_forge
+from parts.line.line import Line, line_of
+from parts.processes.lumper_process import LumperServer
 
 
 @pytest.fixture(scope="module")

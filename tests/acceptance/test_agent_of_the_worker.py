@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from parts.background import in_background
-from parts.context import BASE
-from parts.forge import Forge
-from parts.line import line_of
-from parts.lumper_process import LumperServer
-from parts.ssh_agent import Agent, program_with_libraries, ssh_agent
-from parts.sshd import SshServer, ssh_server
+from parts.engines.context import BASE
+from parts.git.forge import Forge
+from parts.git.ssh_agent import Agent, program_with_libraries, ssh_agent
+from parts.git.sshd import SshServer, ssh_server
+from parts.line.line import line_of
+from parts.processes.lumper_process import LumperServer
+from parts.servers.background import in_background
 
 pytestmark = [pytest.mark.docker, pytest.mark.system]
 

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from parts.background import in_background
-from parts.docker_engine import ADDRESS
-from parts.first_user import pages
-from parts.forge import Forge
-from parts.kept_files import sizes_in
-from parts.line import Line, body_of, line_of, mails_in
-from parts.lumper_process import LumperServer
-from parts.ports import free_ports
-from parts.registry_reader import wrong_blobs
-from parts.small_disk import small_disk
-from parts.smtp import smtp_server
-from parts.waiting import wait_for
+from parts.disks.kept_files import sizes_in
+from parts.disks.small_disk import small_disk
+from parts.engines.docker_engine import ADDRESS
+from parts.git.forge import Forge
+from parts.line.line import Line, body_of, line_of, mails_in
+from parts.processes.lumper_process import LumperServer
+from parts.registries.registry_reader import wrong_blobs
+from parts.servers.background import in_background
+from parts.servers.ports import free_ports
+from parts.servers.smtp import smtp_server
+from parts.suite.waiting import wait_for
+from parts.web.first_user import pages
 
 pytestmark = [pytest.mark.docker, pytest.mark.system]
 

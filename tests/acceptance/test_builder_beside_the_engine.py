@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from parts.background import in_background
-from parts.buildkitd import behind_a_socket
-from parts.engine_bench import Daemons, remote_builder
-from parts.forge import serve_forge
-from parts.line import Line, line_of
-from parts.lumper_process import LumperServer
-from parts.newer_engine import BUILDX
+from parts.engines.buildkitd import behind_a_socket
+from parts.engines.engine_bench import Daemons, remote_builder
+from parts.engines.newer_engine import BUILDX
+from parts.git.forge import serve_forge
+from parts.line.line import Line, line_of
+from parts.processes.lumper_process import LumperServer
+from parts.servers.background import in_background
 
 pytestmark = pytest.mark.docker
 

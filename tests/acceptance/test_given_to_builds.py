@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from lumper.cli.main import main
-from lumper.model.people import Role
-from parts.background import in_background
-from parts.context import BASE
-from parts.forge import serve_forge
-from parts.kept_files import contents_in
-from parts.line import Line, line_of
-from parts.live_registry import live_registry
-from parts.lumper_process import LumperProcess, LumperServer
-from parts.registry_reader import RegistryReader
-from parts.ssh_agent import program_with_libraries
-from parts.waiting import wait_for
+from lumper.model.people.people import Role
+from parts.disks.kept_files import contents_in
+from parts.engines.context import BASE
+from parts.git.forge import serve_forge
+from parts.git.ssh_agent import program_with_libraries
+from parts.line.line import Line, line_of
+from parts.processes.lumper_process import LumperProcess, LumperServer
+from parts.registries.live_registry import live_registry
+from parts.registries.registry_reader import RegistryReader
+from parts.servers.background import in_background
+from parts.suite.waiting import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.system]
 

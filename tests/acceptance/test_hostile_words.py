@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from parts.first_user import pages
-from parts.line import Line
+from parts.line.line import Line
+from parts.web.first_user import pages
 
 pytestmark = pytest.mark.docker
 

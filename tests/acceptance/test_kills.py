@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lumper.model.build import Output
-from parts.forge import Forge
-from parts.gate import SAYS, Gate
-from parts.kept_files import sizes_in
-from parts.line import Line, line_of
-from parts.lumper_process import LumperServer
-from parts.pace import StandStill, slower
-from parts.ports import free_ports
-from parts.tcp_line import NarrowLine, opened
-from parts.waiting import wait_for
+from lumper.model.builds.build import Output
+from parts.disks.kept_files import sizes_in
+from parts.engines.gate import SAYS, Gate
+from parts.git.forge import Forge
+from parts.line.line import Line, line_of
+from parts.processes.lumper_process import LumperServer
+from parts.servers.ports import free_ports
+from parts.servers.tcp_line import NarrowLine, opened
+from parts.suite.pace import StandStill, slower
+from parts.suite.waiting import wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -10,35 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.engines.buildah.place import Place
-from parts.engine_bench import remove_storage
-from parts.line import DEPLOY, Line
-from parts.lumper_process import LumperServer
-from parts.waiting import wait_for
+from lumper.build.engines.buildah.home import BuildahHome
+from parts.engines.engine_bench import remove_storage
+from parts.line.line import DEPLOY, Line
+from parts.processes.lumper_process import LumperServer
+from parts.suite.waiting import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.system]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    made = Place(tmp_path_factory.mktemp("buildah") / "b")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildahHome]:
+    made = BuildahHome(tmp_path_factory.mktemp("buildah") / "b")
     yield made
     remove_storage(made)
 
 
 @pytest.fixture(scope="module")
-def lumper(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Iterator[LumperServer]:
+def lumper(tmp_path_factory: pytest.TempPathFactory, place: BuildahHome) -> Iterator[LumperServer]:
     settings = {"worker.engine": f"buildah:{place.base}"}
     with LumperServer(tmp_path_factory.mktemp("lumper") / "data", settings) as running:
         yield running
 
 
-def left_by(place: Place) -> list[Path]:
+def left_by(place: BuildahHome) -> list[Path]:
     """What builds leave nowhere but in the storage."""
     return [path for path in (*place.volatile.glob("*"), *place.base.glob("work/*")) if path.name not in ("run", "tmp")]
 
 
-def test_a_version_tag_becomes_image_tags_a_mail_and_a_container_that_answers(line: Line, place: Place) -> None:
+def test_a_version_tag_becomes_image_tags_a_mail_and_a_container_that_answers(line: Line, place: BuildahHome) -> None:
     build_id = line.project.release("v1.2.3", {"index.html": "by buildah", "lumper.toml": DEPLOY})
     build = line.succeeded(build_id, 120)
     line.check_that_it_ended_once(build_id, ("1.2.3", "1.2", "1", "latest"), deployed=True)
@@ -52,7 +52,7 @@ def test_a_version_tag_becomes_image_tags_a_mail_and_a_container_that_answers(li
     assert left_by(place) == []
 
 
-def test_a_cancelled_build_ends_with_its_program_and_can_be_restarted(line: Line, place: Place) -> None:
+def test_a_cancelled_build_ends_with_its_program_and_can_be_restarted(line: Line, place: BuildahHome) -> None:
     gate, build_id = line.at_a_gate("v1.0.0")
     line.lumper.client.post(f"builds/{build_id}/cancel")
     assert line.ended(build_id)["state"] == "cancelled"
@@ -74,7 +74,7 @@ def sleeping(seconds: str) -> list[Path]:
     return found
 
 
-def test_the_program_of_a_killed_worker_ends_when_it_comes_back(line: Line, place: Place) -> None:
+def test_the_program_of_a_killed_worker_ends_when_it_comes_back(line: Line, place: BuildahHome) -> None:
     seconds = str(random.randint(10_000, 1_000_000))
     sleep = f'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "sleep", "{seconds}"]\n'
     build_id = line.project.release("v1.0.0", {"Dockerfile": sleep})

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from parts.context import BASE
-from parts.forge import serve_forge
-from parts.line import line_of
-from parts.lumper_process import LumperServer
-from parts.newer_engine import newer_engine
+from parts.engines.context import BASE
+from parts.engines.newer_engine import newer_engine
+from parts.git.forge import serve_forge
+from parts.line.line import line_of
+from parts.processes.lumper_process import LumperServer
 
 pytestmark = pytest.mark.docker
 

@@ -11,10 +11,10 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from parts.docker_engine import remove_service
-from parts.forge import Forge, serve_forge
-from parts.line import Line, body_of
-from parts.lumper_process import LumperServer
+from parts.engines.docker_engine import remove_service
+from parts.git.forge import Forge, serve_forge
+from parts.line.line import Line, body_of
+from parts.processes.lumper_process import LumperServer
 
 pytestmark = pytest.mark.docker
 

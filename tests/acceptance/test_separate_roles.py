@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from lumper.model.events import jobs_topic
-from parts.background import in_background
-from parts.forge import Forge
-from parts.line import Line, body_of, line_of
-from parts.lumper_process import LumperProcess, LumperServer
-from parts.pace import lasts_less_than
-from parts.rabbitmq import RabbitNode
-from parts.smtp import PASSWORD, USERNAME, Mailbox, make_certificate, smtp_server
+from parts.git.forge import Forge
+from parts.line.line import Line, body_of, line_of
+from parts.processes.lumper_process import LumperProcess, LumperServer
+from parts.servers.background import in_background
+from parts.servers.rabbitmq import RabbitNode
+from parts.servers.smtp import PASSWORD, USERNAME, Mailbox, make_certificate, smtp_server
+from parts.suite.pace import lasts_less_than
 
 pytestmark = pytest.mark.docker
 

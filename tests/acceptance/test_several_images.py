@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from parts.line import Line
-from parts.registry_reader import RegistryReader
-from parts.waiting import wait_for
+from parts.line.line import Line
+from parts.registries.registry_reader import RegistryReader
+from parts.suite.waiting import wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from parts.command_line import lumper as run
-from parts.context import BASE
-from parts.forge import Forge
-from parts.gate import Gate
-from parts.line import Line, line_of
-from parts.lumper_process import LumperProcess, LumperServer
-from parts.rabbitmq import RabbitNode
-from parts.waiting import wait_for
+from parts.engines.context import BASE
+from parts.engines.gate import Gate
+from parts.git.forge import Forge
+from parts.line.line import Line, line_of
+from parts.processes.command_line import lumper as run
+from parts.processes.lumper_process import LumperProcess, LumperServer
+from parts.servers.rabbitmq import RabbitNode
+from parts.suite.waiting import wait_for
 
 pytestmark = pytest.mark.docker
 

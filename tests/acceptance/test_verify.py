@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from lumper.build.engines.buildah.place import Place
-from parts.command_line import lumper as run
-from parts.context import BASE
-from parts.engine_bench import remove_storage
-from parts.forge import Forge
-from parts.gate import Gate
-from parts.git_repository import ENVIRONMENT
-from parts.line import Line, line_of
-from parts.lumper_process import LumperServer
-from parts.newer_engine import newer_engine
-from parts.waiting import wait_for
+from lumper.build.engines.buildah.home import BuildahHome
+from parts.engines.context import BASE
+from parts.engines.engine_bench import remove_storage
+from parts.engines.gate import Gate
+from parts.engines.newer_engine import newer_engine
+from parts.git.forge import Forge
+from parts.git.git_repository import ENVIRONMENT
+from parts.line.line import Line, line_of
+from parts.processes.command_line import lumper as run
+from parts.processes.lumper_process import LumperServer
+from parts.suite.waiting import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -113,7 +113,7 @@ def check_reproducible(settings: dict[str, str], folder: Path, forge: Forge) -> 
 
 
 def test_buildah_gives_the_same_image_once_more_if_the_recipe_asks_for_that(tmp_path: Path, forge: Forge) -> None:
-    place = Place(tmp_path / "b")
+    place = BuildahHome(tmp_path / "b")
     try:
         check_reproducible({"worker.engine": f"buildah:{place.base}"}, tmp_path, forge)
     finally:

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from parts.gate import SAYS, Gate
-from parts.line import DEPLOY, Line, body_of
-from parts.pace import lasts_less_than
+from parts.engines.gate import SAYS, Gate
+from parts.line.line import DEPLOY, Line, body_of
+from parts.suite.pace import lasts_less_than
 
 pytestmark = pytest.mark.docker
 

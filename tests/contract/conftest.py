@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lumper.registry.port import Metadata, Storage
-from parts.known_metadata import KINDS, Known
-from parts.storages import filesystem, memory, s3
+from parts.registries.known_metadata import KINDS, Known
+from parts.registries.storages import filesystem, memory, s3
 
 
 @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)

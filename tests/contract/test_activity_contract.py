@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lumper.model.activity import Actor, AuditAction
-from lumper.model.image import NewManifest
+from lumper.model.images.activity import Actor, AuditAction
+from lumper.model.images.image import NewManifest
 from lumper.registry.port import Metadata
-from parts.known_metadata import Known
+from parts.registries.known_metadata import Known
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 OCI = "application/vnd.oci.image.manifest.v1+json"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lumper.history import catalog
-from lumper.history.catalog import Catalog, Order, Space
-from lumper.history.images import ImageHistory
-from lumper.model.activity import Actor
-from lumper.model.image import Link, NewManifest
-from parts.known_metadata import Known, postgresql, sqlite
+from lumper.model.images.activity import Actor
+from lumper.model.images.image import Link, NewManifest
+from lumper.registry.catalog import catalog
+from lumper.registry.catalog.catalog import Catalog, Order, Space
+from lumper.registry.catalog.images import ImageHistory
+from parts.registries.known_metadata import Known, postgresql, sqlite
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 OCI = "application/vnd.oci.image.manifest.v1+json"

@@ -19,7 +19,7 @@ from lumper.notify.channels.maildir import MaildirChannel, MaildirReader
 from lumper.notify.channels.memory import MemoryChannel
 from lumper.notify.mime import from_mail
 from lumper.notify.port import Attachment, Channel, Mail, MailReader, Message
-from parts.smtp import PASSWORD, USERNAME, make_certificate, smtp_server
+from parts.servers.smtp import PASSWORD, USERNAME, make_certificate, smtp_server
 
 SENDER = "Lumper <lumper@example.org>"
 MESSAGE = Message(

@@ -13,13 +13,13 @@ import pytest
 
 from lumper.build.port import BuildRequest, Cache, Capability, Limits, Login
 from lumper.errors import BuildFailed, BuildRefused
-from lumper.model.build import Step, StepState
-from lumper.model.people import Role
-from parts.context import BASE, BUSYBOX, context_tar, stream
-from parts.engine_bench import BENCHES, Bench, Daemons, engine_bench, engines, having
-from parts.live_registry import live_registry
-from parts.needs import lacking
-from parts.ssh_agent import program_with_libraries, ssh_agent
+from lumper.model.builds.build import Step, StepState
+from lumper.model.people.people import Role
+from parts.engines.context import BASE, BUSYBOX, context_tar, stream
+from parts.engines.engine_bench import BENCHES, Bench, Daemons, engine_bench, engines, having
+from parts.git.ssh_agent import program_with_libraries, ssh_agent
+from parts.registries.live_registry import live_registry
+from parts.suite.needs import lacking
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 SECRET = b"correct horse battery staple"

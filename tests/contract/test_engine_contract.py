@@ -13,12 +13,18 @@ import pytest
 
 from lumper.build.port import BuildRequest, Login, Pushed
 from lumper.build.pushing import push_or_rebuild
-from lumper.errors import BuildFailed, DockerfileMissing, EngineUnavailable, PushFailed, SourceError
-from lumper.model.build import Output, Progress, Step, StepState
-from parts.context import BASE, context_tar, stream
-from parts.engine_bench import BENCHES, PLACE, Bench, Daemons, engine_bench, engines
-from parts.eventually import eventually
-from parts.records import line_by_line, printed
+from lumper.errors import (
+    BuildFailed,
+    DockerfileMissing,
+    EngineUnavailable,
+    PushFailed,
+    SourceError,
+)
+from lumper.model.builds.build import Output, Progress, Step, StepState
+from parts.engines.context import BASE, context_tar, stream
+from parts.engines.engine_bench import BENCHES, PLACE, Bench, Daemons, engine_bench, engines
+from parts.line.records import line_by_line, printed
+from parts.suite.eventually import eventually
 
 
 @pytest.fixture(params=engines(BENCHES))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.model.garbage import Garbage, GarbageKind, Sweep
-from lumper.model.image import Link, NewManifest
-from parts.known_garbage import SOON, Known, memory, postgresql, sqlite
+from lumper.model.images.garbage import Garbage, GarbageKind, Sweep
+from lumper.model.images.image import Link, NewManifest
+from parts.registries.known_garbage import SOON, Known, memory, postgresql, sqlite
 
 A, B, C, D, E = (f"sha256:{letter * 64}" for letter in "abcde")
 OCI = "application/vnd.oci.image.manifest.v1+json"

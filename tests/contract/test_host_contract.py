@@ -15,10 +15,10 @@ from lumper.deploy.hosts.memory import Image, MemoryHost
 from lumper.deploy.port import Host, Login
 from lumper.errors import HostUnavailable, ReleaseRefused, ReleaseUnhealthy
 from lumper.model.deployment import Container, ContainerState, Port, Release, Service
-from parts.docker_engine import ADDRESS, remove_service
-from parts.eventually import eventually
-from parts.ports import free_ports
-from parts.static_registry import StaticRegistry, static_registry
+from parts.engines.docker_engine import ADDRESS, remove_service
+from parts.registries.static_registry import StaticRegistry, static_registry
+from parts.servers.ports import free_ports
+from parts.suite.eventually import eventually
 
 SERVE = ["httpd", "-f", "-p", "8080", "-h", "/www"]
 KINDS: dict[str, tuple[Image, list[str], list[str] | None]] = {

@@ -10,9 +10,9 @@ import pytest
 
 from lumper.build.port import BuildRequest
 from lumper.errors import BuildFailed, BuildRefused, FrontendUnavailable
-from lumper.model.build import Step
-from parts.context import BASE, context_tar, stream
-from parts.engine_bench import BENCHES, Bench, Daemons, engine_bench
+from lumper.model.builds.build import Step
+from parts.engines.context import BASE, context_tar, stream
+from parts.engines.engine_bench import BENCHES, Bench, Daemons, engine_bench
 
 REAL = [name for name in BENCHES if name not in ("dummy", "direct", "incremental")]
 READING = [name for name in REAL if name != "buildah"]

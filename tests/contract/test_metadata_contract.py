@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lumper.errors import Conflict
-from lumper.model.image import Link, NewManifest, Referrer
+from lumper.model.images.image import Link, NewManifest, Referrer
 from lumper.registry.port import Metadata
-from parts.known_metadata import Known
+from parts.registries.known_metadata import Known
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 OCI = "application/vnd.oci.image.manifest.v1+json"

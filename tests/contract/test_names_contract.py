@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from lumper.model.garbage import Sweep
-from lumper.model.image import Link, Name, NewManifest, Restored, Tag
-from parts.known_metadata import Known
+from lumper.model.images.garbage import Sweep
+from lumper.model.images.image import Link, Name, NewManifest, Restored, Tag
+from parts.registries.known_metadata import Known
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 OCI = "application/vnd.oci.image.manifest.v1+json"

@@ -13,8 +13,8 @@ from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.brokers.rabbitmq import RabbitBroker
 from lumper.queue.brokers.sqlite import SqliteBroker
 from lumper.queue.port import Broker, DeadLetter, Delivery, Message
-from parts.rabbitmq import RabbitNode
-from parts.topics import SOON, following
+from parts.line.topics import SOON, following
+from parts.servers.rabbitmq import RabbitNode
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lumper.errors import Conflict, NotFound, RuleForbids
-from lumper.model.activity import RETENTION, Actor, AuditAction
-from lumper.model.garbage import Sweep
-from lumper.model.image import Link, NewManifest, TagState
-from lumper.model.rules import Keep, Rule
+from lumper.model.images.activity import RETENTION, Actor, AuditAction
+from lumper.model.images.garbage import Sweep
+from lumper.model.images.image import Link, NewManifest, TagState
+from lumper.model.images.rules import Keep, Rule
 from lumper.registry.port import Metadata
-from parts.known_metadata import Known
+from parts.registries.known_metadata import Known
 
 A, B, C, D = (f"sha256:{letter * 64}" for letter in "abcd")
 OCI = "application/vnd.oci.image.manifest.v1+json"

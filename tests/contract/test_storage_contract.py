@@ -11,7 +11,7 @@ import pytest
 
 from lumper.errors import StorageError
 from lumper.registry.port import Storage
-from parts.pieces import pieces
+from parts.registries.pieces import pieces
 
 MIB = 1 << 20
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lumper.errors import StorageError
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 from lumper.registry.port import Storage
-from parts.live_registry import digest_of
+from parts.registries.live_registry import digest_of
 
 
 async def names(storage: Storage) -> list[Name]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lumper.web.api.openapi import described_routes
 from lumper.web.oci.description import OPERATIONS, PATHS
-from parts.live_api import live_api
+from parts.web.live_api import live_api
 
 DOCS = Path(__file__).parents[2] / "docs/reference"
 

@@ -10,7 +10,7 @@ import pytest
 
 from lumper.cli.client import Target
 from lumper.forges.all import NAMES
-from parts.commands import Command, commands
+from parts.processes.commands import Command, commands
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/commands.md").read_text("utf-8")
 COMMANDS = list(commands())

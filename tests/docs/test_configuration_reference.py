@@ -6,9 +6,9 @@ from importlib.resources import files
 
 import pytest
 
-from lumper.config import options
+from lumper.config.settings import options
 
-LINES = files("lumper").joinpath("reference.toml").read_text("utf-8").splitlines()
+LINES = files("lumper.config").joinpath("reference.toml").read_text("utf-8").splitlines()
 
 
 def place(option: str) -> int:

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from lumper.model import events
-from lumper.model.build import Result
+from lumper.model.builds.build import Result
 from lumper.model.source import Verdict
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/events.md").read_text("utf-8")

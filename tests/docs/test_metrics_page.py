@@ -8,11 +8,11 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lumper.history.figures import LARGEST
+from lumper.line.figures import LARGEST
 from lumper.metrics import Metrics
-from lumper.model.build import BuildState
+from lumper.model.builds.build import BuildState
 from lumper.model.events import SHARED
-from lumper.model.garbage import GarbageKind
+from lumper.model.images.garbage import GarbageKind
 from lumper.web.oci.address import Kind
 
 DOCS = Path(__file__).parents[2] / "docs"

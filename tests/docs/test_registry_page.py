@@ -9,14 +9,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lumper.model.people import Role
+from lumper.model.people.people import Role
 from lumper.registry.listings import MOST
 from lumper.registry.manifests import MAX_BYTES
 from lumper.web.auth.authenticator import REFRESH_SECONDS, REGISTRY_SECONDS
 from lumper.web.oci import address
-from lumper.web.oci.body import IDLE_SECONDS
-from lumper.web.oci.ranges import MOST_PARTS
-from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
+from lumper.web.oci.bytes.body import IDLE_SECONDS
+from lumper.web.oci.bytes.ranges import MOST_PARTS
+from parts.registries.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/registry.md").read_text("utf-8")
 ENDPOINTS = re.findall(r"(?m)^\| `([A-Z]+)` \| `(/v2/\S*)` \|", PAGE)

@@ -11,10 +11,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lumper.model.people import Role
-from parts.live_api import Api, live_api
-from parts.live_registry import LiveRegistry, RegistryClient, live_registry
-from parts.programs import Run, programs
+from lumper.model.people.people import Role
+from parts.processes.programs import Run, programs
+from parts.registries.live_registry import LiveRegistry, RegistryClient, live_registry
+from parts.web.live_api import Api, live_api
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lumper.history.database import Database
-from lumper.history.store import History, open_history
+from lumper.line.history import History, open_history
 from lumper.model.links import Links
+from lumper.model.source import Project, parse_git_url
 from lumper.queue.codec import encode
-from parts.postgresql import PostgresServer
+from lumper.store.database import Database
+from parts.servers.postgresql import PostgresServer
 
 
 @pytest.fixture
@@ -35,3 +36,16 @@ async def two(postgres: PostgresServer) -> AsyncIterator[tuple[Database, Databas
     yield one, other
     await one.close()
     await other.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    await opened.migrate()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def project(history: History) -> Project:
+    return await history.projects.add(parse_git_url("https://git.example.org/owner/app.git"))

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from lumper.build.port import BuildRequest, Limits
 from lumper.errors import BuildRefused
+from lumper.model.builds.secrets import may_have
 from lumper.model.patterns import matches
-from lumper.model.secrets import may_have
 
 OFFICIAL = "docker/dockerfile"
 _HOST_NETWORK = "network.host"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lumper.logs import get_logger
-from lumper.model.image import is_digest
+from lumper.model.images.image import is_digest
 
 log = get_logger(__name__)
 

@@ -27,9 +27,9 @@ from lumper.build.source.checkout import CheckoutRequest, Mirrors
 from lumper.build.source.contents import Checkout
 from lumper.build.source.lending import Lenders, nobody
 from lumper.errors import BuildFailed, Invalid, SecretMissing
-from lumper.model.build import Output, Progress
+from lumper.model.builds.build import Output, Progress
 from lumper.model.events import BuildJob
-from lumper.model.image import repository_name
+from lumper.model.images.image import repository_name
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from lumper.build.pushing import push_image
 from lumper.build.recipe.asked import reference_problem
 from lumper.build.recipe.recipe import Recipe
 from lumper.build.recipe.tag_templates import Moment
-from lumper.build.spreading import BuiltImage, Copy, Elsewhere, spread, tags_at, tags_by
+from lumper.build.replication import BuiltImage, Copy, Elsewhere, spread, tags_at, tags_by
 from lumper.errors import Invalid
-from lumper.model.image import LATEST, is_repository, is_tag
+from lumper.model.images.image import LATEST, is_repository, is_tag
 
 _PUSH_TIMEOUT = 3600.0  # seconds for one registry
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lumper.model.build import Base
+from lumper.model.builds.build import Base
 
 _HUB = ("docker.io/library/", "docker.io/")
 

@@ -12,9 +12,9 @@ from lumper.build.grants import is_official, syntax_image
 from lumper.build.port import BuildRequest, Files
 from lumper.build.recipe.recipe import Recipe
 from lumper.errors import BuildFailed
-from lumper.model.build import Base
+from lumper.model.builds.build import Base
 from lumper.model.events import BuildJob
-from lumper.model.image import version_key
+from lumper.model.images.image import version_key
 from lumper.model.refs import short_name
 from lumper.model.source import parse_git_url
 from lumper.model.trigger import Trigger

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from lumper.model.build import Base, Progress
+from lumper.model.builds.build import Base, Progress
 
 
 class Capability(StrEnum):

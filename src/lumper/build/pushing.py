@@ -15,7 +15,7 @@ from typing import TypeVar
 from lumper.build.port import Engine, Login, Pushed, Report
 from lumper.build.recipe.asked import span
 from lumper.errors import BuildTimeout, EngineError, ImageGone, PushFailed, RegistryFull
-from lumper.model.build import Step, StepState
+from lumper.model.builds.build import Step, StepState
 
 _T = TypeVar("_T")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lumper.build.grants import is_official
 from lumper.build.port import BuildRequest, NotOneByOne, Report
 from lumper.errors import FrontendUnavailable
-from lumper.model.build import Progress
+from lumper.model.builds.build import Progress
 
 SECOND_BUILD = 2000  # steps of a build without the syntax image are numbered from here
 REBUILT = 4000  # those of an image that the engine had lost

@@ -12,10 +12,11 @@ from functools import partial
 
 from lumper.build.agents import agents
 from lumper.build.capabilities import needs, refuse
-from lumper.build.entrusting import check_given, with_entrusted
+from lumper.build.credentials import check_given, with_entrusted
 from lumper.build.failure.explain import explain
 from lumper.build.failure.own_registry import grant_hint
 from lumper.build.grants import Grants
+from lumper.build.idle_timeout import Listener
 from lumper.build.plan import MADE_ANEW, base_of, parameters, plan_build, private_image
 from lumper.build.port import BuildRequest, Capability, Engine, Login, Pushed, Report
 from lumper.build.pushing import push_image, push_or_rebuild
@@ -24,19 +25,18 @@ from lumper.build.recipe.asked import shorter, span, without_spare_caches
 from lumper.build.recipe.recipe import Conditions, Recipe, Recipes, read_recipes
 from lumper.build.recipe.skip import asks_to_skip, unwanted
 from lumper.build.recipe.tag_templates import Moment, wanted_tags
-from lumper.build.silence import Listener
+from lumper.build.replication import BuiltImage, Copy, elsewhere, spread
 from lumper.build.source.checkout import CheckoutRequest, Mirrors
 from lumper.build.source.contents import Checkout
-from lumper.build.source.whole import Wanted
-from lumper.build.spreading import BuiltImage, Copy, elsewhere, spread
+from lumper.build.source.full_source import Wanted
 from lumper.errors import BuildFailed, BuildTimeout, EngineError, LumperError, StorageFull
-from lumper.full_disk import no_space_left
-from lumper.model.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
+from lumper.model.builds.build import Base, Outcome, Output, Part, Progress, Result, Step, StepState
+from lumper.model.builds.masking import Masker
+from lumper.model.builds.secrets import GivenSecrets, Needed
 from lumper.model.events import BuildJob
-from lumper.model.masking import Masker
 from lumper.model.refs import short_name
-from lumper.model.secrets import Entrusted, Needed
 from lumper.model.trigger import Trigger
+from lumper.system.full_disk import no_space_left
 
 GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 """From a project's id to the user name and password for its git server."""
@@ -44,13 +44,13 @@ GitCredentials = Callable[[str], Awaitable[tuple[str, str] | None]]
 RegistryLogin = Callable[[int, int], Awaitable[Login]]
 """From a build's id and its attempt to what that attempt pushes with."""
 
-Entrust = Callable[[int, int, Needed], Awaitable[Entrusted]]
+Entrust = Callable[[int, int, Needed], Awaitable[GivenSecrets]]
 """From a build's id, its attempt and what that needs to what it is given."""
 
 
-async def nothing(_build: int, _attempt: int, _needed: Needed) -> Entrusted:
+async def nothing(_build: int, _attempt: int, _needed: Needed) -> GivenSecrets:
     """What builds are given where nobody gives them anything."""
-    return Entrusted()
+    return GivenSecrets()
 
 
 CHECKOUT_STEP = 0  # the engine numbers its own steps from 1
@@ -114,7 +114,7 @@ class _Attempt:
         self._name = f"checkout {short_name(job.ref)} of {job.url}"
         self._failure_told = False
         self._bases: dict[str, Base] = {}
-        self._given = Entrusted()
+        self._given = GivenSecrets()
         self._agent = ""
         self._begun = datetime.now(UTC)
         self.stages: dict[str, int] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lumper.build.run import Builder
 from lumper.build.source.mirror_keeping import MirrorLimits
 from lumper.logs import get_logger
-from lumper.model.image import PRIVATE_PREFIX
+from lumper.model.images.image import PRIVATE_PREFIX
 
 log = get_logger(__name__)
 

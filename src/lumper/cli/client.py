@@ -21,6 +21,7 @@ from cyclopts import Parameter
 
 from lumper.cli.interrupt import Response, woken_by_signals
 from lumper.cli.line_file import line_of
+from lumper.config.layout import DataFolder, find_data
 from lumper.errors import (
     Conflict,
     Forbidden,
@@ -33,8 +34,7 @@ from lumper.errors import (
     StorageFull,
     Unauthorized,
 )
-from lumper.layout import DataFolder, find_data
-from lumper.model.build import ENDED
+from lumper.model.builds.build import ENDED
 
 _KINDS: dict[int, type[LumperError]] = {
     400: Invalid,
@@ -112,7 +112,7 @@ class Client:
         ServerUnreachable when the server is not back within a minute.
         """
         current, offset = attempt or self.get(f"builds/{build}")["attempt"], 0
-        patience = _Patience(away)
+        patience = _RetryPolicy(away)
         while True:
             begun = offset
             try:
@@ -132,7 +132,7 @@ class Client:
         waited for as in `read_log`. Raises ServerUnreachable, NotFound.
         """
         current, offset = attempt or self.get(f"builds/{build}")["attempt"], 0
-        patience = _Patience(away)
+        patience = _RetryPolicy(away)
         while True:
             begun = offset
             try:
@@ -192,7 +192,7 @@ class Client:
         return connection
 
 
-class _Patience:
+class _RetryPolicy:
     """With a server that was there and is away: one that is back at once is not worth a word."""
 
     def __init__(self, away: Callable[[str], object]) -> None:
@@ -285,14 +285,14 @@ def connect(target: Target) -> Iterator[Client]:
 
 
 def _checked_data() -> Path:
-    from lumper.config import load  # slow to import: only when something is wrong with the configuration
+    from lumper.config.settings import load  # slow to import: only when something is wrong with the configuration
 
     return load().data
 
 
 def _opened(stack: contextlib.ExitStack, folder: DataFolder) -> str:
     """The URL of a server inside this process, or of one that begins in this moment."""
-    from lumper.config import load  # slow to import, and only needed when no server runs
+    from lumper.config.settings import load  # slow to import, and only needed when no server runs
     from lumper.wiring.processes import serve_in_thread
 
     config = load(overrides={"data": folder.root})

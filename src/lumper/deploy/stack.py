@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lumper.errors import ReleaseRefused
 from lumper.model.deployment import Release, Service
-from lumper.model.image import is_digest
+from lumper.model.images.image import is_digest
 
 StackName = str
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lumper.errors import HookMalformed, SourceRefused
 from lumper.forges.payload import shown
 from lumper.forges.port import Forge, Parsed, Request
-from lumper.model.image import moved_tags
+from lumper.model.images.image import moved_tags
 from lumper.model.source import Project, Push, Verdict, is_commit, is_safe_ref, parse_git_url
 from lumper.model.trigger import BuildRules
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lumper.model.build import Build, BuildState
+from lumper.model.builds.build import Build, BuildState
 from lumper.model.refs import TAG_PREFIX
 
 _LONGEST_CONTEXT = 255  # characters that each forge takes: columns of GitLab and Bitbucket have no more

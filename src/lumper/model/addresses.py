@@ -24,7 +24,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052, section 2.1
 _DOCKER = (2375, 2376, 2377)
 
 
-class Place(Enum):
+class AddressScope(Enum):
     """Where an address leads."""
 
     PUBLIC = "public"
@@ -33,16 +33,16 @@ class Place(Enum):
     NEVER = "never"
 
 
-def place_of(address: Address) -> Place:
+def place_of(address: Address) -> AddressScope:
     """Where an address leads, also one that carries an IPv4 address within (mapped, 6to4, NAT64)."""
     address = _inner(address)
     if address.is_link_local or address.is_unspecified or address.is_multicast or address in _METADATA:
-        return Place.NEVER
+        return AddressScope.NEVER
     if address.version == 4 and (address.packed[0] == 0 or address.packed[0] >= 240):  # this network, reserved
-        return Place.NEVER
+        return AddressScope.NEVER
     if address.is_loopback:
-        return Place.LOOPBACK
-    return Place.PUBLIC if address.is_global else Place.PRIVATE
+        return AddressScope.LOOPBACK
+    return AddressScope.PUBLIC if address.is_global else AddressScope.PRIVATE
 
 
 def _inner(address: Address) -> Address:
@@ -83,7 +83,7 @@ def host_problem(host: str) -> str:
     if literal is not None:
         if _inner(literal) != literal:
             return "write the IPv4 address itself"
-        return f"{host} is no address of a git server" if place_of(literal) is Place.NEVER else ""
+        return f"{host} is no address of a git server" if place_of(literal) is AddressScope.NEVER else ""
     if ":" in host or "%" in host:
         return "this is not an address"
     if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
@@ -102,7 +102,7 @@ def server_problem(host: str, port: int | None) -> str:
     if problem := host_problem(host):
         return problem
     literal = literal_of(host)
-    inside = on_loopback(host) if literal is None else place_of(literal) is not Place.PUBLIC
+    inside = on_loopback(host) if literal is None else place_of(literal) is not AddressScope.PUBLIC
     return f"port {port} is the Docker Engine's" if inside and port in _DOCKER else ""
 
 
@@ -130,7 +130,7 @@ class Network:
         """Why a host with these addresses is not connected to, or "". `named`: the project's own URL names the host."""
         if problem := host_problem(host):
             return problem
-        if all(place_of(address) is Place.PUBLIC for address in addresses):
+        if all(place_of(address) is AddressScope.PUBLIC for address in addresses):
             return ""
         if port in _DOCKER:
             return f"port {port} is the Docker Engine's"
@@ -138,12 +138,12 @@ class Network:
 
     def _refusal(self, host: str, address: Address, *, named: bool) -> str:
         place = place_of(address)
-        if place is Place.NEVER:
+        if place is AddressScope.NEVER:
             return f"{address} is no address of a git server"
-        if place is Place.PUBLIC or self._allows(host, address):
+        if place is AddressScope.PUBLIC or self._allows(host, address):
             return ""
         own = self.allow_private and named
-        if place is Place.PRIVATE:
+        if place is AddressScope.PRIVATE:
             return "" if own else f"{address} is a private address"
         written = literal_of(host) is not None or host.rstrip(".").lower() == "localhost"
         return "" if own and written else f"{address} is this machine itself"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from lumper.model.build import Base, Build, Result
+from lumper.model.builds.build import Base, Build, Result
 from lumper.model.deployment import Container, Release, RolloutState
 
 EVENTS = "events"
@@ -110,7 +110,8 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Bytes of an attempt's log from `offset` on: a piece of the lines that model/log.py writes, as it packs them."""
+    """Bytes of an attempt's log from `offset` on: a piece of the lines that model/builds/log.py writes, as it packs
+    them."""
 
     build_id: int
     attempt: int

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lumper.model.build import Build, BuildState
+from lumper.model.builds.build import Build, BuildState
 from lumper.model.deployment import RolloutState
 from lumper.model.events import BuildReport, RolloutReport
 from lumper.notify.clean import clean_line, clip, one_line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lumper.model.build import Output, Progress, Step, StepState
-from lumper.model.log import from_line, render
+from lumper.model.builds.build import Output, Progress, Step, StepState
+from lumper.model.builds.log import from_line, render
 from lumper.notify.clean import Excerpt, clean_line
 
 LOG_LIMIT = 10 * 1024 * 1024  # bytes of the attached log; many servers refuse a mail above some 25 MB
@@ -13,7 +13,8 @@ _LATEST = 2.0**37  # seconds since the epoch
 
 
 class ToldLog:
-    """Hand it a log, as model/log.py writes it, by `feed` and then `end`; whatever else is in it is shown as text.
+    """Hand it a log, as model/builds/log.py writes it, by `feed` and then `end`; whatever else is in it is shown as
+    text.
 
     `excerpt` is what fits into a mail, `failed` the name of the last step that has failed.
     """

@@ -12,8 +12,8 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from lumper.model.activity import AuditAction
-from lumper.model.webhook import PING, Call, Format
+from lumper.model.images.activity import AuditAction
+from lumper.model.images.webhook import PING, Call, Format
 
 SIGNATURE = "Lumper-Signature-256"
 _TYPES = {

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from lumper.errors import Invalid
-from lumper.model.image import PRIVATE_PREFIX, is_cache_tag
-from lumper.model.people import GRANTED, PEOPLE, Identity, Role
-from lumper.model.rights import EVERY, Action, Rights, grant
+from lumper.model.images.image import PRIVATE_PREFIX, is_cache_tag
+from lumper.model.people.people import GRANTED, PEOPLE, Identity, Role
+from lumper.model.people.rights import EVERY, Action, Rights, grant
 
 PULL = Action.PULL
 PUSH = Action.PUSH

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lumper.errors import RegistryError, RuleForbids, StorageError
-from lumper.model.image import is_digest
+from lumper.model.images.image import is_digest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds
 from lumper.registry.port import Alone, BlobMetadata, Storage, StoredBlob

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lumper.model.image import Referrer
-from lumper.model.rights import Rights
+from lumper.model.images.image import Referrer
+from lumper.model.people.rights import Rights
 from lumper.registry.access import PULL
 from lumper.registry.blobs import check_digest
 from lumper.registry.errors import refuse

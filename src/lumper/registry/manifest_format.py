@@ -9,7 +9,7 @@ import json
 from typing import Any, NoReturn
 
 from lumper.errors import RegistryError
-from lumper.model.image import Link, NewManifest, is_digest
+from lumper.model.images.image import Link, NewManifest, is_digest
 from lumper.registry.errors import refuse
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -9,8 +9,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from lumper.errors import Conflict, RegistryError, StorageError
 from lumper.logs import get_logger
-from lumper.model.activity import Actor
-from lumper.model.image import Link, Manifest, NewManifest, digest_of, is_digest, is_tag
+from lumper.model.images.activity import Actor
+from lumper.model.images.image import Link, Manifest, NewManifest, digest_of, is_digest, is_tag
 from lumper.registry.blobs import check_digest
 from lumper.registry.errors import refuse
 from lumper.registry.holds import Holds

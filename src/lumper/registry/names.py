@@ -25,7 +25,7 @@ from itertools import groupby
 
 from lumper.errors import LumperError
 from lumper.logs import get_logger
-from lumper.model.image import PRIVATE_PREFIX, Name, NewManifest, Rename
+from lumper.model.images.image import PRIVATE_PREFIX, Name, NewManifest, Rename
 from lumper.registry.port import Metadata, Storage
 
 log = get_logger(__name__)

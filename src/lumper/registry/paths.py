@@ -29,7 +29,7 @@ import re
 from pathlib import Path
 
 from lumper.errors import StorageError
-from lumper.model.image import is_digest, is_repository, is_tag
+from lumper.model.images.image import is_digest, is_repository, is_tag
 
 MANIFESTS, TAGS = "_manifests", "_tags"  # no part of a repository's name begins like these
 

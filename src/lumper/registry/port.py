@@ -10,10 +10,21 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
-from lumper.model.activity import SERVER, Activity, Actor, AuditAction
-from lumper.model.garbage import Garbage, Sweep
-from lumper.model.image import Image, Link, Manifest, Name, NewManifest, Referrer, Rename, Restored, Tag, TagState
-from lumper.model.rules import Rule, Rules
+from lumper.model.images.activity import SERVER, Activity, Actor, AuditAction
+from lumper.model.images.garbage import Garbage, Sweep
+from lumper.model.images.image import (
+    Image,
+    Link,
+    Manifest,
+    Name,
+    NewManifest,
+    Referrer,
+    Rename,
+    Restored,
+    Tag,
+    TagState,
+)
+from lumper.model.images.rules import Rule, Rules
 from lumper.registry.storage_port import Pourable, Storage, StoredBlob
 
 __all__ = ["Alone", "Metadata", "Pourable", "Storage", "StoredBlob"]

@@ -13,10 +13,10 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
+from lumper.config.sizes import shown
 from lumper.errors import RuleForbids
-from lumper.model.rules import Rule
+from lumper.model.images.rules import Rule
 from lumper.registry.port import Metadata
-from lumper.sizes import shown
 
 _REMEMBERED = 60.0  # seconds
 _FRESH = 1.0  # seconds within which a count is not made again to refuse something

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from lumper.errors import RegistryError, StorageError
-from lumper.model.image import Link, Name, NewManifest, Restored, Tag, digest_of
+from lumper.model.images.image import Link, Name, NewManifest, Restored, Tag, digest_of
 from lumper.registry.holds import Holds
 from lumper.registry.manifest_format import read_manifest
 from lumper.registry.manifests import MAX_BYTES, computed

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lumper.errors import Invalid
-from lumper.model.image import PRIVATE_PREFIX, is_digest, is_repository, is_tag
+from lumper.model.images.image import PRIVATE_PREFIX, is_digest, is_repository, is_tag
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lumper.alone import AloneHere
 from lumper.registry.blobs import Blobs
 from lumper.registry.gc.collector import Collector, Observe, Policy, unobserved
 from lumper.registry.gc.orphans import Orphans
@@ -25,6 +24,7 @@ from lumper.registry.upstream.listings import CachedListings
 from lumper.registry.upstream.manifests import CachedManifests
 from lumper.registry.upstream.upstreams import Upstreams
 from lumper.registry.verify import Verifier
+from lumper.system.named_locks import LocalLocks
 
 
 class Registry:
@@ -43,7 +43,7 @@ class Registry:
         """`shared` is given where other processes have the same storage and metadata: how one has a name for itself."""
         self.metadata = metadata
         self._storage = storage
-        policy, alone = policy or Policy(), shared or AloneHere()
+        policy, alone = policy or Policy(), shared or LocalLocks()
         holds = Holds(Needs(metadata, policy.grace.total_seconds()) if shared else None)
         self.upstreams = upstreams
         quotas = self.quotas = Quotas(metadata)

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from lumper.errors import Conflict, Invalid, NotFound, RuleForbids
-from lumper.model.activity import Activity, Actor, AuditAction
-from lumper.model.image import PRIVATE_PREFIX, is_digest, is_tag
+from lumper.model.images.activity import Activity, Actor, AuditAction
+from lumper.model.images.image import PRIVATE_PREFIX, is_digest, is_tag
 from lumper.registry.holds import Holds
 from lumper.registry.port import Metadata
 from lumper.registry.reference import Reference

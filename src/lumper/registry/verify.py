@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from lumper.errors import StorageError
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 from lumper.registry.holds import Holds
 from lumper.registry.names import Names
 from lumper.registry.port import Metadata, Storage
@@ -30,7 +30,7 @@ _ORPHANED = "it is in the storage, and nothing knows of it"
 _UNKNOWN = "the storage says what it is, and the database does not know it"
 
 
-class FlawKind(StrEnum):
+class DefectKind(StrEnum):
     """What can be wrong with a blob, or with what a repository refers to."""
 
     MISSING = "missing"
@@ -42,10 +42,10 @@ class FlawKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Flaw:
+class Defect:
     """Something that is wrong. `name` is a digest or a tag, `repository` is "" for what none is known to have."""
 
-    kind: FlawKind
+    kind: DefectKind
     repository: str
     name: str
     why: str
@@ -82,7 +82,7 @@ class Verifier:
         self._metadata = metadata
         self._grace = grace
 
-    async def run(self, *, repair: bool = False) -> AsyncIterator[Flaw | Progress]:
+    async def run(self, *, repair: bool = False) -> AsyncIterator[Defect | Progress]:
         """All flaws, and from time to time how far it is; the last one is how far it came. Raises StorageError.
 
         Bytes that are wrong are set aside: the blob is not there any more, and so it is whole again once it is pushed.
@@ -107,10 +107,10 @@ class Verifier:
             last = names[-1]
         async for named in self._storage.names():
             for one in await self._unknown(named):
-                yield Flaw(FlawKind.UNKNOWN, one.repository, one.reference, _UNKNOWN)
+                yield Defect(DefectKind.UNKNOWN, one.repository, one.reference, _UNKNOWN)
         yield progress
 
-    async def _blobs(self, aside: Set[str]) -> AsyncIterator[Flaw | Progress]:
+    async def _blobs(self, aside: Set[str]) -> AsyncIterator[Defect | Progress]:
         """What is wrong with blobs, page by page, and after each how many there were."""
         progress = Progress()
         after, more = "", True
@@ -122,17 +122,17 @@ class Verifier:
                 yield flaw
             for digest, size, _ in page:
                 if await self._wrong(digest) and (why := await self._set_aside(digest)):
-                    yield await self._flawed(FlawKind.CORRUPT, digest, why)
+                    yield await self._flawed(DefectKind.CORRUPT, digest, why)
                 progress = replace(progress, blobs=progress.blobs + 1, bytes=progress.bytes + size)
                 yield progress
             after = until
 
-    async def _of(self, repository: str, *, repair: bool) -> AsyncIterator[Flaw]:
+    async def _of(self, repository: str, *, repair: bool) -> AsyncIterator[Defect]:
         for name, why in await self._metadata.flaws(repository):
-            yield Flaw(FlawKind.DANGLING, repository, name, why)
+            yield Defect(DefectKind.DANGLING, repository, name, why)
         async for reference, says in self._names.untold(repository, mend=repair):
             why = "the storage does not say what it is" if says is None else f"the storage says that it is {says!r}"
-            yield Flaw(FlawKind.UNNAMED, repository, reference, f"{why}, until now" if repair else why)
+            yield Defect(DefectKind.UNNAMED, repository, reference, f"{why}, until now" if repair else why)
 
     async def _unknown(self, page: Sequence[tuple[Name, datetime]]) -> list[Name]:
         """What the storage names and the metadata do not know, unless it may be on its way or was deleted meanwhile."""
@@ -143,11 +143,11 @@ class Verifier:
             found = await self._names.unknown(found)
         return [one for one in found if await self._names.said(one)]
 
-    async def _still_aside(self, digest: str) -> Flaw | None:
+    async def _still_aside(self, digest: str) -> Defect | None:
         """What was set aside earlier is still wrong, unless nobody wants it any more: then it goes."""
         _, needed = (await self._metadata.known_blobs(digest[:-1], digest)).get(digest, (0, False))
         if needed:
-            return await self._flawed(FlawKind.CORRUPT, digest, _ASIDE)
+            return await self._flawed(DefectKind.CORRUPT, digest, _ASIDE)
         with self._holds.claiming([digest]) as free:
             if free and await self._storage.stat(digest) is None:
                 await self._storage.delete(digest)
@@ -166,7 +166,7 @@ class Verifier:
 
     async def _compared(
         self, after: str, until: str, page: Sequence[tuple[str, int, datetime]], aside: Set[str]
-    ) -> list[Flaw]:
+    ) -> list[Defect]:
         """What the metadata and one page of the storage do not agree upon. Both may have changed since the page."""
         known = await self._metadata.known_blobs(after, until)
         stored = {digest: (size, at) for digest, size, at in page}
@@ -177,8 +177,8 @@ class Verifier:
         if lost or strange:
             known = await self._metadata.known_blobs(after, until)
         return [
-            *[await self._flawed(FlawKind.MISSING, one, _MISSING) for one in lost if known.get(one, (0, False))[1]],
-            *(Flaw(FlawKind.ORPHANED, "", one, _ORPHANED) for one in strange if one not in known),
+            *[await self._flawed(DefectKind.MISSING, one, _MISSING) for one in lost if known.get(one, (0, False))[1]],
+            *(Defect(DefectKind.ORPHANED, "", one, _ORPHANED) for one in strange if one not in known),
         ]
 
     async def _there(self, digest: str) -> bool:
@@ -190,11 +190,11 @@ class Verifier:
             return False
         return True
 
-    async def _flawed(self, kind: FlawKind, digest: str, why: str) -> Flaw:
+    async def _flawed(self, kind: DefectKind, digest: str, why: str) -> Defect:
         """A blob that is missing or wrong, with a repository that may serve it; a manifest has none there."""
         names = await self._metadata.repositories_with(digest)
         others = f"; it is also of {len(names) - 1} other repositories" if len(names) > 1 else ""
-        return Flaw(kind, names[0] if names else "", digest, why + others)
+        return Defect(kind, names[0] if names else "", digest, why + others)
 
     async def _wrong(self, digest: str) -> str:
         """What is wrong with the bytes of a blob; "" if nothing is, or if it has gone.

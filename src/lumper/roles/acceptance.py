@@ -10,20 +10,20 @@ from typing import Any
 from sqlalchemy import Row
 
 from lumper.errors import Conflict, Invalid, LogGap, OutOfTurn, RuleForbids
-from lumper.history.builds import build_from_row
-from lumper.history.connection import AsyncConnection
-from lumper.history.store import History
-from lumper.history.tagging import drop_private_tags, move_tags, succeeded_tags
-from lumper.history.verification_rows import gave_image
+from lumper.line.builds.builds import build_from_row
+from lumper.line.builds.verification_rows import gave_image
+from lumper.line.history import History
 from lumper.logs import get_logger
 from lumper.model import events
-from lumper.model.activity import Actor
-from lumper.model.build import BuildState, Outcome, Result
+from lumper.model.builds.build import BuildState, Outcome, Result
+from lumper.model.builds.lease import TryAgain, after_temporary_failure
+from lumper.model.builds.log import unpack
 from lumper.model.deployment import Service
-from lumper.model.image import moved_tags, private_tag
-from lumper.model.lease import TryAgain, after_temporary_failure
-from lumper.model.log import unpack
-from lumper.model.tag_moves import allowed_tags
+from lumper.model.images.activity import Actor
+from lumper.model.images.image import moved_tags, private_tag
+from lumper.model.images.tag_moves import allowed_tags
+from lumper.registry.catalog.tagging import drop_private_tags, move_tags, succeeded_tags
+from lumper.store.connection import AsyncConnection
 
 log = get_logger(__name__)
 

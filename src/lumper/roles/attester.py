@@ -15,16 +15,16 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from lumper.errors import ArchiveError, LumperError, StorageError
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.logs import get_logger
-from lumper.model.build import Attested, Build
+from lumper.model.builds.build import Attested, Build
 from lumper.model.links import Links
 from lumper.registry.attest.provenance import PROVENANCE, provenance
 from lumper.registry.attest.store import Attestations
 from lumper.registry.contents.image import bill_of
 from lumper.registry.contents.spdx import SPDX
 from lumper.registry.registry import Registry
-from lumper.roles.patience import A_FEW_TIMES, FOR_A_DAY, Patience
+from lumper.roles.backoff import A_FEW_TIMES, FOR_A_DAY, Backoff
 
 log = get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Attester:
         self._registry = registry
         self._attestations = attestations
         self._links = links
-        self._patience: Patience[int] = Patience(now)
+        self._patience: Backoff[int] = Backoff(now)
 
     async def sign(self) -> None:
         """Sign what was accepted, and tell its provenance."""

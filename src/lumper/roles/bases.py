@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from lumper.errors import LumperError
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.logs import get_logger
-from lumper.model.build import Base, Build, BuildState
+from lumper.model.builds.build import Base, Build, BuildState
 from lumper.model.source import Project
 from lumper.model.trigger import Trigger
 

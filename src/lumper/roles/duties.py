@@ -10,12 +10,11 @@ from datetime import timedelta
 from functools import partial
 
 from lumper.errors import Conflict
-from lumper.history.database import Commits
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.logs import get_logger
 from lumper.metrics import Metrics
+from lumper.model.builds.lease import LEASE_SECONDS
 from lumper.model.events import EVENTS, NOTIFY, STATUSES, BuildReport, RolloutReport
-from lumper.model.lease import LEASE_SECONDS
 from lumper.queue.codec import decode
 from lumper.queue.port import Broker
 from lumper.queue.retry import RetryPolicy
@@ -30,9 +29,10 @@ from lumper.roles.forge import ForgeDesk
 from lumper.roles.leader import lead
 from lumper.roles.log_keeper import LOGS_SECONDS, LogKeeper
 from lumper.roles.relay import relay
-from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.verifier import Verifier
+from lumper.roles.webhook_sender import WebhookSender
+from lumper.store.database import Commits
 
 log = get_logger(__name__)
 
@@ -69,7 +69,7 @@ class Duties:
     triggers: Triggers
     desk: ForgeDesk
     bases: Bases
-    teller: Teller
+    teller: WebhookSender
     attester: Attester
     verifier: Verifier
     keeper: LogKeeper

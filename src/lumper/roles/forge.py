@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lumper.errors import ForgeError, ForgeRefused, ForgeUnknown, Invalid, NotFound, StorageError
+from lumper.errors import (
+    ForgeError,
+    ForgeRefused,
+    ForgeUnknown,
+    Invalid,
+    NotFound,
+    StorageError,
+)
 from lumper.forges.all import Forges
 from lumper.forges.client import ForgeClient
 from lumper.forges.port import Forge, Repository
 from lumper.forges.registration import Looked, WebhookState, looked, webhook_id
 from lumper.forges.statuses import split_status, status_of
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.logs import get_logger
 from lumper.model.events import Payload, StatusDue
 from lumper.model.links import Links

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from lumper.history.database import Database
 from lumper.roles.base import Part
+from lumper.store.database import Database
 
 _PAUSE_SECONDS = 1.0  # how long nothing is done after the one that did it is gone
 

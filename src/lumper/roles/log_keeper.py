@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lumper.history.kept_logs import ended
-from lumper.history.store import History
+from lumper.line.history import History
+from lumper.line.logs.kept_logs import ended
 from lumper.logs import get_logger
-from lumper.model.log_keeping import LogLimits, surplus
+from lumper.model.builds.log_keeping import LogLimits, surplus
 
 log = get_logger(__name__)
 

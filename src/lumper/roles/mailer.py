@@ -9,7 +9,7 @@ from contextlib import aclosing
 from lumper.errors import MessageRefused, NotFound
 from lumper.logs import get_logger
 from lumper.model import events
-from lumper.model.build import Build
+from lumper.model.builds.build import Build
 from lumper.model.source import Person
 from lumper.notify.message import message_for
 from lumper.notify.port import Channel
@@ -22,7 +22,7 @@ from lumper.roles.base import consume
 log = get_logger(__name__)
 
 ReadLog = Callable[[int, int], AsyncGenerator[bytes]]
-"""From a build's id and attempt to the pieces of its log, as model/log.py writes it. Raises NotFound."""
+"""From a build's id and attempt to the pieces of its log, as model/builds/log.py writes it. Raises NotFound."""
 
 # Over two days: a mail server that is away for a weekend loses nothing.
 _PATIENCE = RetryPolicy(attempts=60, first=1.0, factor=3.0, longest=3600.0)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from lumper.errors import NotFound
 from lumper.forges.port import Parsed, Request
 from lumper.forges.rules import Decision
-from lumper.history.connection import AsyncConnection
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.logs import get_logger
 from lumper.model.source import Project, Verdict
+from lumper.store.connection import AsyncConnection
 from lumper.web.ports import Accepted
 
 log = get_logger(__name__)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from lumper.errors import LumperError
-from lumper.history.outbox import Outbox
+from lumper.line.outbox import Outbox
 from lumper.logs import get_logger
 from lumper.queue.port import Broker, Message
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from lumper.build.port import Login
 from lumper.errors import NotFound, ServerUnreachable, Unauthorized
-from lumper.model.secrets import Entrusted, Needed
+from lumper.model.builds.secrets import GivenSecrets, Needed
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 _LOG_TIMEOUT = aiohttp.ClientTimeout(sock_connect=60, sock_read=60)  # however long it is
@@ -58,7 +58,7 @@ class RemoteServer:
         username, password = await self._credentials(f"/builds/{build_id}/login?attempt={attempt}")
         return Login(username, password, own=True)
 
-    async def entrust(self, build_id: int, attempt: int, needed: Needed) -> Entrusted:
+    async def entrust(self, build_id: int, attempt: int, needed: Needed) -> GivenSecrets:
         """What an attempt is given, asked for with its own token."""
         login = await self.registry_login(build_id, attempt)
         query = [("attempt", str(attempt)), ("taken", str(int(needed.taken)))]
@@ -67,7 +67,7 @@ class RemoteServer:
         answer = await self._get(f"/builds/{build_id}/secrets?{urlencode(query)}", headers)
         try:
             found = json.loads(answer)
-            return Entrusted(
+            return GivenSecrets(
                 values={name: b64decode(value) for name, value in found["values"].items()},
                 keys={name: b64decode(value) for name, value in found["keys"].items()},
                 logins={host: (str(one["username"]), str(one["password"])) for host, one in found["logins"].items()},

@@ -16,15 +16,15 @@ from pathlib import Path
 from types import TracebackType
 
 from lumper.errors import StorageError, StorageFull
-from lumper.full_disk import no_space_left
 from lumper.logs import get_logger
-from lumper.model.build import Output, Progress, Step
+from lumper.model.builds.build import Output, Progress, Step
+from lumper.model.builds.log import LARGEST_CHUNK, pack, to_line
+from lumper.model.builds.masking import Masker
 from lumper.model.events import EVENTS, LogChunk
-from lumper.model.log import LARGEST_CHUNK, pack, to_line
-from lumper.model.masking import Masker
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker, Message
 from lumper.roles.base import persist
+from lumper.system.full_disk import no_space_left
 
 log = get_logger(__name__)
 

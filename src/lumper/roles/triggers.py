@@ -8,10 +8,10 @@ from typing import Protocol
 
 from lumper.errors import Invalid, LumperError, NotFound
 from lumper.forges.rules import judge
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.logs import get_logger
-from lumper.model.build import Build
-from lumper.model.image import version_key
+from lumper.model.builds.build import Build
+from lumper.model.images.image import version_key
 from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 from lumper.model.source import Person, Project, Push, Verdict, is_safe_ref
 from lumper.model.trigger import Trigger

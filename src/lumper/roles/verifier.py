@@ -9,13 +9,13 @@ from __future__ import annotations
 from sqlalchemy.exc import SQLAlchemyError
 
 from lumper.errors import LumperError, StorageError
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.logs import get_logger
-from lumper.model.build import Build
-from lumper.model.verification import Verification, Verified, summary_of
+from lumper.model.builds.build import Build
+from lumper.model.builds.verification import Verification, Verified, summary_of
 from lumper.registry.contents.compare import compare
 from lumper.registry.registry import Registry
-from lumper.roles.patience import FOR_A_DAY, Patience
+from lumper.roles.backoff import FOR_A_DAY, Backoff
 
 log = get_logger(__name__)
 
@@ -32,7 +32,7 @@ class Verifier:
     def __init__(self, history: History, registry: Registry) -> None:
         self._history = history
         self._registry = registry
-        self._patience: Patience[int] = Patience()
+        self._patience: Backoff[int] = Backoff()
 
     async def compare(self) -> None:
         """Compare what waits for that."""

@@ -22,10 +22,10 @@ from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.errors import LumperError, QueueError, QueueUnavailable
 from lumper.logs import get_logger
 from lumper.model import events
-from lumper.model.build import Outcome, Result
-from lumper.model.image import private_tag
-from lumper.model.lease import HEARTBEAT_SECONDS
-from lumper.model.masking import Masker
+from lumper.model.builds.build import Outcome, Result
+from lumper.model.builds.lease import HEARTBEAT_SECONDS
+from lumper.model.builds.masking import Masker
+from lumper.model.images.image import private_tag
 from lumper.queue.codec import decode, encode
 from lumper.queue.port import Broker, Message
 from lumper.queue.retry import RetryPolicy

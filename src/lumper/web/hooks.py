@@ -19,7 +19,13 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from lumper.errors import HookError, HookMalformed, HookTooLarge, HookUnauthorized, LumperError
+from lumper.errors import (
+    HookError,
+    HookMalformed,
+    HookTooLarge,
+    HookUnauthorized,
+    LumperError,
+)
 from lumper.forges.port import Forge, Parsed, Request
 from lumper.forges.rules import candidates, decide
 from lumper.forges.signature import without_secret

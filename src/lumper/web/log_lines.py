@@ -9,10 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 from lumper.errors import NotFound
-from lumper.history.logs import Logs
-from lumper.model.build import Build, Output, Progress
-from lumper.model.log import from_line, render, to_line
-from lumper.model.terminal import visible
+from lumper.line.logs.logs import Logs
+from lumper.model.builds.build import Build, Output, Progress
+from lumper.model.builds.log import from_line, render, to_line
+from lumper.model.builds.terminal import visible
 
 LONGEST = 256 * 1024  # bytes of one record; what is longer is cut for showing, never in the log itself
 _LONGEST_ESCAPE = 6  # characters of \u0000

@@ -7,8 +7,8 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from lumper.history.logs import Logs
-from lumper.model.log_search import Hit, LogSearch
+from lumper.line.logs.logs import Logs
+from lumper.model.builds.log_search import Hit, LogSearch
 from lumper.web.log_lines import full_blocks, shortened
 
 MOST_HITS = 10_000

@@ -15,10 +15,10 @@ from aiohttp import hdrs, web
 from prometheus_client.exposition import choose_encoder
 
 from lumper.errors import LumperError, QueueUnavailable
-from lumper.model.build import BuildState
+from lumper.model.builds.build import BuildState
 from lumper.model.events import SHARED
-from lumper.model.people import PEOPLE, Role
-from lumper.model.webhook import CallState
+from lumper.model.images.webhook import CallState
+from lumper.model.people.people import PEOPLE, Role
 from lumper.web.api.guard import Guard
 from lumper.web.parts import Parts
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.forges.all import Forges
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.metrics import Metrics
 from lumper.model.links import Links
-from lumper.model.rights import NOTHING, Rights
+from lumper.model.people.rights import NOTHING, Rights
 from lumper.notify.port import MailReader
 from lumper.queue.port import Broker
 from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
 from lumper.web.auth.rate_limits import RateLimits
 from lumper.web.auth.signed_tokens import Keys
-from lumper.web.ports import Desk, Receiver, Starter
+from lumper.web.ports import ForgeConnections, Receiver, Starter
 from lumper.web.replayer import Replayer
 
 
@@ -33,7 +33,7 @@ class Parts:
     forges: Forges
     replayer: Replayer
     starter: Starter
-    desk: Desk
+    desk: ForgeConnections
     mail: MailReader
     links: Links
     metrics: Metrics

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lumper.forges.port import Parsed, Request
 from lumper.forges.rules import Decision
-from lumper.model.build import Build
+from lumper.model.builds.build import Build
 from lumper.model.source import Project, Verdict
 
 
@@ -74,7 +74,7 @@ class Look(Protocol):
         """In a sentence."""
 
 
-class Desk(Protocol):
+class ForgeConnections(Protocol):
     """Speaks with forges."""
 
     async def look(self, project: Project) -> Look:
@@ -93,7 +93,7 @@ class Desk(Protocol):
         """Forget the token."""
 
 
-class Keeper(Protocol):
+class DeliveryReplay(Protocol):
     """What keeps deliveries and starts builds."""
 
     async def again(self, delivery_id: int, project: Project, decision: Decision) -> Accepted:

@@ -6,14 +6,14 @@ from lumper.errors import HookMalformed, Invalid
 from lumper.forges.all import Forges
 from lumper.forges.port import Request
 from lumper.forges.rules import decide
-from lumper.history.store import History
-from lumper.web.ports import Accepted, Keeper
+from lumper.line.history import History
+from lumper.web.ports import Accepted, DeliveryReplay
 
 
 class Replayer:
     """Delivers again what was delivered before. Its signature was good when it came, and is not asked for again."""
 
-    def __init__(self, history: History, keeper: Keeper, forges: Forges) -> None:
+    def __init__(self, history: History, keeper: DeliveryReplay, forges: Forges) -> None:
         self._history = history
         self._keeper = keeper
         self._forges = forges

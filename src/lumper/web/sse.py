@@ -18,9 +18,9 @@ from contextlib import aclosing
 from aiohttp import web
 
 from lumper.errors import NotFound
-from lumper.history.database import Database
-from lumper.history.store import History
-from lumper.model.build import Build
+from lumper.line.history import History
+from lumper.model.builds.build import Build
+from lumper.store.database import Database
 from lumper.web.log_lines import is_gone, whole_blocks
 
 QUIET_SECONDS = 15.0  # proxies cut connections on which nothing moves; a comment keeps them

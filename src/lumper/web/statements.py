@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lumper.errors import NotFound
-from lumper.history.images import ImageHistory
-from lumper.history.store import History
-from lumper.model.image import LATEST, Manifest
+from lumper.line.history import History
+from lumper.model.images.image import LATEST, Manifest
 from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.attest.store import Attestations
+from lumper.registry.catalog.images import ImageHistory
 from lumper.registry.contents.packages import Package
 from lumper.registry.contents.spdx import SPDX, listed
 from lumper.registry.reference import Reference

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lumper.errors import NotFound
-from lumper.history.store import History
-from lumper.model.build import Build
-from lumper.model.people import Identity
-from lumper.model.rights import Action
+from lumper.line.history import History
+from lumper.model.builds.build import Build
+from lumper.model.people.people import Identity
+from lumper.model.people.rights import Action
 
 
 async def images_seen_by(identity: Identity, history: History) -> list[str] | None:

@@ -6,21 +6,21 @@ from datetime import timedelta
 from pathlib import Path
 
 from lumper.build.source.git import Ssh
-from lumper.config import Config, UpstreamConfig
+from lumper.config.layout import DataFolder
+from lumper.config.settings import Config, UpstreamConfig
 from lumper.deploy.port import Host
 from lumper.errors import Invalid
-from lumper.layout import DataFolder
 from lumper.notify.port import Channel
 from lumper.queue.port import Broker
 from lumper.registry.port import Storage
 from lumper.registry.remote.auth import Credentials
-from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.connection import RetryPolicy
 from lumper.registry.remote.reference import checked_url
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
 from lumper.web.connection.certificate import Certificate
 
-_IMPATIENT = Patience(attempts=2, longest=2.0, connect=5.0, idle=30.0)
+_IMPATIENT = RetryPolicy(attempts=2, longest=2.0, connect=5.0, idle=30.0)
 
 
 def ssh_settings(config: Config, folder: Path | None) -> Ssh:

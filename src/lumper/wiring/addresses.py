@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from lumper.config import Config, split_address
+from lumper.config.settings import Config, split_address
 from lumper.errors import Conflict
 from lumper.model.links import Links
 from lumper.roles.server import BACKLOG

@@ -11,20 +11,19 @@ from pathlib import Path
 
 from aiohttp import web
 
-from lumper.build.source.reach import Reach
+from lumper.build.source.pinned_address import AddressGuard
 from lumper.build.source.remotes import Remotes
-from lumper.config import Config
+from lumper.config.layout import DataFolder
+from lumper.config.settings import Config
 from lumper.errors import StorageError
 from lumper.forges.all import open_forges
 from lumper.forges.client import ForgeClient
-from lumper.history.shared_files import share
-from lumper.history.store import SECRETS_KEY, History, open_history
-from lumper.layout import DataFolder
+from lumper.line.history import SECRETS_KEY, History, open_history
 from lumper.metrics import Metrics
 from lumper.model.addresses import Network
+from lumper.model.builds.log_keeping import LogLimits
 from lumper.model.links import Links
-from lumper.model.log_keeping import LogLimits
-from lumper.model.people import Role
+from lumper.model.people.people import Role
 from lumper.queue.codec import encode
 from lumper.queue.port import Broker
 from lumper.registry.access import anonymous_rights
@@ -39,9 +38,10 @@ from lumper.roles.bases import Bases
 from lumper.roles.duties import Duties
 from lumper.roles.forge import ForgeDesk
 from lumper.roles.log_keeper import LogKeeper
-from lumper.roles.teller import Teller
 from lumper.roles.triggers import Triggers
 from lumper.roles.verifier import Verifier
+from lumper.roles.webhook_sender import WebhookSender
+from lumper.store.shared_files import share
 from lumper.wiring.adapters import (
     open_broker,
     open_remote,
@@ -58,8 +58,8 @@ TOKENS_KEY = "tokens.key"
 @contextlib.asynccontextmanager
 async def open_own_history(config: Config, folder: DataFolder, links: Links) -> AsyncIterator[History]:
     """The history in its database, brought to the newest schema, with the tokens of the roles."""
-    from lumper.history.tokens import make_token
-    from lumper.secret_files import make_key, read_key
+    from lumper.accounts.tokens import make_token
+    from lumper.system.secret_files import make_key, read_key
 
     url = config.database.url.get_secret_value() or folder.database_url
     own_key = config.database.secrets_key_file
@@ -200,7 +200,7 @@ def assemble_duties(instance: Instance) -> Duties:
         instance.triggers,
         instance.desk,
         Bases(history, assemble_lookup(instance)),
-        Teller(history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
+        WebhookSender(history.webhooks, WebhookCaller(), links.public_url, metrics.webhook_called),
         Attester(history, instance.registry, instance.attestations, links),
         Verifier(history, instance.registry),
         LogKeeper(history, _log_limits(config)),
@@ -236,7 +236,7 @@ def assemble_triggers(config: Config, folder: DataFolder, history: History) -> T
     remotes = Remotes(
         folder.folder("mirrors") / "server",
         ssh=ssh_settings(config, folder.folder("ssh")),
-        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
+        reach=AddressGuard(Network(config.git.allow_private, config.git.allow_hosts)),
     )
     return Triggers(history, remotes)
 

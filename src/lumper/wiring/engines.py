@@ -8,16 +8,16 @@ from lumper.build.capabilities import CAPABILITIES
 from lumper.build.known_layers import KnownLayers
 from lumper.build.port import Engine, Login
 from lumper.build.source.checkout import Limits, Mirrors
-from lumper.build.source.reach import Reach
+from lumper.build.source.pinned_address import AddressGuard
 from lumper.build.target import Target
-from lumper.config import Config
+from lumper.config.settings import Config
 from lumper.model.addresses import Network
 from lumper.registry.remote.auth import Credentials
-from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.connection import RetryPolicy
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.wiring.adapters import ssh_settings
 
-_PUSHING = Patience(attempts=2, longest=2.0)  # the whole push is tried again, by its own rules
+_PUSHING = RetryPolicy(attempts=2, longest=2.0)  # the whole push is tried again, by its own rules
 
 
 def open_mirrors(config: Config, folder: Path, ssh: Path | None = None) -> Mirrors:
@@ -26,7 +26,7 @@ def open_mirrors(config: Config, folder: Path, ssh: Path | None = None) -> Mirro
         folder,
         limits=Limits(timeout=config.git.timeout, max_bytes=config.git.max_size),
         ssh=ssh_settings(config, ssh),
-        reach=Reach(Network(config.git.allow_private, config.git.allow_hosts)),
+        reach=AddressGuard(Network(config.git.allow_private, config.git.allow_hosts)),
     )
 
 
@@ -56,7 +56,7 @@ def _open_engine(config: Config, layers: Path | None) -> Engine:
         from lumper.wiring.pushed import manifest_size
 
         return BuildahEngine(Path(place) if place else config.data / "buildah", manifest_size)
-    from lumper.build.engines.buildkit.address import Certificates, is_daemon, parse_address
+    from lumper.build.engines.buildkit.transport.address import Certificates, is_daemon, parse_address
 
     worker = config.worker
     shown = Certificates(worker.engine_ca, worker.engine_certificate, worker.engine_key) if worker.engine_ca else None

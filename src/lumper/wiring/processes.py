@@ -13,25 +13,20 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from lumper.config import Config
+from lumper.config.layout import DataFolder
+from lumper.config.settings import Config
 from lumper.errors import Invalid, StorageFull
-from lumper.history.store import History
-from lumper.layout import DataFolder
+from lumper.line.history import History
 from lumper.logs import get_logger
 from lumper.model.links import Links
-from lumper.model.people import Role
+from lumper.model.people.people import Role
 from lumper.queue.port import Broker
 from lumper.roles.base import run_until_signal, supervise
 from lumper.roles.remote import RemoteServer
 from lumper.roles.server import Listeners, Server
 from lumper.wiring.adapters import open_broker, open_certificate
 from lumper.wiring.addresses import addresses, bind
-from lumper.wiring.assembly import (
-    assemble_app,
-    assemble_duties,
-    open_instance,
-    token_of,
-)
+from lumper.wiring.assembly import assemble_app, assemble_duties, open_instance, token_of
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread that came back from the disk waits for one that computes: Python's own 5 ms add up on the way of a

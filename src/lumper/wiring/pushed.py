@@ -6,10 +6,10 @@ from lumper.build.port import Login
 from lumper.errors import RemoteError
 from lumper.model.addresses import registry_url
 from lumper.registry.remote.auth import Credentials
-from lumper.registry.remote.connection import Patience
+from lumper.registry.remote.connection import RetryPolicy
 from lumper.registry.remote.registry import RemoteRegistry
 
-_PATIENCE = Patience(attempts=3, longest=5.0, connect=10.0, idle=60.0)
+_PATIENCE = RetryPolicy(attempts=3, longest=5.0, connect=10.0, idle=60.0)
 
 
 async def manifest_size(image: str, digest: str, login: Login | None) -> int:

@@ -11,17 +11,17 @@ from lumper.build.port import Login as EngineLogin
 from lumper.build.run import Builder, Entrust, GitCredentials, RegistryLogin
 from lumper.build.source.mirror_keeping import MirrorLimits
 from lumper.build.upkeep import UpkeepLimits
-from lumper.config import Config
+from lumper.config.layout import DataFolder
+from lumper.config.settings import Config
 from lumper.deploy.port import Login as HostLogin
-from lumper.history.store import History
-from lumper.layout import DataFolder
-from lumper.model.image import private_tag
+from lumper.line.history import History
+from lumper.model.builds.secrets import GivenSecrets, Needed
+from lumper.model.images.image import private_tag
 from lumper.model.links import Links
-from lumper.model.secrets import Entrusted, Needed
 from lumper.queue.port import Broker
 from lumper.roles.deployer import Deployer
 from lumper.roles.mailer import Mailer, ReadLog
-from lumper.roles.spreader import Spreader
+from lumper.roles.replicator import Replicator
 from lumper.roles.worker import Worker
 from lumper.wiring.adapters import open_channels, open_host
 from lumper.wiring.assembly import key_file
@@ -43,7 +43,7 @@ def sign_in_builds(folder: DataFolder) -> RegistryLogin:
 def entrust_builds(history: History, links: Links) -> Entrust:
     """How builds are given their secrets by the server in this process."""
 
-    async def entrust(build_id: int, attempt: int, needed: Needed) -> Entrusted:
+    async def entrust(build_id: int, attempt: int, needed: Needed) -> GivenSecrets:
         found = await history.secrets.entrusted(build_id, attempt, needed)
         return replace(found, registry=links.registry)
 
@@ -82,7 +82,7 @@ def assemble_worker(
             config.worker.ssh_agent,
         ),
         entrust=entrust,
-        copy=Spreader(server).copy,
+        copy=Replicator(server).copy,
     )
     return Worker(
         broker,

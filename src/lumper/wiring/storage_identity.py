@@ -7,13 +7,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from lumper.config import Config
+from lumper.config.layout import DataFolder
+from lumper.config.settings import Config
 from lumper.errors import Conflict, StorageError
-from lumper.history.database import Database
-from lumper.history.storage_identity import belong
-from lumper.layout import DataFolder
 from lumper.logs import get_logger
+from lumper.registry.catalog.storage_identity import belong
 from lumper.registry.port import Storage
+from lumper.store.database import Database
 from lumper.wiring.adapters import open_storage
 
 _LOOK_SECONDS = 15.0

@@ -9,9 +9,9 @@ import pytest
 
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.registry import RemoteRegistry
-from parts.copies import QUICK
-from parts.live_registry import RegistryClient
-from parts.upstream import Door, upstream
+from parts.registries.copies import QUICK
+from parts.registries.live_registry import RegistryClient
+from parts.registries.upstream import Door, upstream
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from parts.command_line import Ran, lumper
-from parts.live_registry import RegistryClient
-from parts.lumper_process import LumperServer
-from parts.upstream import Door
+from parts.processes.command_line import Ran, lumper
+from parts.processes.lumper_process import LumperServer
+from parts.registries.live_registry import RegistryClient
+from parts.registries.upstream import Door
 
 
 @pytest.fixture

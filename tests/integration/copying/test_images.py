@@ -17,11 +17,11 @@ from lumper.errors import ArchiveError, NotFound, RemoteError
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.transfer.archive import open_archive
 from lumper.registry.transfer.source import RemoteSource
-from parts.copies import copied, outcomes, push_index, sign
-from parts.docker_engine import engine
-from parts.image_files import docker_archive, layer_of
-from parts.live_registry import OCI_INDEX, RegistryClient, digest_of, image_manifest
-from parts.upstream import Door
+from parts.engines.docker_engine import engine
+from parts.registries.copies import copied, outcomes, push_index, sign
+from parts.registries.image_files import docker_archive, layer_of
+from parts.registries.live_registry import OCI_INDEX, RegistryClient, digest_of, image_manifest
+from parts.registries.upstream import Door
 
 pytestmark = [pytest.mark.docker, pytest.mark.system]
 

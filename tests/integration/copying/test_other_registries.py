@@ -13,9 +13,9 @@ from aiohttp import web
 
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.transfer.source import RemoteSource
-from parts.copies import copied, outcomes, sign
-from parts.live_registry import RegistryClient, digest_of, image_manifest
-from parts.upstream import Door
+from parts.registries.copies import copied, outcomes, sign
+from parts.registries.live_registry import RegistryClient, digest_of, image_manifest
+from parts.registries.upstream import Door
 
 Answer = Callable[[web.Request], Awaitable[web.Response | None]]
 

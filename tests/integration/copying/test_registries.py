@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from lumper.cli.progress import Quiet
+from lumper.cli.images.progress import Quiet
 from lumper.errors import LumperError
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.transfer.copy import Copier
 from lumper.registry.transfer.mirror import Mirror
 from lumper.registry.transfer.source import RemoteSource
-from parts.copies import copied, outcomes, push_index
-from parts.live_registry import RegistryClient, digest_of
-from parts.upstream import Door
+from parts.registries.copies import copied, outcomes, push_index
+from parts.registries.live_registry import RegistryClient, digest_of
+from parts.registries.upstream import Door
 
 
 async def test_a_whole_registry_is_mirrored_and_a_second_run_only_looks(

@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from parts.live_pages import LivePages, live_pages
-from parts.page_images import Put
+from parts.registries.page_images import Put
+from parts.web.live_pages import LivePages, live_pages
 
 
 @pytest.fixture

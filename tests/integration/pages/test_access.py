@@ -9,9 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lumper.model.build import Output
-from lumper.model.people import Role
-from parts.live_pages import PASSWORD, LivePages, live_pages
+from lumper.model.builds.build import Output
+from lumper.model.people.people import Role
+from parts.web.live_pages import PASSWORD, LivePages, live_pages
 
 
 @pytest.fixture

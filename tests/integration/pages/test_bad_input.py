@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lumper.web import small_bodies
-from parts.live_api import Api
+from parts.web.live_api import Api
 
 FORM = "application/x-www-form-urlencoded"
 PART = b"--a\r\nContent-Disposition: form-data; name=name\r\n%s\r\n\r\nx\r\n--a--\r\n"

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from lumper.model.build import BuildState
-from parts.live_api import Api
-from parts.live_pages import LivePages, posted, text_at
+from lumper.model.builds.build import BuildState
+from parts.web.live_api import Api
+from parts.web.live_pages import LivePages, posted, text_at
 
 EVIL = '"><script>alert(1)</script>'
 

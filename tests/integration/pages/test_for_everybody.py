@@ -14,13 +14,13 @@ from playwright.async_api import expect
 from lumper.forges.all import open_forges
 from lumper.forges.rules import decide
 from lumper.model import events
-from lumper.model.build import BuildState, Output, Step, StepState
-from lumper.model.rules import Keep, Rule
+from lumper.model.builds.build import BuildState, Output, Step, StepState
+from lumper.model.images.rules import Keep, Rule
 from lumper.roles.receiver import HistoryReceiver
-from parts import deliveries
-from parts.live_pages import step_lines
-from parts.page_images import BY, program
-from parts.sight import Sight, sighted
+from parts.git import deliveries
+from parts.registries.page_images import BY, program
+from parts.web.live_pages import step_lines
+from parts.web.sight import Sight, sighted
 
 LONG = (
     "https://git.example.org/a-group-with-a-long-name/and-a-subgroup/and-a-project-with-a-name-that-is-no-shorter.git"

@@ -8,9 +8,9 @@ from html import unescape
 import aiohttp
 import pytest
 
-from lumper.model.rules import Keep, Rule
-from parts.live_pages import LivePages, posted, seen
-from parts.page_images import BY, Put
+from lumper.model.images.rules import Keep, Rule
+from parts.registries.page_images import BY, Put
+from parts.web.live_pages import LivePages, posted, seen
 
 EVIL = "<script>alert(1)</script>"
 

@@ -11,15 +11,15 @@ from html import unescape
 import aiohttp
 import pytest
 
-from lumper.history.tagging import move_tags
 from lumper.model import events
-from lumper.model.activity import SERVER
 from lumper.model.deployment import Container, ContainerState
-from lumper.model.people import Role
-from lumper.model.rules import Rule
+from lumper.model.images.activity import SERVER
+from lumper.model.images.rules import Rule
+from lumper.model.people.people import Role
+from lumper.registry.catalog.tagging import move_tags
 from lumper.registry.reference import Reference
-from parts.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, seen
-from parts.page_images import BY, INDEX, MANIFEST, Put, program
+from parts.registries.page_images import BY, INDEX, MANIFEST, Put, program
+from parts.web.live_pages import COMMIT, PASSWORD, REGISTRY, LivePages, seen
 
 EVIL = "<script>alert(1)</script>\"'&\u202e\ud800"
 

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from lumper.model.build import BuildState, Output, Step, StepState
+from lumper.model.builds.build import BuildState, Output, Step, StepState
 from lumper.model.events import WorkerOnline
-from parts.live_pages import step_lines
-from parts.page_images import program
-from parts.sight import Sight, sighted
+from parts.registries.page_images import program
+from parts.web.live_pages import step_lines
+from parts.web.sight import Sight, sighted
 
 HOSTILE = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
 

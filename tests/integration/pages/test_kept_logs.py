@@ -7,10 +7,10 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
-from lumper.model.build import BuildState
-from lumper.model.log_keeping import LogLimits
+from lumper.model.builds.build import BuildState
+from lumper.model.builds.log_keeping import LogLimits
 from lumper.roles.log_keeper import LogKeeper
-from parts.live_pages import LivePages, step_lines
+from parts.web.live_pages import LivePages, step_lines
 
 LIMITS = [LogLimits(age=timedelta(microseconds=1)), LogLimits(size=1)]
 LINES = 60_000  # more than the connection and its buffers hold

@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Route, expect
 
-from lumper.model.build import BuildState, Output, Step, StepState
-from lumper.model.log_keeping import LogLimits
+from lumper.model.builds.build import BuildState, Output, Step, StepState
+from lumper.model.builds.log_keeping import LogLimits
 from lumper.roles.log_keeper import LogKeeper
-from parts.eventually import LONGEST
-from parts.live_pages import step_lines
-from parts.pace import slower
-from parts.sight import Sight, sighted
+from parts.suite.eventually import LONGEST
+from parts.suite.pace import slower
+from parts.web.live_pages import step_lines
+from parts.web.sight import Sight, sighted
 
 MILLION = 1_000_000
 LONGEST_TIME = 500  # milliseconds; alone on a machine it is 60

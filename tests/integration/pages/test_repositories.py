@@ -8,15 +8,15 @@ from pathlib import Path
 
 import aiohttp
 
-from lumper.history.tagging import move_tags
-from lumper.model.image import NewManifest
-from lumper.model.people import Role
-from lumper.model.rules import Rule
+from lumper.model.images.image import NewManifest
+from lumper.model.images.rules import Rule
+from lumper.model.people.people import Role
+from lumper.registry.catalog.tagging import move_tags
 from lumper.registry.reference import parse_reference
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream, Upstreams
-from parts.live_pages import PASSWORD, LivePages, seen
-from parts.page_images import BY, INDEX, MANIFEST, Put, program
+from parts.registries.page_images import BY, INDEX, MANIFEST, Put, program
+from parts.web.live_pages import PASSWORD, LivePages, seen
 
 
 async def test_repositories_are_found_by_a_part_of_their_name_and_come_in_pages(

@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lumper.model.people import Role
-from lumper.model.secrets import Kind
+from lumper.model.builds.secrets import Kind
+from lumper.model.people.people import Role
 from lumper.model.source import parse_git_url
-from parts.live_pages import PASSWORD, LivePages, live_pages
+from parts.web.live_pages import PASSWORD, LivePages, live_pages
 
 VALUE = "s3cr3t-of-npm"
 

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import aiohttp
 
 from lumper.forges.port import Request
-from lumper.history.tagging import move_tags
 from lumper.model import events
-from lumper.model.build import BuildState, StepState
+from lumper.model.builds.build import BuildState, StepState
 from lumper.model.deployment import Container, ContainerState, Port, RolloutState, Service
-from lumper.model.image import Link, NewManifest
+from lumper.model.images.image import Link, NewManifest
 from lumper.model.source import Person
 from lumper.notify.port import Attachment, Message
-from parts import deliveries
-from parts.live_pages import COMMIT, REGISTRY, LivePages, posted, step_lines, text_at
+from lumper.registry.catalog.tagging import move_tags
+from parts.git import deliveries
+from parts.web.live_pages import COMMIT, REGISTRY, LivePages, posted, step_lines, text_at
 
 EVIL = '"><script>alert(1)</script>'
 DIGEST = "sha256:" + "ab" * 32

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 import aiohttp
 import pytest
 
-from lumper.model.build import BuildState
-from parts.live_pages import PASSWORD, LivePages, posted, text_at
+from lumper.model.builds.build import BuildState
+from parts.web.live_pages import PASSWORD, LivePages, posted, text_at
 
 EVIL = '"><script>alert(1)</script>'
 

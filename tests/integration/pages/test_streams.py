@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from lumper.model import events
-from lumper.model.build import BuildState, Output
-from parts.eventually import eventually
-from parts.live_pages import PASSWORD, LivePages, live_pages, posted, step_lines, text_at
+from lumper.model.builds.build import BuildState, Output
+from parts.suite.eventually import eventually
+from parts.web.live_pages import PASSWORD, LivePages, live_pages, posted, step_lines, text_at
 
 
 async def events_of(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, str]]:

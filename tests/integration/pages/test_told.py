@@ -12,11 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lumper.model.build import Attested, BuildState
-from lumper.model.verification import Difference, FileDifference, Verified
+from lumper.model.builds.build import Attested, BuildState
+from lumper.model.builds.verification import Difference, FileDifference, Verified
 from lumper.roles.attester import Attester
-from parts.live_pages import LivePages, live_pages
-from parts.page_images import program
+from parts.registries.page_images import program
+from parts.web.live_pages import LivePages, live_pages
 
 HOSTILE = "<script>window.owned=1</script>"
 DPKG = (

@@ -10,15 +10,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lumper.model.people import Role
+from lumper.model.people.people import Role
 from lumper.registry.gc.collector import Policy
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream import blobs, manifests
 from lumper.registry.upstream.upstreams import Upstream
-from parts.eventually import LONGEST
-from parts.live_registry import LiveRegistry, RegistryClient, live_registry
-from parts.mirror import QUICK, Mirror
-from parts.upstream import Door, upstream
+from parts.registries.live_registry import LiveRegistry, RegistryClient, live_registry
+from parts.registries.mirror import QUICK, Mirror
+from parts.registries.upstream import Door, upstream
+from parts.suite.eventually import LONGEST
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from parts.live_registry import OCI_INDEX, OCI_MANIFEST, RegistryClient, digest_of, image_index
-from parts.mirror import Mirror, body, digest
-from parts.upstream import Door
+from parts.registries.live_registry import OCI_INDEX, OCI_MANIFEST, RegistryClient, digest_of, image_index
+from parts.registries.mirror import Mirror, body, digest
+from parts.registries.upstream import Door
 
 
 async def test_an_image_comes_from_upstream_once(door: Door, pusher: RegistryClient, mirror: Mirror) -> None:

@@ -10,18 +10,18 @@ import pytest
 
 from lumper.build.engines.buildkit import BuildKitEngine
 from lumper.build.port import BuildRequest
-from lumper.model.people import Role
+from lumper.model.people.people import Role
 from lumper.registry.access import anonymous_rights
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream
-from parts.containerd import containerd
-from parts.context import context_tar, stream
-from parts.image_files import layer_of, oci_layout
-from parts.live_registry import PASSWORD, RegistryClient, digest_of, live_registry
-from parts.programs import programs
-from parts.second_engine import second_engine
-from parts.static_registry import static_registry
+from parts.engines.containerd import containerd
+from parts.engines.context import context_tar, stream
+from parts.engines.second_engine import second_engine
+from parts.processes.programs import programs
+from parts.registries.image_files import layer_of, oci_layout
+from parts.registries.live_registry import PASSWORD, RegistryClient, digest_of, live_registry
+from parts.registries.static_registry import static_registry
 
 pytestmark = [pytest.mark.docker, pytest.mark.system]
 

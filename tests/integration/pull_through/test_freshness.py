@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from lumper.model.activity import Actor
-from lumper.model.rules import Rule
-from parts.eventually import eventually
-from parts.live_registry import RegistryClient, digest_of
-from parts.mirror import Mirror, body, digest
-from parts.upstream import Door
+from lumper.model.images.activity import Actor
+from lumper.model.images.rules import Rule
+from parts.registries.live_registry import RegistryClient, digest_of
+from parts.registries.mirror import Mirror, body, digest
+from parts.registries.upstream import Door
+from parts.suite.eventually import eventually
 
 
 async def test_a_tag_is_asked_for_again_when_its_time_is_over(

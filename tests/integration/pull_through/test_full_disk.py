@@ -16,12 +16,12 @@ import pytest
 from aiohttp import web
 
 from lumper.errors import StorageError
-from lumper.model.people import Role
+from lumper.model.people.people import Role
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.upstreams import Upstream
-from parts.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
-from parts.small_disk import small_disk
-from parts.upstream import Door, upstream
+from parts.disks.small_disk import small_disk
+from parts.registries.live_registry import LiveRegistry, RegistryClient, digest_of, live_registry
+from parts.registries.upstream import Door, upstream
 
 pytestmark = pytest.mark.system
 

@@ -10,18 +10,18 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select, update
 
-from lumper.history import tables
-from lumper.history.collection import TOPIC
-from lumper.history.database import changed
-from lumper.model.activity import Actor
-from lumper.model.garbage import GarbageKind
-from lumper.model.rules import Rule
+from lumper.model.images.activity import Actor
+from lumper.model.images.garbage import GarbageKind
+from lumper.model.images.rules import Rule
+from lumper.registry.catalog.collection import TOPIC
 from lumper.registry.gc.collector import Policy
 from lumper.registry.rebuild import Rebuilt
-from parts.eventually import eventually
-from parts.live_registry import LiveRegistry, RegistryClient, digest_of
-from parts.mirror import Mirror, body, digest
-from parts.upstream import Door
+from lumper.store import tables
+from lumper.store.database import changed
+from parts.registries.live_registry import LiveRegistry, RegistryClient, digest_of
+from parts.registries.mirror import Mirror, body, digest
+from parts.registries.upstream import Door
+from parts.suite.eventually import eventually
 
 
 async def test_what_nobody_asks_for_is_collected(pusher: RegistryClient, mirror: Mirror) -> None:

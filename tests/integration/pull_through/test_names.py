@@ -10,17 +10,24 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from lumper.cli.progress import Quiet
-from lumper.model.people import Role
+from lumper.cli.images.progress import Quiet
+from lumper.model.people.people import Role
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.transfer.copy import Copier
 from lumper.registry.transfer.source import RemoteSource
 from lumper.registry.upstream.upstreams import Upstream
-from parts.live_registry import OCI_INDEX, OCI_MANIFEST, RegistryClient, digest_of, image_manifest, live_registry
-from parts.mirror import QUICK, Mirror, body, digest
-from parts.raw_http import head, sent
-from parts.upstream import Door, basic, upstream
+from parts.registries.live_registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    RegistryClient,
+    digest_of,
+    image_manifest,
+    live_registry,
+)
+from parts.registries.mirror import QUICK, Mirror, body, digest
+from parts.registries.upstream import Door, basic, upstream
+from parts.servers.raw_http import head, sent
 
 CLOSE = b"Connection: close\r\n"
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lumper.registry.storage.s3 import S3Storage
-from parts.s3_service import Bucket
+from parts.s3.s3_service import Bucket
 
 
 @pytest.fixture

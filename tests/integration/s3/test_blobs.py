@@ -12,8 +12,8 @@ from lumper.registry.storage.s3 import S3Storage, keys
 from lumper.registry.storage.s3 import storage as s3_storage
 from lumper.registry.storage.s3.multipart import Body, Multipart
 from lumper.registry.storage.s3.objects import Objects
-from parts.s3_pushes import LARGE, MIB, content, pieces, push, sha256
-from parts.s3_service import Bucket
+from parts.s3.s3_pushes import LARGE, MIB, content, pieces, push, sha256
+from parts.s3.s3_service import Bucket
 
 
 async def test_a_large_blob_is_read_back_and_its_bytes_lie_there_once(storage: S3Storage, bucket: Bucket) -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from lumper.history.database import Database
-from lumper.history.images import ImageHistory
-from lumper.model.activity import SERVER
+from lumper.model.images.activity import SERVER
+from lumper.registry.catalog.images import ImageHistory
 from lumper.registry.gc.collector import Policy
 from lumper.registry.registry import Registry
 from lumper.registry.storage.s3 import S3Storage, keys
-from lumper.registry.verify import Flaw
-from parts.s3_crashing_push import Moment, Proxy, collect, crashed, proxied, push, verify
-from parts.s3_service import Bucket, s3_service
+from lumper.registry.verify import Defect
+from lumper.store.database import Database
+from parts.s3.s3_crashing_push import Moment, Proxy, collect, crashed, proxied, push, verify
+from parts.s3.s3_service import Bucket, s3_service
 
 _MOST = 100  # changes: more than one push makes
 
@@ -79,7 +79,7 @@ async def check(bucket: Bucket, folder: Path, storage: S3Storage) -> None:
         manifest = await registry.manifests.find("one", tag)
         assert manifest.digest == digest
         assert sha256(await registry.manifests.content(manifest)).hexdigest() == digest[7:]
-    assert [flaw async for flaw in registry.verifier.run() if isinstance(flaw, Flaw)] == []  # it reads all bytes
+    assert [flaw async for flaw in registry.verifier.run() if isinstance(flaw, Defect)] == []  # it reads all bytes
     for digest in {one.digest for one in await metadata.tags("one") or []}:
         await registry.manifests.delete("one", digest, actor=SERVER)
     await database.close()

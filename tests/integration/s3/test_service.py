@@ -9,8 +9,8 @@ import pytest
 
 from lumper.errors import StorageError
 from lumper.registry.storage.s3 import S3Storage
-from parts.s3_pushes import LARGE, push, sha256
-from parts.s3_service import Bucket
+from parts.s3.s3_pushes import LARGE, push, sha256
+from parts.s3.s3_service import Bucket
 
 
 async def test_a_blob_has_an_address_that_needs_no_key(storage: S3Storage) -> None:

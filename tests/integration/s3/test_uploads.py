@@ -16,10 +16,10 @@ from lumper.errors import StorageError, StorageFull
 from lumper.registry.storage.s3 import S3Storage, multipart, progress, uploads
 from lumper.registry.storage.s3.multipart import Body, Multipart
 from lumper.registry.storage.s3.tail import Tail
-from parts.eventually import eventually
-from parts.s3_push_process import arguments
-from parts.s3_pushes import LARGE, MIB, content, pieces, sha256
-from parts.s3_service import Bucket
+from parts.s3.s3_push_process import arguments
+from parts.s3.s3_pushes import LARGE, MIB, content, pieces, sha256
+from parts.s3.s3_service import Bucket
+from parts.suite.eventually import eventually
 
 PARTS = Path(__file__).parents[2]
 

@@ -11,10 +11,10 @@ from lumper.build.port import BuildRequest, Cache
 from lumper.build.recipe.asked import Asked
 from lumper.build.recipe.recipe import Recipe
 from lumper.errors import BuildFailed, DockerfileMissing
-from lumper.model.build import Base
+from lumper.model.builds.build import Base
 from lumper.model.events import BuildJob
 from lumper.model.trigger import Trigger
-from parts.held_files import HeldFiles
+from parts.disks.held_files import HeldFiles
 
 JOB = BuildJob(
     build_id=7,

@@ -10,12 +10,19 @@ import pytest
 
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.engines.registry_words import push_error
+from lumper.build.idle_timeout import Listener
 from lumper.build.port import BuildRequest, Login, Pushed, Report
 from lumper.build.pushing import LOST_IMAGES, push_image, push_or_rebuild
-from lumper.build.silence import Listener
-from lumper.errors import BuildTimeout, EngineError, EngineUnavailable, ImageGone, PushFailed, RegistryFull
-from lumper.model.build import Output, Progress, Step, StepState
-from parts.context import context_tar, stream
+from lumper.errors import (
+    BuildTimeout,
+    EngineError,
+    EngineUnavailable,
+    ImageGone,
+    PushFailed,
+    RegistryFull,
+)
+from lumper.model.builds.build import Output, Progress, Step, StepState
+from parts.engines.context import context_tar, stream
 
 IMAGE = "registry.test/app:1"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.daemon import DaemonEngine
+from lumper.build.engines.buildkit.transport.address import parse_address
 from lumper.build.engines.dummy import STEP_SIZE, DummyEngine
 from lumper.build.port import BuildRequest, Engine
 from lumper.build.run import Builder
@@ -17,8 +17,8 @@ from lumper.build.upkeep import Upkeep, UpkeepLimits
 from lumper.errors import EngineUnavailable
 from lumper.model.events import BuildJob
 from lumper.wiring.engines import open_target
-from parts.context import context_tar, stream
-from parts.worker_bench import a_login, no_credentials
+from parts.engines.context import context_tar, stream
+from parts.line.worker_bench import a_login, no_credentials
 
 
 def builder(folder: Path, engine: Engine, timeout: float = 3600.0) -> Builder:

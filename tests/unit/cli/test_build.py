@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from lumper.build.port import Login
-from lumper.cli.build import docker_logins
+from lumper.cli.builds.build import docker_logins
 
 
 def test_passwords_of_docker_login_are_those_of_their_registry_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lumper.cli.client import Client
 from lumper.errors import LumperError, QueueUnavailable, ServerUnreachable
-from parts.http_server import served
+from parts.servers.http_server import served
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from lumper.cli.main import main
-from parts.commands import Command, commands
+from parts.processes.commands import Command, commands
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parts.forked_lumper import environment
+from parts.processes.forked_lumper import environment
 
 HEAVY = ("aiohttp", "sqlalchemy", "pydantic", "alembic", "jinja2", "aiodocker", "grpclib", "asyncio")
 PROBE = """

@@ -10,9 +10,9 @@ from subprocess import PIPE, Popen, run
 
 import pytest
 
-from lumper.cli.copying import import_
+from lumper.cli.images.copying import import_
 from lumper.cli.main import main
-from lumper.cli.users import _password
+from lumper.cli.people.users import _password
 from lumper.errors import Invalid
 
 

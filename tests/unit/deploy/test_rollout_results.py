@@ -14,7 +14,7 @@ from lumper.deploy.port import Login
 from lumper.deploy.rollout import RolloutResult, observe, roll_out
 from lumper.errors import HostUnavailable
 from lumper.model.deployment import Health, Port, Release, RolloutState, Service
-from parts.eventually import eventually
+from parts.suite.eventually import eventually
 
 QUICK = Health(http="/", port=8080, interval=0.001, timeout=0.005, stable=0)
 SHOP = Service("shop", ports=(Port(8080, 80),), health=QUICK)

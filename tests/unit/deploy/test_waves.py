@@ -9,7 +9,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lumper.deploy.targets import Act, Outcome, Phase, TargetState, begun, ended
-from lumper.deploy.waves import End, Ending, Move, OnFailure, Step, Wait, Wave, WavePlan, next_moves, waves_of
+from lumper.deploy.waves import (
+    End,
+    Ending,
+    Move,
+    OnFailure,
+    Step,
+    Wait,
+    Wave,
+    WavePlan,
+    next_moves,
+    waves_of,
+)
 from lumper.errors import Invalid
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from lumper.forges.port import Forge, Repository
 from lumper.forges.registration import WebhookState, webhook_id, webhook_state
 from lumper.forges.statuses import Status, StatusState
 from lumper.model.source import forge_url_of
-from parts import deliveries
+from parts.git import deliveries
 
 HOOK, SECRET, COMMIT = "https://lumper.example.org/hooks/x", "s3cret", "a" * 40
 STATUS = Status(StatusState.SUCCESS, "lumper/owner/app", "1.2.3 sha256:abc", "https://lumper.example.org/builds/7")

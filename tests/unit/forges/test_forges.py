@@ -11,7 +11,7 @@ from lumper.forges.adapters.gitea import Gitea
 from lumper.forges.adapters.github import GitHub
 from lumper.forges.port import Forge, Request
 from lumper.model.source import Person
-from parts import deliveries
+from parts.git import deliveries
 
 COMMIT = "5f0c6a9d3b7e4182a6c0d9e8f7b6a5c4d3e2f101"
 FORGES: list[Forge] = [GitHub(), Gitea()]

@@ -11,7 +11,7 @@ from lumper.forges.all import open_forges
 from lumper.forges.port import Request
 from lumper.forges.rules import explain_delivery
 from lumper.model.source import Verdict
-from parts import deliveries
+from parts.git import deliveries
 
 FORGES = open_forges()
 FILES = deliveries.FIXTURES.glob("*/*.json")

@@ -9,7 +9,7 @@ from lumper.forges.adapters.gogs import Gogs
 from lumper.forges.port import Request
 from lumper.forges.rules import explain_delivery
 from lumper.model.source import Person, Verdict
-from parts import deliveries
+from parts.git import deliveries
 
 COMMIT = "5f0c6a9d3b7e4182a6c0d9e8f7b6a5c4d3e2f101"
 SECRET = "correct horse"

@@ -9,8 +9,8 @@ from lumper.forges.adapters.github import GitHub
 from lumper.forges.port import Parsed
 from lumper.forges.rules import candidates, decide, explain, explain_delivery
 from lumper.model.source import Push, Verdict
-from parts import deliveries
-from parts.projects import project_at
+from parts.git import deliveries
+from parts.git.projects import project_at
 
 COMMIT = "5f0c6a9d3b7e4182a6c0d9e8f7b6a5c4d3e2f101"
 NULL = "0" * 40

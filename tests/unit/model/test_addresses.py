@@ -6,7 +6,14 @@ import ipaddress
 
 import pytest
 
-from lumper.model.addresses import Network, Place, host_problem, on_loopback, place_of, registry_url
+from lumper.model.addresses import (
+    AddressScope,
+    Network,
+    host_problem,
+    on_loopback,
+    place_of,
+    registry_url,
+)
 
 PRIVATE = ipaddress.ip_address("10.1.2.3")
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
@@ -16,33 +23,33 @@ PUBLIC = ipaddress.ip_address("93.184.215.14")
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("140.82.121.3", Place.PUBLIC),
-        ("2606:50c0:8000::64", Place.PUBLIC),
-        ("10.0.0.1", Place.PRIVATE),
-        ("172.17.0.1", Place.PRIVATE),
-        ("192.168.1.1", Place.PRIVATE),
-        ("100.64.0.1", Place.PRIVATE),
-        ("fd12::1", Place.PRIVATE),
-        ("127.0.0.1", Place.LOOPBACK),
-        ("127.8.9.1", Place.LOOPBACK),
-        ("::1", Place.LOOPBACK),
-        ("::ffff:127.0.0.1", Place.LOOPBACK),
-        ("64:ff9b::7f00:1", Place.LOOPBACK),
-        ("169.254.169.254", Place.NEVER),
-        ("::ffff:169.254.169.254", Place.NEVER),
-        ("64:ff9b::a9fe:a9fe", Place.NEVER),
-        ("2002:a9fe:a9fe::1", Place.NEVER),
-        ("fe80::1", Place.NEVER),
-        ("fd00:ec2::254", Place.NEVER),
-        ("100.100.100.200", Place.NEVER),
-        ("0.0.0.0", Place.NEVER),
-        ("0.1.2.3", Place.NEVER),
-        ("::", Place.NEVER),
-        ("224.0.0.1", Place.NEVER),
-        ("255.255.255.255", Place.NEVER),
+        ("140.82.121.3", AddressScope.PUBLIC),
+        ("2606:50c0:8000::64", AddressScope.PUBLIC),
+        ("10.0.0.1", AddressScope.PRIVATE),
+        ("172.17.0.1", AddressScope.PRIVATE),
+        ("192.168.1.1", AddressScope.PRIVATE),
+        ("100.64.0.1", AddressScope.PRIVATE),
+        ("fd12::1", AddressScope.PRIVATE),
+        ("127.0.0.1", AddressScope.LOOPBACK),
+        ("127.8.9.1", AddressScope.LOOPBACK),
+        ("::1", AddressScope.LOOPBACK),
+        ("::ffff:127.0.0.1", AddressScope.LOOPBACK),
+        ("64:ff9b::7f00:1", AddressScope.LOOPBACK),
+        ("169.254.169.254", AddressScope.NEVER),
+        ("::ffff:169.254.169.254", AddressScope.NEVER),
+        ("64:ff9b::a9fe:a9fe", AddressScope.NEVER),
+        ("2002:a9fe:a9fe::1", AddressScope.NEVER),
+        ("fe80::1", AddressScope.NEVER),
+        ("fd00:ec2::254", AddressScope.NEVER),
+        ("100.100.100.200", AddressScope.NEVER),
+        ("0.0.0.0", AddressScope.NEVER),
+        ("0.1.2.3", AddressScope.NEVER),
+        ("::", AddressScope.NEVER),
+        ("224.0.0.1", AddressScope.NEVER),
+        ("255.255.255.255", AddressScope.NEVER),
     ],
 )
-def test_an_address_leads_to_one_place_however_it_is_wrapped(text: str, place: Place) -> None:
+def test_an_address_leads_to_one_place_however_it_is_wrapped(text: str, place: AddressScope) -> None:
     assert place_of(ipaddress.ip_address(text)) is place
 
 

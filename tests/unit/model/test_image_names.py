@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.image import image_tags, is_digest, is_repository, is_tag, moved_tags, repository_name
+from lumper.model.images.image import (
+    image_tags,
+    is_digest,
+    is_repository,
+    is_tag,
+    moved_tags,
+    repository_name,
+)
 
 
 @pytest.mark.parametrize(

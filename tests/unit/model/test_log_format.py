@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.model.build import Output, Step, StepState
-from lumper.model.log import from_line, render, to_line
+from lumper.model.builds.build import Output, Step, StepState
+from lumper.model.builds.log import from_line, render, to_line
 
 RECORDS: list[Step | Output] = [
     Step(1, "[1/2] FROM scratch", StepState.CACHED, 0.0),

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumper.errors import Invalid
-from lumper.model.build import Output, Step, StepState
-from lumper.model.log import to_line
-from lumper.model.log_search import LogSearch
-from parts.pace import takes_less_than
+from lumper.model.builds.build import Output, Step, StepState
+from lumper.model.builds.log import to_line
+from lumper.model.builds.log_search import LogSearch
+from parts.suite.pace import takes_less_than
 
 
 def block(*texts: str, step: int = 1) -> bytes:

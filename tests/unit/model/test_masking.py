@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.build import Output, Progress, Step, StepState
-from lumper.model.masking import LONGEST, MASK, Masker
-from parts.pace import takes_less_than
+from lumper.model.builds.build import Output, Progress, Step, StepState
+from lumper.model.builds.masking import LONGEST, MASK, Masker
+from parts.suite.pace import takes_less_than
 
 SECRET = 's3cr3t/To+ken&q"uote=='
 

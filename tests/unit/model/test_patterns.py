@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumper.model.patterns import any_matches, matches, pattern_problem, version_of
-from parts.pace import takes_less_than
+from parts.suite.pace import takes_less_than
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.rights import ALL, Action, Grant, Rights, grant
-from parts.pace import takes_less_than
+from lumper.model.people.rights import ALL, Action, Grant, Rights, grant
+from parts.suite.pace import takes_less_than
 
 names = st.lists(st.text("ab-", min_size=1, max_size=4), min_size=1, max_size=4).map("/".join)
 patterns = st.lists(st.text("ab-*", min_size=1, max_size=5), min_size=1, max_size=4).map("/".join)

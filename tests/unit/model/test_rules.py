@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumper.model.globs import fits, is_repository_glob, is_tag_glob
-from lumper.model.rules import Keep, Rule, Rules, problems, words
+from lumper.model.images.rules import Keep, Rule, Rules, problems, words
 
 NAMES = st.from_regex(r"[a-c]{1,3}(/[a-c]{1,3}){0,3}", fullmatch=True)
 GLOBS = st.from_regex(r"([a-c]|\*(?!\*)){1,4}(/([a-c]|\*(?!\*)){1,4}){0,2}", fullmatch=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lumper.model.scheduling import AFFINITY, OVERTAKERS, PATIENCE, Capacity, Given, Share, Waiting, plan
+from lumper.model.builds.scheduling import AFFINITY, OVERTAKERS, PATIENCE, Capacity, Given, Share, Waiting, plan
 from lumper.model.trigger import Trigger
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lumper.model.secrets import as_kept, key_problem, may_have
+from lumper.model.builds.secrets import as_kept, key_problem, may_have
 
 
 @pytest.mark.parametrize(

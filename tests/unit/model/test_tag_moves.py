@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.model.tag_moves import allowed_tags, is_higher
+from lumper.model.images.tag_moves import allowed_tags, is_higher
 
 BEFORE = [("v1.3.0", ["1.3.0", "1.3", "1", "stable"]), ("v2.0.0-rc.1", ["2.0.0-rc.1", "next"])]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.terminal import visible
+from lumper.model.builds.terminal import visible
 
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 PLAIN = "\x1b[0m"

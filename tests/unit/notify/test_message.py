@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.build import Build, BuildState, Output, Progress, Step, StepState
+from lumper.model.builds.build import Build, BuildState, Output, Progress, Step, StepState
+from lumper.model.builds.log import to_line
 from lumper.model.deployment import RolloutState
 from lumper.model.events import BuildReport, RolloutReport
-from lumper.model.log import to_line
 from lumper.model.source import Person
 from lumper.notify.message import message_for
 from lumper.notify.mime import to_mail

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.build import Output, Step, StepState
-from lumper.model.log import to_line
+from lumper.model.builds.build import Output, Step, StepState
+from lumper.model.builds.log import to_line
 from lumper.notify.told_log import LOG_LIMIT, ToldLog
 
 AT = 1732440000.0

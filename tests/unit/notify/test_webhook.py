@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from lumper.errors import ChannelUnavailable
-from lumper.model.activity import Activity, Actor, AuditAction
-from lumper.model.webhook import (
+from lumper.model.images.activity import Activity, Actor, AuditAction
+from lumper.model.images.webhook import (
     ACTIONS,
     Call,
     CallState,
@@ -26,7 +26,7 @@ from lumper.model.webhook import (
 )
 from lumper.notify.channels.webhook import WebhookCaller
 from lumper.notify.webhook import SIGNATURE, body_of, headers_of
-from parts.receiver import receiver
+from parts.servers.receiver import receiver
 
 AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 DIGEST, BEFORE = "sha256:" + "a" * 64, "sha256:" + "b" * 64

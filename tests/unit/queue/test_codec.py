@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lumper.errors import QueueError
 from lumper.model import events
-from lumper.model.build import Base, Build, BuildState, Outcome, Result
+from lumper.model.builds.build import Base, Build, BuildState, Outcome, Result
 from lumper.model.deployment import Container, ContainerState, Health, Port, Release, RolloutState, Service
 from lumper.model.source import Person
 from lumper.queue.codec import decode, encode

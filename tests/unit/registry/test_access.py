@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.model.people import Identity, Role
+from lumper.model.people.people import Identity, Role
 from lumper.registry.access import may_write_tag
 
 

@@ -16,8 +16,8 @@ from lumper.errors import StorageError
 from lumper.registry.remote.registry import RemoteRegistry
 from lumper.registry.upstream.arrival import Arrival
 from lumper.registry.upstream.passing import Source
-from parts.http_server import serving
-from parts.live_registry import digest_of
+from parts.registries.live_registry import digest_of
+from parts.servers.http_server import serving
 
 
 @contextmanager

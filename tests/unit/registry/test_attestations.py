@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lumper.errors import ArchiveError
-from lumper.model.image import IN_TOTO, PREDICATE, SIGNATURE_TYPE, Manifest, Referrer
+from lumper.model.images.image import IN_TOTO, PREDICATE, SIGNATURE_TYPE, Manifest, Referrer
 from lumper.registry.attest import store
 from lumper.registry.attest.provenance import PROVENANCE
 from lumper.registry.attest.signer import make_signing_key, read_signer
@@ -23,7 +23,7 @@ from lumper.registry.contents.spdx import SPDX
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from parts.page_images import MANIFEST, Put
+from parts.registries.page_images import MANIFEST, Put
 
 FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 ABSENT = {"mediaType": FOREIGN, "digest": "sha256:" + "0" * 64, "size": 9}

@@ -12,7 +12,7 @@ from lumper.registry.listings import page_size
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from parts.pieces import pieces
+from parts.registries.pieces import pieces
 
 OF_THE_SPECIFICATION = {  # OCI distribution-spec 1.1, "Error Codes"
     "BLOB_UNKNOWN",

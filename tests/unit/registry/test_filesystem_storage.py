@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import StorageError, StorageFull
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store
 from lumper.registry.storage.upload_file import hash_of
-from parts.pieces import pieces
+from parts.registries.pieces import pieces
 
 
 def sha256(data: bytes) -> str:

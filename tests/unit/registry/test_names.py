@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lumper.errors import LumperError, RegistryError, StorageError, StorageFull
-from lumper.model.activity import SERVER
-from lumper.model.image import Name
-from lumper.model.rules import Rule
+from lumper.model.images.activity import SERVER
+from lumper.model.images.image import Name
+from lumper.model.images.rules import Rule
 from lumper.registry import names as names_module
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from parts.live_registry import OCI_INDEX, digest_of, image_index
+from parts.registries.live_registry import OCI_INDEX, digest_of, image_index
 
 
 class Kept:

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 
 from lumper.errors import RuleForbids
-from lumper.model.activity import Actor
-from lumper.model.rules import Rule
+from lumper.model.images.activity import Actor
+from lumper.model.images.rules import Rule
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
 from lumper.registry.quota import Quotas
-from parts.clock import Clock
+from parts.suite.clock import Clock
 
 ANN = Actor("ann", "admin")
 

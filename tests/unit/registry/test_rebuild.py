@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lumper.model.activity import SERVER
-from lumper.model.image import Name
+from lumper.model.images.activity import SERVER
+from lumper.model.images.image import Name
 from lumper.registry import rebuild as rebuild_module
 from lumper.registry.gc.collector import Policy
 from lumper.registry.manifests import MAX_BYTES
@@ -19,8 +19,8 @@ from lumper.registry.rebuild import Rebuilt, Trouble
 from lumper.registry.reference import Reference
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from lumper.registry.verify import Flaw
-from parts.live_registry import OCI_INDEX, OCI_MANIFEST, digest_of, image_index, image_manifest
+from lumper.registry.verify import Defect
+from parts.registries.live_registry import OCI_INDEX, OCI_MANIFEST, digest_of, image_index, image_manifest
 
 CONFIG = b"{}"
 
@@ -98,7 +98,7 @@ async def test_all_comes_back_from_the_storage_alone() -> None:
     assert troubles == []
     assert (done.manifests, done.tags) == (12, 12)
     assert await everything(anew, storage) == await everything(before, storage)
-    assert [one async for one in anew.verifier.run() if isinstance(one, Flaw)] == []
+    assert [one async for one in anew.verifier.run() if isinstance(one, Defect)] == []
 
 
 async def test_running_it_again_changes_nothing() -> None:
@@ -303,7 +303,7 @@ async def test_verification_tells_where_the_names_of_storage_and_database_differ
 
     async def flaws(*, repair: bool = False) -> list[tuple[str, str, str]]:
         run = registry.verifier.run(repair=repair)
-        return sorted([(one.kind.value, one.name, one.why) async for one in run if isinstance(one, Flaw)])
+        return sorted([(one.kind.value, one.name, one.why) async for one in run if isinstance(one, Defect)])
 
     unknown = ("unknown", "unknown", "the storage says what it is, and the database does not know it")
     nothing, another = "the storage does not say what it is", f"the storage says that it is {other!r}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lumper.errors import Conflict
-from lumper.model.activity import SERVER
-from lumper.model.image import NewManifest
+from lumper.model.images.activity import SERVER
+from lumper.model.images.image import NewManifest
 from lumper.registry.holds import Holds
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.reference import Reference

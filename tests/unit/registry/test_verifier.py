@@ -9,14 +9,14 @@ from datetime import timedelta
 import pytest
 
 from lumper.errors import RegistryError
-from lumper.model.activity import SERVER
+from lumper.model.images.activity import SERVER
 from lumper.registry.gc.collector import Policy
 from lumper.registry.holds import Holds
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from lumper.registry.verify import Flaw, Progress, Verifier
-from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
+from lumper.registry.verify import Defect, Progress, Verifier
+from parts.registries.live_registry import OCI_MANIFEST, digest_of, image_manifest
 
 CONFIG, LAYER = b"{}", b"layer"
 
@@ -43,7 +43,7 @@ async def _pieces(content: bytes) -> AsyncIterator[bytes]:
 async def flaws(registry: Registry) -> list[tuple[str, str, str]]:
     found = [one async for one in registry.verifier.run()]
     assert isinstance(found[-1], Progress)
-    return sorted((one.kind.value, one.repository, one.name) for one in found if isinstance(one, Flaw))
+    return sorted((one.kind.value, one.repository, one.name) for one in found if isinstance(one, Defect))
 
 
 async def test_a_whole_registry_has_no_flaws_and_all_of_it_was_read() -> None:
@@ -77,7 +77,7 @@ async def test_what_several_repositories_have_is_told_with_their_number() -> Non
     await registry.blobs.mount("two", digest_of(LAYER), "one")
     await storage.put(digest_of(LAYER), b"Layer")
 
-    found = [one async for one in registry.verifier.run() if isinstance(one, Flaw)]
+    found = [one async for one in registry.verifier.run() if isinstance(one, Defect)]
     assert [(one.repository, "also of 1 other" in one.why) for one in found] == [("one", True)]
 
 
@@ -143,7 +143,7 @@ async def test_what_is_stored_just_now_is_not_judged() -> None:
     verifier = Verifier(storage, registry.metadata, registry.names, timedelta(0), holds, lambda _: None)
 
     async with holds.using("one", [digest_of(LAYER)]):
-        assert [one async for one in verifier.run() if isinstance(one, Flaw)] == []
+        assert [one async for one in verifier.run() if isinstance(one, Defect)] == []
 
     assert await flaws(registry) == [("corrupt", "one", digest_of(LAYER))]
 

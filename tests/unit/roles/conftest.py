@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.model.events import WorkerOnline
 from lumper.roles.acceptance import Acceptance
-from parts.desk import Desk
+from parts.line.desk import Desk
 
 
 @pytest.fixture

@@ -12,26 +12,35 @@ import pytest
 from sqlalchemy import update
 
 from lumper.errors import LogGap, OutOfTurn
-from lumper.history.store import open_history
-from lumper.history.tables import builds as builds_table
-from lumper.model.activity import SERVER, Actor
-from lumper.model.build import BuildState, Outcome, Result
+from lumper.line.history import open_history
+from lumper.model.builds.build import BuildState, Outcome, Result
+from lumper.model.builds.lease import MOST_LOST
 from lumper.model.deployment import Service
-from lumper.model.events import EVENTS, NOTIFY, BuildJob, BuildReport, CancelBuild, Heartbeat, Payload, WorkerOnline
-from lumper.model.garbage import Sweep
-from lumper.model.image import private_tag
-from lumper.model.lease import MOST_LOST
+from lumper.model.events import (
+    EVENTS,
+    NOTIFY,
+    BuildJob,
+    BuildReport,
+    CancelBuild,
+    Heartbeat,
+    Payload,
+    WorkerOnline,
+)
+from lumper.model.images.activity import SERVER, Actor
+from lumper.model.images.garbage import Sweep
+from lumper.model.images.image import private_tag
+from lumper.model.images.rules import Rule
 from lumper.model.links import Links
-from lumper.model.rules import Rule
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.codec import encode
 from lumper.queue.retry import RetryPolicy
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.base import consume
-from parts.desk import FAILURE, LINES, Desk, chunks, digest, finished, started, success
-from parts.eventually import LONGEST, eventually
-from parts.postgresql import PostgresServer
-from parts.running import message, running
+from lumper.store.tables import builds as builds_table
+from parts.line.desk import FAILURE, LINES, Desk, chunks, digest, finished, started, success
+from parts.line.running import message, running
+from parts.servers.postgresql import PostgresServer
+from parts.suite.eventually import LONGEST, eventually
 
 
 async def test_a_success_moves_the_tags_and_tells_the_people(desk: Desk) -> None:

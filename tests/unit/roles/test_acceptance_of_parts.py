@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lumper.model.build import BuildState, Outcome, Part, Result
+from lumper.model.builds.build import BuildState, Outcome, Part, Result
 from lumper.model.events import BuildJob, WorkerOnline
 from lumper.model.trigger import Trigger
-from parts.desk import Desk, digest, finished, started, success
+from parts.line.desk import Desk, digest, finished, started, success
 
 SPLIT = Result(Outcome.SPLIT, "c" * 40, parts=(Part("web", "web"), Part("api", ""), Part("tools", "extra/tools")))
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from lumper.model.build import BuildState
+from lumper.model.builds.build import BuildState
 from lumper.model.deployment import Container, ContainerState, RolloutState, Service
-from lumper.model.events import BuildReport, HostObserved, RolloutJob, RolloutProgress, RolloutReport
-from parts.desk import NOW, Desk, digest, finished, started, success
+from lumper.model.events import (
+    BuildReport,
+    HostObserved,
+    RolloutJob,
+    RolloutProgress,
+    RolloutReport,
+)
+from parts.line.desk import NOW, Desk, digest, finished, started, success
 
 
 async def test_a_service_is_rolled_out_by_digest(desk: Desk) -> None:

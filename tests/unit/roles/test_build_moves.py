@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import text, update
 
 from lumper.errors import Conflict, OutOfTurn
-from lumper.history.tables import builds as builds_table
-from lumper.model.build import BuildState, Outcome, Part, Result
+from lumper.model.builds.build import BuildState, Outcome, Part, Result
+from lumper.model.builds.lease import MOST_LOST
 from lumper.model.events import WorkerOnline
-from lumper.model.lease import MOST_LOST
-from parts.desk import FAILURE, NOW, Desk, digest, finished, started, success
+from lumper.store.tables import builds as builds_table
+from parts.line.desk import FAILURE, NOW, Desk, digest, finished, started, success
 
 RESULTS = [
     success(1),

@@ -13,8 +13,8 @@ from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.port import Message
 from lumper.queue.retry import RetryPolicy
 from lumper.roles.base import consume, forever, run_until_signal, supervise
-from parts.eventually import eventually
-from parts.running import message, running
+from parts.line.running import message, running
+from parts.suite.eventually import eventually
 
 TOPIC = "jobs"
 SOON = RetryPolicy(attempts=3, first=0.001, factor=1.0)

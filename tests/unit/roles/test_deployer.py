@@ -10,11 +10,18 @@ import pytest
 from lumper.deploy.hosts.memory import Image, MemoryHost
 from lumper.deploy.port import Login
 from lumper.model.deployment import Health, Port, Release, RolloutState, Service
-from lumper.model.events import DEPLOY, EVENTS, CancelBuild, HostObserved, RolloutJob, RolloutProgress
+from lumper.model.events import (
+    DEPLOY,
+    EVENTS,
+    CancelBuild,
+    HostObserved,
+    RolloutJob,
+    RolloutProgress,
+)
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.roles.deployer import Deployer
-from parts.eventually import eventually
-from parts.running import Ear, listening, message, running
+from parts.line.running import Ear, listening, message, running
+from parts.suite.eventually import eventually
 
 SERVICE = Service("app", ports=(Port(8080),), health=Health(http="/", port=8080, interval=0.01, timeout=0.1, stable=0))
 LOGIN = Login("deployer", "t")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.model.lease import LEASE_SECONDS
+from lumper.model.builds.lease import LEASE_SECONDS
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.retry import RetryPolicy
 from lumper.roles.base import consume
 from lumper.roles.duties import Hearing, when_heard
-from parts.eventually import eventually
-from parts.running import running
+from parts.line.running import running
+from parts.suite.eventually import eventually
 
 START = 1_800_000_000.0
 

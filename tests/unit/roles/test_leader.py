@@ -7,13 +7,13 @@ import asyncio
 import psycopg
 import pytest
 
-from lumper.history import postgresql
-from lumper.history.database import Database
 from lumper.roles import leader
 from lumper.roles.leader import lead
-from parts.eventually import eventually
-from parts.postgresql import PostgresServer
-from parts.running import running
+from lumper.store import postgresql
+from lumper.store.database import Database
+from parts.line.running import running
+from parts.servers.postgresql import PostgresServer
+from parts.suite.eventually import eventually
 
 
 class Work:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from lumper.history.store import History
-from lumper.history.tables import builds, deliveries
-from lumper.model.log_keeping import LogLimits
+from lumper.line.history import History
+from lumper.model.builds.log_keeping import LogLimits
 from lumper.model.source import Push, Verdict, parse_git_url
 from lumper.roles.log_keeper import LogKeeper
+from lumper.store.tables import builds, deliveries
 
 
 @pytest.fixture

@@ -7,17 +7,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from lumper.errors import ChannelUnavailable, NotFound
-from lumper.model.build import Build, BuildState, Output, Step, StepState
+from lumper.model.builds.build import Build, BuildState, Output, Step, StepState
+from lumper.model.builds.log import to_line
 from lumper.model.deployment import RolloutState
 from lumper.model.events import NOTIFY, BuildReport, CancelBuild, Payload, RolloutReport
-from lumper.model.log import to_line
 from lumper.model.source import Person
 from lumper.notify.channels.memory import MemoryChannel
 from lumper.notify.port import Channel, Mail, Message
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.roles.mailer import Mailer
-from parts.eventually import eventually
-from parts.running import message, running
+from parts.line.running import message, running
+from parts.suite.eventually import eventually
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LOG = "".join(

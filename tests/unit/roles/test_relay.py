@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import StorageError
-from lumper.history.database import Database
-from lumper.history.outbox import Outbox, Pending
+from lumper.line.outbox import Outbox, Pending
 from lumper.model.events import CancelBuild
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.queue.codec import encode
 from lumper.roles.relay import relay
-from parts.eventually import eventually
-from parts.running import listening, running
+from lumper.store.database import Database
+from parts.line.running import listening, running
+from parts.suite.eventually import eventually
 
 
 class ForgetfulOutbox(Outbox):

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from lumper.build.port import Login
 from lumper.errors import LumperError, NotFound, ServerUnreachable, Unauthorized
-from lumper.model.secrets import Entrusted, Needed
+from lumper.model.builds.secrets import GivenSecrets, Needed
 from lumper.roles.remote import RemoteServer
 
 
@@ -93,7 +93,7 @@ async def test_what_an_attempt_is_given_is_asked_for_with_its_own_token() -> Non
     app.router.add_get("/api/v1/builds/7/secrets", secrets)
     async with TestServer(app) as running, RemoteServer(f"{running.make_url('/')}", "t") as remote:
         given = await remote.entrust(7, 2, Needed(("npm", "a.b"), ("default",), taken=True))
-    assert given == Entrusted(
+    assert given == GivenSecrets(
         {"npm": b"x"},
         {"default": b"key"},
         {"docker.io": ("bot", "p")},

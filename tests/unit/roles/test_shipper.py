@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import StorageError, StorageFull
-from lumper.model.build import Output
+from lumper.model.builds.build import Output
+from lumper.model.builds.log import LARGEST_CHUNK, to_line, unpack
 from lumper.model.events import EVENTS, LogChunk
-from lumper.model.log import LARGEST_CHUNK, to_line, unpack
 from lumper.queue.brokers.memory import MemoryBroker
 from lumper.roles.shipper import LogShipper, take_left
-from parts.eventually import eventually
-from parts.pace import takes_less_than
-from parts.running import Ear, listening
+from parts.line.running import Ear, listening
+from parts.suite.eventually import eventually
+from parts.suite.pace import takes_less_than
 
 CLAIM = (7, 2, "claim")
 

@@ -12,19 +12,19 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from lumper.errors import StorageError
-from lumper.history.store import History, open_history
-from lumper.model.build import Build, Outcome, Result
+from lumper.line.history import History, open_history
+from lumper.model.builds.build import Build, Outcome, Result
+from lumper.model.builds.verification import Verification, Verified
 from lumper.model.events import AttemptFinished, AttemptStarted, WorkerOnline
-from lumper.model.image import private_tag
+from lumper.model.images.image import private_tag
 from lumper.model.links import Links
 from lumper.model.source import Person, Push, parse_git_url
-from lumper.model.verification import Verification, Verified
 from lumper.queue.codec import encode
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
 from lumper.roles.acceptance import Acceptance
 from lumper.roles.verifier import Verifier
-from parts.page_images import INDEX, MANIFEST, Put
+from parts.registries.page_images import INDEX, MANIFEST, Put
 
 IMAGE = "owner/app"
 

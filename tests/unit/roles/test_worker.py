@@ -14,7 +14,8 @@ from lumper.build.engines.dummy import DummyEngine
 from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Report
 from lumper.build.source.checkout import Mirrors
-from lumper.model.build import Outcome, Output
+from lumper.model.builds.build import Outcome, Output
+from lumper.model.builds.log import unpack
 from lumper.model.events import (
     EVENTS,
     AttemptFinished,
@@ -24,13 +25,12 @@ from lumper.model.events import (
     LogChunk,
     WorkerOnline,
 )
-from lumper.model.log import unpack
 from lumper.queue.port import Message
 from lumper.roles.worker import Worker
-from parts.context import context_tar, stream
-from parts.eventually import eventually
-from parts.running import listening, message, running
-from parts.worker_bench import JOBS, Bench, printed
+from parts.engines.context import context_tar, stream
+from parts.line.running import listening, message, running
+from parts.line.worker_bench import JOBS, Bench, printed
+from parts.suite.eventually import eventually
 
 
 async def test_what_a_build_signs_in_with_is_masked_in_the_log_and_in_the_result(bench: Bench) -> None:

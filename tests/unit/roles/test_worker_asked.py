@@ -11,13 +11,11 @@ import pytest
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.grants import Grants
 from lumper.build.port import Limits, Login
-from lumper.build.spreading import BuiltImage, Elsewhere
-from lumper.model.build import Outcome
-from lumper.model.events import (
-    AttemptFinished,
-)
-from lumper.model.secrets import Entrusted
-from parts.worker_bench import Bench, printed
+from lumper.build.replication import BuiltImage, Elsewhere
+from lumper.model.builds.build import Outcome
+from lumper.model.builds.secrets import GivenSecrets
+from lumper.model.events import AttemptFinished
+from parts.line.worker_bench import Bench, printed
 
 
 async def test_the_engine_gets_what_the_recipe_asks_for_within_what_the_worker_grants(bench: Bench) -> None:
@@ -79,7 +77,7 @@ READING = "FROM scratch\nRUN --mount=type=secret,id=token cat /run/secrets/token
 
 async def test_a_build_is_given_its_secrets_and_nobody_sees_them(bench: Bench) -> None:
     bench.given.append(
-        Entrusted({"npm": b"s3cr3t-of-npm"}, {}, {"docker.io": ("bot", "hub-passw0rd")}, registry="r.org")
+        GivenSecrets({"npm": b"s3cr3t-of-npm"}, {}, {"docker.io": ("bot", "hub-passw0rd")}, registry="r.org")
     )
     await bench.give(
         bench.tag("v1.0.1", READING + "RUN echo s3cr3t-of-npm hub-passw0rd czNjcjN0LW9mLW5wbQ==\n", ASKING)
@@ -119,7 +117,7 @@ def new_key(file: Path) -> bytes:
 
 
 async def test_a_key_reaches_the_engine_as_the_socket_of_an_agent(bench: Bench, tmp_path: Path) -> None:
-    bench.given.append(Entrusted(keys={"default": new_key(tmp_path / "key")}))
+    bench.given.append(GivenSecrets(keys={"default": new_key(tmp_path / "key")}))
     await bench.give(bench.tag("v1.0.1", "FROM scratch\nRUN sleep 0.1\n", "[build]\nssh = true\n"))
     async with bench.at_work() as ear:
         [finished] = await ear.until(AttemptFinished)
@@ -132,7 +130,7 @@ async def test_a_key_reaches_the_engine_as_the_socket_of_an_agent(bench: Bench, 
 async def test_the_agent_of_the_worker_serves_the_ids_that_the_project_has_no_key_for(
     bench: Bench, tmp_path: Path
 ) -> None:
-    bench.given += [Entrusted(keys={"vendor": new_key(tmp_path / "key")})]
+    bench.given += [GivenSecrets(keys={"vendor": new_key(tmp_path / "key")})]
     job = bench.tag("v1.0.1", "FROM scratch\n", '[build]\nssh = ["default", "vendor"]\n')
     await bench.give(job, replace(job, build_id=2, project="other/app"))
     grants = Grants(agent="/operator/agent", agent_for={job.project: ()})
@@ -154,7 +152,7 @@ async def test_what_is_built_once_more_to_be_compared_goes_to_no_other_registry(
 
     first = bench.tag("v1.0.1", "FROM scratch\n", toml)
     again = replace(first, build_id=2, push_tag="_build-2-1", trigger="verify", verifies=1)
-    bench.given.append(Entrusted(logins={"other.test": ("bot", "passw0rd")}, registry="r.org"))
+    bench.given.append(GivenSecrets(logins={"other.test": ("bot", "passw0rd")}, registry="r.org"))
     await bench.give(first, again)
     async with bench.at_work(replace(bench.builder, copy=copy)) as ear:
         ended = {one.build_id: one.result for one in await ear.until(AttemptFinished, 2)}

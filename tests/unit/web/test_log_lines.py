@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lumper.history.logs import FolderLogs, Logs
-from lumper.model.build import Output, Step, StepState
-from lumper.model.log import from_line, to_line
+from lumper.line.logs.logs import FolderLogs, Logs
+from lumper.model.builds.build import Output, Step, StepState
+from lumper.model.builds.log import from_line, to_line
 from lumper.web.log_lines import LONGEST, text_of, whole_blocks
 
 

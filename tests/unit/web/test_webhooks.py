@@ -25,7 +25,7 @@ from lumper.forges.rules import Decision
 from lumper.model.source import Project, Verdict, parse_git_url
 from lumper.web.hooks import MAX_BODY, MAX_UNSIGNED, add_routes
 from lumper.web.ports import Accepted
-from parts import deliveries
+from parts.git import deliveries
 
 SECRET = "correct horse"
 OWN = "github/Demo/hello"

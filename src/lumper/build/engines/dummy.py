@@ -32,8 +32,8 @@ from lumper.build.engines.push_step import FIRST_PUSH, PushStep
 from lumper.build.engines.registry_words import push_error
 from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report
 from lumper.errors import BuildFailed, DockerfileMissing, EngineError, EngineUnavailable
-from lumper.model.build import Output, Step, StepState
-from lumper.model.image import digest_of
+from lumper.model.builds.build import Output, Step, StepState
+from lumper.model.images.image import digest_of
 
 STEP_SIZE = 1 << 20
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lumper.errors import LumperError
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.builds.build import Output, Progress, Step, StepState
 
 FIRST_PUSH = 1001
 """Steps of pushes are numbered from here, apart from those of the build whose log they share."""

@@ -14,8 +14,8 @@ from lumper.build.failure.mistakes import mistake
 from lumper.build.failure.step_lines import instruction_at, instruction_of, keyword_of
 from lumper.build.failure.text_lines import instruction_meant
 from lumper.build.grants import syntax_line
-from lumper.build.source.near import Names, hint_for_submodule, near, near_name
 from lumper.build.source.objects import Kind, printable_path
+from lumper.build.source.suggestions import Names, hint_for_submodule, near, near_name
 from lumper.build.syntax import newer_syntax
 from lumper.errors import BuildFailed, FrontendUnavailable, LumperError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from lumper.build.context.dockerfile import Instruction, instructions, stage_names
 from lumper.build.failure.step_lines import images_in
 from lumper.build.failure.variables import unset
-from lumper.build.source.near import near
+from lumper.build.source.suggestions import near
 
 _KEYWORDS = (
     *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),

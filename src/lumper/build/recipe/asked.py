@@ -10,7 +10,7 @@ from typing import Any
 from lumper.build.capabilities import needs
 from lumper.build.port import BuildRequest, Cache, Capability, Limits
 from lumper.build.recipe.tag_templates import Template
-from lumper.model.image import CACHE_TAG, is_cache_tag, is_repository, is_tag
+from lumper.model.images.image import CACHE_TAG, is_cache_tag, is_repository, is_tag
 
 INLINE = "inline"
 _HOST = re.compile(
@@ -37,7 +37,7 @@ OWN_CACHE = Caching((f":{CACHE_TAG}",), (f":{CACHE_TAG}",), spare=True)
 
 
 @dataclass(frozen=True)
-class Place:
+class RecipePlace:
     """A repository of another registry, HOST/REPOSITORY, and its own templates of tags, None for those of the image."""
 
     repository: str
@@ -68,7 +68,7 @@ class Asked:
     reproducible: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     ssh: tuple[str, ...] = ()
-    push: tuple[Place, ...] = ()
+    push: tuple[RecipePlace, ...] = ()
 
     def put_into(self, request: BuildRequest, own: str) -> BuildRequest:
         """The request with all of this. `own` is the project's repository with its host, for caches."""

@@ -27,11 +27,11 @@ from lumper.build.recipe.file import (
 from lumper.build.recipe.image_tags import FlavorTable, TagTable, templates
 from lumper.build.recipe.settings import CacheTable, PushTable
 from lumper.build.recipe.tag_templates import Flavor, Template
+from lumper.build.source.full_source import Wanted
 from lumper.build.source.objects import printable_path
-from lumper.build.source.whole import Wanted
+from lumper.config.toml_lines import locate
 from lumper.errors import Problem, RecipeError, SourceError
 from lumper.model.deployment import Health, Service
-from lumper.toml_lines import locate
 
 RECIPE_FILE = "lumper.toml"
 RECIPE_LIMIT = 64 << 10  # bytes
@@ -68,7 +68,8 @@ class Conditions:
 class Recipe:
     """What to build, and what to run of it.
 
-    `dockerfile` is relative to `context`, and that to the root of the repository. `tags` None: as model/image.py says.
+    `dockerfile` is relative to `context`, and that to the root of the repository. `tags` None: as
+    model/images/image.py says.
     `name` is that of one of several images, and `image` its repository below the project's, "" for that itself.
     """
 

@@ -11,7 +11,7 @@ from lumper.build.recipe.asked import (
     OWN_CACHE,
     Asked,
     Caching,
-    Place,
+    RecipePlace,
     cache_problem,
     platform_problem,
     reference_problem,
@@ -19,8 +19,8 @@ from lumper.build.recipe.asked import (
 )
 from lumper.build.recipe.image_tags import Templates, templates
 from lumper.build.recipe.values import Seconds, Table, as_tuple
-from lumper.model.secrets import is_secret_name
-from lumper.sizes import size
+from lumper.config.sizes import size
+from lumper.model.builds.secrets import is_secret_name
 
 _DEFAULT_AGENT = "default"  # the id that RUN --mount=type=ssh has without one
 _FEWEST_BYTES, _MOST_BYTES = 6 << 20, 1 << 50  # the kernel starts no container with less than 6 MiB
@@ -194,7 +194,7 @@ class AskedTable(Table):
             reproducible=self.reproducible,
             secrets=self.secrets,
             ssh=self.ssh,
-            push=tuple(Place(one.to, None if one.tags is None else templates(one.tags)) for one in self.push),
+            push=tuple(RecipePlace(one.to, None if one.tags is None else templates(one.tags)) for one in self.push),
         )
 
 

@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from lumper.build.recipe.tag_checks import FIELD, LONGEST, PRIORITY, kind_of, pattern_of, split_pattern
 from lumper.build.recipe.tag_times import parse_time
-from lumper.model.image import LATEST, PRIVATE_PREFIX, is_tag
+from lumper.model.images.image import LATEST, PRIVATE_PREFIX, is_tag
 from lumper.model.patterns import matches
 from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX, branch_in, tag_in
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lumper.build.recipe.tag_checks import fields_problem, template_problem
 from lumper.model.deployment import Port
-from lumper.model.image import is_repository
+from lumper.model.images.image import is_repository
 from lumper.model.patterns import pattern_problem
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")  # what the Engine takes for containers and volumes

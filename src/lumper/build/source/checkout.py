@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from lumper.build.source.contents import Checkout
+from lumper.build.source.full_source import Completer, Wanted, Whole
 from lumper.build.source.git import Access, Git, Ssh
 from lumper.build.source.lending import Lenders, nobody
 from lumper.build.source.lock import hold, in_use
 from lumper.build.source.mirror import Mirror
 from lumper.build.source.mirror_keeping import MirrorLimits, prune_mirrors, use_file
 from lumper.build.source.objects import Commit, Objects, printable_path
-from lumper.build.source.reach import Reach
-from lumper.build.source.whole import Completer, Wanted, Whole
+from lumper.build.source.pinned_address import AddressGuard
 from lumper.errors import (
     CommitMismatch,
     MirrorDamaged,
@@ -27,9 +27,9 @@ from lumper.errors import (
     StorageError,
     StorageFull,
 )
-from lumper.full_disk import no_space_left
 from lumper.logs import get_logger
 from lumper.model.source import is_commit, is_safe_ref, parse_git_url
+from lumper.system.full_disk import no_space_left
 
 log = get_logger(__name__)
 
@@ -70,10 +70,10 @@ class Mirrors:
         *,
         limits: Limits | None = None,
         ssh: Ssh | None = None,
-        reach: Reach | None = None,
+        reach: AddressGuard | None = None,
     ) -> None:
         self._folder = folder.absolute()
-        self._reach = reach or Reach()
+        self._reach = reach or AddressGuard()
         self._limits = limits or Limits()
         self._git = Git(self._folder / "home", ssh)
         self._prepared = False

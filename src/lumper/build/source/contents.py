@@ -17,13 +17,13 @@ from lumper.build.context.dockerignore import IGNORE_LIMIT, Ignore, parse_docker
 from lumper.build.context.selection import select
 from lumper.build.port import Files, NotOneByOne
 from lumper.build.source.commit_files import CommitFiles, changes_files
+from lumper.build.source.full_source import Wanted, Whole
 from lumper.build.source.git import CHUNK, Git, last_words
 from lumper.build.source.left_out import empty_submodules, only_pointers
 from lumper.build.source.mirror import Mirror
-from lumper.build.source.near import hint_for_dockerfile, hint_for_submodule, near_name
 from lumper.build.source.objects import Commit, Entry, Kind, Objects, OutsideTree, printable_path
+from lumper.build.source.suggestions import hint_for_dockerfile, hint_for_submodule, near_name
 from lumper.build.source.tarstream import file_entry, filtered
-from lumper.build.source.whole import Wanted, Whole
 from lumper.errors import DockerfileMissing, MirrorDamaged, SourceError
 from lumper.logs import get_logger
 from lumper.model.source import Person, is_commit

@@ -2,7 +2,8 @@
 
 The environment is made from scratch, no configuration of the system or of a user is read, nothing can ask a
 question, and only the transports http(s) and ssh (local paths where the operator allowed them) are spoken. curl and ssh
-are held to the addresses that `lumper.build.source.reach` has judged, and redirects are not followed here at all.
+are held to the addresses that `lumper.build.source.pinned_address` has judged, and redirects are not followed here at
+all.
 Credentials travel in the environment of the one process that needs them: neither in arguments, which everybody can
 list, nor in a URL, which git writes into messages, nor on disk.
 

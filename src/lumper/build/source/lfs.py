@@ -20,7 +20,7 @@ from yarl import URL
 
 from lumper.build.source.git import CHUNK, Git, printable
 from lumper.build.source.objects import Objects, printable_path
-from lumper.build.source.reach import Reach, same_keeper, server_of
+from lumper.build.source.pinned_address import AddressGuard, same_keeper, server_of
 from lumper.errors import GitUnauthorized, GitUnreachable, SourceError, SourceRefused
 from lumper.model.source import parse_git_url
 
@@ -101,7 +101,7 @@ class LfsClient:
     """
 
     def __init__(
-        self, url: str, reach: Reach, named: str, credentials: tuple[str, str] | None, paths: Mapping[str, str]
+        self, url: str, reach: AddressGuard, named: str, credentials: tuple[str, str] | None, paths: Mapping[str, str]
     ) -> None:
         self._url = url
         self._paths = paths

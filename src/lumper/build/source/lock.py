@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from lumper.errors import GitUnreachable
-from lumper.file_locks import flocked
+from lumper.system.file_locks import flocked
 
 _POLL = 0.05  # seconds
 

@@ -25,7 +25,7 @@ from lumper.build.source.git import Access, Finished, Git
 from lumper.build.source.git_trouble import Trouble, error_of, trouble
 from lumper.build.source.lock import HeldLock
 from lumper.build.source.objects import printable_path
-from lumper.build.source.reach import Reach, may_move
+from lumper.build.source.pinned_address import AddressGuard, may_move
 from lumper.errors import CheckoutTooLarge, GitUnreachable
 
 _ATTRIBUTES = "* -export-ignore -export-subst\n"
@@ -38,7 +38,9 @@ class Mirror:
     All but `has` and `mark_damaged` is done with the lock held. A fetch has `timeout` seconds.
     """
 
-    def __init__(self, git: Git, path: Path, reach: Reach, named: str, *, timeout: float, max_bytes: int) -> None:
+    def __init__(
+        self, git: Git, path: Path, reach: AddressGuard, named: str, *, timeout: float, max_bytes: int
+    ) -> None:
         self.path = path
         self._git = git
         self._reach = reach

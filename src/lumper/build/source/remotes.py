@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lumper.build.source.git import CHUNK, Access, Git, Ssh
 from lumper.build.source.git_trouble import Trouble, error_of, trouble
-from lumper.build.source.reach import Reach, may_move
+from lumper.build.source.pinned_address import AddressGuard, may_move
 from lumper.errors import CheckoutTooLarge, GitUnreachable, SourceRefused
 from lumper.model.refs import BRANCH_PREFIX, TAG_PREFIX
 from lumper.model.source import Project, is_commit, is_safe_ref, parse_git_url
@@ -39,9 +39,9 @@ class Remotes:
         *,
         timeout: float = 60.0,
         ssh: Ssh | None = None,
-        reach: Reach | None = None,
+        reach: AddressGuard | None = None,
     ) -> None:
-        self._reach = reach or Reach()
+        self._reach = reach or AddressGuard()
         self._home = home.absolute()
         self._timeout = timeout
         self._git = Git(self._home, ssh)

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from lumper.config import WorkerConfig
+from lumper.config.settings import WorkerConfig
 from lumper.errors import EngineUnavailable
 
 

@@ -20,8 +20,8 @@ from lumper.cli.demo import clean
 from lumper.cli.demo.repository import Repository
 from lumper.cli.demo.watch import Stopwatch, watch_build, watch_mail, watch_rollout
 from lumper.cli.output import plain, warn
+from lumper.config.layout import DataFolder
 from lumper.errors import LumperError
-from lumper.layout import DataFolder
 from lumper.notify.port import MailReader
 
 _PREFIX = "lumper-demo-"

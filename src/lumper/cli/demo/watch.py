@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from lumper.cli.client import Client
 from lumper.cli.output import plain
 from lumper.errors import LumperError
-from lumper.model.build import Output, Progress, Step, StepState
-from lumper.model.log import from_line
+from lumper.model.builds.build import Output, Progress, Step, StepState
+from lumper.model.builds.log import from_line
 
 Found = TypeVar("Found")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from lumper.errors import ReleaseRefused
 from lumper.model.deployment import Container, ContainerState, Port, Release, Service
-from lumper.model.image import is_digest
+from lumper.model.images.image import is_digest
 
 SERVICE = "lumper.service"
 DIGEST = "lumper.digest"
-CONFIG = "lumper.config"
+CONFIG = "lumper.config.settings"
 GENERATION = "lumper.generation"
 VERSION = "lumper.version"
 TRIAL = "lumper.trial"

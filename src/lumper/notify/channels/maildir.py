@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lumper.errors import ChannelUnavailable, MessageRefused
-from lumper.fsync import sync_folder
 from lumper.notify.mime import from_mail, to_mail
 from lumper.notify.port import Mail, Message
+from lumper.system.fsync import sync_folder
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,150}")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,=@+-]{0,250}")

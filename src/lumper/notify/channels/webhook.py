@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from lumper.errors import ChannelUnavailable
-from lumper.model.webhook import may_call
+from lumper.model.images.webhook import may_call
 
 _SECONDS = 15.0
 

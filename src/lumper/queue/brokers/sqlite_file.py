@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lumper.errors import QueueError, QueueUnavailable, StorageFull
-from lumper.full_disk import no_space_left
-from lumper.secret_files import private
+from lumper.system.full_disk import no_space_left
+from lumper.system.secret_files import private
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from lumper.errors import QueueUnavailable, StorageFull
-from lumper.file_locks import flocked
-from lumper.full_disk import no_space_left
+from lumper.system.file_locks import flocked
+from lumper.system.full_disk import no_space_left
 
 
 class Holder:

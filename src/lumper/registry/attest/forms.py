@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lumper.model.image import IN_TOTO, PREDICATE, Manifest, digest_of
+from lumper.model.images.image import IN_TOTO, PREDICATE, Manifest, digest_of
 from lumper.registry.attest.port import Signer
 from lumper.registry.manifest_format import OCI_MANIFEST
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from lumper.model.build import Base, Build
+from lumper.model.builds.build import Base, Build
 from lumper.model.source import parse_git_url
 
 PROVENANCE = "https://slsa.dev/provenance/v1"

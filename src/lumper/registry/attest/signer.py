@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lumper.errors import StorageError
-from lumper.full_disk import storage_error
-from lumper.model.image import digest_of
-from lumper.secret_files import made_once
+from lumper.model.images.image import digest_of
+from lumper.system.full_disk import storage_error
+from lumper.system.secret_files import made_once
 
 
 class EcdsaSigner:

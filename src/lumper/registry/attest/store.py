@@ -10,8 +10,8 @@ from json import loads
 from typing import Any
 
 from lumper.errors import ArchiveError, RegistryError
-from lumper.model.activity import SERVER
-from lumper.model.image import IN_TOTO, PREDICATE, SIGNATURE_TYPE, STATEMENTS, Manifest, Referrer
+from lumper.model.images.activity import SERVER
+from lumper.model.images.image import IN_TOTO, PREDICATE, SIGNATURE_TYPE, STATEMENTS, Manifest, Referrer
 from lumper.registry.attest.forms import (
     EMPTY_CONFIG,
     Blob,

@@ -10,8 +10,8 @@ from json import loads
 from typing import Any, TypeVar
 
 from lumper.errors import ArchiveError
-from lumper.model.image import Manifest
-from lumper.model.verification import Difference
+from lumper.model.builds.verification import Difference
+from lumper.model.images.image import Manifest
 from lumper.registry.contents.image import Bridge, bridge_to
 from lumper.registry.contents.platforms import Layer, Platform, config_of, platforms_of
 from lumper.registry.contents.trees import TreeComparison, TreeDifference

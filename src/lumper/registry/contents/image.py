@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lumper.errors import ArchiveError, RegistryError
-from lumper.model.image import Manifest
+from lumper.model.images.image import Manifest
 from lumper.registry.contents.layers import Contents, Reader, check_most, told
 from lumper.registry.contents.packages import Package
 from lumper.registry.contents.platforms import Layer, Platform, platforms_of

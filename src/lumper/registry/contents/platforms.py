@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lumper.errors import RegistryError
-from lumper.model.image import Manifest
+from lumper.model.images.image import Manifest
 from lumper.registry.manifest_format import parsed, platform_name
 from lumper.registry.registry import Registry
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lumper.errors import ArchiveError
-from lumper.model.verification import TIME, FileDifference
+from lumper.model.builds.verification import TIME, FileDifference
 from lumper.registry.contents.layers import MOST_UNPACKED
 from lumper.registry.contents.unpacking import unpacked
 from lumper.registry.tar import Member, Source, TarStream

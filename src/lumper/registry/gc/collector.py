@@ -27,7 +27,8 @@ No push loses what it has stored or was told to be there:
 
 Where several server processes share the database and a bucket, one of them collects at a time, and the pushes of the
 others are heard of through the database: `Needs` writes there what a push or a client relies on, before it looks
-whether that is there, and the collector, right before bytes go, claims them there (history/needs.py). Both are done in
+whether that is there, and the collector, right before bytes go, claims them there (registry/catalog/needs.py). Both
+are done in
 transactions that cannot overlap. So whichever comes first is seen by the other one: the collector leaves alone what is
 needed, and the push waits until what is claimed is gone, or stays. A need that is not renewed, and a claim, end by the
 database's clock; who cannot renew in time gives up the push, who cannot delete in time leaves the rest to the next run.
@@ -43,8 +44,8 @@ from datetime import datetime, timedelta
 
 from lumper.errors import Conflict, StorageError
 from lumper.logs import get_logger
-from lumper.model.garbage import REASONS, Garbage, GarbageKind, Sweep
-from lumper.model.image import TagState
+from lumper.model.images.garbage import REASONS, Garbage, GarbageKind, Sweep
+from lumper.model.images.image import TagState
 from lumper.registry.gc.orphans import Orphans
 from lumper.registry.gc.steady_clock import SteadyClock
 from lumper.registry.holds import Holds

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lumper.model.image import IN_TOTO, PREDICATE
+from lumper.model.images.image import IN_TOTO, PREDICATE
 
 _ATTESTATION = "attestation"
 _SIGNED = "signature (cosign)"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lumper.model.image import Manifest, is_digest
+from lumper.model.images.image import Manifest, is_digest
 from lumper.registry.manifest_format import names_manifest, parsed, platform_name
 from lumper.registry.manifests import Manifests
 from lumper.registry.port import BlobMetadata, Storage

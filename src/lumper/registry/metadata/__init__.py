@@ -1,1 +1,1 @@
-"""What the registry knows, without a database; with one, it is history/images.py."""
+"""What the registry knows, without a database; with one, it is registry/catalog/images.py."""

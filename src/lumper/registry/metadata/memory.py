@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lumper.errors import Conflict, NotFound
-from lumper.model.activity import RETENTION, SERVER, Activity, Actor, AuditAction, pushed
 from lumper.model.globs import fits
-from lumper.model.image import (
+from lumper.model.images.activity import RETENTION, SERVER, Activity, Actor, AuditAction, pushed
+from lumper.model.images.image import (
     PRIVATE_PREFIX,
     Image,
     Link,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
-from lumper.model.activity import RETENTION, Activity, AuditAction
-from lumper.model.garbage import Garbage, GarbageKind, Sweep
-from lumper.model.image import build_of, tags_beside
+from lumper.model.images.activity import RETENTION, Activity, AuditAction
+from lumper.model.images.garbage import Garbage, GarbageKind, Sweep
+from lumper.model.images.image import build_of, tags_beside
 from lumper.registry.metadata.memory_log import MemoryLog
 from lumper.registry.metadata.memory_names import MemoryNames
 from lumper.registry.metadata.memory_repository import Repository

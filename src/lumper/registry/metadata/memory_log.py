@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lumper.errors import NotFound, RuleForbids
-from lumper.model.activity import Activity, Actor, AuditAction
-from lumper.model.rules import Rule, Rules, words
+from lumper.model.images.activity import Activity, Actor, AuditAction
+from lumper.model.images.rules import Rule, Rules, words
 
 
 class MemoryLog:

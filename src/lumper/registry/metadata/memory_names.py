@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from lumper.model.image import PRIVATE_PREFIX, Manifest, Name, NewManifest, Rename, Restored, Tag
+from lumper.model.images.image import PRIVATE_PREFIX, Manifest, Name, NewManifest, Rename, Restored, Tag
 from lumper.registry.metadata.memory_repository import Repository, total
 
 

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from lumper.model.image import PRIVATE_PREFIX, STATEMENTS, Link, Manifest, NewManifest, Tag, tags_beside
+from lumper.model.images.image import (
+    PRIVATE_PREFIX,
+    STATEMENTS,
+    Link,
+    Manifest,
+    NewManifest,
+    Tag,
+    tags_beside,
+)
 
 
 @dataclass

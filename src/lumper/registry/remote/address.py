@@ -14,7 +14,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from lumper.errors import RemoteInvalid
-from lumper.model.addresses import Place, literal_of, place_of
+from lumper.model.addresses import AddressScope, literal_of, place_of
 
 
 class Guard(AbstractResolver):
@@ -26,7 +26,7 @@ class Guard(AbstractResolver):
 
     def __init__(self, home: URL) -> None:
         self._home = home.host or ""
-        self._near: set[Place] = {Place.PUBLIC}
+        self._near: set[AddressScope] = {AddressScope.PUBLIC}
         self._resolver = ThreadedResolver()
 
     def check_literal(self, url: URL) -> None:
@@ -47,7 +47,7 @@ class Guard(AbstractResolver):
         """Those addresses of the host that may be connected to. Raises RemoteInvalid if there is none, OSError."""
         found = await self._resolver.resolve(host, port, family)
         if host == self._home:
-            good = [one for one in found if _place(one) is not Place.NEVER]
+            good = [one for one in found if _place(one) is not AddressScope.NEVER]
             self._near.update(map(_place, good))
         else:
             good = [one for one in found if _place(one) in self._near]
@@ -59,7 +59,7 @@ class Guard(AbstractResolver):
         """Nothing is held."""
 
 
-def _place(found: ResolveResult) -> Place:
+def _place(found: ResolveResult) -> AddressScope:
     return place_of(ipaddress.ip_address(found["host"].partition("%")[0]))
 
 

@@ -46,7 +46,7 @@ Body = Callable[[], AsyncIterator[bytes]] | bytes | None
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often a request is tried, and how many seconds are waited at most before the next try."""
 
     attempts: int = 5
@@ -55,7 +55,7 @@ class Patience:
     idle: float = 60.0  # without a byte
 
 
-def pause_before(attempt: int, error: LumperError, patience: Patience) -> float | None:
+def pause_before(attempt: int, error: LumperError, patience: RetryPolicy) -> float | None:
     """Seconds to wait before the attempt after this one, which has failed; None: it is of no use, or of no more."""
     if not error.temporary or attempt >= patience.attempts:
         return None
@@ -74,10 +74,10 @@ class Connection:
         *,
         auth_host: str = "",
         ca_file: Path | None = None,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self.url = URL(url.rstrip("/"))
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._guard = Guard(self.url)
         self._authority = Authority(self.url, credentials, auth_host, self._ask)
         plain = self.url.scheme == "http" and ca_file is None  # to read all authorities takes longer than a request

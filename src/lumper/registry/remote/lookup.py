@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
-from lumper.model.secrets import registry_host
+from lumper.model.builds.secrets import registry_host
 from lumper.registry.remote.auth import Credentials
 from lumper.registry.remote.reference import parse_reference
 from lumper.registry.remote.registry import RemoteRegistry

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from lumper.errors import Invalid
-from lumper.model.image import LATEST, is_digest, is_repository, is_tag
+from lumper.model.images.image import LATEST, is_digest, is_repository, is_tag
 
 HUB = "registry-1.docker.io"
 _HUB_NAMES = ("docker.io", "index.docker.io", "registry.hub.docker.com", HUB)

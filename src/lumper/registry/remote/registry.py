@@ -19,11 +19,23 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
-from lumper.errors import RegistryError, RemoteError, RemoteInvalid, RemoteNotFound, RemoteUnavailable
-from lumper.model.image import NewManifest, digest_of, is_digest, is_repository, is_tag
-from lumper.registry.manifest_format import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, read_manifest
+from lumper.errors import (
+    RegistryError,
+    RemoteError,
+    RemoteInvalid,
+    RemoteNotFound,
+    RemoteUnavailable,
+)
+from lumper.model.images.image import NewManifest, digest_of, is_digest, is_repository, is_tag
+from lumper.registry.manifest_format import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    read_manifest,
+)
 from lumper.registry.remote.auth import Credentials
-from lumper.registry.remote.connection import Connection, Patience, read_at_most, read_json
+from lumper.registry.remote.connection import Connection, RetryPolicy, read_at_most, read_json
 
 _MANIFEST_BYTES = 4 << 20
 _LIST_BYTES = 16 << 20
@@ -63,11 +75,11 @@ class RemoteRegistry:
         *,
         auth_host: str = "",
         ca_file: Path | None = None,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         credentials = credentials or Credentials()
         self._at_once = credentials.at_once
-        self.patience = patience or Patience()
+        self.patience = patience or RetryPolicy()
         self._http = Connection(url, credentials, auth_host=auth_host, ca_file=ca_file, patience=self.patience)
 
     @property

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lumper.model.globs import fits
-from lumper.model.image import TagState, beside, tags_beside
-from lumper.model.rules import Rule, Rules
+from lumper.model.images.image import TagState, beside, tags_beside
+from lumper.model.images.rules import Rule, Rules
 from lumper.registry.port import Metadata
 from lumper.registry.retention.pulls import Pulls
 from lumper.registry.retention.verdicts import Judge, Marks, Survey, Verdict

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lumper.model.globs import fits
-from lumper.model.image import TagState, beside, version_key
-from lumper.model.rules import Keep, Rule, days_words, keep_words
+from lumper.model.images.image import TagState, beside, version_key
+from lumper.model.images.rules import Keep, Rule, days_words, keep_words
 
 _Line = tuple[int, int]
 

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lumper.fsync import sync_folder
-from lumper.model.image import is_digest
+from lumper.model.images.image import is_digest
 from lumper.registry import paths
+from lumper.system.fsync import sync_folder
 
 
 def told_wrong(digest: str, size: int, found: str) -> str:

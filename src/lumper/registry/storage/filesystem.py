@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from lumper.errors import StorageError, StorageFull
-from lumper.fsync import sync_folder
-from lumper.full_disk import no_space_left
-from lumper.grouping import Grouped
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 from lumper.registry import paths
 from lumper.registry.port import Pourable, StoredBlob
 from lumper.registry.storage import damage
-from lumper.registry.storage.belt import Belt, room_for_belts
+from lumper.registry.storage.chunk_queue import ChunkQueue, room_for_belts
 from lumper.registry.storage.listing import listed
 from lumper.registry.storage.name_files import erase_name, named, read_name
 from lumper.registry.storage.presence import Presence
@@ -31,6 +28,9 @@ from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store
 from lumper.registry.storage.upload_file import Progress, UploadEnd, hash_of, hashed
 from lumper.registry.ttl_cache import TtlCache
+from lumper.system.batching import Batching
+from lumper.system.fsync import sync_folder
+from lumper.system.full_disk import no_space_left
 
 _CHUNK = 1 << 20  # bytes that are read at a time
 _ON_THEIR_WAY = 8 << 20  # bytes of all uploads together
@@ -60,7 +60,7 @@ class FilesystemStorage:
         self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._begun: dict[str, datetime] = {}  # uploads that have no file
         self._room = room_for_belts(_ON_THEIR_WAY)
-        self._small = Grouped(self._store, self._more)
+        self._small = Batching(self._store, self._more)
         self._seen = TtlCache[StoredBlob]()
         self._made: set[Path] = set()
         self._threads = ThreadPoolExecutor(_THREADS, "storage")
@@ -206,7 +206,7 @@ class FilesystemStorage:
     async def _pump(self, end: UploadEnd, data: AsyncIterator[bytes]) -> None:
         """Write all of `data`: while some chunks are hashed and written in a thread, the next ones come in."""
         with self._room.taken():
-            belt = Belt(end, self._in_thread, self._room)
+            belt = ChunkQueue(end, self._in_thread, self._room)
             try:
                 async for part in data:
                     await belt.put(part)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from lumper.model.image import is_digest
+from lumper.model.images.image import is_digest
 from lumper.registry import paths
 
 

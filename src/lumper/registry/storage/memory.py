@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from lumper.errors import StorageError
-from lumper.model.image import Name, digest_of, is_digest
+from lumper.model.images.image import Name, digest_of, is_digest
 from lumper.registry import paths
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.damage import told_wrong

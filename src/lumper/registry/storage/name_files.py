@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lumper.fsync import sync_folder
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 from lumper.registry import paths
+from lumper.system.fsync import sync_folder
 
 _MOST_BYTES = 512  # of a media type or a digest; what is longer is neither
 _LONGEST = 255  # characters of a repository's name: no deeper folder is one

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lumper.fsync import sync_folder
+from lumper.registry.storage.disk_sync import MOST_WAITING, whole_disk
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.upload_file import write_all
-from lumper.registry.storage.whole_disk import MOST_WAITING, whole_disk
 from lumper.registry.storage.write_back import start_write_back
+from lumper.system.fsync import sync_folder
 
 
 @dataclass

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lumper.errors import ArchiveError, RegistryError, RemoteError
-from lumper.model.image import beside, digest_of, is_digest, statement_tags
+from lumper.model.images.image import beside, digest_of, is_digest, statement_tags
 from lumper.registry.manifest_format import OCI_INDEX, OCI_MANIFEST, parsed, read_manifest
 from lumper.registry.remote.registry import Document, checked
 from lumper.registry.transfer.source import Source

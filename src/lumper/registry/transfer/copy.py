@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lumper.errors import ArchiveError, LumperError, RemoteError, RemoteNotFound
-from lumper.model.image import Link, beside, digest_of, is_digest
+from lumper.model.images.image import Link, beside, digest_of, is_digest
 from lumper.registry.manifest_format import DOCKER_LIST, OCI_INDEX
 from lumper.registry.remote.connection import pause_before
 from lumper.registry.remote.registry import Document, RemoteRegistry

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from lumper.errors import NotFound, RemoteNotFound
-from lumper.model.image import statement_tags
+from lumper.model.images.image import statement_tags
 from lumper.registry.manifest_format import platform_name
 from lumper.registry.remote.registry import Document, RemoteRegistry, checked
 

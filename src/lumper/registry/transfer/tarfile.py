@@ -19,7 +19,7 @@ _SYMBOLIC, _HARD = "2", "1"
 
 
 @dataclass(frozen=True)
-class Place:
+class Extent:
     """A regular file in the archive: `size` bytes from `offset` on."""
 
     offset: int
@@ -31,20 +31,20 @@ class Tar:
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._path = path
-        self._files: dict[str, Place] = {}
+        self._files: dict[str, Extent] = {}
         self._links: dict[str, str] = {}
         for count, member in enumerate(_OnDisk(file, path).members()):
             if count == _MOST_MEMBERS:
                 raise ArchiveError(f"{path} has more than {_MOST_MEMBERS} members.")
             if member.file:
-                self._files[member.path] = Place(file.tell(), member.size)
+                self._files[member.path] = Extent(file.tell(), member.size)
             elif member.kind in (_SYMBOLIC, _HARD):
                 base = posixpath.dirname(member.path) if member.kind == _SYMBOLIC else ""
                 self._links[member.path] = posixpath.normpath(posixpath.join("/", base, member.link)).lstrip("/")
         if not self._files and not self._links:
             raise ArchiveError(f"{path} is no tar file, or has nothing in it.")
 
-    def find(self, name: str) -> Place | None:
+    def find(self, name: str) -> Extent | None:
         """The file of this name; `docker save` writes a layer once, and links to it."""
         for _ in range(_MOST_HOPS):
             if name not in self._links:

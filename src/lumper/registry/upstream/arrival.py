@@ -15,10 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lumper.errors import LumperError, RemoteError, RemoteInvalid, RemoteUnavailable, StorageError, StorageFull
-from lumper.full_disk import no_space_left
+from lumper.errors import (
+    LumperError,
+    RemoteError,
+    RemoteInvalid,
+    RemoteUnavailable,
+    StorageError,
+    StorageFull,
+)
 from lumper.registry.port import StoredBlob
 from lumper.registry.upstream.passing import Source
+from lumper.system.full_disk import no_space_left
 
 _CHUNK = 64 << 10
 _BREAKS = 5  # times that a transfer may break off without a byte in between

@@ -9,7 +9,14 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from lumper.errors import LumperError, RegistryError, RemoteError, RemoteInvalid, RemoteUnauthorized, StorageError
+from lumper.errors import (
+    LumperError,
+    RegistryError,
+    RemoteError,
+    RemoteInvalid,
+    RemoteUnauthorized,
+    StorageError,
+)
 from lumper.logs import get_logger
 from lumper.registry.blobs import Blobs, Session
 from lumper.registry.errors import refuse

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from lumper.errors import LumperError, RegistryError, RemoteLimited, RemoteNotFound, RemoteUnauthorized
+from lumper.errors import (
+    LumperError,
+    RegistryError,
+    RemoteLimited,
+    RemoteNotFound,
+    RemoteUnauthorized,
+)
 from lumper.registry.errors import refuse
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lumper.errors import RemoteError, RemoteNotFound
 from lumper.logs import get_logger
-from lumper.model.image import Referrer, fitting, is_digest
+from lumper.model.images.image import Referrer, fitting, is_digest
 from lumper.registry.blobs import check_digest
 from lumper.registry.listings import Listings, Page
 from lumper.registry.port import Metadata

@@ -11,10 +11,16 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from lumper.errors import LumperError, RegistryError, RemoteNotFound, RemoteUnavailable, StorageError
+from lumper.errors import (
+    LumperError,
+    RegistryError,
+    RemoteNotFound,
+    RemoteUnavailable,
+    StorageError,
+)
 from lumper.logs import get_logger
-from lumper.model.activity import Actor
-from lumper.model.image import Manifest, NewManifest, is_digest
+from lumper.model.images.activity import Actor
+from lumper.model.images.image import Manifest, NewManifest, is_digest
 from lumper.registry.holds import Holds
 from lumper.registry.manifests import Manifests
 from lumper.registry.names import Names

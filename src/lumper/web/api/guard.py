@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from lumper.errors import Forbidden, LumperError
-from lumper.model.activity import Actor
-from lumper.model.people import Identity, Role
+from lumper.model.images.activity import Actor
+from lumper.model.people.people import Identity, Role
 from lumper.web.api.answers import answer, error_response
 from lumper.web.api.openapi import check_query
 from lumper.web.auth.authenticator import Authenticator, actor_of

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from lumper.errors import NotFound
 from lumper.model.links import Links
-from lumper.model.people import Role
+from lumper.model.people.people import Role
 from lumper.web.api.answers import answer
 from lumper.web.api.guard import Guard
 from lumper.web.api.openapi import Describer, describe

@@ -6,28 +6,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from lumper.web.api import (
-    accounts,
-    attestations,
-    audit,
-    build_logs,
-    builds,
-    deliveries,
-    images,
-    maintenance,
-    me,
-    origin,
-    projects,
-    queues,
-    rollouts,
-    root,
-    rules,
-    secrets,
-    tags,
-    verifications,
-    webhooks,
-)
+from lumper.web.api import root
+from lumper.web.api.builds import build_logs, builds, verifications
 from lumper.web.api.guard import Guard
+from lumper.web.api.images import attestations, images, maintenance, origin, rules, tags, webhooks
+from lumper.web.api.operations import queues, rollouts
+from lumper.web.api.people import accounts, audit, me
+from lumper.web.api.projects import deliveries, projects, secrets
 from lumper.web.auth.authenticator import Authenticator
 from lumper.web.parts import Parts
 from lumper.web.statements import Statements

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from lumper.model.build import Build
+from lumper.model.builds.build import Build
 from lumper.web.api.openapi import like
 
 MOST = 1000  # entries of a listing in one answer

@@ -14,11 +14,11 @@ from typing import Any
 
 from aiohttp import web
 
+from lumper.accounts.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Authentication
 from lumper.errors import Unauthorized
-from lumper.history.accounts import BUILD_PREFIX, TOKEN_PREFIX, Accounts, Authentication
-from lumper.model.activity import Actor, AuditAction
-from lumper.model.people import Identity
-from lumper.model.rights import NOTHING, Rights
+from lumper.model.images.activity import Actor, AuditAction
+from lumper.model.people.people import Identity
+from lumper.model.people.rights import NOTHING, Rights
 from lumper.web.auth.backoff import Backoff
 from lumper.web.auth.credential_memory import CredentialMemory
 from lumper.web.auth.signed_tokens import BUILD_AUDIENCE, Keys, build_token
@@ -40,7 +40,7 @@ _TRUSTED_SECONDS = 60.0  # how long a verified password or API token is not look
 
 
 @dataclass(frozen=True)
-class Reach:
+class TokenScope:
     """What a request to the registry may use: someone's identity (None: anyone), and how far it reaches.
 
     `access` is None for a password or an API token, which reach as far as their owner's rights; a registry token
@@ -100,16 +100,16 @@ class Authenticator:
         cookie = request.cookies.get(SESSION_COOKIE, "")
         return await self._signed(_SESSION_AUDIENCE, cookie) if cookie else None
 
-    async def reach(self, request: web.Request) -> Reach | None:
+    async def reach(self, request: web.Request) -> TokenScope | None:
         """What a request to the registry may use: Basic, an API token or a registry token; no cookies.
 
         None without credentials. Raises Unauthorized, TooManyAttempts. What it has found `remembered` knows, too.
         """
         scheme, value = _credentials(request)
         if scheme == "basic":
-            return Reach(await self._basic(value, address_of(request)))
+            return TokenScope(await self._basic(value, address_of(request)))
         if scheme == "bearer" and value.startswith(_PREFIXES):
-            return Reach(await self._token(value, address=address_of(request)))
+            return TokenScope(await self._token(value, address=address_of(request)))
         if scheme == "bearer":
             return await self._registry_token(value)
         if scheme:
@@ -129,12 +129,12 @@ class Authenticator:
             return self._memory.key("token", password)
         return self._memory.key("password", name, password) if name else None
 
-    def remembered(self, ticket: bytes) -> Reach | None:
+    def remembered(self, ticket: bytes) -> TokenScope | None:
         """What `reach` has found for the credentials of this ticket a short time ago; None: ask it."""
-        if (reach := self._memory.recall(ticket, Reach)) is not None:
+        if (reach := self._memory.recall(ticket, TokenScope)) is not None:
             return reach
         identity = self._memory.recall(ticket, Identity)
-        return Reach(identity) if identity is not None else None
+        return TokenScope(identity) if identity is not None else None
 
     async def login(self, name: str, password: str, address: str) -> Identity:
         """Verify a password, or a token in its place. Raises Unauthorized, TooManyAttempts."""
@@ -196,7 +196,7 @@ class Authenticator:
         """Sign out: the browser forgets the cookie."""
         response.del_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="Lax")
 
-    def registry_token(self, reach: Reach) -> str:
+    def registry_token(self, reach: TokenScope) -> str:
         """A short token for the registry that reaches as far as `reach.access` says."""
         access = [_resource_claim(resource, actions) for resource, actions in (reach.access or {}).items()]
         return self._keys.sign(self.service, _claims(reach.identity) | {"access": access}, REGISTRY_SECONDS)
@@ -243,10 +243,10 @@ class Authenticator:
         identity = await self._accounts.build(claims["build"], claims["attempt"])
         return None if identity is None else Authentication(identity, datetime.fromtimestamp(claims["exp"], UTC))
 
-    async def _registry_token(self, token: str) -> Reach:
+    async def _registry_token(self, token: str) -> TokenScope:
         """A registry token is worth no more than what it was given for: without that it ends before its time."""
         key = self._memory.key("registry", token)
-        if (known := self._memory.recall(key, Reach)) is not None:
+        if (known := self._memory.recall(key, TokenScope)) is not None:
             return known
         version = self._accounts.version
         claims = self._keys.verify(self.service, token)
@@ -258,7 +258,7 @@ class Authenticator:
             if found is None:
                 raise Unauthorized("What the registry token was given for is not valid any more.")
             seconds, identity = min(seconds, _trusted(found)), self._with_anyone(found)
-        reach = Reach(identity, _access_from_claims(claims))
+        reach = TokenScope(identity, _access_from_claims(claims))
         self._memory.keep(key, reach, seconds, version)
         return reach
 

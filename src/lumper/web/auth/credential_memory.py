@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lumper.history.accounts import Accounts
+from lumper.accounts.accounts import Accounts
 
 _REMEMBERED = 4096
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from lumper.accounts.grants import checked
 from lumper.errors import Forbidden, Invalid
-from lumper.history.grants import checked
-from lumper.model.people import GRANTED, PEOPLE, Identity, Role
-from lumper.model.rights import ALL, EVERY, Grant
+from lumper.model.people.people import GRANTED, PEOPLE, Identity, Role
+from lumper.model.people.rights import ALL, EVERY, Grant
 
 
 def holder_of(identity: Identity, role: Role | None) -> tuple[Role | None, str]:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from lumper.history.tokens import BUILD_PREFIX
-from lumper.secret_files import make_key
+from lumper.accounts.tokens import BUILD_PREFIX
+from lumper.system.secret_files import make_key
 
 _ISSUER = "lumper"
 _LEEWAY = 5.0  # seconds between the clocks of two machines that share the key

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from lumper.model.image import is_repository
+from lumper.model.images.image import is_repository
 from lumper.registry.errors import refuse
 
 LONGEST = 8192  # characters of a request's target

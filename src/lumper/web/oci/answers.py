@@ -9,7 +9,7 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from lumper.errors import RegistryError
-from lumper.model.image import Manifest
+from lumper.model.images.image import Manifest
 from lumper.registry.errors import status_of, told_code
 from lumper.registry.port import StoredBlob
 from lumper.web.oci.address import Address, Kind

@@ -17,20 +17,20 @@ from lumper.web.connection.proxies import PROXIES, Proxies
 from lumper.web.connection.shortcut import ANSWERS
 from lumper.web.oci.address import LONGEST, Address, Kind, parse_address
 from lumper.web.oci.answers import VERSION, Routes, error_answer
-from lumper.web.oci.blobs import BlobRoutes
-from lumper.web.oci.body import expect_later
+from lumper.web.oci.bytes.body import expect_later
+from lumper.web.oci.bytes.large_bodies import must_close
+from lumper.web.oci.bytes.wire import Wire
 from lumper.web.oci.guard import Guard
-from lumper.web.oci.large_bodies import must_close
-from lumper.web.oci.listings import ListingRoutes
-from lumper.web.oci.manifests import ManifestRoutes
 from lumper.web.oci.namespaces import Namespaces, namespace_headers
 from lumper.web.oci.refusals import refusal
 from lumper.web.oci.rights import Challenge
-from lumper.web.oci.shortcut_answers import RegistryAnswers
-from lumper.web.oci.small_pushes import SmallPushes
+from lumper.web.oci.routes.blobs import BlobRoutes
+from lumper.web.oci.routes.listings import ListingRoutes
+from lumper.web.oci.routes.manifests import ManifestRoutes
+from lumper.web.oci.routes.uploads import UploadRoutes
+from lumper.web.oci.shortcut.answers import RegistryAnswers
+from lumper.web.oci.shortcut.small_pushes import SmallPushes
 from lumper.web.oci.token import TokenRoutes
-from lumper.web.oci.uploads import UploadRoutes
-from lumper.web.oci.wire import Wire
 
 
 def add_routes(

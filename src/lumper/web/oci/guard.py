@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from lumper.errors import Unauthorized
-from lumper.model.people import Role
-from lumper.web.auth.authenticator import Authenticator, Reach
+from lumper.model.people.people import Role
+from lumper.web.auth.authenticator import Authenticator, TokenScope
 from lumper.web.auth.rate_limits import RateLimits
 from lumper.web.connection.proxies import address_of
 from lumper.web.oci.address import Address
@@ -40,9 +40,9 @@ class Guard:
         self.admit(address_of(request), reach)
         if reach is None and not self.anonymous.grants:
             raise Challenge(scope)
-        return Caller(reach or Reach(None), self.anonymous)
+        return Caller(reach or TokenScope(None), self.anonymous)
 
-    def admit(self, address: str, reach: Reach | None) -> None:
+    def admit(self, address: str, reach: TokenScope | None) -> None:
         """Count a request of this sender. Raises TooManyRequests."""
         if (account := _account(reach)) is not None:
             self._limits.admit(account, address)
@@ -56,7 +56,7 @@ class Guard:
     def known(self, ticket: bytes | None) -> Caller | None:
         """Who asks with credentials of this ticket, or without any; None if that is not known, or is to be refused."""
         if ticket is None:
-            return Caller(Reach(None), self.anonymous) if self.anonymous.grants else None
+            return Caller(TokenScope(None), self.anonymous) if self.anonymous.grants else None
         reach = self.authenticator.remembered(ticket)
         return Caller(reach, self.anonymous) if reach is not None else None
 
@@ -75,7 +75,7 @@ class Guard:
         return bearer_challenge(request, self.authenticator, self._public_url, challenge)
 
 
-def _account(reach: Reach | None) -> str | None:
+def _account(reach: TokenScope | None) -> str | None:
     """By what limits know the sender: "" without an account, None if they do not hold."""
     identity = reach.identity if reach else None
     if identity is None:

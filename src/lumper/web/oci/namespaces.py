@@ -12,7 +12,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from lumper.errors import LumperError
-from lumper.model.image import is_repository
+from lumper.model.images.image import is_repository
 from lumper.registry.access import PULL, PUSH
 from lumper.registry.errors import refuse
 from lumper.registry.listings import Listings

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from lumper.errors import LumperError
-from lumper.model.image import is_repository
-from lumper.model.rights import Rights
+from lumper.model.images.image import is_repository
+from lumper.model.people.rights import Rights
 from lumper.registry.access import DATA, PULL, PUSH, may_list, may_write_tag
 from lumper.registry.errors import refuse
-from lumper.web.auth.authenticator import Authenticator, Reach
+from lumper.web.auth.authenticator import Authenticator, TokenScope
 from lumper.web.oci.address import Address, Kind
 
 CATALOG = "registry:catalog"
@@ -36,7 +36,7 @@ class Challenge(LumperError):
 class Caller:
     """The sender of a request: who it is and how far it reaches, and what anyone may do."""
 
-    reach: Reach
+    reach: TokenScope
     anonymous: Rights
 
     @property

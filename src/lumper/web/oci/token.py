@@ -8,13 +8,13 @@ from urllib.parse import parse_qs
 from aiohttp import hdrs, web
 
 from lumper.errors import Unauthorized
-from lumper.model.people import Identity
+from lumper.model.people.people import Identity
 from lumper.registry.errors import refuse
-from lumper.web.auth.authenticator import REGISTRY_SECONDS, Reach
+from lumper.web.auth.authenticator import REGISTRY_SECONDS, TokenScope
 from lumper.web.connection.proxies import address_of
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.answers import Routes, error_answer
-from lumper.web.oci.body import incoming
+from lumper.web.oci.bytes.body import incoming
 from lumper.web.oci.guard import Guard
 from lumper.web.oci.namespaces import Namespaces
 from lumper.web.oci.rights import Caller, asked_scopes
@@ -50,7 +50,7 @@ class TokenRoutes:
         if reach is not None and (reach.access is not None or service != self._authenticator.service):
             text = "A token is given for a password or an API token, and for this service only."
             return error_answer(refuse("UNAUTHORIZED", text), _BASIC)
-        return await self._answer(reach or Reach(None), request.query.getall("scope", []))
+        return await self._answer(reach or TokenScope(None), request.query.getall("scope", []))
 
     async def _post(self, request: web.Request, _address: Address) -> web.Response:
         """The way of OAuth 2, which containerd and BuildKit try first: everything in a form.
@@ -78,15 +78,15 @@ class TokenRoutes:
         except Unauthorized as exc:
             self._guard.admit(address_of(request), None)
             return error_answer(refuse("UNAUTHORIZED", exc.message), _BASIC, error="invalid_grant")
-        self._guard.admit(address_of(request), Reach(identity))
-        return await self._answer(Reach(identity), form.get("scope", []), refresh)
+        self._guard.admit(address_of(request), TokenScope(identity))
+        return await self._answer(TokenScope(identity), form.get("scope", []), refresh)
 
-    async def _answer(self, reach: Reach, scopes: list[str], refresh: str = "") -> web.Response:
+    async def _answer(self, reach: TokenScope, scopes: list[str], refresh: str = "") -> web.Response:
         asked = asked_scopes(scopes)
         if self._namespaces is not None:
             asked = await self._namespaces.scopes(asked)
         access = Caller(reach, self._guard.anonymous).reachable(asked)
-        token = self._authenticator.registry_token(Reach(reach.identity, access))
+        token = self._authenticator.registry_token(TokenScope(reach.identity, access))
         answer = {
             "token": token,
             "access_token": token,

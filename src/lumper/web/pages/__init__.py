@@ -24,31 +24,31 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from lumper.forges.all import Forges
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.model.links import Links
 from lumper.notify.port import MailReader
 from lumper.registry.attest.store import Attestations
 from lumper.registry.registry import Registry
 from lumper.web.assets import Assets
 from lumper.web.auth.authenticator import Authenticator
-from lumper.web.pages.access import AccessPages
-from lumper.web.pages.audit import AuditPages
 from lumper.web.pages.builds import BuildPages
-from lumper.web.pages.deliveries import DeliveryPages
-from lumper.web.pages.image_attestations import AttestationPages
-from lumper.web.pages.image_compare import ComparePages
-from lumper.web.pages.image_rules import RulePages
-from lumper.web.pages.image_tags import TagPages
-from lumper.web.pages.images import ImagePages
+from lumper.web.pages.images.attestations import AttestationPages
+from lumper.web.pages.images.compare import ComparePages
+from lumper.web.pages.images.images import ImagePages
+from lumper.web.pages.images.repository_delete import RepositoryDelete
+from lumper.web.pages.images.rules import RulePages
+from lumper.web.pages.images.tags import TagPages
 from lumper.web.pages.mail import MailPages
-from lumper.web.pages.projects import ProjectPages
-from lumper.web.pages.repository_delete import RepositoryDelete
-from lumper.web.pages.secrets import SecretPages
+from lumper.web.pages.people.access import AccessPages
+from lumper.web.pages.people.audit import AuditPages
+from lumper.web.pages.people.sign_in import SignIn
+from lumper.web.pages.projects.deliveries import DeliveryPages
+from lumper.web.pages.projects.projects import ProjectPages
+from lumper.web.pages.projects.secrets import SecretPages
 from lumper.web.pages.security import HEADERS, with_headers
 from lumper.web.pages.services import ServicePages
-from lumper.web.pages.sign_in import SignIn
 from lumper.web.pages.site import VIEWERS, Site
-from lumper.web.ports import Desk, Starter
+from lumper.web.ports import ForgeConnections, Starter
 from lumper.web.replayer import Replayer
 from lumper.web.sse import Streams
 from lumper.web.statements import Statements
@@ -62,7 +62,7 @@ class Acting:
 
     replayer: Replayer
     starter: Starter
-    desk: Desk
+    desk: ForgeConnections
     forges: Forges
 
 

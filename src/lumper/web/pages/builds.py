@@ -7,10 +7,10 @@ import re
 from aiohttp import web
 
 from lumper.errors import Invalid, NotFound
-from lumper.history.store import History
-from lumper.model.build import Build, BuildState
-from lumper.model.log_search import LogSearch
-from lumper.model.people import PEOPLE
+from lumper.line.history import History
+from lumper.model.builds.build import Build, BuildState
+from lumper.model.builds.log_search import LogSearch
+from lumper.model.people.people import PEOPLE
 from lumper.web.log_lines import check_kept, is_gone, text_of
 from lumper.web.log_search import MOST_HITS, search_log
 from lumper.web.pages.formats import stations

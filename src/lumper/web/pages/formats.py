@@ -7,7 +7,7 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
-from lumper.model.build import Build, BuildState
+from lumper.model.builds.build import Build, BuildState
 from lumper.model.deployment import Port, Rollout, RolloutState
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from lumper.history.store import History
+from lumper.line.history import History
 from lumper.model.deployment import Container, Rollout, RolloutState
 from lumper.web.pages.site import Site
 

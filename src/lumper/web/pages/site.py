@@ -24,7 +24,7 @@ from lumper.errors import (
 )
 from lumper.logs import get_logger
 from lumper.model.links import Links
-from lumper.model.people import PEOPLE, Identity, Role
+from lumper.model.people.people import PEOPLE, Identity, Role
 from lumper.web.assets import Assets
 from lumper.web.auth.authenticator import Authenticator
 from lumper.web.cut_off import cut_off

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.build.context.attributes import inherited
-from parts.pace import takes_less_than
+from parts.suite.pace import takes_less_than
 
 
 @pytest.mark.parametrize(

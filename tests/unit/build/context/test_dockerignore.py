@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lumper.build.context.dockerignore import parse_dockerignore
 from lumper.errors import RecipeError
-from parts.pace import takes_less_than
+from parts.suite.pace import takes_less_than
 
 
 def left_out(text: str, *paths: str) -> list[str]:

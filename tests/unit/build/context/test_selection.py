@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lumper.build.context.selection import select
-from parts.held_files import HeldFiles
+from parts.disks.held_files import HeldFiles
 
 FILES = HeldFiles(
     {"d/one": "1", "d/two": "2", "f": "f", "other/x": "x", "a-b": "", "d[x]/deep/er": ""},

@@ -4,7 +4,7 @@ import pytest
 
 from lumper.build.engines.buildah.errors import build_error
 from lumper.errors import BuildFailed
-from lumper.model.build import Step, StepState
+from lumper.model.builds.build import Step, StepState
 
 RUN = Step(3, "[3/3] RUN make", StepState.RUNNING, 0.0)
 FROM = Step(1, "[1/2] FROM --platform=linux/amd64 registry.invalid/app:1 AS x", StepState.RUNNING, 0.0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 from lumper.build.engines.buildah.progress import LINE_LIMIT, StepReader
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.builds.build import Output, Progress, Step, StepState
 
 OWN, RUN = True, False
 SHA = "040a72c99fc18d82e05bf025b3575d277cc1a473952a65296491569c94b543a2"

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 import pytest
 from grpclib.protocol import H2Protocol
 
-from lumper.build.engines.buildkit.address import parse_address
 from lumper.build.engines.buildkit.building import Building, end_following
-from lumper.build.engines.buildkit.control import AHEAD, Control
 from lumper.build.engines.buildkit.progress import LOST, ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, VertexLog
-from lumper.build.engines.buildkit.services import Service
-from lumper.build.engines.buildkit.session import Session
+from lumper.build.engines.buildkit.session.services import Service
+from lumper.build.engines.buildkit.session.session import Session
+from lumper.build.engines.buildkit.transport.address import parse_address
+from lumper.build.engines.buildkit.transport.control import AHEAD, Control
 from lumper.build.port import BuildRequest
 from lumper.errors import EngineUnavailable
-from lumper.model.build import Progress
-from parts.context import stream
-from parts.records import printed
+from lumper.model.builds.build import Progress
+from parts.engines.context import stream
+from parts.line.records import printed
 
 
 async def told(progress: ProgressReader, *, lines: int, ends: bool = True) -> None:

@@ -12,9 +12,9 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.testing import ChannelFor
 
-from lumper.build.engines.buildkit.content import Contents
-from lumper.build.engines.buildkit.layout import Ingest, Layout
 from lumper.build.engines.buildkit.proto.content_pb2 import COMMIT, WRITE, WriteContentRequest, WriteContentResponse
+from lumper.build.engines.buildkit.push.layout import Ingest, Layout
+from lumper.build.engines.buildkit.session.content import Contents
 from lumper.errors import StorageFull
 
 Write = StreamStreamMethod[WriteContentRequest, WriteContentResponse]

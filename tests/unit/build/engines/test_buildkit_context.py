@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from lumper.build.context.selection import select
-from lumper.build.engines.buildkit.context import source
-from lumper.build.engines.buildkit.filesync import FileSync
-from lumper.build.engines.buildkit.session import Upload
-from lumper.build.engines.buildkit.spool import Spool, open_spool
+from lumper.build.engines.buildkit.session.context import source
+from lumper.build.engines.buildkit.session.filesync import FileSync
+from lumper.build.engines.buildkit.session.session import Upload
+from lumper.build.engines.buildkit.session.spool import Spool, open_spool
 from lumper.errors import SourceError
-from parts.context import context_tar, stream
-from parts.held_files import HeldFiles
+from parts.disks.held_files import HeldFiles
+from parts.engines.context import context_tar, stream
 
 
 @asynccontextmanager

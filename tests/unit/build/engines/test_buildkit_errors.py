@@ -6,8 +6,14 @@ import pytest
 
 from lumper.build.engines.buildkit.errors import build_error, exit_code_alone, is_lost, reason
 from lumper.build.engines.registry_words import push_error
-from lumper.errors import BuildFailed, BuildRefused, DockerfileMissing, EngineError, PushFailed
-from lumper.model.build import Step, StepState
+from lumper.errors import (
+    BuildFailed,
+    BuildRefused,
+    DockerfileMissing,
+    EngineError,
+    PushFailed,
+)
+from lumper.model.builds.build import Step, StepState
 
 NO_HOST = (
     'failed to do request: Head "https://registry-1.docker.io/v2/docker/dockerfile/manifests/1": dial tcp: lookup '

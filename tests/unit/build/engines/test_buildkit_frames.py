@@ -15,9 +15,9 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
-from lumper.build.engines.buildkit.frames import send_messages
 from lumper.build.engines.buildkit.proto.upload_pb2 import BytesMessage
-from lumper.build.engines.buildkit.session import session_protocol
+from lumper.build.engines.buildkit.session.session import session_protocol
+from lumper.build.engines.buildkit.transport.frames import send_messages
 
 SIZES = (0, 1, 16_379, 16_380, 65_535, 65_536, 300_000, 3_000_000)
 """Of messages; 5 bytes of gRPC come before each."""

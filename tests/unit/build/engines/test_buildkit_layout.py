@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.engines.buildkit.layout import Descriptor, Layout
+from lumper.build.engines.buildkit.push.layout import Descriptor, Layout
 from lumper.errors import EngineError
-from parts.small_disk import filled, small_disk
+from parts.disks.small_disk import filled, small_disk
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"

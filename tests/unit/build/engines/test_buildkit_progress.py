@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lumper.build.engines.buildkit.progress import CLIPPED, LINE_LIMIT, ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog, VertexWarning
-from lumper.model.build import Output, Progress, Step, StepState
-from parts.records import printed
+from lumper.model.builds.build import Output, Progress, Step, StepState
+from parts.line.records import printed
 
 
 def collect(responses: Iterable[StatusResponse]) -> list[Progress]:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lumper.build.engines.buildkit.api import registry_auth
-from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.buildkit.push_reader import PushReader
 from lumper.build.port import Login, Pushed
 from lumper.errors import PushFailed
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.builds.build import Output, Progress, Step, StepState
 
 IMAGE = "registry.test/app:1"
 DIGEST = f"sha256:{'ab' * 32}"

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.build.engines.buildkit.address import Address, parse_address
 from lumper.build.engines.buildkit.request import CONTAINERD, MOBY, Exporter, solve_request
-from lumper.build.engines.buildkit.services import services
-from lumper.build.engines.buildkit.session import messages
+from lumper.build.engines.buildkit.session.services import services
+from lumper.build.engines.buildkit.session.session import messages
+from lumper.build.engines.buildkit.transport.address import Address, parse_address
 from lumper.build.port import BuildRequest, Cache, Login
 from lumper.errors import ConfigError
-from lumper.model.build import Base
+from lumper.model.builds.build import Base
 
 
 def test_a_request_names_the_result_in_the_old_and_the_new_way() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 from dataclasses import replace
 
-from lumper.build.engines.buildkit.shared_keys import SharedKeys
+from lumper.build.engines.buildkit.session.shared_keys import SharedKeys
 from lumper.build.port import ContextEntry
-from parts.held_files import HeldFiles
+from parts.disks.held_files import HeldFiles
 
 
 def at(time: int | None, key: str) -> HeldFiles:

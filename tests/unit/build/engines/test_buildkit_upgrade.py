@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.engines.buildkit.address import Address, parse_address
-from lumper.build.engines.buildkit.upgrade import upgrade
+from lumper.build.engines.buildkit.transport.address import Address, parse_address
+from lumper.build.engines.buildkit.transport.upgrade import upgrade
 from lumper.errors import EngineUnavailable
 
 HEAD = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"

@@ -19,8 +19,8 @@ from lumper.build.engines.buildx.syntax import without_syntax
 from lumper.build.engines.dummy import DummyEngine
 from lumper.build.port import BuildRequest, Cache, Capability, Limits
 from lumper.errors import EngineLacks, EngineUnavailable
-from lumper.model.build import Base, Output, Progress, Step, StepState
-from parts.context import context_tar, stream
+from lumper.model.builds.build import Base, Output, Progress, Step, StepState
+from parts.engines.context import context_tar, stream
 
 SHOP = Shop(Path("/w/context.tar"), {}, Path("/w/result"))
 REQUEST = BuildRequest("1-1", "registry.test/app:1")

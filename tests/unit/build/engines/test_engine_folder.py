@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lumper.build.engines.buildkit.direct_push import is_insecure
-from lumper.build.engines.buildkit.folder import EngineFolder, NotThere, Place, chain_id
+from lumper.build.engines.buildkit.push.direct_push import is_insecure
+from lumper.build.engines.buildkit.push.folder import EngineFolder, FolderLocation, NotThere, chain_id
 
 BLOCK = 1000
 
@@ -166,7 +166,7 @@ def test_places_are_those_that_the_engine_knows(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     assert EngineFolder(tmp_path).places(diff_id) == []
     path.write_text(json.dumps([{"Digest": digest, "SourceRepository": "registry.test/app", "HMAC": ""}]))
-    assert EngineFolder(tmp_path).places(diff_id) == [Place(digest, "registry.test/app")]
+    assert EngineFolder(tmp_path).places(diff_id) == [FolderLocation(digest, "registry.test/app")]
     path.write_text('[{"Digest": "../../x", "SourceRepository": "registry.test/app"}]')
     assert EngineFolder(tmp_path).places(diff_id) == []
     path.write_text("{")

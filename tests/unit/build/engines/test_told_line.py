@@ -9,7 +9,7 @@ from google.protobuf.any_pb2 import Any
 from grpclib.const import Status
 
 from lumper.build.engines.buildkit.proto.rpc_status_pb2 import Status as Details
-from lumper.build.engines.buildkit.told_line import LineCodec
+from lumper.build.engines.buildkit.transport.told_line import LineCodec
 
 SOURCE = "github.com/moby/buildkit/errdefs.Source+json"
 STACK = "github.com/moby/buildkit/stack.Stack+json"

@@ -6,7 +6,14 @@ import pytest
 
 from lumper.build.plan import parameters
 from lumper.build.port import BuildRequest, Cache, Capability, Limits
-from lumper.build.recipe.asked import OWN_CACHE, Asked, Caching, reference_problem, shorter, without_spare_caches
+from lumper.build.recipe.asked import (
+    OWN_CACHE,
+    Asked,
+    Caching,
+    reference_problem,
+    shorter,
+    without_spare_caches,
+)
 from lumper.build.recipe.recipe import Recipe
 
 REQUEST = BuildRequest("1", "r:5000/owner/app:_build-1-1")

@@ -5,7 +5,7 @@ import pytest
 from lumper.build.recipe.recipe import RECIPE_LIMIT, Recipe, read_recipes, service_name
 from lumper.errors import MirrorDamaged, RecipeError, SourceError
 from lumper.model.deployment import Health, Port, Service
-from parts.recipes import parse_recipe, problems_of
+from parts.git.recipes import parse_recipe, problems_of
 
 FULL = """
 [build]

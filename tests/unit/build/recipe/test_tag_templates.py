@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lumper.build.recipe.tag_checks import template_problem, version_problem
 from lumper.build.recipe.tag_templates import Flavor, Moment, Template, wanted_tags
-from lumper.model.image import is_tag
-from parts.pace import takes_less_than
+from lumper.model.images.image import is_tag
+from parts.suite.pace import takes_less_than
 
 COMMIT = "860c1904a1ce19322e91ac35af1ab07466440c37"
 NOW = datetime(2024, 2, 29, 23, 30, 5, tzinfo=UTC)

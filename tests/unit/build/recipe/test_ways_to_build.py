@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lumper.build.port import Limits
-from lumper.build.recipe.asked import OWN_CACHE, Asked, Caching, Place
+from lumper.build.recipe.asked import OWN_CACHE, Asked, Caching, RecipePlace
 from lumper.build.recipe.recipe import Conditions, parse_recipes
 from lumper.build.recipe.tag_templates import Flavor, Template
 from lumper.errors import RecipeError
-from parts.recipes import parse_recipe, problems_of
+from parts.git.recipes import parse_recipe, problems_of
 
 SEVERAL = """
 [on]
@@ -192,8 +192,8 @@ def test_what_a_template_and_a_flavor_may_not_be(text: str, problem: str) -> Non
 def test_an_image_goes_to_other_registries_too() -> None:
     text = b'[build]\npush = ["r.example.com/team/app", { to = "docker.io/team/app", tags = ["raw:edge"] }]\n'
     assert parse_recipe(text, "a/b").asked.push == (
-        Place("r.example.com/team/app"),
-        Place("docker.io/team/app", (Template("raw:edge"),)),
+        RecipePlace("r.example.com/team/app"),
+        RecipePlace("docker.io/team/app", (Template("raw:edge"),)),
     )
 
 

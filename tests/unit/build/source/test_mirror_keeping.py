@@ -12,7 +12,7 @@ import pytest
 
 from lumper.build.source.checkout import CheckoutRequest, Mirrors
 from lumper.build.source.mirror_keeping import Kept, MirrorLimits, kept_mirrors, unwanted_mirrors, use_file
-from parts.git_repository import Repository
+from parts.git.git_repository import Repository
 
 DAY = 86_400
 NOW = 1_000 * DAY

@@ -14,7 +14,7 @@ import pytest
 from lumper.errors import ChannelUnavailable, ConfigError, MessageRefused
 from lumper.notify.channels.email import EmailChannel
 from lumper.notify.port import Message
-from parts.smtp import PASSWORD, USERNAME, Mailbox, make_certificate, smtp_server
+from parts.servers.smtp import PASSWORD, USERNAME, Mailbox, make_certificate, smtp_server
 
 MESSAGE = Message("id-1", ("octo@example.org",), "subject", "text\n", "<p>html</p>\n", datetime(2026, 1, 2, tzinfo=UTC))
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

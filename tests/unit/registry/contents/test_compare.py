@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 
 from lumper.errors import ArchiveError
-from lumper.history.database import Database
-from lumper.history.images import ImageHistory
-from lumper.model.image import Manifest
-from lumper.model.verification import Difference, FileDifference, summary_of
+from lumper.model.builds.verification import Difference, FileDifference, summary_of
+from lumper.model.images.image import Manifest
+from lumper.registry.catalog.images import ImageHistory
 from lumper.registry.contents import layers, trees
 from lumper.registry.contents.compare import compare, differing
 from lumper.registry.contents.image import bill_of
 from lumper.registry.contents.platforms import platforms_of
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from parts.page_images import CONFIG, INDEX, Put
+from lumper.store.database import Database
+from parts.registries.page_images import CONFIG, INDEX, Put
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
 GZIP = f"{PLAIN}+gzip"

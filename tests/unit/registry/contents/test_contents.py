@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumper.errors import ArchiveError
-from lumper.model.verification import FileDifference
+from lumper.model.builds.verification import FileDifference
 from lumper.registry.contents import layers
 from lumper.registry.contents.layers import Reader
 from lumper.registry.contents.packages import Package, packages_in
 from lumper.registry.contents.spdx import spdx
 from lumper.registry.contents.trees import TreeComparison
 from lumper.registry.tar import TarStream
-from parts.package_layers import APK, DPKG, GZIP, PLAIN, contents, layer, names
+from parts.registries.package_layers import APK, DPKG, GZIP, PLAIN, contents, layer, names
 
 WHEEL = "Metadata-Version: 2.1\nName: Typing_Extensions\nVersion: 4.12.2\n\nName: not this\n"
 NPM = '{"name": "@scope/left-pad", "version": "1.3.0"}'

@@ -12,7 +12,7 @@ import pytest
 
 from lumper.registry.contents.rpm import rpm_packages
 from lumper.registry.contents.spdx import spdx
-from parts.package_layers import contents
+from parts.registries.package_layers import contents
 
 # rpm
 

@@ -9,11 +9,10 @@ from json import dumps
 
 import pytest
 
-from lumper.alone import AloneHere
 from lumper.errors import RegistryError, StorageError
-from lumper.model.activity import SERVER
-from lumper.model.garbage import GarbageKind
-from lumper.model.image import Name
+from lumper.model.images.activity import SERVER
+from lumper.model.images.garbage import GarbageKind
+from lumper.model.images.image import Name
 from lumper.registry.gc import collector as gc
 from lumper.registry.gc.collector import Policy
 from lumper.registry.holds import Holds
@@ -21,9 +20,10 @@ from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import StoredBlob
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from parts.eventually import eventually
-from parts.live_registry import digest_of, image_index, image_manifest
-from parts.loose_blobs import NOW, push
+from lumper.system.named_locks import LocalLocks
+from parts.registries.live_registry import digest_of, image_index, image_manifest
+from parts.registries.loose_blobs import NOW, push
+from parts.suite.eventually import eventually
 
 
 class Gate:
@@ -209,7 +209,7 @@ async def test_a_blob_that_cannot_be_deleted_before_its_claim_ends_is_left_to_th
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage, metadata = GatedStorage(), MemoryMetadata()
-    registry = Registry(storage, metadata, NOW, shared=AloneHere())
+    registry = Registry(storage, metadata, NOW, shared=LocalLocks())
     await storage.put(digest_of(b"x"), b"x")
     await metadata.adopt_blobs([(digest_of(b"x"), 1, datetime.now(UTC))])
     storage.deleting = Gate()

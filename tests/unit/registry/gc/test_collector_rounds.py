@@ -10,17 +10,17 @@ from json import dumps
 import pytest
 
 from lumper.errors import Conflict
-from lumper.model.activity import SERVER, Activity, Actor, AuditAction
-from lumper.model.garbage import Garbage, GarbageKind
-from lumper.model.image import Tag
-from lumper.model.rules import Keep, Rule
+from lumper.model.images.activity import SERVER, Activity, Actor, AuditAction
+from lumper.model.images.garbage import Garbage, GarbageKind
+from lumper.model.images.image import Tag
+from lumper.model.images.rules import Keep, Rule
 from lumper.registry.gc import collector as gc
 from lumper.registry.gc import orphans
 from lumper.registry.gc.collector import Policy, Report
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from parts.live_registry import digest_of, image_manifest
+from parts.registries.live_registry import digest_of, image_manifest
 
 NOW = Policy(timedelta(0), untagged=True)
 ANN = Actor("ann", "admin")

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lumper.model.garbage import GarbageKind
+from lumper.model.images.garbage import GarbageKind
 from lumper.registry.gc import collector as gc
 from lumper.registry.gc.collector import Policy
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.registry import Registry
 from lumper.registry.storage.memory import MemoryStorage
-from parts.loose_blobs import NOW, push
+from parts.registries.loose_blobs import NOW, push
 
 
 class Watched(MemoryMetadata):

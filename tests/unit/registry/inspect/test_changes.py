@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from lumper.registry.inspect.changes import Changed, Fate, changes
 from lumper.registry.inspect.image import Inspection, Platform, Settings, Step
-from parts.pace import takes_less_than
+from parts.suite.pace import takes_less_than
 
 BASE, OLD, NEW = (Step(f"RUN {name}", f"sha256:{name}", size) for name, size in (("base", 100), ("old", 7), ("new", 9)))
 LINE = Step("ENV A=1")

@@ -11,10 +11,16 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from lumper.errors import RemoteError, RemoteInvalid, RemoteLimited, RemoteUnauthorized, RemoteUnavailable
+from lumper.errors import (
+    RemoteError,
+    RemoteInvalid,
+    RemoteLimited,
+    RemoteUnauthorized,
+    RemoteUnavailable,
+)
 from lumper.registry.remote.address import Guard
 from lumper.registry.remote.auth import Credentials, checked_realm, gets_credentials, parse_challenges
-from lumper.registry.remote.connection import Connection, Patience, pause_before, retry_after
+from lumper.registry.remote.connection import Connection, RetryPolicy, pause_before, retry_after
 
 
 @pytest.mark.parametrize(
@@ -132,7 +138,7 @@ def test_challenges_are_read() -> None:
     ],
 )
 def test_what_may_get_better_is_tried_again(attempt: int, error: RemoteError, least: float, most: float) -> None:
-    pause = pause_before(attempt, error, Patience())
+    pause = pause_before(attempt, error, RetryPolicy())
     assert pause is not None
     assert least <= pause <= most
 
@@ -142,7 +148,7 @@ def test_what_may_get_better_is_tried_again(attempt: int, error: RemoteError, le
     [(5, RemoteUnavailable()), (1, RemoteUnauthorized()), (1, RemoteInvalid()), (1, RemoteLimited(retry_after=3600))],
 )
 def test_what_does_not_is_not(attempt: int, error: RemoteError) -> None:
-    assert pause_before(attempt, error, Patience()) is None
+    assert pause_before(attempt, error, RetryPolicy()) is None
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumper.model.activity import Actor, AuditAction
-from lumper.model.image import NewManifest, TagState
-from lumper.model.rules import Keep, Rule
+from lumper.model.images.activity import Actor, AuditAction
+from lumper.model.images.image import NewManifest, TagState
+from lumper.model.images.rules import Keep, Rule
 from lumper.registry.metadata.memory import MemoryMetadata
 from lumper.registry.port import Metadata
 from lumper.registry.retention.pulls import Pulls

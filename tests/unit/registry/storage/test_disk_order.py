@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import StorageError, StorageFull
-from lumper.fsync import sync_folder
 from lumper.registry import paths
 from lumper.registry.storage import small_files
+from lumper.registry.storage.disk_sync import DiskSync, _Calls
 from lumper.registry.storage.filesystem import FilesystemStorage
 from lumper.registry.storage.reserve import Reserve
 from lumper.registry.storage.small_files import SmallFile, store
-from lumper.registry.storage.whole_disk import WholeDisk, _Calls
-from parts.pieces import pieces
+from lumper.system.fsync import sync_folder
+from parts.registries.pieces import pieces
 
 DATA = bytes(range(250))
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
@@ -96,7 +96,7 @@ async def test_a_blob_that_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
 def test_where_syncing_the_whole_disk_fails_each_file_and_folder_is_asked(
     tmp_path: Path, steps: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small_files, "whole_disk", lambda *_: nullcontext(WholeDisk(_Calls(), -1)))
+    monkeypatch.setattr(small_files, "whole_disk", lambda *_: nullcontext(DiskSync(_Calls(), -1)))
     files = [SmallFile(tmp_path / name, b"x") for name in ("a", "b")]
 
     store(files, tmp_path, lambda _: None, Reserve(tmp_path, 0))

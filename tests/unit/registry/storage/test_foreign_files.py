@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lumper.errors import StorageError
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 from lumper.registry.storage.filesystem import FilesystemStorage
 
 DIGEST = f"sha256:{hashlib.sha256(b'x').hexdigest()}"

@@ -10,7 +10,7 @@ import pytest
 
 from lumper.errors import StorageFull
 from lumper.registry.storage.s3.tail import Headed, Tail
-from parts.small_disk import small_disk
+from parts.disks.small_disk import small_disk
 
 MIB = 1 << 20
 

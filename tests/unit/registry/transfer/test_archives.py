@@ -17,7 +17,7 @@ from lumper.errors import ArchiveError
 from lumper.registry.manifest_format import OCI_INDEX
 from lumper.registry.transfer.archive import open_archive
 from lumper.registry.transfer.tarfile import Tar
-from parts.live_registry import OCI_MANIFEST, digest_of, image_manifest
+from parts.registries.live_registry import OCI_MANIFEST, digest_of, image_manifest
 
 CONFIG = b'{"rootfs": {"diff_ids": []}}'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parts.clock import Clock
+from parts.suite.clock import Clock
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from lumper.errors import TooManyAttempts
 from lumper.web.auth.backoff import Backoff
-from parts.clock import Clock
+from parts.suite.clock import Clock
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lumper.errors import TooManyRequests
 from lumper.web.auth.rate_limits import BURST_SECONDS, Buckets, RateLimits, network
-from parts.clock import Clock
+from parts.suite.clock import Clock
 
 
 def admitted(limits: RateLimits, account: str, address: str, most: int = 10_000) -> int:

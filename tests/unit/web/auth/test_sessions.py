@@ -9,14 +9,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from lumper.accounts.accounts import Accounts
 from lumper.errors import Unauthorized
-from lumper.history.accounts import Accounts
-from lumper.history.database import Database
-from lumper.model.people import Identity, Role
-from lumper.web.auth.authenticator import SESSION_COOKIE, Authenticator, Reach
+from lumper.model.people.people import Identity, Role
+from lumper.store.database import Database
+from lumper.web.auth.authenticator import SESSION_COOKIE, Authenticator, TokenScope
 from lumper.web.auth.csrf import same_origin
 from lumper.web.auth.signed_tokens import Keys
-from parts.live_registry import PASSWORD
+from parts.registries.live_registry import PASSWORD
 
 
 class Site:
@@ -115,7 +115,7 @@ async def test_a_forged_cookie_is_as_good_as_none(site: Site, tmp_path: Path) ->
 
 
 async def test_the_registry_token_opens_no_page(site: Site, browser: aiohttp.ClientSession) -> None:
-    token = site.authenticator.registry_token(Reach(Identity("admin", Role.ADMIN), {}))
+    token = site.authenticator.registry_token(TokenScope(Identity("admin", Role.ADMIN), {}))
 
     assert await who(browser, site, Authorization=f"Bearer {token}") == "refused"
     async with aiohttp.ClientSession(cookies={SESSION_COOKIE: token}) as session:

@@ -10,7 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from lumper.errors import StorageError
-from lumper.secret_files import read_key
+from lumper.system.secret_files import read_key
 from lumper.web.auth.signed_tokens import Keys
 
 HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"

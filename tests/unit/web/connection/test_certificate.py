@@ -15,8 +15,8 @@ import pytest
 from lumper.errors import Invalid
 from lumper.web.connection import certificate as watched
 from lumper.web.connection.certificate import Certificate
-from parts.certificates import Authority, Pair
-from parts.eventually import eventually
+from parts.servers.certificates import Authority, Pair
+from parts.suite.eventually import eventually
 
 
 @pytest.fixture

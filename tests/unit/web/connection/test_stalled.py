@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lumper.web.connection.stalled import Stalled, _acked
-from parts.eventually import eventually
+from parts.suite.eventually import eventually
 
 SECONDS = 60.0
 MUCH = bytes(32 << 20)  # more than the connection and its buffers hold

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumper.errors import RegistryError
-from lumper.model.image import is_repository
+from lumper.model.images.image import is_repository
 from lumper.web.oci.address import Address, Kind, parse_address
 
 PART = st.from_regex(r"[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}", fullmatch=True)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from lumper.web.oci.large_bodies import LargeBodies, _Stream
+from lumper.web.oci.bytes.large_bodies import LargeBodies, _Stream
 
 SIZE = 16 << 20
 

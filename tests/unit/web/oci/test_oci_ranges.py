@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumper.errors import RegistryError
-from lumper.web.oci.ranges import Span, parse_content_range, parse_range
+from lumper.web.oci.bytes.ranges import Span, parse_content_range, parse_range
 
 
 @given(st.integers(0, 10**9), st.integers(1, 10**9))

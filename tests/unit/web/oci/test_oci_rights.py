@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lumper.errors import RegistryError
-from lumper.model.image import PRIVATE_PREFIX
-from lumper.model.people import Identity, Role
-from lumper.model.rights import NOTHING, Grant, Rights, grant
-from lumper.web.auth.authenticator import Reach
+from lumper.model.images.image import PRIVATE_PREFIX
+from lumper.model.people.people import Identity, Role
+from lumper.model.people.rights import NOTHING, Grant, Rights, grant
+from lumper.web.auth.authenticator import TokenScope
 from lumper.web.oci.address import Address, Kind
 from lumper.web.oci.rights import Caller, Challenge, asked_scopes, scope_for, scope_of
 
@@ -21,7 +21,7 @@ def caller(
     *grants: Grant, access: dict[str, set[str]] | None = None, role: Role = Role.USER, anonymous: Rights = NOTHING
 ) -> Caller:
     reached = None if access is None else {name: frozenset(actions) for name, actions in access.items()}
-    return Caller(Reach(Identity("ann", role, grants), reached), anonymous)
+    return Caller(TokenScope(Identity("ann", role, grants), reached), anonymous)
 
 
 def asked_for(sender: Caller, repository: str, action: str) -> tuple[str, str] | str:
@@ -47,11 +47,11 @@ def asked_for(sender: Caller, repository: str, action: str) -> tuple[str, str] |
         (caller(PUSHER, access={"repository:team/app": {"pull"}}), "push", ("the scope", "insufficient_scope")),
         (caller(PUSHER, access={"repository:team/other": {"push"}}), "push", ("the scope", "insufficient_scope")),
         (caller(PULLER, access={"repository:team/app": {"push"}}), "push", "DENIED"),
-        (Caller(Reach(None), NOTHING), "pull", ("the scope", "")),
-        (Caller(Reach(None, {}), NOTHING), "pull", ("the scope", "insufficient_scope")),
-        (Caller(Reach(None), Rights((PULLER,))), "pull", ""),
-        (Caller(Reach(None), Rights((PULLER,))), "push", ("the scope", "")),
-        (Caller(Reach(None, {}), Rights((PULLER,))), "pull", ("the scope", "insufficient_scope")),
+        (Caller(TokenScope(None), NOTHING), "pull", ("the scope", "")),
+        (Caller(TokenScope(None, {}), NOTHING), "pull", ("the scope", "insufficient_scope")),
+        (Caller(TokenScope(None), Rights((PULLER,))), "pull", ""),
+        (Caller(TokenScope(None), Rights((PULLER,))), "push", ("the scope", "")),
+        (Caller(TokenScope(None, {}), Rights((PULLER,))), "pull", ("the scope", "insufficient_scope")),
     ],
 )
 def test_what_is_not_allowed_is_a_challenge_only_where_other_credentials_may_help(
@@ -71,7 +71,7 @@ def test_what_is_not_allowed_is_a_challenge_only_where_other_credentials_may_hel
         (caller(access={"registry:catalog": {"*"}}), ""),
         (caller(access={"registry:catalog": {"pull"}}), ("registry:catalog:*", "insufficient_scope")),
         (caller(access={}), ("registry:catalog:*", "insufficient_scope")),
-        (Caller(Reach(None), PUBLIC), ("registry:catalog:*", "")),
+        (Caller(TokenScope(None), PUBLIC), ("registry:catalog:*", "")),
     ],
 )
 def test_who_may_see_the_list_of_repositories(sender: Caller, told: tuple[str, str] | str) -> None:
@@ -114,7 +114,7 @@ def test_what_is_no_repository_gets_no_token_from_anybody() -> None:
 
 def test_a_build_gets_no_token_for_the_list_of_repositories() -> None:
     assert caller(role=Role.BUILD).reachable(["registry:catalog:*"]) == {}
-    assert Caller(Reach(None), PUBLIC).reachable(["registry:catalog:*", "repository:public/a:pull,push"]) == {
+    assert Caller(TokenScope(None), PUBLIC).reachable(["registry:catalog:*", "repository:public/a:pull,push"]) == {
         "repository:public/a": {"pull"}
     }
 
@@ -129,7 +129,7 @@ def test_credentials_for_certain_repositories_name_them() -> None:
 
 def test_an_upload_belongs_to_an_identity_and_not_to_a_name() -> None:
     owners = {caller(role=role).owner for role in (Role.USER, Role.ROBOT, Role.BUILD)} | {
-        Caller(Reach(None), PUBLIC).owner
+        Caller(TokenScope(None), PUBLIC).owner
     }
 
     assert owners == {"user:ann", "robot:ann", "build:ann", ""}
@@ -143,7 +143,7 @@ def test_a_tag_of_a_build_is_refused_to_others_by_name() -> None:
     assert refused.value.code == "DENIED"
     caller(role=Role.BUILD).check_tag("ann")
     with pytest.raises(RegistryError, match=f"anonymous may not write the tag {PRIVATE_PREFIX}7"):
-        Caller(Reach(None), Rights((PUSHER,))).check_tag(f"{PRIVATE_PREFIX}7")
+        Caller(TokenScope(None), Rights((PUSHER,))).check_tag(f"{PRIVATE_PREFIX}7")
 
 
 def test_who_pushes_is_asked_for_a_token_to_look_with_too() -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from lumper.errors import StorageError
-from lumper.web.oci.sendfile import FileSender, _Stream, send_file
+from lumper.web.oci.bytes.sendfile import FileSender, _Stream, send_file
 
 
 async def test_a_file_for_which_no_descriptor_is_left_cannot_be_had_at_the_moment(tmp_path: Path) -> None:

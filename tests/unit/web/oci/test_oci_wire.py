@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from email.utils import parsedate_to_datetime
 
-from lumper.web.oci.wire import Wire
+from lumper.web.oci.bytes.wire import Wire
 
 
 def test_an_answer_has_the_date_of_its_own_second() -> None:

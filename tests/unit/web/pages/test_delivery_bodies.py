@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lumper.web.pages.deliveries import readable
+from lumper.web.pages.projects.deliveries import readable
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lumper.model.build import Build, BuildState
+from lumper.model.builds.build import Build, BuildState
 from lumper.model.deployment import Port, Rollout, RolloutState
 from lumper.web.pages.formats import ago, marked, shown_port, size, stage_bars, stations, took
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lumper.model.deployment import Container, ContainerState, Rollout, RolloutState
-from lumper.model.image import Tag
-from lumper.web.pages.repository import versions
+from lumper.model.images.image import Tag
+from lumper.web.pages.images.repository import versions
 from lumper.web.pages.services import services
 from lumper.web.pages.site import local_path
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from lumper.build.engines.buildah.ability import Ability, find_ability
 from lumper.build.engines.buildah.commands import Shop, build_arguments, push_arguments
 from lumper.build.engines.buildah.errors import build_error
-from lumper.build.engines.buildah.place import Place
+from lumper.build.engines.buildah.home import BuildahHome
 from lumper.build.engines.buildah.progress import StepReader
 from lumper.build.engines.buildah.push import PushReader
 from lumper.build.engines.buildah.storage import kept_name
@@ -25,7 +25,7 @@ from lumper.build.engines.programs.workshop import Folders
 from lumper.build.engines.push_step import FIRST_PUSH
 from lumper.build.port import BuildRequest, EngineInfo, Login, Pushed, Report
 from lumper.errors import EngineError
-from lumper.model.build import StepState
+from lumper.model.builds.build import StepState
 
 Measure = Callable[[str, str, Login | None], Awaitable[int]]
 """From an image's name, the digest that was pushed, and what it was pushed with, to the manifest's size in bytes."""
@@ -43,7 +43,7 @@ class BuildahEngine:
     """
 
     def __init__(self, base: Path, measure: Measure, *, program: str = "buildah") -> None:
-        self._place = Place(base)
+        self._place = BuildahHome(base)
         self._measure = measure
         self._program = Program([program, *self._place.arguments], self._place.environment(), "buildah", _HINT)
         self._push_numbers = itertools.count(FIRST_PUSH)

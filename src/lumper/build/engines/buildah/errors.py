@@ -9,7 +9,7 @@ import re
 
 from lumper.build.engines.registry_words import FULL, image_hint, sentence
 from lumper.errors import BuildFailed, EngineError
-from lumper.model.build import Step
+from lumper.model.builds.build import Step
 
 _AT_STEP = re.compile(r'(?:error )?building at STEP "(?P<step>.*?)": (?P<why>.*)', re.DOTALL)
 _EXIT = re.compile(r"(?:(?:error )?while running runtime: )?exit status (\d+)")

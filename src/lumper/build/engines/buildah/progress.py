@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.builds.build import Output, Progress, Step, StepState
 
 STDOUT, STDERR = 1, 2
 LINE_LIMIT = 1024 * 1024

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lumper.build.engines.push_step import PushStep
 from lumper.build.engines.registry_words import push_error
 from lumper.errors import PushFailed
-from lumper.model.build import Progress
+from lumper.model.builds.build import Progress
 
 
 class PushReader(PushStep):

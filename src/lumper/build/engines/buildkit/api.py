@@ -15,8 +15,8 @@ from urllib.parse import quote
 import aiohttp
 
 from lumper.build.capabilities import CAPABILITIES
-from lumper.build.engines.buildkit.address import CONNECT_TIMEOUT, Address
-from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.buildkit.push_reader import PushReader
+from lumper.build.engines.buildkit.transport.address import CONNECT_TIMEOUT, Address
 from lumper.build.engines.registry_words import push_error
 from lumper.build.port import Capability, EngineInfo, Login, Pushed
 from lumper.errors import EngineError

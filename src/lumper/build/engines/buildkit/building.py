@@ -13,20 +13,20 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import ProtocolError
 
 from lumper.build.engines.buildkit.cache import prune_cache
-from lumper.build.engines.buildkit.context import INCREMENTAL_FROM, Source, source
-from lumper.build.engines.buildkit.control import STANDING_BY, Control
 from lumper.build.engines.buildkit.errors import build_error, exit_code_alone, is_lost, is_syntax_step
 from lumper.build.engines.buildkit.groups import Groups
 from lumper.build.engines.buildkit.link import Link
 from lumper.build.engines.buildkit.progress import ProgressReader
 from lumper.build.engines.buildkit.proto.control_pb2 import SolveRequest
 from lumper.build.engines.buildkit.request import MOBY, Exporter, solve_request
-from lumper.build.engines.buildkit.services import Service, services
-from lumper.build.engines.buildkit.shared_keys import SharedKeys
+from lumper.build.engines.buildkit.session.context import INCREMENTAL_FROM, Source, source
+from lumper.build.engines.buildkit.session.services import Service, services
+from lumper.build.engines.buildkit.session.shared_keys import SharedKeys
 from lumper.build.engines.buildkit.status import Following
+from lumper.build.engines.buildkit.transport.control import STANDING_BY, Control
 from lumper.build.port import BuildRequest, Report
 from lumper.errors import EngineError, FrontendUnavailable
-from lumper.model.build import Progress, Step, StepState
+from lumper.model.builds.build import Progress, Step, StepState
 
 BROKEN = (StreamTerminatedError, ProtocolError, OSError)
 """How grpclib shows that a connection is no more."""

@@ -9,8 +9,8 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import ProtocolError
 
-from lumper.build.engines.buildkit.control import Control
 from lumper.build.engines.buildkit.link import Link
+from lumper.build.engines.buildkit.transport.control import Control
 from lumper.errors import EngineError
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from grpclib.exceptions import GRPCError
 
 from lumper.build.capabilities import CAPABILITIES
-from lumper.build.engines.buildkit.address import Address
 from lumper.build.engines.buildkit.building import BROKEN, Building
 from lumper.build.engines.buildkit.cache import cache_size
-from lumper.build.engines.buildkit.content import Contents
-from lumper.build.engines.buildkit.kept_images import KeptImages
-from lumper.build.engines.buildkit.layout import Descriptor
 from lumper.build.engines.buildkit.link import DaemonLink
+from lumper.build.engines.buildkit.push.kept_images import KeptImages
+from lumper.build.engines.buildkit.push.layout import Descriptor
 from lumper.build.engines.buildkit.request import STORE
+from lumper.build.engines.buildkit.session.content import Contents
+from lumper.build.engines.buildkit.transport.address import Address
 from lumper.build.port import BuildRequest, Capability, EngineInfo, Report
 from lumper.build.target import OpenTarget
 from lumper.errors import EngineError

@@ -8,15 +8,15 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from lumper.build.engines.buildkit.address import Address, parse_address
 from lumper.build.engines.buildkit.api import ImageApi
 from lumper.build.engines.buildkit.building import Building, close_context
 from lumper.build.engines.buildkit.cache import cache_size
-from lumper.build.engines.buildkit.context import INCREMENTAL_FROM
-from lumper.build.engines.buildkit.direct_push import DirectPush
 from lumper.build.engines.buildkit.link import EngineLink
-from lumper.build.engines.buildkit.push import PushReader
+from lumper.build.engines.buildkit.push.direct_push import DirectPush
+from lumper.build.engines.buildkit.push_reader import PushReader
 from lumper.build.engines.buildkit.request import CONTAINERD, MOBY, Exporter
+from lumper.build.engines.buildkit.session.context import INCREMENTAL_FROM
+from lumper.build.engines.buildkit.transport.address import Address, parse_address
 from lumper.build.engines.push_step import FIRST_PUSH
 from lumper.build.known_layers import KnownLayers
 from lumper.build.port import BuildRequest, Capability, EngineInfo, Login, Pushed, Report

@@ -17,7 +17,7 @@ from lumper.errors import (
     EngineError,
     FrontendUnavailable,
 )
-from lumper.model.build import Step
+from lumper.model.builds.build import Step
 
 _ROOMS = re.compile(
     r"^(?:failed to solve(?: with frontend [\w.-]+)?|rpc error: code = \w+ desc =|failed to create LLB definition"

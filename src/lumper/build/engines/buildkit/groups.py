@@ -26,7 +26,7 @@ from pathlib import Path
 
 from lumper.build.port import Limits
 from lumper.errors import EngineError
-from lumper.file_locks import flocked
+from lumper.system.file_locks import flocked
 
 _KERNEL = Path("/sys/fs/cgroup")
 _USERS = Path("/run/lumper/limits")

@@ -10,12 +10,12 @@ from typing import Protocol
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 
-from lumper.build.engines.buildkit.address import Address
-from lumper.build.engines.buildkit.control import AHEAD, Control
-from lumper.build.engines.buildkit.services import Service
-from lumper.build.engines.buildkit.session import Session, session_headers, session_protocol
-from lumper.build.engines.buildkit.tunnel import Tunnel
-from lumper.build.engines.buildkit.upgrade import upgrade
+from lumper.build.engines.buildkit.session.services import Service
+from lumper.build.engines.buildkit.session.session import Session, session_headers, session_protocol
+from lumper.build.engines.buildkit.transport.address import Address
+from lumper.build.engines.buildkit.transport.control import AHEAD, Control
+from lumper.build.engines.buildkit.transport.tunnel import Tunnel
+from lumper.build.engines.buildkit.transport.upgrade import upgrade
 
 
 class Link(Protocol):

@@ -11,7 +11,7 @@ from functools import partial
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog, VertexWarning
-from lumper.model.build import Output, Progress, Step, StepState
+from lumper.model.builds.build import Output, Progress, Step, StepState
 
 STDOUT, STDERR = 1, 2
 FULL = 1024 * 1024

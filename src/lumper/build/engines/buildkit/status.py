@@ -14,9 +14,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from lumper.build.engines.buildkit.control import Control
 from lumper.build.engines.buildkit.progress import FULL, ProgressReader, is_whole
 from lumper.build.engines.buildkit.proto.control_pb2 import StatusResponse, Vertex, VertexLog
+from lumper.build.engines.buildkit.transport.control import Control
 
 _EMPTY = 100  # messages without anything, one behind the other: such an engine sends them without end
 RENEWED = 64 * 1024 * 1024  # bytes of output that an engine keeps for the call that stands by

@@ -15,9 +15,9 @@ from pathlib import Path
 from lumper.build.capabilities import CAPABILITIES
 from lumper.build.engines.buildkit.building import close_context
 from lumper.build.engines.buildkit.errors import build_error, is_lost
-from lumper.build.engines.buildkit.kept_images import KeptImages
-from lumper.build.engines.buildkit.layout import Descriptor, Layout
 from lumper.build.engines.buildkit.progress import ProgressReader
+from lumper.build.engines.buildkit.push.kept_images import KeptImages
+from lumper.build.engines.buildkit.push.layout import Descriptor, Layout
 from lumper.build.engines.buildx.commands import Shop, build_arguments
 from lumper.build.engines.buildx.context import spool, without_syntax_image
 from lumper.build.engines.buildx.program import HINT, environment, find_buildx

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumper.errors import EngineUnavailable
-from lumper.full_disk import no_space_left
+from lumper.system.full_disk import no_space_left
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there is checked to be ours)
 

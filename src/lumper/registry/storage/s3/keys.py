@@ -33,7 +33,7 @@ import secrets
 from dataclasses import dataclass
 
 from lumper.errors import StorageError
-from lumper.model.image import is_digest
+from lumper.model.images.image import is_digest
 from lumper.registry import paths
 
 BLOBS = "blobs"
@@ -51,7 +51,7 @@ _COMMIT = re.compile(r"commit-(sha256|sha512)-([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
-class Place:
+class ParsedKey:
     """A blob's object and its size. `pointer` is the empty object that says so, if there is one."""
 
     key: str
@@ -99,13 +99,13 @@ def elsewhere(digest: str, size: int, upload: str) -> str:
     return f"{blob(digest)}/{size}-{upload}"
 
 
-def place(key: str, size: int) -> Place | None:
+def place(key: str, size: int) -> ParsedKey | None:
     """Where an object of a blob's folder says that the bytes are; None for what does not belong there."""
     name = key.rpartition("/")[2]
     if name == WHOLE:
-        return Place(key, size)
+        return ParsedKey(key, size)
     match = _ELSEWHERE.fullmatch(name)
-    return Place(data(match[2]), int(match[1]), key) if match else None
+    return ParsedKey(data(match[2]), int(match[1]), key) if match else None
 
 
 def mark(named: str, version: str) -> str:

@@ -14,7 +14,7 @@ from lumper.errors import StorageError, StorageFull
 from lumper.registry.storage.s3 import keys
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.tail import Headed, Tail
-from lumper.room import Room
+from lumper.system.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -96,7 +96,7 @@ class Writer:
     `failed`: S3 did not take a part, or no file the bytes of one, and the progress tells nothing any more.
     """
 
-    def __init__(self, multipart: Multipart, progress: Progress, places: asyncio.Semaphore, room: Room) -> None:
+    def __init__(self, multipart: Multipart, progress: Progress, places: asyncio.Semaphore, room: MemoryBudget) -> None:
         self._multipart = multipart
         self._progress = progress
         self._places = places

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from lumper.room import Room
+from lumper.system.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
     from obstore import BytesStream
@@ -32,7 +32,7 @@ class Reading:
         self._store = store
         self._patience = patience
         self._places = asyncio.Semaphore(streams)
-        self._room = Room(_PIECES, _PIECE_LEAST, _PIECE_MOST)
+        self._room = MemoryBudget(_PIECES, _PIECE_LEAST, _PIECE_MOST)
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to, without, `end`. Raises obstore's errors."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from obstore.exceptions import BaseError
 
 from lumper.errors import Invalid, StorageError
-from lumper.model.image import Name
+from lumper.model.images.image import Name
 from lumper.registry.port import StoredBlob
 from lumper.registry.storage.s3 import keys
+from lumper.registry.storage.s3.blob_locations import BlobLocations, Folder
 from lumper.registry.storage.s3.bucket import Bucket
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.objects import Objects
-from lumper.registry.storage.s3.places import Folder, Places
 from lumper.registry.storage.s3.progress import Progress
 from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.uploads import Uploads
@@ -46,10 +46,10 @@ class S3Storage:
                 f"The S3 service at {bucket.endpoint} cannot be used with these settings.", hint=hint
             ) from exc
         self._uploads = Uploads(self._objects, self._multipart, folder)
-        self._places = Places(self._objects, self._uploads)
+        self._places = BlobLocations(self._objects, self._uploads)
         self._redirect = redirect
         self._identity = ""
-        self._seen = TtlCache[keys.Place]()
+        self._seen = TtlCache[keys.ParsedKey]()
 
     @property
     def shared(self) -> bool:
@@ -71,7 +71,7 @@ class S3Storage:
         place = await self._place(digest) if self._redirect else None
         return None if place is None else await self._objects.address(place.key)
 
-    async def _place(self, digest: str) -> keys.Place | None:
+    async def _place(self, digest: str) -> keys.ParsedKey | None:
         if (seen := self._seen.get(digest)) is not None:
             return seen
         place = next(iter((await self._places.of(digest)).sound), None)
@@ -81,7 +81,7 @@ class S3Storage:
             self._remember(digest, place)
         return place
 
-    def _remember(self, digest: str, place: keys.Place) -> None:
+    def _remember(self, digest: str, place: keys.ParsedKey) -> None:
         self._seen.keep(digest, place, _STAT_SECONDS)
 
     async def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -130,7 +130,7 @@ class S3Storage:
             await self._uploads.drop(upload)
             return StoredBlob(digest, progress.size)
         fresh = await self._uploads.join(progress, digest)
-        place = keys.Place(keys.data(upload), progress.size)
+        place = keys.ParsedKey(keys.data(upload), progress.size)
         if not (found and fresh) and await self._places.hash(place, digest) != digest:
             await self._uploads.drop(upload)
             return None
@@ -149,7 +149,7 @@ class S3Storage:
             return None
         await self._uploads.put(keys.whole(digest), progress.tail)
         await self._uploads.forget(progress.name)
-        self._remember(digest, keys.Place(keys.whole(digest), progress.size))
+        self._remember(digest, keys.ParsedKey(keys.whole(digest), progress.size))
         return StoredBlob(digest, progress.size)
 
     async def abort(self, upload: str) -> None:

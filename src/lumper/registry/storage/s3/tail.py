@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING
 
-from lumper.full_disk import storage_error
+from lumper.system.full_disk import storage_error
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -17,7 +17,7 @@ from lumper.registry.storage.s3.objects import Objects
 from lumper.registry.storage.s3.progress import CHECKPOINT, Progress, Writer, decoded, whole
 from lumper.registry.storage.s3.refusal import Missing
 from lumper.registry.storage.s3.tail import Tail
-from lumper.room import Room
+from lumper.system.memory_budget import MemoryBudget
 
 _REMEMBERED = 64  # uploads, each with up to 8 MiB
 _GATHERED = 1 << 20  # bytes of all uploads together that are not in files yet
@@ -38,7 +38,7 @@ class Uploads:
         self._multipart = multipart
         self._folder = folder
         self._places = asyncio.Semaphore(_IN_FLIGHT)
-        self._room = Room(_GATHERED, _GATHERED_LEAST, _GATHERED_MOST)
+        self._room = MemoryBudget(_GATHERED, _GATHERED_LEAST, _GATHERED_MOST)
         self._progress: OrderedDict[str, Progress] = OrderedDict()
 
     async def begin(self, name: str) -> None:
@@ -154,7 +154,7 @@ class Uploads:
         places = [keys.place(found.key, found.size) async for found in self._objects.listed(keys.blob(digest))]
         return any(place is not None and place.key == keys.data(name) for place in places)
 
-    async def give_up(self, place: keys.Place, digest: str) -> None:
+    async def give_up(self, place: keys.ParsedKey, digest: str) -> None:
         """Remove the bytes of a blob, after what leads to them; if that is cut off, they are those of an old upload."""
         if place.pointer is None:
             await self._objects.delete(place.key)

@@ -14,11 +14,11 @@ def test_an_empty_object_tells_whose_bytes_a_blob_has() -> None:
     key = keys.elsewhere(DIGEST, 73_400_320, "5f0c-1b")
 
     assert key == f"blobs/sha256/{'0f' * 32}/73400320-5f0c-1b"
-    assert keys.place(key, 0) == keys.Place("data/5f0c-1b", 73_400_320, key)
+    assert keys.place(key, 0) == keys.ParsedKey("data/5f0c-1b", 73_400_320, key)
 
 
 def test_a_small_blob_is_its_object() -> None:
-    assert keys.place(keys.whole(DIGEST), 7) == keys.Place(f"blobs/sha256/{'0f' * 32}/whole", 7)
+    assert keys.place(keys.whole(DIGEST), 7) == keys.ParsedKey(f"blobs/sha256/{'0f' * 32}/whole", 7)
 
 
 def test_what_does_not_belong_there_is_no_blob() -> None:
@@ -52,7 +52,7 @@ def test_what_is_no_digest_has_no_folder(digest: str) -> None:
 
 
 def test_whose_a_key_is_can_be_read_from_it() -> None:
-    small, large = keys.Place(keys.whole(DIGEST), 7), keys.place(keys.elsewhere(DIGEST, 9, "u"), 0)
+    small, large = keys.ParsedKey(keys.whole(DIGEST), 7), keys.place(keys.elsewhere(DIGEST, 9, "u"), 0)
     assert large is not None
     assert [keys.digest_of(place.named) for place in (small, large)] == [DIGEST, DIGEST]
     assert keys.damaged_digest(keys.damaged(DIGEST)) == DIGEST

@@ -14,7 +14,7 @@ from lumper.errors import StorageError
 from lumper.registry.storage.s3 import Bucket, Credentials, multipart
 from lumper.registry.storage.s3.multipart import Multipart
 from lumper.registry.storage.s3.tail import Tail
-from parts.http_server import serving
+from parts.servers.http_server import serving
 
 UPLOAD = (
     "<Upload><Key>in/data/{0}</Key><UploadId>{0}</UploadId><Initiated>2026-01-02T03:04:05.000Z</Initiated></Upload>"

@@ -1,0 +1,1 @@
+"""Users, robots, their grants and their tokens."""

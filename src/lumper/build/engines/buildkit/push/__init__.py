@@ -1,0 +1,1 @@
+"""Push built images to a registry."""

@@ -1,0 +1,1 @@
+"""The session that BuildKit calls back: contexts, secrets, credentials."""

@@ -1,0 +1,1 @@
+"""Commands for users, robots, tokens and grants."""

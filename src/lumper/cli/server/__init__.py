@@ -1,0 +1,1 @@
+"""Commands that run Lumper and look after it."""

@@ -1,0 +1,1 @@
+"""Configuration, and the layout of the data folder."""

@@ -1,0 +1,1 @@
+"""The line from a push to a running image: deliveries, builds, logs, rollouts."""

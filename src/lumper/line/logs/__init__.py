@@ -1,0 +1,1 @@
+"""Logs of builds, in files or in the database."""

@@ -1,0 +1,1 @@
+"""The API for what runs and what waits."""

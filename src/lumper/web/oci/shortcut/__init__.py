@@ -1,0 +1,1 @@
+"""Registry requests that are answered without aiohttp."""
