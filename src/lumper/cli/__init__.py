@@ -6,7 +6,7 @@ output.py           tables, JSON, errors; progress.py bars; line_file.py what is
 Run                 serve.py, registry.py
 Builds              project.py, project_forge.py, project_url.py, build.py (with work_tree.py), verify.py, recipe.py,
                     builds.py, log.py, hooks.py, queue.py, secret.py
-Images              images.py, image.py, origin.py, copying.py (from and to places.py); maintenance.py, retention.py,
+Images              images.py, image.py, origin.py, copying.py (from and to locations.py); maintenance.py, retention.py,
                     rules.py, webhooks.py
 Services            services.py
 Who may do what     tokens.py, users.py, robots.py, grants.py, audit.py

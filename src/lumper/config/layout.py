@@ -48,7 +48,7 @@ def default_data() -> Path:
 
 
 def find_data(environment: Mapping[str, str]) -> Path | None:
-    """Where the data folder is, by the rules of config.py but quick to tell; None where config.py has to be asked."""
+    """Find the data folder by the rules of settings.py, but quickly; None where settings.py has to be asked."""
     if "LUMPER_DATA" in environment:
         return Path(environment["LUMPER_DATA"])
     named = environment.get("LUMPER_CONFIG", "")

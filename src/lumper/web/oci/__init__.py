@@ -5,7 +5,7 @@ Who may what  guard.py, rights.py, token.py; namespaces.py: which repository is 
 Blobs         blobs.py, sendfile.py for ranges.py of them; uploads.py, body.py and large_bodies.py for bytes that come
 Manifests     manifests.py, listings.py
 Answers       answers.py, conditions.py, wire.py
-Past aiohttp  shortcut_answers.py and small_pushes.py, through the shortcut
+Past aiohttp  shortcut/answers.py and small_pushes.py, through the shortcut
 """
 
 from lumper.web.oci.api import add_routes

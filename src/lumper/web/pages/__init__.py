@@ -12,8 +12,8 @@
 
 All pages   site.py; templates.py, formats.py; security.py: what browsers are told to refuse
 Builds      builds.py, projects.py, secrets.py, deliveries.py, services.py, mail.py
-Registry    images.py, repository.py, image.py, by image_names.py; image_tags.py (history, delete),
-            repository_delete.py, image_compare.py, image_rules.py, image_attestations.py
+Registry    images.py, repository.py, image.py, by names.py; tags.py (history, delete),
+            repository_delete.py, compare.py, rules.py, attestations.py
 People      sign_in.py, access.py, audit.py
 """
 

@@ -14,7 +14,7 @@ context.py   how a context is sent: as a stream, or by filesync.py out of spool.
 services.py  what else it may ask for: secrets, ssh agents, credentials; content.py: stores of the worker
 progress.py  status messages to steps and lines (pure)
 errors.py    BuildKit's error texts to ours (pure)
-api.py       a Docker Engine's REST API for images; push.py reads what a push tells
+api.py       a Docker Engine's REST API for images; push_reader.py reads what a push tells
 direct_push.py   a push without the Engine, out of its folder.py, layer_push.py by layer
 layout.py    images in a folder of the worker; layout_push.py pushes them; kept_images.py is both as methods of the port
 """
