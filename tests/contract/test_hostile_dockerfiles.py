@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +76,30 @@ async def test_a_syntax_image_out_of_reach_fails_soon_and_says_what_to_do(bench:
         ) as caught:
             await bench.build(f"# syntax={name}\n{BASE}", frontend=name)
     assert "Remove that line" in caught.value.hint
+
+
+@by_all
+async def test_cache_mounts_belong_to_one_namespace(bench: Bench) -> None:
+    async def run(step: str, namespace: str, mount: str = "target=/cache", **more: Any) -> None:
+        line = f"RUN --mount=type=cache,{mount} {step} # {uuid.uuid4()}\n"
+        await bench.build(BASE + line, cache_mounts=namespace, **more)
+
+    await run(f"echo kept > /cache/{bench.mark}", "project-a")
+    for mount in ("target=/cache", "id=/cache,target=/cache", "id=../project-a//cache,target=/cache"):
+        await run(f"test ! -e /cache/{bench.mark}", "project-b", mount)
+    await run(f"test ! -e /cache/{bench.mark}", "project-b", args={"BUILDKIT_CACHE_MOUNT_NS": "project-a"})
+    await run(f"cat /cache/{bench.mark}", "project-a")
+    assert "kept" in bench.output()
+
+
+@by_all
+async def test_a_cache_mount_leads_to_no_file_of_the_machine(bench: Bench) -> None:
+    shown = f"cat /x/hostname /x/passwd 2>/dev/null; true {bench.mark}"
+    for mount in ("id=../../../../../../../../../../../etc,target=/x", "target=../../../../../../../../etc"):
+        with suppress(BuildFailed):
+            await bench.build(f"{BASE}RUN --mount=type=cache,{mount} {shown}\n", cache_mounts="a")
+        assert not [line for line in bench.output() if line.startswith("root:")]
+    links = f"RUN --mount=type=cache,target=/root ln -sfn /etc /root/x # {bench.mark}\n"
+    mounted = f"RUN --mount=type=cache,target=/root/x cat /root/x/passwd {bench.mark} || true\n"
+    await bench.build(f"{BASE}{links}{mounted}", cache_mounts="a")
+    assert not [line for line in bench.output() if line.startswith("root:")]

@@ -35,6 +35,7 @@ class Grants:
     names of rights: `network.host`, `security.insecure`, `device`. `limits` are what each step may use at most.
     `agent` is the socket of the worker's own ssh agent, which builds may use of the projects that fit the patterns in
     `agent_for`: of tags, and of the branches that fit what these have.
+    `cache_groups` are patterns of the projects that may use each.
     """
 
     frontends: Sequence[str] = (OFFICIAL,)
@@ -42,6 +43,7 @@ class Grants:
     limits: Limits = field(default_factory=Limits)
     agent: str = ""
     agent_for: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    cache_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def agent_of(self, project: str, ref: str) -> str:
         """The socket of the ssh agent that a build of this ref may use, "" for none."""

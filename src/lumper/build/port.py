@@ -127,7 +127,7 @@ class BuildRequest:
     `docker.io` for Docker Hub, for base images and caches. `network` is the one of RUN steps: "" the engine's default,
     `none`, or `host`. `provenance` ("", `min`, `max`) and `sbom` ask for BuildKit's own attestations, which make an
     index of every image. `rewrite_timestamp` gives all files of new layers the time in the argument SOURCE_DATE_EPOCH,
-    at most.
+    at most. `cache_mounts` is a namespace: only builds with the same one share the caches of `RUN --mount=type=cache`.
     """
 
     id: str
@@ -152,6 +152,7 @@ class BuildRequest:
     provenance: str = ""
     sbom: bool = False
     rewrite_timestamp: bool = False
+    cache_mounts: str = ""
     context_folder: str = ""
     files: Files | None = field(default=None, repr=False, compare=False)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from lumper.build.agents import agents
+from lumper.build.cache_mounts import namespace
 from lumper.build.capabilities import needs, refuse
 from lumper.build.credentials import check_given, with_entrusted
 from lumper.build.failure.explain import explain
@@ -231,8 +232,10 @@ class _Attempt:
         request = await plan_build(self._job, recipe, checkout, self._builder.registry)
         if request.no_cache and not self._job.verifies:
             self._say(MADE_ANEW)
+        job, grants = self._job, self._builder.grants
+        caches = namespace(job.project, job.project_id, recipe.asked.cache_group, grants.cache_groups)
         dockerfile = await checkout.dockerfile_text(recipe.context, recipe.dockerfile)
-        return self._builder.grants.granted(request, dockerfile)
+        return grants.granted(replace(request, cache_mounts=caches), dockerfile)
 
     async def _entrusted(self, recipe: Recipe, request: BuildRequest) -> BuildRequest:
         """The request with what this attempt is given, and nothing of that can be seen in the log any more."""

@@ -32,7 +32,7 @@ from lumper.config.sizes import size
 from lumper.config.toml_lines import locate
 from lumper.errors import ConfigError, Problem
 
-_TABLES = ("mail.people", "registry.upstream", "worker.ssh_agent")  # only in the file
+_TABLES = ("mail.people", "registry.upstream", "worker.ssh_agent", "worker.cache_groups")  # only in the file
 
 
 def _address(value: str) -> str:
@@ -82,6 +82,8 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._=-]{1,60}$")]
 Labels = Annotated[tuple[Label, ...], BeforeValidator(_parts)]
 Frontend = Annotated[str, Field(pattern=r"^[A-Za-z0-9*._:/-]{1,255}$")]
 Project = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*/-]{1,255}$")]
+CacheGroup = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Projects = Annotated[tuple[Project, ...], BeforeValidator(_parts)]
 Refs = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], BeforeValidator(_parts)]
 Entitlement = Literal["network.host", "security.insecure", "device"]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_parts)]
@@ -207,6 +209,7 @@ class WorkerConfig(Section):
     memory: SizeOrNone = 0
     cpus: float = Field(default=0.0, ge=0, le=4096)
     ssh_agent: dict[Project, Refs] = {}
+    cache_groups: dict[CacheGroup, Projects] = {}
 
 
 class GitConfig(Section):

@@ -80,6 +80,7 @@ def assemble_worker(
             BuildLimits(config.worker.memory, config.worker.cpus),
             os.environ.get("SSH_AUTH_SOCK", ""),
             config.worker.ssh_agent,
+            config.worker.cache_groups,
         ),
         entrust=entrust,
         copy=Replicator(server).copy,

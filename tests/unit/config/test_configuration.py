@@ -78,7 +78,7 @@ def test_the_reference_names_every_option_and_no_other() -> None:
             key = text.split(" =")[0]
             named.add(key if key == "data" else f"{section}.{key}")
     mirrored = {key.rpartition(".")[2] for key in named if key.startswith("registry.upstream.")}
-    tables = ("mail.people", "registry.upstream", "worker.ssh_agent")
+    tables = ("mail.people", "registry.upstream", "worker.ssh_agent", "worker.cache_groups")
     named = {key for key in named if not key.startswith(tables)} | set(tables)
     assert named == set(options())
     assert mirrored == set(UpstreamConfig.model_fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 _ESCAPE = re.compile(rb"#\s*escape\s*=\s*(.)", re.IGNORECASE)
@@ -21,10 +21,11 @@ _WITH_HERE = (b"RUN", b"COPY", b"ADD")
 
 @dataclass(frozen=True)
 class Instruction:
-    """An instruction with its continued lines joined, and the number of the line where it begins."""
+    """An instruction with its continued lines joined, and the numbers of the lines where it begins and ends."""
 
     line: int
     text: bytes
+    last: int = field(default=0, compare=False)
 
     @property
     def keyword(self) -> bytes:
@@ -62,9 +63,12 @@ def stage_name(instruction: Instruction) -> str:
     return match[1].decode("utf-8", "replace") if match else ""
 
 
-def instructions(text: bytes) -> Iterator[Instruction]:
-    """All of them, as the engine sees them: without comments, and without what stands in here-documents."""
-    return _instructions(text, _escape(text))
+def instructions(text: bytes, *, heredocs: bool = True) -> Iterator[Instruction]:
+    """All of them, as the engine sees them: without comments, and without what stands in here-documents.
+
+    Engines that know no `heredocs` take the lines of these for instructions.
+    """
+    return _instructions(text, _escape(text), heredocs=heredocs)
 
 
 def copied(text: bytes) -> list[str]:
@@ -112,6 +116,11 @@ def _array(text: str) -> list[str]:
         return [".", ""]
 
 
+def directives(text: bytes) -> int:
+    """How many lines at the beginning are parser directives."""
+    return sum(1 for _ in takewhile(_DIRECTIVE.match, text.removeprefix(b"\xef\xbb\xbf").split(b"\n")))
+
+
 def _first_but_args(text: bytes, escape: bytes) -> bytes:
     return next((one.keyword for one in _instructions(text, escape) if one.keyword != b"ARG"), b"")
 
@@ -125,7 +134,7 @@ def _escape(text: bytes) -> bytes:
     return b"\\"
 
 
-def _instructions(text: bytes, escape: bytes) -> Iterator[Instruction]:
+def _instructions(text: bytes, escape: bytes, *, heredocs: bool = True) -> Iterator[Instruction]:
     """Comments and blank lines are left out, also within an instruction."""
     joined, begun = b"", 0
     lines = enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
@@ -141,12 +150,13 @@ def _instructions(text: bytes, escape: bytes) -> Iterator[Instruction]:
             continue
         joined += line
         if joined.strip():
-            found = Instruction(begun, joined.strip())
+            found = Instruction(begun, joined.strip(), number)
             yield found
-            _pass_over(_here_documents(found), lines)
+            if heredocs:
+                _pass_over(_here_documents(found), lines)
         joined, begun = b"", 0
     if joined.strip():
-        yield Instruction(begun, joined.strip())
+        yield Instruction(begun, joined.strip(), text.count(b"\n") + 1)
 
 
 def _here_documents(instruction: Instruction) -> list[tuple[bool, bytes]]:

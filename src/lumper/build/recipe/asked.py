@@ -55,6 +55,7 @@ class Asked:
 
     `timeout` and `silence` are in seconds, 0 for what the worker has. `secrets` are the names of the project's secrets
     by the ids in the Dockerfile, `ssh` ids of its keys. `push` is where the image goes to as well.
+    Projects of one `cache_group` share their cache mounts.
     """
 
     platforms: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class Asked:
     secrets: Mapping[str, str] = field(default_factory=dict)
     ssh: tuple[str, ...] = ()
     push: tuple[RecipePlace, ...] = ()
+    cache_group: str = ""
 
     def put_into(self, request: BuildRequest, own: str) -> BuildRequest:
         """The request with all of this. `own` is the project's repository with its host, for caches."""

@@ -8,6 +8,7 @@ from lumper.build.recipe.image_tags import FlavorTable, Templates
 from lumper.build.recipe.settings import AskedTable
 from lumper.build.recipe.values import (
     Below,
+    BuildArguments,
     Command,
     HttpPath,
     ImageName,
@@ -30,7 +31,7 @@ class BuildTable(AskedTable):
     dockerfile: TreePath = "Dockerfile"
     context: TreePath = "."
     target: Text = ""
-    args: Variables = Field(default={})
+    args: BuildArguments = Field(default={})
     labels: Labels = Field(default={})
     tags: Templates | None = None
     flavor: FlavorTable = FlavorTable()

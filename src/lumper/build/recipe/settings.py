@@ -122,6 +122,7 @@ Ssh = Annotated[
     BeforeValidator(_ssh, json_schema_input_type=bool | list[str]),
     AfterValidator(_once),
 ]
+CacheGroup = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Network = Annotated[Literal["none", "host"], BeforeValidator(_choice)]
 Detail = Annotated[Literal["min", "max"], BeforeValidator(_detail)]
 
@@ -179,6 +180,7 @@ class AskedTable(Table):
     secrets: Secrets = Field(default={})
     ssh: Ssh = ()
     push: Places = ()
+    cache_group: CacheGroup = ""
 
     def asked(self) -> Asked:
         """All of it as values."""
@@ -195,6 +197,7 @@ class AskedTable(Table):
             secrets=self.secrets,
             ssh=self.ssh,
             push=tuple(RecipePlace(one.to, None if one.tags is None else templates(one.tags)) for one in self.push),
+            cache_group=self.cache_group,
         )
 
 

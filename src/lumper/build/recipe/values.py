@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from lumper.build.cache_mounts import CACHE_NAMESPACE
 from lumper.build.recipe.tag_checks import fields_problem, template_problem
 from lumper.model.deployment import Port
 from lumper.model.images.image import is_repository
@@ -47,6 +48,12 @@ def _variable(name: str) -> str:
     if not name or "=" in name or any(ord(char) < 33 or ord(char) == 127 for char in name):
         raise ValueError("the name of a variable has no `=`, spaces or control characters in it")
     return name
+
+
+def _build_argument(name: str) -> str:
+    if name == CACHE_NAMESPACE:
+        raise ValueError(f"Lumper sets {name} itself; projects that share cache mounts have the same `cache_group`")
+    return _variable(name)
 
 
 def _name(value: str) -> str:
@@ -143,6 +150,7 @@ def _http_path(path: str) -> str:
 Text = Annotated[str, AfterValidator(_text)]
 TreePath = Annotated[str, AfterValidator(_inside)]
 Variables = dict[Annotated[str, AfterValidator(_variable)], Text]
+BuildArguments = dict[Annotated[str, AfterValidator(_build_argument)], Text]
 Command = Annotated[tuple[Text, ...], BeforeValidator(_argv)]
 PublishedPort = Annotated[Port, BeforeValidator(_port, json_schema_input_type=int | str)]
 PublishedPorts = Annotated[tuple[PublishedPort, ...], BeforeValidator(as_tuple)]

@@ -2,7 +2,8 @@
 
 engine.py    the port's methods
 commands.py  what buildah is asked for, as arguments (pure)
-home.py     folders, settings, and what is swept there
+cache_ids.py ids of cache mounts that only one project has (pure)
+home.py      folders, settings, and what is swept there
 ability.py   what buildah can do on this machine, found by trying
 storage.py   what of the images is only a cache
 progress.py  what buildah says to steps and lines (pure)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lumper.build.engines.buildah.ability import Ability, find_ability
+from lumper.build.engines.buildah.cache_ids import with_own_ids
 from lumper.build.engines.buildah.commands import Shop, build_arguments, push_arguments
 from lumper.build.engines.buildah.errors import build_error
 from lumper.build.engines.buildah.home import BuildahHome
@@ -196,11 +197,14 @@ class BuildahEngine:
 
 
 def _shop(request: BuildRequest, folders: Folders) -> Shop:
-    """Everything of one build in its folders. Blocking for a moment. Raises DockerfileMissing."""
+    """Everything of one build in its folders. Blocking for a moment. Raises DockerfileMissing, BuildRefused."""
     context = folders.work / "context"
+    dockerfile = folders.work / "Dockerfile"
+    text = find_dockerfile(context, request.dockerfile).read_bytes()
+    dockerfile.write_bytes(with_own_ids(text, request.cache_mounts))
     return Shop(
         context=context / request.context_folder,
-        dockerfile=find_dockerfile(context, request.dockerfile),
+        dockerfile=dockerfile,
         ignore=folders.keep("ignore", b""),  # whoever made the context has heeded its .dockerignore
         auth=folders.keep("auth.json", auth_file(request.logins)),
         secrets={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from lumper.build.engines.buildah.cache_ids import GIVEN
 from lumper.model.builds.build import Output, Progress, Step, StepState
 
 STDOUT, STDERR = 1, 2
@@ -121,7 +122,7 @@ class StepReader:
             self._say(STDOUT, text)
 
     def _begin(self, match: re.Match[str]) -> None:
-        text = match["text"].strip()
+        text = GIVEN.sub("", match["text"].strip())
         if found := _FROM.fullmatch(text):
             number = f"stage-{int(match['stage']) - 1}" if match["stage"] else ""
             self._stage = found["name"] or number

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lumper.build.cache_mounts import engine_args
 from lumper.build.engines.buildkit.proto import control_pb2
 from lumper.build.engines.buildkit.proto.control_pb2 import CacheOptions, CacheOptionsEntry, SolveRequest
 from lumper.build.pinning import pins
@@ -94,7 +95,7 @@ def _attributes(request: BuildRequest, context: str, group: str) -> dict[str, st
     if request.sbom:
         attributes["attest:sbom"] = ""
     attributes |= {f"context:{name}": image for name, image in pins(request.bases).items()}
-    attributes |= {f"build-arg:{name}": value for name, value in request.args.items()}
+    attributes |= {f"build-arg:{name}": value for name, value in engine_args(request).items()}
     return attributes | {f"label:{name}": value for name, value in request.labels.items()}
 
 

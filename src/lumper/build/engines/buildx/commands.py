@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumper.build.cache_mounts import engine_args
 from lumper.build.pinning import pins
 from lumper.build.port import BuildRequest, Cache
 
@@ -33,7 +34,7 @@ def build_arguments(request: BuildRequest, shop: Shop, builder: str) -> list[str
 
     Attestations are made only if they are asked for.
     """
-    args = {name: value for name, value in request.args.items() if name != SYNTAX}
+    args = {name: value for name, value in engine_args(request).items() if name != SYNTAX}
     if request.frontend:
         args[SYNTAX] = request.frontend
     output = {"type": "oci", "dest": str(shop.result), "tar": "false", "name": request.image}
